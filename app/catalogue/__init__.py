@@ -1,0 +1,1 @@
+"""The rules of the catalogue, pure: no I/O of any kind."""

@@ -1,0 +1,1 @@
+"""The promidata-sync command, and the embedded servers of `up`."""

@@ -1,0 +1,1 @@
+"""What workers share through Redis: heartbeats and budgets."""

@@ -1,0 +1,157 @@
+"""Every error of the service, in one tree.
+
+Errors carry meaning; the doors translate them: the API's door to a status, the workers' door to retry, fail or hand
+back. What a stage raises decides what happens to its job (ENGINE.md 1, "Attempts"):
+
+PromidataSyncError
+├── SettingsError               a setting makes no sense; ends the start
+├── TransientError              spends an attempt, tried again with backoff
+│   └── OriginUnavailable       5xx, 429, reset, time-out, bytes that ended early
+├── PermanentError              fails at once
+│   ├── OriginRefused           4xx but 429: gone, forbidden
+│   ├── AddressRefused          an address that must not be fetched
+│   ├── BodyTooLarge            over the byte cap, once decompressed
+│   ├── ManifestUnreadable      empty, or not text
+│   ├── DocumentUnreadable      whole, and not a document
+│   ├── PictureRefused          whole, and not a picture that we store
+│   └── PayloadInvalid          a job's arguments do not fit its model
+├── OutageError                 a part of ours is away; spends no attempt
+│   ├── DatabaseUnavailable
+│   ├── QueueUnavailable
+│   └── StoreUnavailable
+├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
+├── RunCancelled                the job's run was cancelled; nothing was written
+└── RequestError                the caller asked for what cannot be done
+    ├── NotFound
+    ├── Conflict
+    └── Invalid
+"""
+
+from __future__ import annotations
+
+
+class PromidataSyncError(Exception):
+    """The root. Its message is written for the person who has to act on it."""
+
+
+class SettingsError(PromidataSyncError):
+    """A setting makes no sense; the message names the variable and what would fit."""
+
+
+class TransientError(PromidataSyncError):
+    """Worth another try. `retry_after_s` is the wait that the other side asked for, in seconds, or None."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class OriginUnavailable(TransientError):
+    """The origin did not deliver whole bytes: 5xx, 429, reset, time-out, or a body that ended early."""
+
+
+class PermanentError(PromidataSyncError):
+    """Trying again would not help until the other side changes something. `kind` is a stable word for lists."""
+
+    def __init__(self, message: str, kind: str = "permanent") -> None:
+        super().__init__(message, kind)
+        self.message = message
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class OriginRefused(PermanentError):
+    """The origin answered 4xx (429 excepted), or a redirect that leads nowhere."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, f"http-{status}")
+        self.args = (message, status)
+        self.status = status
+
+
+class AddressRefused(PermanentError):
+    """The address must not be fetched: scheme, host, or a private network behind it."""
+
+    def __init__(self, message: str, kind: str = "address-refused") -> None:
+        super().__init__(message, kind)
+
+
+class BodyTooLarge(PermanentError):
+    """The body is over its byte cap, counted after decompression."""
+
+    def __init__(self, message: str, kind: str = "too-large") -> None:
+        super().__init__(message, kind)
+
+
+class ManifestUnreadable(PermanentError):
+    """The manifest is empty, or not text, or has no line that is an entry; fails the run."""
+
+    def __init__(self, message: str, kind: str = "manifest-unreadable") -> None:
+        super().__init__(message, kind)
+
+
+class DocumentUnreadable(PermanentError):
+    """The document is whole and cannot be read: broken JSON, the wrong shape, not UTF-8."""
+
+    def __init__(self, message: str, kind: str = "document-unreadable") -> None:
+        super().__init__(message, kind)
+
+
+class PictureRefused(PermanentError):
+    """The bytes are whole and not a picture that we store: HTML, SVG, a bomb, too many pixels."""
+
+    def __init__(self, message: str, kind: str = "picture-refused") -> None:
+        super().__init__(message, kind)
+
+
+class PayloadInvalid(PermanentError):
+    """A job's arguments do not fit its model."""
+
+    def __init__(self, message: str, kind: str = "payload-invalid") -> None:
+        super().__init__(message, kind)
+
+
+class OutageError(PromidataSyncError):
+    """A part of ours is away or refuses to write. The job waits and no attempt is spent."""
+
+
+class DatabaseUnavailable(OutageError):
+    """PostgreSQL is away, read-only, or closed the connection."""
+
+
+class QueueUnavailable(OutageError):
+    """Redis is away, read-only, full or loading."""
+
+
+class StoreUnavailable(OutageError):
+    """The object store is away or refuses to write."""
+
+
+class ClaimLost(PromidataSyncError):
+    """The fence did not hold: another worker claimed the job, or it is closed. Nothing was written."""
+
+
+class RunCancelled(PromidataSyncError):
+    """The run of this job is being cancelled. Nothing was written."""
+
+
+class RequestError(PromidataSyncError):
+    """The caller asked for what cannot be done; the message says what to do instead."""
+
+
+class NotFound(RequestError):
+    """There is no such thing."""
+
+
+class Conflict(RequestError):
+    """The thing is in a state that does not allow this."""
+
+
+class Invalid(RequestError):
+    """The request makes no sense as it is."""

@@ -1,0 +1,1 @@
+"""A supplier's bytes, read into typed data."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the engine, the tables, and a repository a subject."""

@@ -1,0 +1,1 @@
+"""The flow in reading order: start, supplier stage, family stage, image stage."""

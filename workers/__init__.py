@@ -1,0 +1,1 @@
+"""The worker processes: decode a message, call the stage, translate the outcome."""
