@@ -1,0 +1,62 @@
+"""What an answer's status means for the job: go on, try again, or give up.
+
+200, 203, 304 go on · 408, 425, 429, 5xx and answers without a body transient · redirects followed · other 4xx permanent
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from app.errors import OriginRefused, OriginUnavailable
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+MAX_RETRY_AFTER_S = 366 * 86_400.0
+"""A wish beyond a year is told as a year; whoever waits bounds it anyway, to minutes."""
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def judge_status(status: int, headers: Mapping[str, str], *, shown: str, whole: frozenset[int]) -> None:
+    """Return when `status` is one of `whole`, the ones that the caller can use; `shown` is the masked address.
+
+    Raises:
+        OriginUnavailable: worth another try; carries the wait that the origin asked for.
+        OriginRefused: another try would not help.
+    """
+    if status in whole:
+        return
+    if status in TRANSIENT_STATUSES or not 300 <= status < 500:
+        wish = parse_retry_after(headers.get("Retry-After"), _reference(headers))
+        raise OriginUnavailable(f"{shown} answered {status}", retry_after_s=wish)
+    raise OriginRefused(f"{shown} answered {status}", status)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """The wait in seconds that a `Retry-After` header asks for, or None when it asks for none that makes sense.
+
+    Both forms are read, seconds and an HTTP date (counted from `now`). Negative numbers, dates in the past and anything
+    else are None; more than MAX_RETRY_AFTER_S is cut to it.
+    """
+    text = (value or "").strip()
+    if _DIGITS.fullmatch(text):
+        return min(float(text[:12]), MAX_RETRY_AFTER_S) if len(text) <= 12 else MAX_RETRY_AFTER_S
+    moment = _http_date(text)
+    if moment is None or moment <= now:
+        return None
+    return min((moment - now).total_seconds(), MAX_RETRY_AFTER_S)
+
+
+def _reference(headers: Mapping[str, str]) -> datetime:
+    """The origin's own clock where it says what that shows: ours may be wrong."""
+    return _http_date(headers.get("Date", "")) or datetime.now(UTC)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

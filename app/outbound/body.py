@@ -1,0 +1,136 @@
+"""A body read under two caps: of the bytes on the wire and of the bytes once decompressed.
+
+    chunks ─ counted ─▶ decoder (identity | gzip | deflate), 256 KiB at a time ─ counted ─▶ joined
+
+Decompression never runs ahead of the cap, so a bomb costs a piece and not what it would open to, and it hands the event
+loop back between pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterable, Iterator
+
+from app.errors import BodyTooLarge, OriginUnavailable, PermanentError
+
+PIECE_BYTES = 256 * 1024
+MAX_GZIP_MEMBERS = 64
+"""A gzip stream may consist of several; thousands of empty ones are an attack on the processor."""
+GZIP_NAMES = frozenset({"gzip", "x-gzip"})
+_GZIP_WBITS, _ZLIB_WBITS, _RAW_WBITS = 31, 15, -15
+
+
+class IdentityDecoder:
+    """Bytes as they came."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded pieces of `data`, which may be none."""
+        yield data
+
+    def finish(self) -> None:
+        """Called at the end of the body; there is nothing that could be missing."""
+
+
+class ZlibDecoder:
+    """gzip or deflate, the latter with and without the zlib header that half of all servers leave out."""
+
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
+        self._pending = b""
+        self._members = 0
+        self._stream: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded pieces of `data`, each at most PIECE_BYTES.
+
+        Raises:
+            zlib.error: the stream is damaged, or consists of too many members.
+        """
+        self._pending += data
+        if self._stream is None and len(self._pending) < 2:
+            return
+        stream = self._stream = self._stream or self._open()
+        more = True
+        while more:
+            stream = self._next_member(stream) if stream.eof else stream
+            piece = stream.decompress(self._pending, PIECE_BYTES)
+            self._pending = stream.unused_data if stream.eof else stream.unconsumed_tail
+            yield piece
+            more = bool(self._pending.strip(b"\0")) if stream.eof else len(piece) == PIECE_BYTES
+
+    def finish(self) -> None:
+        """The end of the body.
+
+        Raises:
+            zlib.error: the stream ended early.
+        """
+        if self._stream is None or not self._stream.eof:
+            raise zlib.error("the compressed body ended early")
+
+    def _next_member(self, ended: zlib._Decompress) -> zlib._Decompress:
+        if not self._pending.strip(b"\0"):
+            return ended
+        self._members += 1
+        if not self._is_gzip or self._members >= MAX_GZIP_MEMBERS:
+            raise zlib.error("the compressed body goes on after its end")
+        self._stream = self._open()
+        return self._stream
+
+    def _open(self) -> zlib._Decompress:
+        if self._is_gzip:
+            return zlib.decompressobj(_GZIP_WBITS)
+        has_header = self._pending[0] & 0x0F == 8 and int.from_bytes(self._pending[:2], "big") % 31 == 0
+        return zlib.decompressobj(_ZLIB_WBITS if has_header else _RAW_WBITS)
+
+
+Decoder = IdentityDecoder | ZlibDecoder
+
+
+def decoder_for(content_encoding: str | None) -> Decoder:
+    """The decoder for a `Content-Encoding` header.
+
+    Raises:
+        PermanentError: an encoding that was not asked for, or several on top of each other.
+    """
+    name = (content_encoding or "identity").strip().lower()
+    if name in {"identity", ""}:
+        return IdentityDecoder()
+    if name in GZIP_NAMES or name == "deflate":
+        return ZlibDecoder(is_gzip=name != "deflate")
+    raise PermanentError(f"the body is encoded as {name[:40]!r}, which was not asked for", kind="encoding-refused")
+
+
+async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes: int, shown: str) -> bytes:
+    """Read to the end, decoded; `max_bytes` bounds the encoded and the decoded bytes, `shown` is the masked address.
+
+    Raises:
+        BodyTooLarge: as soon as either is over the cap.
+        OriginUnavailable: the compressed stream is damaged or ended early.
+    """
+    pieces: list[bytes] = []
+    encoded = decoded = 0
+    try:
+        async for chunk in chunks:
+            encoded += len(chunk)
+            check_size(encoded, max_bytes, shown)
+            for piece in decoder.feed(chunk):
+                decoded += len(piece)
+                check_size(decoded, max_bytes, shown)
+                pieces.append(piece)
+                if len(piece) == PIECE_BYTES:
+                    await asyncio.sleep(0)
+        decoder.finish()
+    except zlib.error as error:
+        raise OriginUnavailable(f"{shown}: {error}") from None
+    return b"".join(pieces)
+
+
+def check_size(size: int, max_bytes: int, shown: str) -> None:
+    """Compare a size, announced or counted, with the cap.
+
+    Raises:
+        BodyTooLarge: it is over.
+    """
+    if size > max_bytes:
+        raise BodyTooLarge(f"{shown}: the body is over {max_bytes} bytes")

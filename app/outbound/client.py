@@ -1,0 +1,267 @@
+"""The HTTP client: one session a process, limits a request, nothing that the address check did not see.
+
+    get ─▶ parse, allowed hosts ─▶ connect │ headers │ body, each with its limit ─▶ redirect? again, at most 5
+        ─▶ judge the status ─▶ read under the cap ─▶ compare with what was announced ─▶ Fetched
+
+aiohttp is used straight (docs/decisions/0004-http-transport.md). No proxy, cookie or credential is taken from the
+environment; certificates are always verified, by the name and not by the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Self
+
+import aiohttp
+import yarl
+from aiohttp.http import HttpProcessingError
+
+from app.errors import AddressRefused, OriginRefused, OriginUnavailable
+from app.logs import mask_address
+from app.outbound.addresses import AddressPolicy, Network
+from app.outbound.answers import REDIRECT_STATUSES, judge_status
+from app.outbound.body import check_size, decoder_for, read_body
+from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
+from app.outbound.urls import WebAddress, parse_address, resolve_redirect
+
+MAX_REDIRECTS = 5
+DNS_CACHE_S = 10
+KEEP_ALIVE_S = 30.0
+WHOLE_BODY_STATUSES = frozenset({200, 203})
+CONDITIONAL_HEADERS = frozenset({"if-none-match", "if-modified-since"})
+HEADERS_FOR_ANY_HOST = CONDITIONAL_HEADERS | {"accept", "cache-control", "pragma"}
+"""Only these go along when a redirect leads to another origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What one request may cost. Bytes are counted both on the wire and decompressed."""
+
+    max_bytes: int
+    connect_timeout_s: float = 10.0
+    first_byte_timeout_s: float = 30.0
+    """From the connection (or a look for one) to the end of the answer's headers."""
+    total_timeout_s: float = 120.0
+    """Redirects and the whole body included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole answer: 200 or 203 with its body, or 304 without one."""
+
+    status: int
+    body: bytes
+    """Decompressed."""
+    url: str
+    """Where it came from, after redirects. May hold a credential: mask it wherever it is shown."""
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    not_modified: bool
+    announced_length: int | None
+    """`Content-Length`, of the encoded bytes; None when the end was marked by chunks or by closing the connection."""
+
+
+class OutboundClient:
+    """The one way out. An async context manager; safe to use from many tasks of one event loop.
+
+    `allow_private` are the exceptions of ALLOW_PRIVATE_ADDRESSES, compared with the address connected to. `lookup` and
+    `tls` replace the name resolution and the trusted certificates where the system's are not wanted.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: Sequence[Network] = (),
+        lookup: Lookup = system_lookup,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._policy = AddressPolicy(allow_private)
+        self._lookup = lookup
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            resolver=CheckedResolver(self._policy, self._lookup),
+            socket_factory=socket_factory(self._policy),
+            ttl_dns_cache=DNS_CACHE_S,
+            keepalive_timeout=KEEP_ALIVE_S,
+            limit=0,  # how many requests run at once is the origin budget's business
+            ssl=self._tls or True,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            headers={"User-Agent": f"promidata-sync/{version('promidata-sync')}", "Accept-Encoding": "gzip, deflate"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(
+        self,
+        url: str,
+        *,
+        limits: FetchLimits,
+        allowed_hosts: frozenset[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Fetched:
+        """Fetch `url` whole.
+
+        `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one.
+
+        Raises:
+            OriginUnavailable: transient, with the wait that the origin asked for, if any.
+            OriginRefused: a 4xx, or redirects that lead nowhere.
+            AddressRefused: it, or what it redirects or resolves to, must not be fetched.
+            BodyTooLarge: over the cap.
+            PermanentError: a content encoding that was not asked for.
+        """
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        async with _limited(limits.total_timeout_s, _mask(url), "the whole answer"):
+            address = self._admit(parse_address(url), allowed_hosts)
+            for _ in range(MAX_REDIRECTS + 1):
+                async with self._asked("GET", address, headers=sent, limits=limits) as answer:
+                    if answer.status not in REDIRECT_STATUSES:
+                        return await _read(
+                            answer, address, limits, conditional=not CONDITIONAL_HEADERS.isdisjoint(sent)
+                        )
+                    target = self._admit(_redirect_target(answer, address), allowed_hosts)
+                if target.origin != address.origin:
+                    sent = {name: value for name, value in sent.items() if name in HEADERS_FOR_ANY_HOST}
+                address = target
+            raise OriginRefused(f"{_mask(url)} redirects more than {MAX_REDIRECTS} times", answer.status)
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], limits: FetchLimits) -> int:
+        """Send `body` and give the status, a 2xx. Redirects are not followed and the answer's body is not read.
+
+        Raises:
+            OriginUnavailable: transient, with the wait that the receiver asked for, if any.
+            OriginRefused: a 3xx or 4xx.
+            AddressRefused: the address must not be connected to.
+        """
+        async with _limited(limits.total_timeout_s, _mask(url), "the whole answer"):
+            address = self._admit(parse_address(url), None)
+            async with self._asked("POST", address, headers=headers, limits=limits, body=body) as answer:
+                judge_status(answer.status, answer.headers, shown=_mask(str(address)), whole=frozenset(range(200, 300)))
+                return answer.status
+
+    def _admit(self, address: WebAddress, allowed_hosts: frozenset[str] | None) -> WebAddress:
+        if allowed_hosts is not None and not address.is_on(allowed_hosts):
+            raise AddressRefused(f"{_mask(str(address))} is not on an allowed host", kind="host-not-allowed")
+        if address.is_literal:
+            self._policy.check(address.host)
+        return address
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        address: WebAddress,
+        *,
+        headers: Mapping[str, str],
+        limits: FetchLimits,
+        body: bytes | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request and give the answer once its headers are there; always releases the connection."""
+        if self._session is None:
+            raise RuntimeError("OutboundClient is used outside of its `async with`")
+        shown = _mask(str(address))
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
+        try:
+            async with _limited(limits.connect_timeout_s + limits.first_byte_timeout_s, shown, "the headers"):
+                answer = await self._session.request(
+                    method,
+                    yarl.URL(str(address), encoded=True),
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
+            async with answer:
+                yield answer
+        except (aiohttp.ClientError, OSError) as error:
+            raise OriginUnavailable(f"{shown}: {_explain(error)}") from error
+
+
+async def _read(
+    answer: aiohttp.ClientResponse, address: WebAddress, limits: FetchLimits, *, conditional: bool
+) -> Fetched:
+    shown = _mask(str(address))
+    not_modified = conditional and answer.status == 304
+    body = b""
+    if not not_modified:
+        judge_status(answer.status, answer.headers, shown=shown, whole=WHOLE_BODY_STATUSES)
+        body = await _read_whole(answer, shown, limits.max_bytes)
+    return Fetched(
+        status=answer.status,
+        body=body,
+        url=str(address),
+        etag=answer.headers.get("ETag"),
+        last_modified=answer.headers.get("Last-Modified"),
+        content_type=answer.headers.get("Content-Type"),
+        not_modified=not_modified,
+        announced_length=answer.content_length,
+    )
+
+
+async def _read_whole(answer: aiohttp.ClientResponse, shown: str, max_bytes: int) -> bytes:
+    check_size(answer.content_length or 0, max_bytes, shown)
+    decoder = decoder_for(answer.headers.get("Content-Encoding"))
+    connection = answer.connection
+    protocol = connection.protocol if connection is not None else None
+    body = await read_body(answer.content.iter_any(), decoder, max_bytes=max_bytes, shown=shown)
+    # aiohttp hands out the announced bytes and puts its complaint about more of them on the connection.
+    if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
+        raise OriginUnavailable(f"{shown}: the body is longer than announced")
+    return body
+
+
+def _redirect_target(answer: aiohttp.ClientResponse, address: WebAddress) -> WebAddress:
+    location = answer.headers.get("Location")
+    if not location:
+        raise OriginRefused(f"{_mask(str(address))} redirects to nowhere", answer.status)
+    return resolve_redirect(address, location)
+
+
+@asynccontextmanager
+async def _limited(seconds: float, shown: str, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise OriginUnavailable(f"{shown}: {what} took over {seconds:g} s") from None
+
+
+def _explain(error: aiohttp.ClientError | OSError) -> str:
+    """What went wrong, without the address, which aiohttp's own messages may hold."""
+    known: tuple[tuple[type[Exception], str], ...] = (
+        (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+        (aiohttp.ClientSSLError, "no trusted TLS connection could be made"),
+        (TimeoutError, "no connection could be made in time"),
+        (aiohttp.ClientConnectorError, "no connection could be made"),
+        (aiohttp.ClientPayloadError, "the body ended early"),
+        (aiohttp.ServerDisconnectedError, "the connection was closed before an answer"),
+        (aiohttp.ClientResponseError, "the answer is not HTTP, or longer than announced"),
+    )
+    return next((text for kind, text in known if isinstance(error, kind)), "the connection was lost")
+
+
+def _mask(url: str) -> str:
+    try:
+        return mask_address(url)
+    except ValueError:
+        return "the address"
