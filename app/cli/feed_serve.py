@@ -1,0 +1,67 @@
+"""`promidata-sync feed serve`: the sample feed as a process of its own.
+
+Prints the base address (what PROMIDATA_BASE_URL is to be) as one line when it listens; ends with 0 on SIGTERM or
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer, suppliers
+
+
+def serve(
+    *,
+    supplier_count: Annotated[int, typer.Option("--suppliers", min=1, max=100, help="How many suppliers.")] = 3,
+    families: Annotated[int, typer.Option(min=0, help="Families a supplier.")] = 22,
+    variants: Annotated[int, typer.Option(min=1, max=1000, help="Variants a family.")] = 6,
+    pictures: Annotated[int, typer.Option(min=0, max=50, help="Pictures a variant.")] = 3,
+    small: Annotated[bool, typer.Option("--small", help="Small documents and small pictures.")] = False,
+    small_documents: Annotated[bool, typer.Option("--small-documents", help="Small documents.")] = False,
+    small_pictures: Annotated[bool, typer.Option("--small-pictures", help="Small pictures.")] = False,
+    uniform: Annotated[bool, typer.Option("--uniform", help="All families alike, no picture twice.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed is another feed.")] = 1,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Wait before each answer.")] = 0.0,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
+    pictures_port: Annotated[int | None, typer.Option(help="Serve the pictures on a port of their own.")] = None,
+    origin: Annotated[str | None, typer.Option(help="http://host:port as clients reach it, if another.")] = None,
+) -> None:
+    """Serve the sample feed: documents and pictures of real shape and size, and switches under /_control/."""
+    spec = FeedSpec(
+        seed=seed,
+        suppliers=suppliers(supplier_count, families),
+        variants=variants,
+        pictures=pictures,
+        small_documents=small or small_documents,
+        small_pictures=small or small_pictures,
+        oddities=not uniform,
+    )
+    server = SampleFeedServer(
+        SampleFeed(spec),
+        host=host,
+        port=port,
+        pictures_port=pictures_port,
+        origin=origin,
+        latency_s=latency_ms / 1000,
+    )
+    asyncio.run(_serve_until_stopped(server))
+
+
+async def _serve_until_stopped(server: SampleFeedServer) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with server:
+        typer.echo(server.base_url)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    typer.run(serve)
