@@ -1,0 +1,40 @@
+"""Which family a document belongs to, which document speaks for it, and which variant stands for it.
+
+Pure rules of FEED.md ("Family", "Primary variant") and ENGINE.md 5; none depends on the order in which documents
+arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from app.catalogue.types import DocumentOutline
+
+
+def family_key(outline: DocumentOutline, supplier: str) -> str:
+    """The SKU of the family that a document belongs to.
+
+    With children it is the document's own SKU. Without, it is the ANumber where that is a family's number and not just
+    the supplier's code, else the document is a family of one.
+    """
+    if outline.has_children or outline.a_number is None or outline.a_number.casefold() == supplier.casefold():
+        return outline.sku
+    return outline.a_number
+
+
+def speaking_document(sku: str, file_names: Iterable[str]) -> str:
+    """Of several documents with one SKU the file that counts: the one named after the SKU, else the first by name."""
+    names = sorted(file_names)
+    return next((name for name in names if PurePosixPath(name).stem == sku), names[0])
+
+
+def primary_sku(default_products: Mapping[str, str], skus: Sequence[str], price_regions: Sequence[str]) -> str:
+    """The variant that stands for the family: the default of the preferred region, of any region, else the first.
+
+    `skus` are the family's variants in the feed's order, at least one. A default that is no variant is passed over.
+    """
+    rank = {region.casefold(): index for index, region in enumerate(price_regions)}
+    regions = sorted(default_products, key=lambda region: (rank.get(region.casefold(), len(rank)), region))
+    known = set(skus)
+    return next((default_products[region] for region in regions if default_products[region] in known), skus[0])

@@ -1,0 +1,139 @@
+"""Imprint positions: where a variant can be printed, how, and what it costs. Most of a document's bytes.
+
+    ImprintPositions[] ── ImprintOptions[] ── ImprintCosts[]
+
+Children repeat each other's positions and positions each other's options, so all three levels are read once for
+equal bytes, and the results are shared: they are read-only. Everything becomes plain JSON with camelCase keys; what is
+absent in the feed is absent here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.catalogue.amounts import decimal_text
+from app.catalogue.types import Texts
+from app.feed.attributes import open_fields, plain, without_absent
+from app.feed.jsontext import decode, split_list
+from app.feed.node import Memo, Node, Notes, fields_of
+from app.feed.pictures import addresses
+from app.feed.prices import prices_json, read_schedules
+from app.feed.values import amount_of, key_of, list_of, positive_of
+
+Position = dict[str, Any]
+
+_POSITION_MARKS = frozenset({"PositionCode", "SupplierPositionCode", "ImprintLocationTexts", "ImprintOptions"})
+_OPTION_MARKS = frozenset({"Sku", "SupplierSku", "ImprintTexts", "ImprintCosts"})
+_COST_MARKS = frozenset({"Sku", "SupplierSku", "Texts", "CalculationType"})
+_DIMENSIONS = ("Height", "Width", "Diameter", "Depth", "Length")
+_OPTION_FIELDS = {
+    "PrintColor": "printColor",
+    "PrintColorAsText": "printColorAsText",
+    "Dimension": "dimension",
+    "FastEditorNumberOfColors": "fastEditorNumberOfColors",
+    "ImprintType": "imprintType",
+    "SupplierPrintCode": "supplierPrintCode",
+    "ChildImprints": "childImprints",
+    "ImportantInformation": "importantInformation",
+    "IsActiveRegionBased": "isActiveRegionBased",
+    "IsActiveCountryBased": "isActiveCountryBased",
+    "UnstructuredInformation": "unstructured",
+}
+_COST_FIELDS = {
+    "Requirement": "requirement",
+    "IsActiveRegionBased": "isActiveRegionBased",
+    "IsActiveCountryBased": "isActiveCountryBased",
+    "UnstructuredInformation": "unstructured",
+}
+
+
+class ImprintReader:
+    """Reads the positions of one family, remembering what equal bytes gave."""
+
+    def __init__(self, memo: Memo) -> None:
+        self._memo = memo
+
+    def positions(self, node: Node) -> tuple[Position, ...]:
+        """The `ImprintPositions` of a child, in order."""
+        return self._memo.read(node.raw("ImprintPositions"), node, ".ImprintPositions", self._positions)
+
+    def _positions(self, value: object, notes: Notes) -> tuple[Position, ...]:
+        at = Node({}, "", notes)
+        items = enumerate(_items(value, _POSITION_MARKS))
+        found = (self._memo.read(item, at, f"[{index}]", self._position) for index, item in items)
+        return tuple(position for position in found if position)
+
+    def _position(self, value: object, notes: Notes) -> Position:
+        node = Node(fields_of(value, "", notes), "", notes)
+        texts = node.named("ImprintLocationTexts")
+        unstructured = open_fields(node, "UnstructuredInformation")
+        return without_absent(
+            {
+                "positionCode": node.text("PositionCode"),
+                "supplierPositionCode": node.text("SupplierPositionCode"),
+                "name": _texts(texts, "Name"),
+                "description": _texts(texts, "Description"),
+                "images": list(dict.fromkeys(url for _, text in texts for url in addresses(text, "Images"))),
+                "maxPrintArea": unstructured.get("MaxPrintArea"),
+                "unstructured": unstructured,
+                "options": self._options(node),
+            }
+        )
+
+    def _options(self, node: Node) -> list[dict[str, Any]]:
+        items = enumerate(_items(node.raw("ImprintOptions"), _OPTION_MARKS))
+        found = (self._memo.read(item, node, f".ImprintOptions[{i}]", self._option) for i, item in items)
+        return [option for option in found if option]
+
+    def _option(self, value: object, notes: Notes) -> dict[str, Any]:
+        node = Node(fields_of(value, "", notes), "", notes)
+        dimensions = {name.lower(): node.read(f"Dimensions{name}", positive_of) for name in _DIMENSIONS}
+        return self._priced(
+            node,
+            texts="ImprintTexts",
+            dimensionsMm={name: decimal_text(length) for name, length in dimensions.items() if length},
+            costs=self._costs(node),
+            **{name: plain(node, key) for key, name in _OPTION_FIELDS.items()},
+        )
+
+    def _costs(self, node: Node) -> list[dict[str, Any]]:
+        items = enumerate(_items(node.raw("ImprintCosts"), _COST_MARKS))
+        found = (self._memo.read(item, node, f".ImprintCosts[{i}]", self._cost) for i, item in items)
+        return [cost for cost in found if cost]
+
+    def _cost(self, value: object, notes: Notes) -> dict[str, Any]:
+        node = Node(fields_of(value, "", notes), "", notes)
+        amount = node.read("CalculationAmount", amount_of)
+        return self._priced(
+            node,
+            texts="Texts",
+            calculationType=node.text("CalculationType"),
+            calculationAmount=None if amount is None else decimal_text(amount),
+            **{name: plain(node, key) for key, name in _COST_FIELDS.items()},
+        )
+
+    def _priced(self, node: Node, *, texts: str, **fields: object) -> dict[str, Any]:
+        """What an option and a cost have in common, with their own fields."""
+        by_language = node.named(texts)
+        schedules = read_schedules(node, self._memo)
+        return without_absent(
+            dict(
+                sku=node.read("Sku", key_of),
+                supplierSku=node.read("SupplierSku", key_of),
+                name=_texts(by_language, "Name"),
+                description=_texts(by_language, "Description"),
+                prices=prices_json(schedules.prices),
+                priceSettings=schedules.settings,
+                **fields,
+            )
+        )
+
+
+def _items(value: object, marks: frozenset[str]) -> list[object]:
+    shallow = split_list(value)
+    return shallow if isinstance(shallow, list) else list_of(decode(shallow), marks)
+
+
+def _texts(languages: list[tuple[str, Node]], key: str) -> Texts:
+    found = ((language, node.text(key)) for language, node in languages)
+    return {language: text for language, text in found if text}

@@ -1,0 +1,69 @@
+"""Which addresses a variant shows: its `Image` first, then its `MediaGalleryImages`, each address once.
+
+Languages are looked at in order of preference. The first language's image is the primary one; what another language
+shows beside it (an image with a translated print, further gallery pictures) follows in the gallery.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from app.catalogue.types import PictureData
+from app.feed.details import Languages
+from app.feed.node import Node
+from app.feed.values import Unfit, list_of, text_of
+
+URL_MAX_CHARS = 2000
+_IMAGE_MARKS = frozenset({"Url", "Description", "FileName"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def read_pictures(languages: Languages) -> tuple[PictureData, ...]:
+    """The pictures of one root or child, in the order in which they are shown."""
+    images: list[str] = []
+    gallery: list[str] = []
+    for _, details in languages.details:
+        image = list(addresses(details, "Image"))
+        images += image[:1]
+        gallery += [*image, *addresses(details, "MediaGalleryImages")]
+    urls = list(dict.fromkeys([*images[:1], *gallery]))
+    roles = ["primary" if images else "gallery"] + ["gallery"] * len(urls)
+    return tuple(
+        PictureData("primary" if role == "primary" else "gallery", position, url)
+        for position, (role, url) in enumerate(zip(roles, urls, strict=False))
+    )
+
+
+def addresses(node: Node, key: str) -> Iterator[str]:
+    """The addresses in a picture, a list of pictures or of plain addresses; those that are none are noted."""
+    for index, item in enumerate(list_of(node.get(key), _IMAGE_MARKS)):
+        try:
+            url = address_of(item.get("Url") if isinstance(item, dict) else item)
+        except Unfit as error:
+            step = f"{key}[{index}]" if isinstance(node.get(key), list) else key
+            node.note(f"{step}.Url" if isinstance(item, dict) else step, str(error))
+            continue
+        if url:
+            yield url
+
+
+def address_of(value: object) -> str | None:
+    """An address that a picture may be fetched from, as far as its form tells."""
+    url = text_of(value)
+    if url is None:
+        return None
+    if len(url) > URL_MAX_CHARS:
+        raise Unfit(f"an address of {len(url)} characters")
+    if not _is_web_address(url):
+        raise Unfit(f"{url[:80]!r} is not an http(s) address")
+    return url
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and not _CONTROL.search(url)
+    except ValueError:
+        return False

@@ -1,0 +1,199 @@
+"""One value of the feed, read as it was meant.
+
+Every function takes whatever JSON value stands there, gives what it means, None where nothing is said (null, `""`, an
+empty list or object), and raises `Unfit` where it cannot be known: better absent with a warning than wrong by a
+factor of ten.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from app.catalogue.amounts import canonical, decimal_text
+from app.feed.jsontext import kind_of
+
+INT4_MAX = 2**31 - 1
+INT8_MAX = 2**63 - 1
+KEY_MAX_CHARS = 255
+"""Longer SKUs are no keys: PostgreSQL's index entries end at 2,700 bytes."""
+
+_AMOUNT_LIMIT = Decimal(10) ** 10  # numeric(14,4)
+_FOUR_PLACES = Decimal("0.0001")
+_INVISIBLE_EDGES = "\ufeff\u2060"  # zero-width no-break space and word joiner: str.strip knows the visible ones only
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_BLANKS = re.compile(r"(?<=[0-9])[\s\u202f'](?=[0-9]{3})")
+_PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
+_AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+_EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
+_CURRENCY_SIGNS = re.compile(r"^(?:€|EUR)\s*|\s*(?:€|EUR)$", re.IGNORECASE)
+_TRUE = frozenset({"true", "1", "yes", "ja"})
+_FALSE = frozenset({"false", "0", "no", "nein", "nee"})
+
+
+class Unfit(Exception):
+    """The value makes no sense where it stands; the message is the warning's reason."""
+
+
+def text_of(value: object, joiner: str = " ") -> str | None:
+    """A stripped text; a number in its own digits; a list of texts joined."""
+    if isinstance(value, str):
+        return storable(value.strip()) or None
+    if value is None or value in ([], {}):
+        return None
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return _digits_of(value)
+    if isinstance(value, list) or is_numbered(value):
+        parts = [text_of(item, joiner) for item in list_of(value)]
+        return joiner.join(part for part in parts if part) or None
+    raise Unfit(f"{kind_of(value)} where a text was expected")
+
+
+def storable(text: str) -> str:
+    """The text itself.
+
+    Raises:
+        Unfit: it holds what PostgreSQL refuses, a NUL or half of a surrogate pair.
+    """
+    found = _UNSTORABLE.search(text) if not text.isascii() or "\0" in text else None
+    if found is None:
+        return text
+    raise Unfit("holds a NUL character" if found.group() == "\0" else "holds half of a surrogate pair")
+
+
+def key_of(value: object) -> str | None:
+    """A SKU: trimmed (no-break spaces too), otherwise kept as it is, with its case."""
+    text = text_of(_only_item(value))
+    text = text.strip(_INVISIBLE_EDGES).strip() if text else None
+    if text and len(text) > KEY_MAX_CHARS:
+        raise Unfit(f"{len(text)} characters are too many for a key")
+    return text or None
+
+
+def ean_of(value: object) -> str | None:
+    """An EAN as text: leading zeros stay; one that went through a spreadsheet (`8.71E+12`) is lost."""
+    text = key_of(value)
+    if text and _EXPONENT.fullmatch(text):
+        raise Unfit(f"{text}: the digits are lost in an exponent")
+    return text
+
+
+def amount_of(value: object) -> Decimal | None:
+    """An amount below ten digits before the point, rounded to four behind it (numeric(14,4)); text as it is meant."""
+    value = _only_item(value)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise Unfit(f"{kind_of(value)} where a number was expected")
+    number = _parsed(value) if isinstance(value, str) else Decimal(value)
+    return None if number is None else _bounded(number)
+
+
+def positive_of(value: object) -> Decimal | None:
+    """A weight or a length: zero means that nothing is said."""
+    number = not_negative_of(value)
+    return number or None
+
+
+def not_negative_of(value: object) -> Decimal | None:
+    """A price: an amount that is not below zero."""
+    number = amount_of(value)
+    if number is not None and number < 0:
+        raise Unfit(f"{decimal_text(number)} is below zero")
+    return number
+
+
+def whole_of(value: object) -> int | None:
+    """A count, 0 to 2,147,483,647. `"1.234"` can only be meant as 1234 here; `"1.000"` stays unknown."""
+    value = _only_item(value)
+    if isinstance(value, str) and _AMBIGUOUS.fullmatch(value.strip()) and not value.strip().endswith("000"):
+        value = re.sub("[.,]", "", value)
+    number = amount_of(value)
+    if number is None:
+        return None
+    if number != number.to_integral_value() or not 0 <= number <= INT4_MAX:
+        raise Unfit(f"{decimal_text(number)} is not a whole number from 0 to {INT4_MAX}")
+    return int(number)
+
+
+def flag_of(value: object) -> bool | None:
+    """True or false, also as `"True"`, `"1"` or 1."""
+    value = _only_item(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    word = str(value).strip().lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    if not word:
+        return None
+    raise Unfit(f"{kind_of(value)} where true or false was expected")
+
+
+def list_of(value: object, marks: frozenset[str] = frozenset()) -> list[object]:
+    """The items of a list. An object is one item when it has a key of `marks`, else a map of items.
+
+    A map's items come by number where all keys are numbers, else by key: their order in the feed means nothing.
+    """
+    if isinstance(value, list):
+        return value
+    if value is None or value in ("", {}):
+        return []
+    if not isinstance(value, dict) or not marks.isdisjoint(value):
+        return [value]
+    if is_numbered(value):
+        return [value[key] for key in sorted(value, key=int)]
+    if all(isinstance(item, dict) for item in value.values()):
+        return [value[key] for key in sorted(value)]
+    return [value]
+
+
+def is_numbered(value: object) -> bool:
+    """Whether this is a list that came as an object: `{"0": …, "1": …}`."""
+    return isinstance(value, dict) and all(key.isascii() and key.isdigit() and len(key) < 10 for key in value)
+
+
+def _only_item(value: object) -> object:
+    if isinstance(value, list | dict):
+        items = list_of(value)
+        if len(items) <= 1:
+            return items[0] if items else None
+    return value
+
+
+def _digits_of(value: int | Decimal) -> str:
+    if isinstance(value, int):
+        if abs(value) > INT8_MAX:
+            raise Unfit("a number out of range")
+        return str(value)
+    if not value.is_finite():
+        raise Unfit(f"{value} is not a number" if value.is_nan() else "a number out of range")
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent > 0 or value.adjusted() > 20 or exponent < -20:
+        raise Unfit(f"{value}: the digits are lost in an exponent")
+    return format(value.quantize(Decimal(1)) if value == value.to_integral_value() else value, "f")
+
+
+def _parsed(text: str) -> Decimal | None:
+    storable(text)
+    digits = _BLANKS.sub("", _CURRENCY_SIGNS.sub("", text.strip()))
+    if not digits:
+        return None
+    if _AMBIGUOUS.fullmatch(digits):
+        raise Unfit(f"{digits} may mean {digits.replace(',', '.')} or {re.sub('[.,]', '', digits)}")
+    if _PLAIN.fullmatch(digits):
+        return Decimal(digits.replace(",", "."))
+    grouped = _GROUPED.fullmatch(digits)
+    if grouped is None:
+        raise Unfit(f"{text.strip()[:40]!r} is not a number")
+    return Decimal(digits.replace(grouped.group(1), "").replace(",", "."))
+
+
+def _bounded(number: Decimal) -> Decimal:
+    if number.is_nan():
+        raise Unfit("NaN is not a number")
+    if not number.is_finite() or number.adjusted() >= 10 or abs(number) >= _AMOUNT_LIMIT:
+        raise Unfit("a number out of range")
+    if number.adjusted() < -20:
+        return Decimal(0)
+    return canonical(number.quantize(_FOUR_PLACES, ROUND_HALF_EVEN))
