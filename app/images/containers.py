@@ -1,0 +1,205 @@
+"""Where a picture's bytes begin and end, read from its container alone, before anything is decoded.
+
+    body ─▶ JPEG | PNG | WebP | GIF by its first bytes ─▶ walk segments, chunks or blocks to the end ─▶ Layout
+
+The walk answers what no single call of Pillow does: did the bytes end early (`CutShort`), how many pixels and frames
+would decoding cost, and what follows the picture's end. It copies nothing and its cost is linear in the bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import PictureRefused
+
+MAX_JPEG_SCANS = 100
+"""Each scan of a progressive JPEG goes over all pixels, so thousands of tiny scans are a bomb."""
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+_JPEG_MARKER_AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class CutShort(Exception):
+    """The bytes end before the picture does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the container says. `width` and `height` are in pixels as stored, not as displayed."""
+
+    pillow_format: str
+    width: int
+    height: int
+    frames: int
+    end: int
+    """Where the picture's bytes end; what follows is not part of it."""
+    decoded_bytes_per_pixel: float
+    """Memory that Pillow takes to load it, measured, for each pixel."""
+
+
+def read_layout(body: bytes) -> Layout | None:
+    """Walk the container, or None when the bytes are none of the four formats.
+
+    Raises:
+        CutShort: the bytes end early.
+        PictureRefused: the container contradicts itself, a checksum is wrong, or it is a bomb.
+    """
+    for magic, walk in _WALKS.items():
+        if body.startswith(magic):
+            return walk(body)
+        if body and magic.startswith(body):
+            raise CutShort
+    return None
+
+
+def _walk_jpeg(body: bytes) -> Layout:
+    position, scans, pattern = 2, 0, _JPEG_MARKER
+    size: tuple[int, int, bool] | None = None
+    while True:
+        found = pattern.search(body, position)
+        if found is None:
+            raise CutShort
+        marker, position = found[1][0], found.end()
+        pattern = _JPEG_MARKER
+        if marker == 0xD9:
+            break
+        if marker in _JPEG_ALONE:
+            continue
+        length = _number(body, position, 2, "big")
+        if marker in _JPEG_FRAMES and size is None:
+            height, width = _number(body, position + 3, 2, "big"), _number(body, position + 5, 2, "big")
+            size = width, height, marker in _JPEG_PROGRESSIVE
+        if marker == 0xDA:
+            scans, pattern = scans + 1, _JPEG_MARKER_AFTER_SCAN
+        if length < 2 or scans > MAX_JPEG_SCANS:
+            raise PictureRefused("the JPEG has an empty segment or too many scans", kind="picture-bomb")
+        position += length
+    if size is None or scans == 0:
+        raise _damaged("the JPEG has no picture in it")
+    width, height, progressive = size
+    # A baseline picture is loaded at an eighth of its size; a progressive one keeps all its coefficients meanwhile.
+    return Layout("JPEG", width, height, 1, position, 7.0 if progressive else 0.3)
+
+
+def _walk_png(body: bytes) -> Layout:
+    width, height, frames, position, has_data = 0, 0, 1, len(_PNG_SIGNATURE), False
+    view = memoryview(body)
+    while True:
+        length, name = _number(body, position, 4, "big"), body[position + 4 : position + 8]
+        end = position + 12 + length
+        if len(name) == 4 and (not name.isalpha() or (position == 8) != (name == b"IHDR")):
+            raise _damaged("the PNG's chunks make no sense")
+        if end > len(body):
+            raise CutShort
+        if zlib.crc32(view[position + 4 : end - 4]) != _number(body, end - 4, 4, "big"):
+            raise PictureRefused(f"the checksum of the PNG's {name.decode()} chunk is wrong", kind="picture-checksum")
+        if name == b"IHDR":
+            width, height = _number(body, position + 8, 4, "big"), _number(body, position + 12, 4, "big")
+        elif name == b"acTL":
+            frames = _number(body, position + 8, 4, "big")
+        has_data = has_data or name == b"IDAT"
+        position = end
+        if name == b"IEND":
+            break
+    if not has_data:
+        raise _damaged("the PNG has no picture in it")
+    return Layout("PNG", width, height, frames, position, 4.0)
+
+
+def _walk_webp(body: bytes) -> Layout:
+    end = 8 + _number(body, 4, 4, "little")
+    if body[8:12] != b"WEBP"[: len(body[8:12])]:
+        raise PictureRefused("a RIFF file that is not WebP", kind="picture-unknown-type")
+    if end > len(body) or len(body) < 20:
+        raise CutShort
+    sizes: dict[bytes, tuple[int, int]] = {}
+    position, frames = 12, 0
+    while position + 8 <= end:
+        name, length = body[position : position + 4], _number(body, position + 4, 4, "little")
+        if position + 8 + length > end:
+            raise _damaged("a chunk of the WebP is longer than the file")
+        if name in _WEBP_SIZES and name not in sizes:
+            sizes[name] = _WEBP_SIZES[name](body, position + 8)
+        frames += name == b"ANMF"
+        position += 8 + length + (length & 1)
+    if not sizes:
+        raise _damaged("the WebP has no picture in it")
+    width, height = sizes.get(b"VP8X") or next(iter(sizes.values()))
+    return Layout("WEBP", width, height, max(frames, 1), end, 17.0)
+
+
+def _vp8x_size(body: bytes, at: int) -> tuple[int, int]:
+    return _number(body, at + 4, 3, "little") + 1, _number(body, at + 7, 3, "little") + 1
+
+
+def _vp8_size(body: bytes, at: int) -> tuple[int, int]:
+    return _number(body, at + 6, 2, "little") & 0x3FFF, _number(body, at + 8, 2, "little") & 0x3FFF
+
+
+def _vp8l_size(body: bytes, at: int) -> tuple[int, int]:
+    bits = _number(body, at + 1, 4, "little")
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+_WEBP_SIZES = {b"VP8X": _vp8x_size, b"VP8 ": _vp8_size, b"VP8L": _vp8l_size}
+
+
+def _walk_gif(body: bytes) -> Layout:
+    if len(body) < 13:
+        raise CutShort
+    width, height = _number(body, 6, 2, "little"), _number(body, 8, 2, "little")
+    position, frames = 13 + _color_table(body[10]), 0
+    while True:
+        block = _number(body, position, 1, "little")
+        if block == 0x3B:
+            break
+        if block == 0x21:
+            position = _skip_sub_blocks(body, position + 2)
+        elif block == 0x2C:
+            frames += 1
+            flags = _number(body, position + 9, 1, "little")
+            position = _skip_sub_blocks(body, position + 11 + _color_table(flags))
+        else:
+            raise _damaged("the GIF's blocks make no sense")
+    if frames == 0:
+        raise _damaged("the GIF has no picture in it")
+    return Layout("GIF", width, height, frames, position + 1, 2.0)
+
+
+def _color_table(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _skip_sub_blocks(body: bytes, position: int) -> int:
+    try:
+        while body[position]:
+            position += body[position] + 1
+    except IndexError:
+        raise CutShort from None
+    return position + 1
+
+
+def _number(body: bytes, at: int, size: int, order: str) -> int:
+    part = body[at : at + size]
+    if len(part) < size:
+        raise CutShort
+    return int.from_bytes(part, "big" if order == "big" else "little")
+
+
+def _damaged(why: str) -> PictureRefused:
+    return PictureRefused(why, kind="picture-damaged")
+
+
+_WALKS: dict[bytes, Callable[[bytes], Layout]] = {
+    b"\xff\xd8\xff": _walk_jpeg,
+    _PNG_SIGNATURE: _walk_png,
+    b"RIFF": _walk_webp,
+    b"GIF87a": _walk_gif,
+    b"GIF89a": _walk_gif,
+}

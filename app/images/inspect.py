@@ -1,0 +1,167 @@
+"""Says whether bytes are a picture that we store, whole and unharmed, and how large it is as displayed.
+
+    body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end ─▶ Pillow: verify, reopen, load
+         ─▶ PictureFacts (the bytes themselves are stored as they came)
+
+By content, never by name. Bytes that end early are transient, bytes that are whole and wrong are refused. A picture
+whose decoding would take more than DECODE_BUDGET_BYTES is judged by its container and headers alone, so that inspection
+costs a bounded amount of memory: measured, a 30-megapixel WebP takes 460 MB to load (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL import Image
+
+from app.errors import OriginUnavailable, PictureRefused
+from app.images.containers import CutShort, Layout, read_layout
+from app.images.png_data import check_png_data
+
+MAX_FRAMES = 500
+DECODE_BUDGET_BYTES = 96 * 1024 * 1024
+HEAVY_BYTES = 24 * 1024 * 1024
+"""From here on pictures are decoded one at a time."""
+INSPECTOR_THREADS = 2
+ORIENTATION_TAG = 0x0112
+TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
+CONTENT_TYPES = {
+    "JPEG": ("image/jpeg", "jpg"),
+    "PNG": ("image/png", "png"),
+    "WEBP": ("image/webp", "webp"),
+    "GIF": ("image/gif", "gif"),
+}
+FOREIGN_MARKS = (b"<html", b"<script", b"<svg", b"<?php", b"<!doctype", b"pk\x03\x04", b"pk\x05\x06", b"%pdf-", b"rar!")
+"""In lower case; what a browser or an archiver would find behind a picture's end."""
+PROGRAM_MARKS = (b"mz", b"\x7felf", b"#!/")
+
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # once, here: filters are not safe to change in threads
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What is recorded of a picture; `width` and `height` in pixels as displayed, with EXIF orientation applied."""
+
+    content_type: str
+    extension: str
+    """Without a dot: `jpg`, `png`, `webp`, `gif`."""
+    width: int
+    height: int
+
+
+class PictureInspector:
+    """Inspects on a small pool of threads, so that neither the event loop nor memory suffers. One a process."""
+
+    def __init__(self, *, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._pool = ThreadPoolExecutor(INSPECTOR_THREADS, thread_name_prefix="inspect")
+        self._heavy_turn = asyncio.Lock()
+
+    async def inspect(self, body: bytes) -> PictureFacts:
+        """As `inspect_picture`, without stalling the event loop; large pictures wait for each other."""
+        loop = asyncio.get_running_loop()
+        layout = await loop.run_in_executor(self._pool, check_container, body, self._max_pixels)
+        if _decoded_bytes(layout) < HEAVY_BYTES:
+            return await loop.run_in_executor(self._pool, _examine, body, layout)
+        async with self._heavy_turn:
+            return await loop.run_in_executor(self._pool, _examine, body, layout)
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def inspect_picture(body: bytes, *, max_pixels: int) -> PictureFacts:
+    """Judge the bytes. Takes up to a second for a large picture: run it in a thread.
+
+    Raises:
+        OriginUnavailable: the picture ends early; asking again may bring all of it.
+        PictureRefused: it is whole and wrong; `kind` is `picture-` and what is wrong.
+    """
+    return _examine(body, check_container(body, max_pixels))
+
+
+def check_container(body: bytes, max_pixels: int) -> Layout:
+    """Everything that can be said without decoding.
+
+    Raises:
+        OriginUnavailable: the picture ends early.
+        PictureRefused: as `inspect_picture`.
+    """
+    if not body:
+        raise PictureRefused("there is nothing in it", kind="picture-empty")
+    try:
+        layout = read_layout(body)
+    except CutShort:
+        raise OriginUnavailable(f"the picture ended early, after {len(body)} bytes") from None
+    if layout is None:
+        raise _refuse_stranger(body)
+    _check_caps(layout, max_pixels)
+    _check_tail(body, layout.end)
+    return layout
+
+
+def _check_caps(layout: Layout, max_pixels: int) -> None:
+    pixels = layout.width * layout.height
+    if pixels == 0:
+        raise PictureRefused("the picture has no pixels", kind="picture-damaged")
+    if pixels > max_pixels:
+        raise PictureRefused(
+            f"{layout.width} x {layout.height} is over {max_pixels} pixels", kind="picture-too-many-pixels"
+        )
+    if layout.frames > MAX_FRAMES:
+        raise PictureRefused(f"{layout.frames} frames are over {MAX_FRAMES}", kind="picture-too-many-frames")
+
+
+def _check_tail(body: bytes, end: int) -> None:
+    """Padding and a camera's trailer are normal; a document, archive or program is not."""
+    tail = body[end:].lstrip(b"\0\r\n\t \xff").lower()
+    if tail.startswith(PROGRAM_MARKS) or any(mark in tail for mark in FOREIGN_MARKS):
+        raise PictureRefused("something else is hidden behind the picture", kind="picture-polyglot")
+
+
+def _refuse_stranger(body: bytes) -> PictureRefused:
+    head = body[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if b"<svg" in head or b"<!doctype svg" in head:
+        return PictureRefused("SVG is not stored: it can hold scripts", kind="picture-svg")
+    if b"<html" in head or b"<!doctype html" in head or head.startswith(b"<"):
+        return PictureRefused("a web page instead of a picture", kind="picture-html")
+    return PictureRefused("not a JPEG, PNG, WebP or GIF", kind="picture-unknown-type")
+
+
+def _decoded_bytes(layout: Layout) -> float:
+    return layout.width * layout.height * layout.decoded_bytes_per_pixel
+
+
+def _examine(body: bytes, layout: Layout) -> PictureFacts:
+    fits = _decoded_bytes(layout) <= DECODE_BUDGET_BYTES
+    try:
+        with Image.open(io.BytesIO(body), formats=[layout.pillow_format]) as picture:
+            picture.verify()
+        with Image.open(io.BytesIO(body), formats=[layout.pillow_format]) as picture:
+            picture.draft(None, (1, 1))  # the whole JPEG is decoded, its pixels are not kept
+            orientation = _orientation(picture)
+            if fits:
+                picture.load()
+    except Exception as error:  # noqa: BLE001 (Pillow raises what its parsers stumble over, from KeyError to SyntaxError)
+        raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None
+    if not fits and layout.pillow_format == "PNG":
+        check_png_data(body)
+    content_type, extension = CONTENT_TYPES[layout.pillow_format]
+    turned = orientation in TURNED_ORIENTATIONS
+    width, height = (layout.height, layout.width) if turned else (layout.width, layout.height)
+    return PictureFacts(content_type, extension, width, height)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's alone: what XMP says is not what browsers show."""
+    exif = Image.Exif()
+    try:
+        exif.load(picture.info.get("exif") or b"")
+        return int(exif.get(ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 (a broken EXIF block says nothing, whatever it makes the parser raise)
+        return 1
