@@ -1,0 +1,83 @@
+"""What a job is asked to do: the queues, their policies, and the argument model of each, shared by API and workers.
+
+A message carries ids, never documents. Arguments live in the ledger and are validated when a worker takes the job.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from app.errors import PayloadInvalid
+from app.settings import Settings
+
+QueueName = Literal["supplier-sync", "product-family", "image-upload"]
+SUPPLIER_SYNC: QueueName = "supplier-sync"
+PRODUCT_FAMILY: QueueName = "product-family"
+IMAGE_UPLOAD: QueueName = "image-upload"
+QUEUES: tuple[QueueName, ...] = (SUPPLIER_SYNC, PRODUCT_FAMILY, IMAGE_UPLOAD)
+
+
+class SupplierJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sync one supplier: what to sync and how stands with the run."""
+
+    supplier_id: int
+
+
+class FamilyJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Write one family from its stored documents."""
+
+    family_sku: str
+    version: int
+    """The newest version among the family's documents when the job was made; a newer one supersedes the job."""
+
+
+class ImageJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settle one picture address; it names no variant (ENGINE.md 6)."""
+
+    address_id: int
+    revalidate: bool = False
+    """Ask the origin although the address is stored, conditionally."""
+
+
+J = TypeVar("J", SupplierJob, FamilyJob, ImageJob)
+
+
+def read_arguments(model: type[J], arguments: dict[str, Any]) -> J:
+    """Validate a job's arguments on arrival.
+
+    Raises:
+        PayloadInvalid: they do not fit; says which field and why.
+    """
+    try:
+        return msgspec.convert(arguments, model)
+    except msgspec.ValidationError as error:
+        raise PayloadInvalid(f"the job's arguments do not fit {model.__name__}: {error}") from None
+
+
+class QueuePolicy(msgspec.Struct, frozen=True):
+    """How the jobs of one queue are run."""
+
+    slots: int
+    timeout_s: float
+    """Bounds one attempt; for a supplier a slice between two checkpoints."""
+    max_attempts: int
+    backoff_s: float
+    """The first wait after a transient error; doubled each time, with jitter, at most five minutes."""
+
+
+def policies(settings: Settings) -> dict[QueueName, QueuePolicy]:
+    """Each queue's policy as the settings have it."""
+    attempts, backoff_s = settings.job_max_attempts, settings.retry_backoff_s
+    return {
+        SUPPLIER_SYNC: QueuePolicy(
+            settings.concurrency_supplier, settings.job_timeout_supplier_ms / 1000, attempts, backoff_s
+        ),
+        PRODUCT_FAMILY: QueuePolicy(
+            settings.concurrency_families, settings.job_timeout_family_ms / 1000, attempts, backoff_s
+        ),
+        IMAGE_UPLOAD: QueuePolicy(
+            settings.concurrency_images, settings.job_timeout_image_ms / 1000, attempts, backoff_s
+        ),
+    }

@@ -1,0 +1,211 @@
+"""The dispatch: messages to workers through Redis, on ARQ's data model, in few round trips.
+
+The ledger is the truth; what stands here may vanish at any time. A message carries a job's id and nothing else that a
+worker would believe. `RedisQueue` is the API's and the workers' way to Redis; a stock `arq` worker reads the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from arq.jobs import serialize_job
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from app.errors import QueueUnavailable
+from app.jobs import scripts
+from app.jobs.definitions import QUEUES
+from app.logs import mask_address
+
+T = TypeVar("T")
+
+PAYLOAD_TTL_MS = 14 * 24 * 3600 * 1000
+"""How long ARQ's payload key lives; a queue that was paused for longer is sent again by the reconciler."""
+CHUNK = 1_000
+"""Messages a script call, so that no call holds Redis for long."""
+MARKER = "promidata:marker"
+"""Gone when Redis was emptied: everything open is then sent again at once."""
+FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
+"""Queue to the name of the function that a stock ARQ worker registers."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A job to be dispatched; `wait_ms` None means that it may run now, in its run's turn."""
+
+    job_id: str
+    queue: str
+    run_id: str
+    wait_ms: int | None = None
+
+
+class Queue(Protocol):
+    """Where a stage sends the jobs that it committed. Redis, or the inline runner of a direct sync."""
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Tell whoever works on these; the ledger already holds them, so a failure costs time and nothing else."""
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """What an exchange with Redis brought."""
+
+    ids: list[str]
+    next_ms: int | None
+    """Milliseconds until something may be ready; None when the queue is empty."""
+
+
+def pack(value: Any) -> bytes:
+    """ARQ's serializer: msgpack, never pickle."""
+    return msgspec.msgpack.encode(value)
+
+
+def unpack(value: bytes) -> dict[str, Any]:
+    """ARQ's deserializer."""
+    return msgspec.msgpack.decode(value, type=dict[str, Any])
+
+
+def wake_key(queue: str) -> str:
+    """The marker that idle workers of a queue block on."""
+    return f"{queue}:wake"
+
+
+class RedisQueue:
+    """Redis as dispatch. One per process; safe to share between tasks."""
+
+    def __init__(self, url: str, *, connect_timeout_s: float = 5.0, answer_timeout_s: float = 5.0) -> None:
+        """Prepare the pool; nothing connects until the first use."""
+        self._shown = mask_address(url)
+        self.redis: Redis = Redis.from_url(
+            url,
+            socket_connect_timeout=connect_timeout_s,
+            socket_timeout=answer_timeout_s,
+            socket_keepalive=True,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RedisConnectionError],
+        )
+        self._send: AsyncScript = self.redis.register_script(scripts.SEND)
+        self._exchange: AsyncScript = self.redis.register_script(scripts.EXCHANGE)
+        self._known: AsyncScript = self.redis.register_script(scripts.KNOWN)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Dispatch messages, a thousand a round trip; those that Redis knows already are left alone.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        async with self._translated():
+            for queue in QUEUES:
+                mine = [message for message in messages if message.queue == queue]
+                for start in range(0, len(mine), CHUNK):
+                    await self._send(
+                        keys=[queue, wake_key(queue), f"{queue}:fair"], args=_send_args(mine[start : start + CHUNK])
+                    )
+
+    async def exchange(
+        self, queue: str, token: str, *, lease_ms: int, room: int, done: Sequence[str], again: Sequence[tuple[str, int]]
+    ) -> Exchanged:
+        """Hand over what ended (`done`) or waits (`again`: id and ms), and lease up to `room` jobs.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        waits = [str(part) for pair in again for part in pair]
+        async with self._translated():
+            ids, next_ms = await self._exchange(
+                keys=[queue, wake_key(queue)], args=[token, lease_ms, room, len(done), *done, *waits]
+            )
+        return Exchanged([_text(job_id) for job_id in ids], None if next_ms < 0 else int(next_ms))
+
+    async def unknown(self, queue: str, ids: Sequence[str]) -> list[str]:
+        """Which of these ids Redis neither queues nor leases.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._translated():
+            return [_text(job_id) for job_id in await self._known(keys=[queue], args=list(ids))]
+
+    async def length(self, queue: str) -> int:
+        """How many jobs of the queue Redis knows, running ones among them.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._translated():
+            return int(await self.redis.zcard(queue))
+
+    async def set_marker(self) -> bool:
+        """Set the marker of a Redis that holds our messages; True when it was missing.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        async with self._translated():
+            return bool(await self.redis.set(MARKER, "1", nx=True))
+
+    async def wake(self, queue: str) -> None:
+        """Wake an idle worker of the queue.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        async with self._translated():
+            await self.redis.zadd(wake_key(queue), {"w": 0})
+
+    async def check(self) -> None:
+        """Ask whether Redis is there and takes writes.
+
+        Raises:
+            QueueUnavailable: it does not, with its address and what to do.
+        """
+        async with self._translated():
+            await self.redis.set("promidata:check", "1", px=1000)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self.redis.aclose()
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
+
+
+def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
+    args: list[str | bytes | int] = [PAYLOAD_TTL_MS]
+    for message in messages:
+        payload = serialize_job(FUNCTIONS[message.queue], (message.job_id,), {}, None, 0, serializer=pack)
+        args += [message.job_id, message.run_id, "" if message.wait_ms is None else message.wait_ms, payload]
+    return args
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _advice(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
+        return f"{text}; put the user and password into REDIS_URL (redis://user:password@host:6379/0)"
+    if isinstance(error, NoPermissionError):
+        return f"{text}; the user of REDIS_URL must be allowed this command"
+    if isinstance(error, BusyLoadingError):
+        return "it is loading its data; this passes by itself"
+    if isinstance(error, ResponseError) and text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
+        return f"it refuses writes ({text})"
+    return f"{text}; is it running, and is REDIS_URL right?"

@@ -1,0 +1,145 @@
+"""The Lua scripts of the dispatch, on ARQ's own keys.
+
+A queue is ARQ's sorted set of job ids. A score is either a time in milliseconds, as in ARQ (a delayed job's due time, a
+running job's lease end), or, for a job that may run now, a *virtual start time*, far below any time: the turn at which
+its run comes round again. So the lowest scores are the fair order, and a stock ARQ worker, which takes scores up to
+now from the lowest, keeps to it too.
+
+Fairness is start-time fair queueing (Goyal, Vin, Cheng 1996) with equal weights: a run's next job starts one turn after
+its last one, but never before the turn that the queue has reached. What has waited for a time (a retry, a dead
+worker's job) goes first.
+
+A claim holds `arq:in-progress:<id>` (the claimer's token) and moves the score to the lease's end, so a dead worker's
+job becomes claimable by itself.
+"""
+
+from __future__ import annotations
+
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+
+FIRST_TIME_SCORE = 1_000_000_000_000
+"""Scores from here on are times in ms (2001 and later); those below are virtual start times."""
+
+_PRELUDE = f"""
+local HELD, JOB, RETRY = '{in_progress_key_prefix}', '{job_key_prefix}', '{retry_key_prefix}'
+local FIRST = {FIRST_TIME_SCORE}
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+"""
+
+SEND = (
+    _PRELUDE
+    + """
+-- KEYS: queue, wake, fair; ARGV: payload_ttl_ms, then (id, run, wait_ms, payload)*
+-- Adds what is not known yet; wait_ms '' means: may run now, in its run's turn.
+local queue, wake, fair = KEYS[1], KEYS[2], KEYS[3]
+local ttl, added = ARGV[1], 0
+local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+local turn = first and tonumber(first) or FIRST
+if turn >= FIRST then turn = 0; redis.call('DEL', fair) end
+local last = {}
+for i = 2, #ARGV, 4 do
+  local id, run, wait, payload = ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3]
+  if not redis.call('ZSCORE', queue, id) then
+    local score
+    if wait == '' then
+      local before = last[run] or tonumber(redis.call('HGET', fair, run) or '0')
+      score = math.max(turn, before) + 1
+      last[run] = score
+    else
+      score = now + tonumber(wait)
+    end
+    redis.call('ZADD', queue, score, id)
+    redis.call('SET', JOB .. id, payload, 'PX', ttl)
+    added = added + 1
+  end
+end
+for run, score in pairs(last) do redis.call('HSET', fair, run, score) end
+if added > 0 then redis.call('ZADD', wake, 0, 'w') end
+return added
+"""
+)
+
+EXCHANGE = (
+    _PRELUDE
+    + """
+-- KEYS: queue, wake; ARGV: token, lease_ms, room, n_done, done ids, then (id, wait_ms)* to be looked at again
+-- Forgets what ended, puts back what waits, and leases as many as there is room for. Returns {ids, ms to the next}.
+local queue, wake = KEYS[1], KEYS[2]
+local token, lease, room, done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+for i = 5, 4 + done do
+  local id = ARGV[i]
+  local holder = redis.call('GET', HELD .. id)
+  if not holder or holder == token then
+    redis.call('DEL', HELD .. id, JOB .. id, RETRY .. id)
+    redis.call('ZREM', queue, id)
+  end
+end
+for i = 5 + done, #ARGV, 2 do
+  local id = ARGV[i]
+  local holder = redis.call('GET', HELD .. id)
+  if not holder or holder == token then
+    redis.call('DEL', HELD .. id)
+    redis.call('ZADD', queue, now + tonumber(ARGV[i+1]), id)
+  end
+end
+local ids = {}
+if room > 0 then
+  local function take(low, high)
+    local ready = redis.call('ZRANGEBYSCORE', queue, low, high, 'LIMIT', 0, room - #ids)
+    for _, id in ipairs(ready) do
+      if redis.call('SET', HELD .. id, token, 'PX', lease, 'NX') then
+        redis.call('ZADD', queue, now + lease, id)
+        ids[#ids+1] = id
+      else
+        redis.call('ZADD', queue, now + 1000, id)  -- a stock ARQ worker holds it: look again in a second
+      end
+    end
+  end
+  take(FIRST, now)
+  if #ids < room then take('-inf', '(' .. FIRST) end
+end
+local next_ms = -1
+local virtual = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. FIRST, 'LIMIT', 0, 1)
+if #virtual > 0 then
+  next_ms = 0
+else
+  local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+  if first then next_ms = math.max(0, tonumber(first) - now) end
+end
+if next_ms == 0 then redis.call('ZADD', wake, 0, 'w') end
+return {ids, next_ms}
+"""
+)
+
+RENEW = (
+    _PRELUDE
+    + """
+-- KEYS: queue; ARGV: token, lease_ms, ids. A lease that vanished is put back; returns the ids that another holds.
+local queue, token, lease = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local lost = {}
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local holder = redis.call('GET', HELD .. id)
+  if holder and holder ~= token then
+    lost[#lost+1] = id
+  else
+    redis.call('SET', HELD .. id, token, 'PX', lease)
+    redis.call('ZADD', queue, now + lease, id)
+  end
+end
+return lost
+"""
+)
+
+KNOWN = (
+    _PRELUDE
+    + """
+-- KEYS: queue; ARGV: ids. Returns those that are neither queued nor leased.
+local unknown = {}
+for _, id in ipairs(ARGV) do
+  if not redis.call('ZSCORE', KEYS[1], id) then unknown[#unknown+1] = id end
+end
+return unknown
+"""
+)

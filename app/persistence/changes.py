@@ -1,0 +1,67 @@
+"""The change feed's rows: written unnumbered with the catalogue's own rows, numbered by a sequencer afterwards.
+
+A number handed out at the insert would come out of order, since transactions commit out of order (ENGINE.md 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import to_json
+
+NUMBERED_AT_ONCE = 5_000
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing that changed about a product or a variant."""
+
+    kind: Literal["created", "updated", "discontinued", "reactivated"]
+    entity: Literal["product", "variant"]
+    sku: str
+    product_sku: str
+    fields: tuple[str, ...] = ()
+    old: dict[str, Any] | None = None
+    """Old value by changed field."""
+    new: dict[str, Any] | None = None
+
+
+async def add_changes(db: AsyncConnection, *, supplier_id: int, run_id: str | None, changes: Sequence[Change]) -> None:
+    """Write changes in the order given, all in one statement."""
+    if not changes:
+        return
+    await db.execute(
+        text("""
+        INSERT INTO changes (kind, entity, supplier_id, sku, product_sku, fields, old, new, run_id)
+        SELECT r.kind, r.entity, :supplier_id, r.sku, r.product_sku,
+            ARRAY(SELECT jsonb_array_elements_text(r.fields)), r.old, r.new, CAST(:run_id AS uuid)
+        FROM ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS (kind text, entity text, sku text, product_sku text, fields jsonb, old jsonb, new jsonb))
+            WITH ORDINALITY AS r ORDER BY r.ordinality"""),
+        {"supplier_id": supplier_id, "run_id": run_id, "rows": to_json(list(changes))},
+    )
+
+
+async def number_changes(db: AsyncConnection) -> int:
+    """Number the oldest unnumbered changes, by id; 0 when there are none or another sequencer is at it.
+
+    Two statements on purpose: the first waits for nothing and holds the head, the second sees what was committed by
+    whoever held it before.
+    """
+    head = await db.scalar(text("SELECT seq FROM change_head FOR UPDATE SKIP LOCKED"))
+    if head is None:
+        return 0
+    numbered = await db.scalar(
+        text("""
+        WITH oldest AS (SELECT id FROM changes WHERE seq IS NULL ORDER BY id LIMIT :most),
+        numbered AS (SELECT id, :head + row_number() OVER (ORDER BY id) AS seq FROM oldest),
+        written AS (UPDATE changes c SET seq = n.seq FROM numbered n WHERE c.id = n.id RETURNING c.seq)
+        UPDATE change_head SET seq = seq + (SELECT count(*) FROM written)
+        WHERE EXISTS (SELECT FROM written) RETURNING seq - :head"""),
+        {"head": head, "most": NUMBERED_AT_ONCE},
+    )
+    return int(numbered or 0)

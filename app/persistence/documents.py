@@ -1,0 +1,370 @@
+"""The feed's entries and their documents: what the manifest said, what was fetched, what was applied.
+
+`seen_hash` is what the manifest said, `fetched_hash` what the stored body was fetched under, `applied_hash` what the
+family stage wrote with the family's rows. The diff is against `applied_hash`, so whatever failed, was cancelled or was
+never finished is taken up by the next ordinary sync (ENGINE.md 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import to_json
+
+
+class SaidEntry(msgspec.Struct, frozen=True):
+    """One line of the manifest, as far as the diff needs it."""
+
+    file_name: str
+    url: str
+    hash: str | None
+
+
+class WantedDocument(msgspec.Struct, frozen=True):
+    """A document that is new, changed or was never finished."""
+
+    id: int
+    file_name: str
+    url: str
+    hash: str | None
+    is_new: bool
+    stored: bool
+    """Its body is here already, fetched under this very hash: no request is needed."""
+    paused: bool
+    """It failed repeatedly and its pause is not over."""
+    suspect: bool
+    """Read under this hash before and not believed: ask past caches, then believe."""
+
+
+class ManifestDiff(msgspec.Struct, frozen=True):
+    """What a manifest means for one supplier."""
+
+    entries: int
+    wanted: list[WantedDocument]
+    removed: int
+
+    @property
+    def new(self) -> int:
+        """How many entries were never applied."""
+        return sum(document.is_new for document in self.wanted)
+
+
+class FetchedDocument(msgspec.Struct, frozen=True):
+    """A document that arrived whole and can be read."""
+
+    id: int
+    hash: str | None
+    sku: str
+    family_sku: str
+    has_children: bool
+    child_skus: tuple[str, ...]
+    sha256: bytes
+    size_bytes: int
+    body: bytes
+    """zstd."""
+
+
+class FailedDocument(msgspec.Struct, frozen=True):
+    """A document that could not be fetched or read."""
+
+    id: int
+    url: str
+    kind: str
+    reason: str
+    dead: bool
+    """Gone or forbidden rather than passing: asked for with growing pauses."""
+
+
+class StoredDocument(msgspec.Struct, frozen=True):
+    """A document's body as stored, to be read by the family stage."""
+
+    id: int
+    file_name: str
+    url: str
+    sku: str
+    has_children: bool
+    version: int
+    applied_version: int | None
+    body: bytes
+    """zstd."""
+
+
+DIFF = """
+WITH said AS (
+    SELECT * FROM unnest(CAST(:names AS text[]), CAST(:urls AS text[]), CAST(:hashes AS text[]))
+        AS u(file_name, url, hash)),
+kept AS (
+    INSERT INTO documents AS d (supplier_id, file_name, url, seen_hash)
+    SELECT :supplier_id, said.file_name, said.url, said.hash
+    FROM said LEFT JOIN documents o ON o.supplier_id = :supplier_id AND o.file_name = said.file_name COLLATE "C"
+    WHERE o.id IS NULL OR o.seen_hash IS DISTINCT FROM said.hash OR o.url <> said.url OR NOT o.present
+        OR o.missing_runs > 0
+    ORDER BY said.file_name COLLATE "C"
+    ON CONFLICT (supplier_id, file_name) DO UPDATE SET url = EXCLUDED.url, seen_hash = EXCLUDED.seen_hash,
+        present = true, missing_runs = 0)
+SELECT 1
+"""
+
+WANTED = """
+WITH said AS (SELECT file_name FROM unnest(CAST(:names AS text[])) AS u(file_name))
+SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.applied_version IS NULL AS is_new,
+    d.version IS NOT NULL AND d.fetched_hash = d.seen_hash
+        AND (d.fetched_run_id = CAST(:run_id AS uuid)
+             OR NOT (:force OR d.suspect_hash IS NOT DISTINCT FROM d.seen_hash)) AS stored,
+    COALESCE(d.next_try_at > clock_timestamp(), false) AND NOT :force AS paused,
+    d.suspect_hash IS NOT NULL AND d.suspect_hash = d.seen_hash AS suspect
+FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
+WHERE d.supplier_id = :supplier_id
+  AND (d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.suspect_hash IS NOT NULL
+       OR (:force AND (CAST(:skus AS text[]) IS NULL OR d.family_sku = ANY(CAST(:skus AS text[])))))
+ORDER BY d.file_name
+"""
+
+
+async def take_manifest(
+    db: AsyncConnection,
+    supplier_id: int,
+    entries: Sequence[SaidEntry],
+    *,
+    run_id: str,
+    force: bool,
+    skus: Sequence[str] | None,
+) -> ManifestDiff:
+    """Write what the manifest says of a supplier and return what is wanted; two set operations, whatever the size."""
+    names = [entry.file_name for entry in entries]
+    await db.execute(
+        text(DIFF),
+        {
+            "supplier_id": supplier_id,
+            "names": names,
+            "urls": [entry.url for entry in entries],
+            "hashes": [entry.hash for entry in entries],
+        },
+    )
+    rows = await db.execute(
+        text(WANTED),
+        {
+            "supplier_id": supplier_id,
+            "names": names,
+            "run_id": run_id,
+            "force": force,
+            "skus": None if skus is None else list(skus),
+        },
+    )
+    wanted = [WantedDocument(**row) for row in rows.mappings()]
+    return ManifestDiff(len(names), wanted, await _count_removed(db, supplier_id, names))
+
+
+async def _count_removed(db: AsyncConnection, supplier_id: int, names: list[str]) -> int:
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(*) FROM documents WHERE supplier_id = :supplier_id AND present
+              AND file_name <> ALL (SELECT unnest(CAST(:names AS text[])) COLLATE "C")"""),
+            {"supplier_id": supplier_id, "names": names},
+        )
+        or 0
+    )
+
+
+async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[FetchedDocument]) -> dict[int, int]:
+    """Store bodies, outlines and listings of documents that arrived; returns document id to its new version."""
+    if not documents:
+        return {}
+    rows = await db.execute(
+        text("""
+        UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
+            fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
+            family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
+                    CAST(:families AS text[]), CAST(:parents AS boolean[]))
+             AS r(id, hash, sha256, sku, family_sku, has_children)
+        WHERE d.id = r.id RETURNING d.id, d.version"""),
+        {
+            "run_id": run_id,
+            "ids": [document.id for document in documents],
+            "hashes": [document.hash for document in documents],
+            "sha256s": [document.sha256 for document in documents],
+            "skus": [document.sku for document in documents],
+            "families": [document.family_sku for document in documents],
+            "parents": [document.has_children for document in documents],
+        },
+    )
+    versions = {row.id: row.version for row in rows}
+    await _store_bodies(db, documents, versions)
+    await _store_listings(db, documents)
+    return versions
+
+
+async def _store_bodies(db: AsyncConnection, documents: Sequence[FetchedDocument], versions: dict[int, int]) -> None:
+    await db.execute(
+        text("""
+        INSERT INTO document_bodies (document_id, version, size_bytes, body)
+        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]), CAST(:sizes AS int[]),
+                             CAST(:bodies AS bytea[]))
+        ON CONFLICT (document_id) DO UPDATE SET version = EXCLUDED.version, size_bytes = EXCLUDED.size_bytes,
+            body = EXCLUDED.body"""),
+        {
+            "ids": [document.id for document in documents],
+            "versions": [versions[document.id] for document in documents],
+            "sizes": [document.size_bytes for document in documents],
+            "bodies": [document.body for document in documents],
+        },
+    )
+
+
+async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocument]) -> None:
+    pairs = sorted((sku, document.id) for document in documents for sku in document.child_skus)
+    params = {
+        "ids": [document.id for document in documents],
+        "skus": [sku for sku, _ in pairs],
+        "listers": [document_id for _, document_id in pairs],
+    }
+    await db.execute(
+        text("""
+        DELETE FROM listings l WHERE l.document_id = ANY(CAST(:ids AS bigint[])) AND NOT EXISTS (
+            SELECT FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id)
+            WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")"""),
+        params,
+    )
+    await db.execute(
+        text("""
+        INSERT INTO listings (supplier_id, variant_sku, document_id)
+        SELECT d.supplier_id, r.sku, r.id
+        FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id) JOIN documents d ON d.id = r.id
+        ON CONFLICT DO NOTHING"""),
+        {"skus": params["skus"], "listers": params["listers"]},
+    )
+
+
+async def note_failed(db: AsyncConnection, documents: Sequence[FailedDocument]) -> None:
+    """Note failures; what is dead is asked for again after growing pauses, beginning with the third in a row."""
+    if not documents:
+        return
+    await db.execute(
+        text("""
+        UPDATE documents d SET failures = d.failures + 1, error = r.reason,
+            next_try_at = CASE WHEN r.dead AND d.failures >= 2 THEN clock_timestamp()
+                + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - 2, 10))) END
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id"""),
+        {"rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents])},
+    )
+
+
+async def documents_of_family(db: AsyncConnection, supplier_id: int, family_sku: str) -> list[StoredDocument]:
+    """The stored documents of one family that the manifest still names, by file name."""
+    rows = await db.execute(
+        text("""
+        SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, b.body
+        FROM documents d JOIN document_bodies b ON b.document_id = d.id
+        WHERE d.supplier_id = :supplier_id AND d.family_sku = :family_sku AND d.present ORDER BY d.file_name"""),
+        {"supplier_id": supplier_id, "family_sku": family_sku},
+    )
+    return [StoredDocument(**row) for row in rows.mappings()]
+
+
+async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """Lock documents, by id; returns each one's version and whether the manifest still names it."""
+    rows = await db.execute(
+        text("""
+        SELECT id, version, present FROM documents WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id
+        FOR NO KEY UPDATE"""),
+        {"ids": list(ids)},
+    )
+    return {row.id: (row.version, row.present) for row in rows}
+
+
+async def mark_applied(db: AsyncConnection, versions: dict[int, int]) -> None:
+    """Note, with the family's rows, which versions of its documents they came from."""
+    await db.execute(
+        text("""
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version, suspect_hash = NULL
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version)
+        WHERE d.id = r.id AND d.version = r.version"""),
+        {"ids": list(versions), "versions": list(versions.values())},
+    )
+
+
+class OpenFamily(msgspec.Struct, frozen=True):
+    """A family whose stored documents are newer than what was applied."""
+
+    sku: str
+    version: int
+
+
+async def unapplied_families(
+    db: AsyncConnection, supplier_id: int, *, after: str, limit: int, run_id: str
+) -> list[OpenFamily]:
+    """A page, by SKU, of the families with a fetched document that is not applied yet, or was fetched by this run."""
+    rows = await db.execute(
+        text("""
+        SELECT family_sku AS sku, max(version) AS version FROM documents
+        WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
+        GROUP BY family_sku
+        HAVING bool_or(applied_version IS DISTINCT FROM version OR fetched_run_id = CAST(:run_id AS uuid))
+        ORDER BY family_sku LIMIT :limit"""),
+        {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
+    )
+    return [OpenFamily(row.sku, row.version) for row in rows]
+
+
+class DoubleFamily(msgspec.Struct, frozen=True):
+    """A document whose family SKU another document has too."""
+
+    sku: str
+    file_name: str
+    url: str
+
+
+async def doubled_families(db: AsyncConnection, supplier_id: int) -> list[DoubleFamily]:
+    """Documents with children whose family SKU is not theirs alone, by SKU and file name."""
+    rows = await db.execute(
+        text("""
+        SELECT d.family_sku AS sku, d.file_name, d.url FROM documents d
+        JOIN (SELECT family_sku FROM documents
+              WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
+              GROUP BY family_sku HAVING count(*) > 1 AND bool_or(has_children)) twice USING (family_sku)
+        WHERE d.supplier_id = :supplier_id AND d.present AND d.version IS NOT NULL
+        ORDER BY d.family_sku, d.file_name"""),
+        {"supplier_id": supplier_id},
+    )
+    return [DoubleFamily(**row) for row in rows.mappings()]
+
+
+async def other_listers(
+    db: AsyncConnection, supplier_id: int, skus: Sequence[str], family_sku: str
+) -> dict[str, list[str]]:
+    """For each of these variant SKUs that documents of other families list too: those families' SKUs, sorted."""
+    rows = await db.execute(
+        text("""
+        SELECT l.variant_sku, array_agg(DISTINCT d.family_sku) AS families
+        FROM listings l JOIN documents d ON d.id = l.document_id
+        WHERE l.supplier_id = :supplier_id AND l.variant_sku = ANY(CAST(:skus AS text[])) AND d.present
+          AND d.family_sku <> :family_sku GROUP BY l.variant_sku"""),
+        {"supplier_id": supplier_id, "skus": list(skus), "family_sku": family_sku},
+    )
+    return {row.variant_sku: sorted(row.families) for row in rows}
+
+
+async def reset_supplier(db: AsyncConnection, supplier_id: int) -> None:
+    """Take everything of a supplier as unknown, so that the next sync fetches it; nothing is deleted."""
+    await db.execute(
+        text("""
+        UPDATE documents SET applied_hash = NULL, applied_version = NULL, fetched_hash = NULL, suspect_hash = NULL,
+            failures = 0, next_try_at = NULL WHERE supplier_id = :supplier_id"""),
+        {"supplier_id": supplier_id},
+    )
+
+
+async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str) -> None:
+    """A family's documents could not be read: fetch them again next time, even under the same hash."""
+    await db.execute(
+        text("""
+        UPDATE documents SET fetched_hash = NULL
+        WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version"""),
+        {"supplier_id": supplier_id, "family_sku": family_sku},
+    )

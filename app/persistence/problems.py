@@ -1,0 +1,40 @@
+"""Problems: everything that a run could not read, fetch or write, each with its address and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import bounded, to_json
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that went wrong; `reason` names no address, so that equal reasons can be counted."""
+
+    severity: Literal["error", "warning"]
+    stage: Literal["supplier", "family", "image"]
+    kind: str
+    reason: str
+    url: str | None = None
+    sku: str | None = None
+    line: int | None = None
+    job_id: str | None = None
+
+
+async def add_problems(db: AsyncConnection, run_id: str, problems: Sequence[Problem]) -> None:
+    """Write problems of a run, all in one statement."""
+    if not problems:
+        return
+    rows = [msgspec.structs.replace(problem, reason=bounded(problem.reason)) for problem in problems]
+    await db.execute(
+        text("""
+        INSERT INTO problems (run_id, severity, stage, kind, url, sku, line, reason, job_id)
+        SELECT CAST(:run_id AS uuid), r.severity, r.stage, r.kind, r.url, r.sku, r.line, r.reason, r.job_id
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+             AS r(severity text, stage text, kind text, url text, sku text, line int, reason text, job_id text)"""),
+        {"run_id": run_id, "rows": to_json(rows)},
+    )
