@@ -132,7 +132,8 @@ def open_fields(node: Node, key: str) -> dict[str, Any]:
 
 def plain(node: Node, key: str) -> Any:
     """The field as JSON that PostgreSQL and every client can hold; what cannot be held is noted and left out."""
-    return _plain(node.get(key), node, key, 0)
+    value = node.get(key)
+    return None if value is None else _plain(value, node, key, 0)
 
 
 def _plain(value: object, node: Node, key: str, depth: int) -> Any:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from app.catalogue.amounts import decimal_text
-from app.catalogue.types import Texts
 from app.feed.attributes import open_fields, plain, without_absent
-from app.feed.jsontext import decode, split_list
+from app.feed.jsontext import KnownFields, decode, split_list
 from app.feed.node import Memo, Node, Notes, fields_of
 from app.feed.pictures import addresses
 from app.feed.prices import prices_json, read_schedules
+from app.feed.texts import read_named
 from app.feed.values import amount_of, key_of, list_of, positive_of
 
 Position = dict[str, Any]
@@ -45,6 +45,17 @@ _COST_FIELDS = {
     "IsActiveCountryBased": "isActiveCountryBased",
     "UnstructuredInformation": "unstructured",
 }
+_PRICES = ("ProductPriceCountryBased", "ProductPriceRegionBased")
+_POSITION = KnownFields(
+    ("PositionCode", "SupplierPositionCode", "UnstructuredInformation"), raw=("ImprintLocationTexts", "ImprintOptions")
+)
+_OPTION = KnownFields(
+    ("Sku", "SupplierSku", *(f"Dimensions{name}" for name in _DIMENSIONS), *_OPTION_FIELDS),
+    raw=("ImprintTexts", "ImprintCosts", *_PRICES),
+)
+_COST = KnownFields(
+    ("Sku", "SupplierSku", "CalculationType", "CalculationAmount", *_COST_FIELDS), raw=("Texts", *_PRICES)
+)
 
 
 class ImprintReader:
@@ -64,16 +75,16 @@ class ImprintReader:
         return tuple(position for position in found if position)
 
     def _position(self, value: object, notes: Notes) -> Position:
-        node = Node(fields_of(value, "", notes), "", notes)
-        texts = node.named("ImprintLocationTexts")
+        node = Node(fields_of(value, "", notes, _POSITION.split), "", notes)
+        texts = read_named(node, "ImprintLocationTexts", self._memo)
         unstructured = open_fields(node, "UnstructuredInformation")
         return without_absent(
             {
                 "positionCode": node.text("PositionCode"),
                 "supplierPositionCode": node.text("SupplierPositionCode"),
-                "name": _texts(texts, "Name"),
-                "description": _texts(texts, "Description"),
-                "images": list(dict.fromkeys(url for _, text in texts for url in addresses(text, "Images"))),
+                "name": texts.name,
+                "description": texts.description,
+                "images": _images(node),
                 "maxPrintArea": unstructured.get("MaxPrintArea"),
                 "unstructured": unstructured,
                 "options": self._options(node),
@@ -86,7 +97,7 @@ class ImprintReader:
         return [option for option in found if option]
 
     def _option(self, value: object, notes: Notes) -> dict[str, Any]:
-        node = Node(fields_of(value, "", notes), "", notes)
+        node = Node(fields_of(value, "", notes, _OPTION.split), "", notes)
         dimensions = {name.lower(): node.read(f"Dimensions{name}", positive_of) for name in _DIMENSIONS}
         return self._priced(
             node,
@@ -102,7 +113,7 @@ class ImprintReader:
         return [cost for cost in found if cost]
 
     def _cost(self, value: object, notes: Notes) -> dict[str, Any]:
-        node = Node(fields_of(value, "", notes), "", notes)
+        node = Node(fields_of(value, "", notes, _COST.split), "", notes)
         amount = node.read("CalculationAmount", amount_of)
         return self._priced(
             node,
@@ -114,14 +125,14 @@ class ImprintReader:
 
     def _priced(self, node: Node, *, texts: str, **fields: object) -> dict[str, Any]:
         """What an option and a cost have in common, with their own fields."""
-        by_language = node.named(texts)
+        named = read_named(node, texts, self._memo)
         schedules = read_schedules(node, self._memo)
         return without_absent(
             dict(
                 sku=node.read("Sku", key_of),
                 supplierSku=node.read("SupplierSku", key_of),
-                name=_texts(by_language, "Name"),
-                description=_texts(by_language, "Description"),
+                name=named.name,
+                description=named.description,
                 prices=prices_json(schedules.prices),
                 priceSettings=schedules.settings,
                 **fields,
@@ -134,6 +145,6 @@ def _items(value: object, marks: frozenset[str]) -> list[object]:
     return shallow if isinstance(shallow, list) else list_of(decode(shallow), marks)
 
 
-def _texts(languages: list[tuple[str, Node]], key: str) -> Texts:
-    found = ((language, node.text(key)) for language, node in languages)
-    return {language: text for language, text in found if text}
+def _images(position: Node) -> list[str]:
+    languages = position.named("ImprintLocationTexts")
+    return list(dict.fromkeys(url for _, texts in languages for url in addresses(texts, "Images")))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
@@ -54,7 +54,7 @@ _TOLERANT = json.JSONDecoder(
 
 def decode(value: object) -> object:
     """The value behind raw bytes; any other value is given back as it is."""
-    if not isinstance(value, msgspec.Raw):
+    if type(value) is not msgspec.Raw:
         return value
     try:
         return _ANY.decode(value)
@@ -79,6 +79,26 @@ def _split(value: object, decoder: msgspec.json.Decoder[Shape]) -> object:
         return decoder.decode(value)
     except msgspec.DecodeError:
         return decode(value)
+
+
+class KnownFields:
+    """Splits objects whose keys are known: `plain` fields are decoded, `raw` ones kept raw, all others skipped.
+
+    Faster than `split_object` where an object has many small fields.
+    """
+
+    def __init__(self, plain: Iterable[str], raw: Iterable[str] = ()) -> None:
+        fields = [*((name, object, None) for name in plain), *((name, msgspec.Raw, None) for name in raw)]
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("KnownFields", fields), float_hook=number_from_text)
+
+    def split(self, value: object) -> object:
+        """As `split_object`; a field that is not there is None."""
+        if not isinstance(value, msgspec.Raw):
+            return value
+        try:
+            return msgspec.structs.asdict(self._decoder.decode(value))
+        except msgspec.DecodeError:
+            return decode(value)
 
 
 def read_object(raw: bytes) -> dict[str, object]:

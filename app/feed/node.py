@@ -53,11 +53,11 @@ class Node:
 
     def read(self, key: str, reader: Callable[[object], Value | None]) -> Value | None:
         """The field as `reader` understands it; None, with a note, when it makes no sense."""
-        value = self.get(key)
+        value = self._fields.get(key)
         if value is None:
             return None
         try:
-            return reader(value)
+            return reader(decode(value))
         except Unfit as error:
             self.note(key, str(error))
             return None
@@ -95,9 +95,11 @@ def is_name(key: str) -> bool:
         return False
 
 
-def fields_of(value: object, path: str, notes: Notes) -> Mapping[str, object]:
+def fields_of(
+    value: object, path: str, notes: Notes, split: Callable[[object], object] = split_object
+) -> Mapping[str, object]:
     """An object's fields, one level split; none (with a note) for what is no object."""
-    value = split_object(value)
+    value = split(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):

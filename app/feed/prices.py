@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 import msgspec
 
 from app.catalogue.amounts import decimal_text
 from app.catalogue.types import PriceData, PriceKind
-from app.feed.jsontext import decode
-from app.feed.node import Memo, Node, Notes, fields_of
-from app.feed.values import Unfit, amount_of, flag_of, not_negative_of, text_of, whole_of
+from app.feed.jsontext import decode, number_from_text
+from app.feed.node import Memo, Node, Notes, fields_of, is_name
+from app.feed.values import INT4_MAX, Unfit, amount_of, flag_of, not_negative_of, text_of, whole_of
 
 Prices = tuple[PriceData, ...]
+Count = Annotated[int, msgspec.Meta(ge=0, le=INT4_MAX)]
 _KINDS: tuple[tuple[PriceKind, str], ...] = (("selling", "RecommendedSellingPrice"), ("buying", "GeneralBuyingPrice"))
 _KIND_ORDER: dict[PriceKind, int] = {"selling": 0, "buying": 1}
 _TIER_MARKS = frozenset({"Price", "Quantity", "OnRequest", "Valuta"})
@@ -77,9 +79,71 @@ def _settings(schedule: Node) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
+class _UsualTier(msgspec.Struct, rename="pascal"):
+    price: object
+    quantity: Count
+    on_request: bool
+    valuta: str
+
+
+class _UsualSchedule(msgspec.Struct, rename="pascal"):
+    recommended_selling_price: list[_UsualTier] | None = None
+    general_buying_price: list[_UsualTier] | None = None
+    quantity_increments: Count | None = None
+    minimum_order_quantity: Count | None = None
+    vat_setting_id: Count | None = None
+    vat_percentage: object = None
+
+
+_USUAL = msgspec.json.Decoder(dict[str, _UsualSchedule], float_hook=number_from_text)
+
+
 def _regions(value: object, notes: Notes) -> dict[str, Schedules]:
-    regions = Node(fields_of(decode(value), "", notes), "", notes)
-    return {name.strip(): _region(name.strip(), regions.child(name)) for name in sorted(regions.keys())}
+    """The usual shape by a typed decode, ten times faster; whatever is unusual field by field, with notes."""
+    if value is None or (usual := _usual_regions(value)) is None:
+        regions = Node(fields_of(decode(value), "", notes), "", notes)
+        return {name.strip(): _region(name.strip(), regions.child(name)) for name in sorted(regions.keys())}
+    return usual
+
+
+def _usual_regions(value: object) -> dict[str, Schedules] | None:
+    if not isinstance(value, msgspec.Raw):
+        return None
+    try:
+        regions = _USUAL.decode(value)
+        return {name: _usual_region(name, regions[name]) for name in sorted(regions)}
+    except (msgspec.DecodeError, Unfit):
+        return None
+
+
+def _usual_region(name: str, schedule: _UsualSchedule) -> Schedules:
+    if not is_name(name) or name != name.strip():
+        raise Unfit("a region's name that has to be looked at")
+    selling = [_usual_price(name, "selling", tier) for tier in schedule.recommended_selling_price or ()]
+    buying = [_usual_price(name, "buying", tier) for tier in schedule.general_buying_price or ()]
+    return Schedules((*_ascending(selling), *_ascending(buying)), _usual_settings(schedule))
+
+
+def _usual_price(region: str, kind: PriceKind, tier: _UsualTier) -> PriceData:
+    amount = not_negative_of(tier.price)
+    return _price(region, kind, tier.quantity, amount, currency_of(tier.valuta), on_request=tier.on_request)
+
+
+def _ascending(prices: list[PriceData]) -> list[PriceData]:
+    if len({price.min_quantity for price in prices}) != len(prices):
+        raise Unfit("two prices for one quantity")
+    return sorted(prices, key=lambda price: price.min_quantity)
+
+
+def _usual_settings(schedule: _UsualSchedule) -> dict[str, Any]:
+    vat = amount_of(schedule.vat_percentage)
+    found = {
+        "quantityIncrements": schedule.quantity_increments,
+        "minimumOrderQuantity": schedule.minimum_order_quantity,
+        "vatSettingId": schedule.vat_setting_id,
+        "vatPercentage": None if vat is None else decimal_text(vat),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _region(name: str, node: Node) -> Schedules:
@@ -111,13 +175,20 @@ def _tier(region: str, kind: PriceKind, tier: Node) -> PriceData | None:
         return None
     amount = tier.read("Price", not_negative_of)
     on_request = tier.read("OnRequest", flag_of) or False
-    if on_request and not amount:
-        amount = None
-    return PriceData(region, kind, quantity, amount, tier.read("Valuta", currency_of), on_request)
+    return _price(region, kind, quantity, amount, tier.read("Valuta", currency_of), on_request=on_request)
+
+
+def _price(
+    region: str, kind: PriceKind, quantity: int, amount: Decimal | None, currency: str | None, *, on_request: bool
+) -> PriceData:
+    """One tier; an amount of 0 that is on request means that the shop has to ask."""
+    return PriceData(region, kind, quantity, None if on_request and not amount else amount, currency, on_request)
 
 
 def currency_of(value: object) -> str | None:
     """An ISO 4217 code; `EURO` is `EUR`."""
+    if isinstance(value, str) and value in _CURRENCY_NAMES:
+        return _CURRENCY_NAMES[value]
     text = text_of(value)
     code = _CURRENCY_NAMES.get(text.upper(), text.upper()) if text else None
     if code and not _CURRENCY.fullmatch(code):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 from app.catalogue.amounts import canonical, decimal_text
 from app.feed.jsontext import kind_of
@@ -81,6 +82,8 @@ def ean_of(value: object) -> str | None:
 
 def amount_of(value: object) -> Decimal | None:
     """An amount below ten digits before the point, rounded to four behind it (numeric(14,4)); text as it is meant."""
+    if type(value) is Decimal:
+        return _bounded(value)
     value = _only_item(value)
     if value is None or value == "":
         return None
@@ -106,6 +109,8 @@ def not_negative_of(value: object) -> Decimal | None:
 
 def whole_of(value: object) -> int | None:
     """A count, 0 to 2,147,483,647. `"1.234"` can only be meant as 1234 here; `"1.000"` stays unknown."""
+    if type(value) is int and 0 <= value <= INT4_MAX:
+        return value
     value = _only_item(value)
     if isinstance(value, str) and _AMBIGUOUS.fullmatch(value.strip()) and not value.strip().endswith("000"):
         value = re.sub("[.,]", "", value)
@@ -189,6 +194,7 @@ def _parsed(text: str) -> Decimal | None:
     return Decimal(digits.replace(grouped.group(1), "").replace(",", "."))
 
 
+@lru_cache(maxsize=4096)
 def _bounded(number: Decimal) -> Decimal:
     if number.is_nan():
         raise Unfit("NaN is not a number")
