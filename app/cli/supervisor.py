@@ -1,6 +1,6 @@
 """Keep the processes of `up` running until it is asked to stop.
 
-    start ─▶ ended, however ─▶ say so ─▶ pause 0.5, 1, 2, 4, 5, 5 s ... ─▶ start        (0.5 again after a healthy minute)
+    start ─▶ ended, however ─▶ say so ─▶ pause 0.5, 1, 2, 4, 5, 5 s ... ─▶ start    (0.5 again after a healthy minute)
       │
       └─ asked to stop ─▶ SIGTERM to all ─▶ grace ─▶ SIGKILL to what is left
                               └─ asked again ─▶ SIGTERM again ─▶ a second ─▶ SIGKILL
@@ -152,4 +152,4 @@ async def _kill(process: Process) -> None:
 def _describe(returncode: int | None) -> str:
     if returncode is None or returncode >= 0:
         return f"exit {returncode}"
-    return signal.Signals(-returncode).name
+    return f"signal {-returncode}, {signal.strsignal(-returncode)}"

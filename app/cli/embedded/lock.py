@@ -13,6 +13,7 @@ import psutil
 from app.cli.embedded.home import EmbeddedServerError, Home
 
 _WAIT_S = 15.0
+_RELEASED = -1
 
 
 class HomeLock:
@@ -35,9 +36,12 @@ class HomeLock:
         self._note(f"{me.pid} {me.create_time()}")
 
     def release(self) -> None:
-        """Let go. The next start waits for what is left of the server."""
+        """Let go, once. The next start waits for what is left of the server."""
+        if self.descriptor == _RELEASED:
+            return
         self._note("")
         os.close(self.descriptor)
+        self.descriptor = _RELEASED
 
     def _take(self, path: Path) -> None:
         deadline = time.monotonic() + _WAIT_S
