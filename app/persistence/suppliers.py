@@ -1,0 +1,61 @@
+"""Suppliers: who they are, and whether they are synced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Supplier(msgspec.Struct, frozen=True):
+    """A supplier as the sync needs it."""
+
+    id: int
+    document_id: str
+    code: str
+    name: str
+    is_active: bool
+    removal_guard_share: float | None
+
+
+COLUMNS = "id, document_id, code, name, is_active, removal_guard_share"
+
+
+async def find_supplier(db: AsyncConnection, document_id_or_code: str) -> Supplier | None:
+    """The supplier with this `documentId`, else the one with this code."""
+    rows = await db.execute(
+        text(f"""
+        SELECT {COLUMNS} FROM suppliers WHERE document_id = :key OR code = :key
+        ORDER BY document_id = :key DESC LIMIT 1"""),
+        {"key": document_id_or_code},
+    )
+    row = rows.mappings().one_or_none()
+    return None if row is None else Supplier(**row)
+
+
+async def get_supplier(db: AsyncConnection, supplier_id: int) -> Supplier:
+    """The supplier of a job; its row cannot be gone, since the job refers to it."""
+    rows = await db.execute(text(f"SELECT {COLUMNS} FROM suppliers WHERE id = :id"), {"id": supplier_id})
+    return Supplier(**rows.mappings().one())
+
+
+async def active_suppliers(db: AsyncConnection) -> list[Supplier]:
+    """All suppliers that are synced when nobody names one, by code."""
+    rows = await db.execute(text(f"SELECT {COLUMNS} FROM suppliers WHERE is_active ORDER BY code"))
+    return [Supplier(**row) for row in rows.mappings()]
+
+
+async def add_suppliers(db: AsyncConnection, codes: Sequence[str]) -> list[str]:
+    """Add the suppliers that are not known yet, active and named like their code; returns the new codes."""
+    rows = await db.scalars(
+        text("""
+        INSERT INTO suppliers (document_id, code, name)
+        SELECT r.document_id, r.code, r.code
+        FROM unnest(CAST(:document_ids AS text[]), CAST(:codes AS text[])) AS r(document_id, code)
+        ON CONFLICT (code) DO NOTHING RETURNING code"""),
+        {"document_ids": [uuid4().hex[:24] for _ in codes], "codes": list(codes)},
+    )
+    return sorted(rows)

@@ -1,0 +1,1 @@
+"""Direct mode: the same stages and ledger in one process, without Redis."""

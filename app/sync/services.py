@@ -1,0 +1,54 @@
+"""What the stages work with, opened once a process: the database, the queue, the way out, and the object store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.errors import SettingsError
+from app.images.store import ObjectStore, open_store
+from app.jobs.queue import RedisQueue
+from app.outbound.client import OutboundClient
+from app.persistence.database import Database
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one process. `queue` is None where Redis is not used: then only direct syncs are possible."""
+
+    settings: Settings
+    database: Database
+    queue: RedisQueue | None
+    outbound: OutboundClient
+    store: ObjectStore
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything that the settings name, and close it in the end. Nothing connects before its first use.
+
+    Raises:
+        SettingsError: DATABASE_URL is missing.
+    """
+    if settings.database_url is None:
+        raise SettingsError(
+            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
+        )
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        transaction_pooler=settings.database_transaction_pooler,
+    )
+    queue = None if settings.redis_url is None else RedisQueue(settings.redis_url.get_secret_value())
+    try:
+        async with (
+            OutboundClient(allow_private=settings.allow_private_addresses) as outbound,
+            open_store(settings) as store,
+        ):
+            yield Services(settings, database, queue, outbound, store)
+    finally:
+        if queue is not None:
+            await queue.close()
+        await database.close()

@@ -1,0 +1,124 @@
+"""Starting a sync: one run a supplier, in the ledger first, then its message.
+
+    who is meant ─▶ one transaction: a run and its supplier job for each that has none under way ─▶ commit ─▶ send
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog import get_logger
+
+from app.errors import Conflict, Invalid, NotFound, QueueUnavailable
+from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
+from app.jobs.queue import Message
+from app.persistence import ledger, runs
+from app.persistence.suppliers import Supplier, active_suppliers, find_supplier
+from app.sync.services import Services
+
+log = get_logger()
+
+Trigger = Literal["api", "cli", "schedule", "dashboard"]
+Mode = Literal["queued", "direct"]
+
+
+class StartRequest(msgspec.Struct, frozen=True):
+    """What to sync: one supplier by `documentId` or code, or all active ones; `skus` are families of one supplier."""
+
+    supplier: str | None = None
+    force: bool = False
+    skus: tuple[str, ...] | None = None
+    trigger: Trigger = "api"
+
+
+class Started(msgspec.Struct, frozen=True):
+    """One supplier's run: the one just started, or the one that was under way already."""
+
+    supplier: str
+    run_id: str
+    job_id: str
+    started: bool
+
+
+async def start_queued(services: Services, request: StartRequest) -> list[Started]:
+    """Start queued runs; a supplier whose run is under way keeps that one.
+
+    Raises:
+        NotFound: there is no such supplier.
+        Conflict: the supplier is inactive.
+        Invalid: `skus` without a supplier.
+        QueueUnavailable: Redis is away or refuses writes; nothing was started.
+        DatabaseUnavailable: PostgreSQL is away or refuses writes; nothing was started.
+    """
+    if services.queue is None:
+        raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it, or sync with useQueue: false")
+    await services.queue.check()
+    started = await start_runs(services, request, "queued")
+    await _send(services, started)
+    return started
+
+
+async def start_runs(services: Services, request: StartRequest, mode: Mode) -> list[Started]:
+    """Write runs and their supplier jobs, without dispatching them.
+
+    Raises:
+        NotFound: there is no such supplier.
+        Conflict: the supplier is inactive.
+        Invalid: `skus` without a supplier.
+    """
+
+    async def work(db: AsyncConnection) -> list[Started]:
+        return [await _start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
+
+    return await services.database.transact(work)
+
+
+async def meant(db: AsyncConnection, request: StartRequest) -> list[Supplier]:
+    """The suppliers that a request is about.
+
+    Raises:
+        NotFound: there is no such supplier.
+        Conflict: the supplier is inactive.
+        Invalid: `skus` without a supplier.
+    """
+    if request.supplier is None:
+        if request.skus is not None:
+            raise Invalid("skus names families of one supplier: give supplierId too")
+        return await active_suppliers(db)
+    supplier = await find_supplier(db, request.supplier)
+    if supplier is None:
+        raise NotFound(f"there is no supplier {request.supplier}")
+    if not supplier.is_active:
+        raise Conflict(f"supplier {supplier.code} is inactive: activate it to sync it")
+    return [supplier]
+
+
+async def _start_one(db: AsyncConnection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
+    job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
+    options = {"force": request.force or request.skus is not None, "skus": request.skus}
+    run = await runs.start_run(
+        db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
+    )
+    if run.started:
+        job = ledger.NewJob(
+            id=job_id,
+            queue=SUPPLIER_SYNC,
+            key=supplier.code,
+            args=msgspec.to_builtins(SupplierJob(supplier_id=supplier.id)),
+        )
+        await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier.id, direct=mode == "direct")
+    return Started(supplier.code, run.run_id, run.job_id, run.started)
+
+
+async def _send(services: Services, started: Sequence[Started]) -> None:
+    messages = [Message(run.job_id, SUPPLIER_SYNC, run.run_id) for run in started if run.started]
+    try:
+        if services.queue is not None:
+            await services.queue.send(messages)
+    except QueueUnavailable as error:
+        # the run is in the ledger, so the reconciler sends it when Redis is back; the caller's answer is still 202
+        log.warning("message not sent, the reconciler will", error=str(error))
