@@ -69,7 +69,7 @@ def stack(folder: Path, tree: Path, uid: int) -> Iterator[Stack]:
     python, environment = interpreter(tree, uid)
     process = subprocess.Popen(
         [*python, "-c", STARTER, str(folder)],
-        env=environment | {"PYTHONPATH": str(tree)},
+        env=environment | {"PYTHONPATH": os.pathsep.join([str(tree), environment.get("PYTHONPATH", "")])},
         cwd=tree,
         user=uid if AS_ROOT else None,
         group=uid if AS_ROOT else None,
@@ -91,7 +91,9 @@ def stack(folder: Path, tree: Path, uid: int) -> Iterator[Stack]:
 
 def interpreter(tree: Path, uid: int) -> tuple[Sequence[str], dict[str, str]]:
     """Ours where that user can reach it, otherwise the copy in `tree`."""
-    if not AS_ROOT or uid == 0:
+    if not AS_ROOT:
+        return [sys.executable], dict(os.environ)
+    if uid == 0:
         return [sys.executable], {}
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return [str(tree / f"bin/python{version}")], {"LD_LIBRARY_PATH": str(tree / "lib")}
