@@ -22,10 +22,9 @@ def change_price(document: Json, factor: float = 1.1) -> None:
 
 def rename(document: Json, suffix: str = "Plus") -> None:
     """Another name in every language, at the root and its children."""
-    for part in (document, *variants_of(document)):
-        if part is document or "ChildProducts" not in part:
-            for texts in part["ProductDetails"].values():
-                texts["Name"] = f"{texts['Name']} {suffix}"
+    for part in (document, *(document["ChildProducts"] or ())):
+        for texts in part["ProductDetails"].values():
+            texts["Name"] = f"{texts['Name']} {suffix}"
 
 
 def keep_variants(document: Json, count: int) -> None:

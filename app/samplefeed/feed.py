@@ -112,8 +112,10 @@ class SampleFeed(FeedState):
 
     def set_document(self, supplier: str, file_name: str, body: bytes | Json, *, rehash: bool = True) -> None:
         """Put any document under a supplier, new or in another's place: raw bytes, or JSON."""
-        entry = Entry(supplier, file_name, None)
-        entry = self._entries.setdefault(entry.path, entry)
+        fresh = Entry(supplier, file_name, None)
+        if fresh.path not in self._entries:
+            self._add(fresh)
+        entry = self._entries[fresh.path]
         entry.put(body if isinstance(body, bytes) else orjson.dumps(body))
         entry.listed = entry.served = True
         self._changed(entry, rehash=rehash)

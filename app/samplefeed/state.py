@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ class FeedState:
         self._maker = DocumentMaker(self.spec)
         self._bodies = PackedBodies()
         self._entries: dict[str, Entry] = {}
+        self._named: defaultdict[str, list[Entry]] = defaultdict(list)
         self._pictures: dict[str, tuple[bytes, str] | None] = {}
         self._manifest: tuple[tuple[int, str], bytes] | None = None
         for supplier in self.spec.suppliers:
@@ -77,12 +79,8 @@ class FeedState:
         Raises:
             KeyError: no document has this name, or several suppliers' do and none was named.
         """
-        found = [
-            entry
-            for code in ([supplier] if supplier else [known.code for known in self.spec.suppliers])
-            if (entry := self._entries.get(f"{code}/{sku}.json")) is not None
-        ] or [entry for entry in self._entries.values() if entry.file_name == f"{sku}.json"]
-        if len(found) != 1 or supplier not in (None, found[0].supplier):
+        found = [entry for entry in self._named.get(f"{sku}.json", ()) if supplier in (None, entry.supplier)]
+        if len(found) != 1:
             raise KeyError(f"{len(found)} documents are named {sku}.json")
         return found[0]
 
@@ -135,6 +133,7 @@ class FeedState:
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.path] = entry
+        self._named[entry.file_name].append(entry)
 
     def _content(self, entry: Entry) -> bytes:
         return gzip.decompress(entry.body) if entry.body is not None else self._made(entry)
