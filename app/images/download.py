@@ -1,0 +1,72 @@
+"""An address to a picture that may be stored.
+
+url ─ outbound: limits, address check ─▶ bytes ─▶ sha256 and facts, off the event loop ─▶ DownloadedPicture
+    └ 304 to the validators that were passed ─▶ NotModified
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from app.images.inspect import PictureFacts, PictureInspector
+from app.images.store import media_key
+from app.outbound import FetchLimits, OutboundClient
+
+HASH_IN_THREAD_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadedPicture:
+    """A whole picture, inspected, not stored yet."""
+
+    body: bytes
+    sha256: str
+    facts: PictureFacts
+    etag: str | None
+    last_modified: str | None
+
+    @property
+    def key(self) -> str:
+        """Where it belongs in the store."""
+        return media_key(self.sha256, self.facts.extension)
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The origin says that what we have is what it has."""
+
+    etag: str | None
+
+
+async def download_picture(
+    client: OutboundClient,
+    inspector: PictureInspector,
+    url: str,
+    *,
+    limits: FetchLimits,
+    etag: str | None = None,
+    last_modified: str | None = None,
+) -> DownloadedPicture | NotModified:
+    """Fetch and judge the picture; `etag` and `last_modified` are those of the copy in the store, if there is one.
+
+    Raises:
+        OriginUnavailable: transient; also a picture that ended early.
+        OriginRefused, AddressRefused, BodyTooLarge: as `OutboundClient.get`.
+        PictureRefused: whole, and not a picture that we store.
+    """
+    validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+    headers = {"Accept": "image/*", **{name: value for name, value in validators.items() if value}}
+    fetched = await client.get(url, limits=limits, headers=headers)
+    if fetched.not_modified:
+        return NotModified(fetched.etag or etag)
+    facts = await inspector.inspect(fetched.body)
+    sha256 = await _sha256(fetched.body)
+    return DownloadedPicture(fetched.body, sha256, facts, fetched.etag, fetched.last_modified)
+
+
+async def _sha256(body: bytes) -> str:
+    if len(body) < HASH_IN_THREAD_BYTES:
+        return hashlib.sha256(body).hexdigest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())

@@ -1,0 +1,49 @@
+"""The store's failures in the words of the service: what happened, and what to set or to allow.
+
+All of them are outages, which spend no attempt: a missing bucket or right is mended by the operator, not by giving up
+pictures one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import ClientError
+
+from app.errors import PromidataSyncError, StoreUnavailable
+
+ADVICE = {
+    "NoSuchBucket": "there is no such bucket: set S3_BUCKET",
+    "AccessDenied": "access is denied: the key pair needs to list the bucket, and to get, put and delete objects",
+    "InvalidAccessKeyId": "the key is unknown: set S3_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the signature is wrong: set S3_SECRET_ACCESS_KEY and S3_REGION",
+    "PermanentRedirect": "the bucket is in another region: set S3_REGION",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "BadDigest": "the bytes were changed on the way",
+    "InvalidDigest": "the bytes were changed on the way",
+    "NoSuchKey": "the object is missing",
+}
+
+
+@contextmanager
+def explained(what: str, bucket: str) -> Iterator[None]:
+    """Turn whatever the client raises into StoreUnavailable, with advice where there is some."""
+    try:
+        yield
+    except PromidataSyncError:
+        raise
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        code = str(details.get("Code") or status_of(error))
+        advice = ADVICE.get(code, f"the object store answered {code}")
+        raise StoreUnavailable(f"cannot {what} bucket {bucket}: {advice}") from error
+    except Exception as error:  # aiohttp's and the parsers' errors come through, of no common kind
+        raise StoreUnavailable(
+            f"cannot {what} bucket {bucket}: {type(error).__name__}; is S3_ENDPOINT_URL right?"
+        ) from error
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status that the store answered, or 0 when it is not known."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -1,0 +1,208 @@
+"""Pictures on S3 or R2, through one long-lived client a process.
+
+    put ─ up to 8 MB ─▶ PutObject + Content-MD5 ───────────────┐
+        └ larger ─▶ parts of 8 MB, each with its MD5, complete ─┴▶ ETag as expected? ─ no ─▶ read back and compared
+
+The server checks each MD5 and this side checks the ETag, so bytes that changed on the way are noticed by one of them.
+Where the ETag is not an MD5 (server-side encryption with a key of one's own) the object is read back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from pydantic import SecretStr
+
+from app.errors import SettingsError, StoreUnavailable
+from app.images.s3_errors import explained, status_of
+from app.images.s3_presign import Presigner
+from app.images.store import CACHE_CONTROL, StoredObject, require_bytes, require_media_key
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 8 * 1024 * 1024
+SPARE_CONNECTIONS = 4
+PROBE_KEY = "readiness-probe"
+"""Named in a multipart upload that is always given up, so it never becomes an object."""
+
+
+class S3Store:
+    """An ObjectStore in one bucket; made by `open_s3_store`."""
+
+    def __init__(self, client: S3Client, bucket: str, *, public_url: str | None, presigner: Presigner) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._public_url = public_url.rstrip("/") if public_url else None
+        self._presigner = presigner
+
+    async def put(self, key: str, body: bytes, content_type: str) -> None:
+        """See ObjectStore."""
+        require_media_key(key)
+        with explained("write to", self._bucket):
+            write = self._put_whole if len(body) <= PART_BYTES else self._put_in_parts
+            expected, etag = await write(key, body, content_type)
+            if etag != expected:
+                await self._compare(key)
+
+    async def head(self, key: str) -> StoredObject | None:
+        """See ObjectStore."""
+        require_media_key(key)
+        with explained("read from", self._bucket):
+            try:
+                found = await self._client.head_object(Bucket=self._bucket, Key=key)
+            except self._client.exceptions.ClientError as error:
+                if status_of(error) == 404:
+                    return None
+                raise
+            return StoredObject(key, found["ContentLength"], found["LastModified"].timestamp())
+
+    async def get(self, key: str) -> bytes:
+        """See ObjectStore."""
+        require_media_key(key)
+        with explained("read from", self._bucket):
+            found = await self._client.get_object(Bucket=self._bucket, Key=key)
+            async with found["Body"] as stream:
+                body = await stream.read()
+        return await asyncio.to_thread(require_bytes, key, body)
+
+    async def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        require_media_key(key)
+        with explained("remove a picture from", self._bucket):
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def list_objects(self, prefix: str = "", after: str = "") -> AsyncIterator[StoredObject]:
+        """See ObjectStore."""
+        with explained("list", self._bucket):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, StartAfter=after
+            )
+            async for page in pages:
+                for item in page.get("Contents", ()):
+                    yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
+
+    def public_url(self, key: str) -> str:
+        """See ObjectStore. Under S3_PUBLIC_URL, or presigned and good for an hour."""
+        require_media_key(key)
+        return f"{self._public_url}/{key}" if self._public_url else self._presigner.url(key)
+
+    async def check(self) -> None:
+        """See ObjectStore. Needs the rights to list the bucket and to put objects."""
+        with explained("reach", self._bucket):
+            await self._presigner.refresh()
+            await self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+            upload = await self._client.create_multipart_upload(Bucket=self._bucket, Key=PROBE_KEY)
+            await self._give_up(PROBE_KEY, upload["UploadId"])
+
+    async def _put_whole(self, key: str, body: bytes, content_type: str) -> tuple[str, str]:
+        digest = hashlib.md5(body, usedforsecurity=False)
+        answer = await self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=body,
+            ContentType=content_type,
+            CacheControl=CACHE_CONTROL,
+            ContentMD5=base64.b64encode(digest.digest()).decode(),
+        )
+        return digest.hexdigest(), _plain(answer.get("ETag"))
+
+    async def _put_in_parts(self, key: str, body: bytes, content_type: str) -> tuple[str, str]:
+        upload = await self._client.create_multipart_upload(
+            Bucket=self._bucket, Key=key, ContentType=content_type, CacheControl=CACHE_CONTROL
+        )
+        upload_id = upload["UploadId"]
+        try:
+            digests, parts = await self._send_parts(key, upload_id, body)
+            answer = await self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
+        except BaseException:
+            await asyncio.shield(self._give_up(key, upload_id))
+            raise
+        whole = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
+        return f"{whole}-{len(digests)}", _plain(answer.get("ETag"))
+
+    async def _send_parts(
+        self, key: str, upload_id: str, body: bytes
+    ) -> tuple[Sequence[bytes], Sequence[CompletedPartTypeDef]]:
+        digests: list[bytes] = []
+        parts: list[CompletedPartTypeDef] = []
+        for number, at in enumerate(range(0, len(body), PART_BYTES), start=1):
+            part = body[at : at + PART_BYTES]
+            digests.append(hashlib.md5(part, usedforsecurity=False).digest())
+            answer = await self._client.upload_part(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=part,
+                ContentMD5=base64.b64encode(digests[-1]).decode(),
+            )
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        return digests, parts
+
+    async def _give_up(self, key: str, upload_id: str) -> None:
+        """Best effort: what is left of an upload costs space, never correctness, and the bucket's rules expire it."""
+        with suppress(Exception):
+            await self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+
+    async def _compare(self, key: str) -> None:
+        """Read back what was written; take it away again when it is not what was sent."""
+        try:
+            await self.get(key)
+        except StoreUnavailable:
+            with suppress(Exception):
+                await self._client.delete_object(Bucket=self._bucket, Key=key)
+            raise
+
+
+@asynccontextmanager
+async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
+    """The bucket of the settings. Without a key pair in them, the machine's own credentials are used.
+
+    Raises:
+        SettingsError: neither an endpoint nor a region says where the bucket is.
+    """
+    bucket = settings.s3_bucket
+    if bucket is None or (settings.s3_endpoint_url is None and settings.s3_region == "auto"):
+        raise SettingsError("S3_BUCKET needs S3_ENDPOINT_URL (R2, MinIO), or S3_REGION for a bucket on AWS")
+    session = aioboto3.Session(
+        aws_access_key_id=_secret(settings.s3_access_key_id),
+        aws_secret_access_key=_secret(settings.s3_secret_access_key),
+        region_name=settings.s3_region,
+    )
+    presigner = Presigner(session, bucket, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)
+    await presigner.refresh()
+    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=_config(settings)) as client:
+        yield S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner)
+
+
+def _config(settings: Settings) -> AioConfig:
+    return AioConfig(
+        connect_timeout=5,
+        read_timeout=15,
+        retries={"mode": "standard", "max_attempts": 3},
+        max_pool_connections=settings.concurrency_images + SPARE_CONNECTIONS,
+        s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+        # R2 refuses the checksums that newer SDKs add on their own.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
+def _plain(etag: str | None) -> str:
+    return (etag or "").strip('"').lower()

@@ -1,0 +1,125 @@
+"""A TCP proxy that cuts, delays and changes what passes through it, as bad networks and bad middle boxes do.
+
+client ─▶ proxy ─ request, perhaps changed ─▶ server
+       ◀─ answer, perhaps changed, cut, late ─
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+Fault = Literal["none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay"]
+HEAD_END = b"\r\n\r\n"
+
+
+@dataclass
+class FaultProxy:
+    """`fault` applies to every connection made from now on, `times` times; `seen` counts how often it struck."""
+
+    target: tuple[str, int]
+    port: int = 0
+    fault: Fault = "none"
+    times: int = 1_000_000
+    delay_s: float = 0.3
+    seen: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def strike(self, fault: Fault, times: int = 1_000_000) -> None:
+        self.fault, self.times, self.seen = fault, times, 0
+
+    def take(self, *faults: Fault) -> bool:
+        if self.fault not in faults or self.seen >= self.times:
+            return False
+        self.seen += 1
+        return True
+
+
+@asynccontextmanager
+async def fault_proxy(endpoint: str) -> AsyncIterator[FaultProxy]:
+    """Stand in front of `endpoint` until the block ends."""
+    parts = urlsplit(endpoint)
+    proxy = FaultProxy((parts.hostname or "", parts.port or 80))
+
+    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_relay(proxy, reader, writer))
+        proxy.tasks.add(task)
+        task.add_done_callback(proxy.tasks.discard)
+
+    server = await asyncio.start_server(start, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        tasks = list(proxy.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def _relay(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    far_reader, far_writer = await asyncio.open_connection(*proxy.target)
+    try:
+        with suppress(ConnectionError):
+            await _pump_both(proxy, (reader, writer), (far_reader, far_writer))
+    finally:
+        writer.close()
+        far_writer.close()
+
+
+async def _pump_both(
+    proxy: FaultProxy,
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+) -> None:
+    up = asyncio.create_task(_pump_requests(proxy, near[0], far[1]))
+    down = asyncio.create_task(_pump_answers(proxy, far[0], near[1]))
+    try:
+        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (up, down):
+            task.cancel()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await task
+
+
+async def _pump_requests(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        has_body = len(data) - data.find(HEAD_END) > 200
+        if data.startswith(b"PUT") and b"100-continue" in data and not has_body:
+            has_body = False
+        if has_body and proxy.take("cut-request"):
+            writer.write(data[: len(data) - 50])
+            await writer.drain()
+            return
+        if proxy.take("reset"):
+            return
+        if has_body and proxy.take("change-request"):
+            data = data[:-50] + bytes([data[-50] ^ 1]) + data[-49:]
+        writer.write(data)
+        await writer.drain()
+
+
+async def _pump_answers(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        if proxy.take("delay"):
+            await asyncio.sleep(proxy.delay_s)
+        if proxy.take("cut-answer"):
+            writer.write(data[: len(data) // 2])
+            await writer.drain()
+            return
+        if proxy.take("change-answer"):
+            at = len(data) // 2
+            data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        writer.write(data)
+        await writer.drain()
