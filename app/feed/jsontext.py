@@ -26,9 +26,9 @@ Shape = TypeVar("Shape")
 KIND_CUT = "document-cut"
 """The kind of a `DocumentUnreadable` whose bytes end early: transient, unlike whole bytes that are wrong."""
 
-_LONGEST_INTEGER_DIGITS = 18
+_LONGEST_INTEGER_DIGITS = 4000  # int() of more is refused by Python
 _BEGUN_LITERAL = re.compile(
-    r"-?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?|-?I[a-z]*|[tfnN][a-zA-Z]*|\\u?[0-9a-fA-F]*"
+    r"-?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?|\.|(?:\.[0-9]+)?[eE][+-]?|-?I[a-z]*|[tfnN][a-zA-Z]*|\\?u?[0-9a-fA-F]{0,4}"
 )
 
 

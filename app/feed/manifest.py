@@ -138,8 +138,9 @@ def _lines(body: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _why_unreadable(body: bytes, invalid: list[InvalidLine]) -> str:
-    start = body.removeprefix(codecs.BOM_UTF8)[:512].lstrip()
-    if not start and not body.strip():
+    text = body.removeprefix(codecs.BOM_UTF8)
+    start = text[:512].lstrip()
+    if not start and not text.strip():
         return "the manifest is empty"
     if start.startswith(b"<"):
         return "the manifest is an HTML or XML page (a login or an error page?)"

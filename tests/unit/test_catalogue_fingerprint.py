@@ -1,0 +1,79 @@
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from app.catalogue.amounts import canonical, decimal_text
+from app.catalogue.fingerprint import fingerprint
+from app.catalogue.types import FamilyData, VariantData
+from tests.support.feed_documents import child, document, family
+
+FAMILY = family(document())[0]
+
+
+def with_variant(**changes: object) -> FamilyData:
+    changed = msgspec.structs.replace(FAMILY.variants[0], **changes)
+    return msgspec.structs.replace(FAMILY, variants=(changed, *FAMILY.variants[1:]))
+
+
+def test_a_fingerprint_names_its_version() -> None:
+    version, _, digest = fingerprint(FAMILY).partition(":")
+    assert (version, len(digest)) == ("v1", 64)
+
+
+OTHER_VALUES: dict[str, object] = {
+    "sku": "x",
+    "supplier_sku": None,
+    "ean": "1",
+    "name": {"nl": "Anders"},
+    "description": {},
+    "short_description": {"nl": "kort"},
+    "color": "Red",
+    "hex_color": None,
+    "size": "S",
+    "configuration": {},
+    "weight_grams": Decimal(1),
+    "dimensions_mm": {},
+    "attributes": {},
+    "prices": (),
+    "imprint_positions": (),
+    "pictures": (),
+}
+
+
+@pytest.mark.parametrize("field", VariantData.__struct_fields__)
+def test_every_field_of_a_variant_counts(field: str) -> None:
+    assert fingerprint(with_variant(**{field: OTHER_VALUES[field]})) != fingerprint(FAMILY)
+
+
+@pytest.mark.parametrize("field", FamilyData.__struct_fields__)
+def test_every_field_of_a_family_counts(field: str) -> None:
+    other = {str: "x", type(None): "x", dict: {"x": "y"}, tuple: ()}[type(getattr(FAMILY, field))]
+    assert fingerprint(msgspec.structs.replace(FAMILY, **{field: other})) != fingerprint(FAMILY)
+
+
+def test_the_order_of_pictures_and_positions_counts() -> None:
+    variant = FAMILY.variants[0]
+    assert fingerprint(with_variant(pictures=variant.pictures[::-1])) != fingerprint(FAMILY)
+    doubled = (*variant.imprint_positions, {"positionCode": "back"})
+    assert fingerprint(with_variant(imprint_positions=doubled)) != fingerprint(
+        with_variant(imprint_positions=doubled[::-1])
+    )
+
+
+def test_the_order_of_children_and_the_spelling_of_amounts_do_not_count() -> None:
+    assert fingerprint(msgspec.structs.replace(FAMILY, variants=FAMILY.variants[::-1])) == fingerprint(FAMILY)
+    assert fingerprint(with_variant(weight_grams=Decimal("181.0000"))) == fingerprint(FAMILY)
+
+
+def test_what_the_reading_leaves_out_does_not_count() -> None:
+    assert fingerprint(family(document(child("001"), child("002"), NewKey=[1, 2]))[0]) == fingerprint(FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("7.60", "7.6"), ("7.6000", "7.6"), ("1E+2", "100"), ("-0.00", "0"), ("100", "100"), ("8.98", "8.98")],
+)
+def test_an_amount_has_one_spelling(value: str, text: str) -> None:
+    assert decimal_text(Decimal(value)) == text
+    assert str(canonical(Decimal(value))) == text

@@ -1,0 +1,37 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.feed.categories import CategoryData, read_categories
+
+CSV = (
+    "KEY;de;en;nl;fr\r\nBAGS;Taschen;Bags;Tassen;Sacs\r\n"
+    'BAGS/SHOPPING_BAGS;"Taschen; groß";;" Tas ""XL"""\r\n\r\n;x\r\n'
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_categories_are_read_by_key_and_language(encoding: str) -> None:
+    assert read_categories(CSV.encode(encoding)) == [
+        CategoryData("BAGS", {"de": "Taschen", "en": "Bags", "nl": "Tassen", "fr": "Sacs"}),
+        CategoryData("BAGS/SHOPPING_BAGS", {"de": "Taschen; groß", "nl": 'Tas "XL"'}),
+    ]
+
+
+def test_the_last_line_of_a_key_counts() -> None:
+    assert read_categories(b"KEY;nl\nA;een\nA;twee") == [CategoryData("A", {"nl": "twee"})]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Log in</html>", b"a;b\nc;d", b"KEY;nl\n"])
+def test_what_has_no_keys_has_no_categories(body: bytes) -> None:
+    assert read_categories(body) == []
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything(body: bytes) -> None:
+    read_categories(b"KEY;nl\n" + body)
+    read_categories(body)
+
+
+def test_a_quote_that_never_ends_keeps_what_stands_before_it() -> None:
+    assert read_categories(b'KEY;nl\nA;een\nB;"' + b"x" * 200_000) == [CategoryData("A", {"nl": "een"})]
