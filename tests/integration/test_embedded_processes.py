@@ -183,6 +183,7 @@ def test_kill_9_of_the_starter_leaves_no_process_and_no_obstacle(folder: Path, t
     forget(second.told)
 
 
+@pytest.mark.parametrize("uid", USERS[:1])
 def test_two_stacks_side_by_side_share_nothing(folder: Path, tree: Path, uid: int) -> None:
     with stack(folder / "one", tree, uid) as one, stack(folder / "two", tree, uid) as two:
         for what in ("pids", "homes", "ports"):
@@ -194,6 +195,7 @@ def test_two_stacks_side_by_side_share_nothing(folder: Path, tree: Path, uid: in
     forget(two.told)
 
 
+@pytest.mark.parametrize("uid", USERS[-1:])
 def test_ctrl_c_reaches_the_starter_and_not_the_servers(folder: Path, tree: Path, uid: int) -> None:
     with stack(folder, tree, uid) as running:
         sessions = {os.getsid(pid) for pid in running.told["pids"]}
