@@ -39,6 +39,8 @@ class StoredVariant(msgspec.Struct, frozen=True):
     pictures_digest: bytes
     owner_before: str
     """The family that had it before this run."""
+    dropped: bool
+    """Its family listed it no more, and what becomes of it is not settled yet."""
 
 
 class StoredProduct(msgspec.Struct, frozen=True):
@@ -66,11 +68,6 @@ class VariantDiff(msgspec.Struct, frozen=True):
     stored: StoredVariant | None
     parts: frozenset[Part]
     """The parts that differ from what is stored; all of them for a new variant."""
-
-    @property
-    def moved(self) -> bool:
-        """Whether another family had it until now."""
-        return self.stored is not None and self.stored.owner_before != self.stored.product_sku
 
 
 class FamilyDiff(msgspec.Struct, frozen=True):
@@ -104,7 +101,7 @@ def decide(
     mine: list[VariantData] = []
     left_out: list[tuple[str, str]] = []
     for variant in family.variants:
-        owner = owner_of(variant.sku, family.sku, stored.get(variant.sku), listers.get(variant.sku, []))
+        owner = owner_of(family.sku, stored.get(variant.sku), listers.get(variant.sku, []))
         if owner == family.sku:
             mine.append(variant)
         else:
@@ -125,12 +122,11 @@ def decide(
     )
 
 
-def owner_of(sku: str, family_sku: str, stored: StoredVariant | None, others: list[str]) -> str:
+def owner_of(family_sku: str, stored: StoredVariant | None, others: list[str]) -> str:
     """The family that a variant belongs to when several list it (ENGINE.md 5): depends on neither order nor time.
 
     It stays with the family that had it before this run and still lists it, else it goes to the first by SKU.
     """
-    del sku
     if not others:
         return family_sku
     listing = {family_sku, *others}

@@ -38,7 +38,8 @@ async def lock_variants(
         text("""
         SELECT v.id, v.sku, p.sku AS product_sku, v.status, v.position, v.is_primary, v.content_digest,
             v.prices_digest, v.imprint_digest, v.pictures_digest,
-            CASE WHEN v.owner_run_id = CAST(:run_id AS uuid) THEN v.owner_before ELSE p.sku END AS owner_before
+            CASE WHEN v.owner_run_id = CAST(:run_id AS uuid) THEN v.owner_before ELSE p.sku END AS owner_before,
+            v.dropped_run_id IS NOT NULL AS dropped
         FROM variants v JOIN products p ON p.id = v.product_id
         WHERE v.supplier_id = :supplier_id AND v.sku = ANY(CAST(:skus AS text[]))
            OR v.product_id = CAST(:product_id AS bigint) AND v.status = 'active'

@@ -31,7 +31,11 @@ class WantedDocument(msgspec.Struct, frozen=True):
     file_name: str
     url: str
     hash: str | None
+    family_sku: str | None
+    """As last fetched; None for a document that never was."""
     is_new: bool
+    differs: bool
+    """It is new, changed or unfinished; False for one that is only here by `force`."""
     stored: bool
     """Its body is here already, fetched under this very hash: no request is needed."""
     paused: bool
@@ -52,11 +56,31 @@ class ManifestDiff(msgspec.Struct, frozen=True):
         """How many entries were never applied."""
         return sum(document.is_new for document in self.wanted)
 
+    @property
+    def changed(self) -> int:
+        """How many entries were applied, under another hash or none."""
+        return sum(document.differs and not document.is_new for document in self.wanted)
+
+    @property
+    def unchanged(self) -> int:
+        """How many entries are as they were applied."""
+        return self.entries - self.new - self.changed
+
+    def meant(self, skus: Sequence[str] | None) -> list[WantedDocument]:
+        """What is to be worked on: everything wanted, or only the documents of these families."""
+        if skus is None:
+            return self.wanted
+        named = set(skus)
+        return [
+            item for item in self.wanted if item.family_sku in named or item.file_name.removesuffix(".json") in named
+        ]
+
 
 class FetchedDocument(msgspec.Struct, frozen=True):
     """A document that arrived whole and can be read."""
 
     id: int
+    file_name: str
     hash: str | None
     sku: str
     family_sku: str
@@ -111,7 +135,9 @@ SELECT 1
 
 WANTED = """
 WITH said AS (SELECT file_name FROM unnest(CAST(:names AS text[])) AS u(file_name))
-SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.applied_version IS NULL AS is_new,
+SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, d.applied_version IS NULL AS is_new,
+    d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
+        OR d.suspect_hash IS NOT NULL AS differs,
     d.version IS NOT NULL AND d.fetched_hash = d.seen_hash
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
              OR NOT (:force OR d.suspect_hash IS NOT DISTINCT FROM d.seen_hash)) AS stored,
@@ -119,8 +145,8 @@ SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.applied_version IS NULL 
     d.suspect_hash IS NOT NULL AND d.suspect_hash = d.seen_hash AS suspect
 FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
 WHERE d.supplier_id = :supplier_id
-  AND (d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.suspect_hash IS NOT NULL
-       OR (:force AND (CAST(:skus AS text[]) IS NULL OR d.family_sku = ANY(CAST(:skus AS text[])))))
+  AND (d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
+       OR d.suspect_hash IS NOT NULL OR :force)
 ORDER BY d.file_name
 """
 
@@ -132,7 +158,6 @@ async def take_manifest(
     *,
     run_id: str,
     force: bool,
-    skus: Sequence[str] | None,
 ) -> ManifestDiff:
     """Write what the manifest says of a supplier and return what is wanted; two set operations, whatever the size."""
     names = [entry.file_name for entry in entries]
@@ -152,7 +177,6 @@ async def take_manifest(
             "names": names,
             "run_id": run_id,
             "force": force,
-            "skus": None if skus is None else list(skus),
         },
     )
     wanted = [WantedDocument(**row) for row in rows.mappings()]
@@ -163,8 +187,9 @@ async def _count_removed(db: AsyncConnection, supplier_id: int, names: list[str]
     return int(
         await db.scalar(
             text("""
-            SELECT count(*) FROM documents WHERE supplier_id = :supplier_id AND present
-              AND file_name <> ALL (SELECT unnest(CAST(:names AS text[])) COLLATE "C")"""),
+            SELECT count(*) FROM documents d
+            LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name) ON u.file_name = d.file_name COLLATE "C"
+            WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL"""),
             {"supplier_id": supplier_id, "names": names},
         )
         or 0
@@ -299,13 +324,15 @@ class OpenFamily(msgspec.Struct, frozen=True):
 async def unapplied_families(
     db: AsyncConnection, supplier_id: int, *, after: str, limit: int, run_id: str
 ) -> list[OpenFamily]:
-    """A page, by SKU, of the families with a fetched document that is not applied yet, or was fetched by this run."""
+    """A page, by SKU, of the families with a document that is not applied yet and has no job in the run yet."""
     rows = await db.execute(
         text("""
         SELECT family_sku AS sku, max(version) AS version FROM documents
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku
-        HAVING bool_or(applied_version IS DISTINCT FROM version OR fetched_run_id = CAST(:run_id AS uuid))
+        HAVING bool_or(applied_version IS DISTINCT FROM version)
+           AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
+                           AND j.key = documents.family_sku || '@' || max(documents.version))
         ORDER BY family_sku LIMIT :limit"""),
         {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
     )
@@ -368,3 +395,64 @@ async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str)
         WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version"""),
         {"supplier_id": supplier_id, "family_sku": family_sku},
     )
+
+
+async def note_missing(
+    db: AsyncConnection, supplier_id: int, names: Sequence[str], *, remove_after_runs: int
+) -> list[tuple[str, int, int]]:
+    """Count a manifest in which documents are missing; after so many in a row they are present no more.
+
+    Returns families that lost some of their documents and keep others: SKU, newest version, documents left.
+    """
+    rows = await db.execute(
+        text("""
+        WITH gone AS (
+            UPDATE documents SET missing_runs = missing_runs + 1, present = missing_runs + 1 < :remove_after
+            WHERE id IN (
+                SELECT d.id FROM documents d LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name)
+                    ON u.file_name = d.file_name COLLATE "C"
+                WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL ORDER BY d.id
+                FOR NO KEY UPDATE OF d)
+            RETURNING id, family_sku, present)
+        SELECT d.family_sku, max(d.version) AS version, count(*) AS remaining FROM documents d
+        WHERE d.supplier_id = :supplier_id AND d.present AND d.version IS NOT NULL
+          AND d.id NOT IN (SELECT id FROM gone)
+          AND d.family_sku IN (SELECT family_sku FROM gone WHERE NOT present)
+        GROUP BY d.family_sku ORDER BY d.family_sku"""),
+        {"supplier_id": supplier_id, "names": list(names), "remove_after": remove_after_runs},
+    )
+    return [(row.family_sku, row.version, row.remaining) for row in rows]
+
+
+async def count_families_missing(db: AsyncConnection, supplier_id: int, names: Sequence[str]) -> int:
+    """How many active products would go if every document that these names lack went."""
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(*) FROM products p WHERE p.supplier_id = :supplier_id AND p.status = 'active' AND NOT EXISTS (
+                SELECT FROM documents d JOIN unnest(CAST(:names AS text[])) AS u(file_name)
+                    ON u.file_name = d.file_name COLLATE "C"
+                WHERE d.supplier_id = :supplier_id AND d.family_sku = p.sku AND d.present)"""),
+            {"supplier_id": supplier_id, "names": list(names)},
+        )
+        or 0
+    )
+
+
+async def count_families(db: AsyncConnection, supplier_id: int) -> int:
+    """How many families the supplier's documents make."""
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(DISTINCT family_sku) FROM documents
+            WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL"""),
+            {"supplier_id": supplier_id},
+        )
+        or 0
+    )
+
+
+def winner(file_names: Sequence[str], family_sku: str) -> str:
+    """Of several documents with one family SKU: the one whose file name equals it, else the first by name."""
+    exact = f"{family_sku}.json"
+    return exact if exact in file_names else min(file_names)

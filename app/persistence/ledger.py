@@ -329,6 +329,17 @@ async def mark_dispatched(db: AsyncConnection, ids: Sequence[str]) -> None:
     )
 
 
+async def supplier_job_is_over(db: AsyncConnection, run_id: str) -> bool:
+    """Whether the run's supplier job is closed; holds its row, so its last commit is before or after this one."""
+    state = await db.scalar(
+        text("""
+        SELECT j.state FROM jobs j JOIN runs r ON r.supplier_job_id = j.id
+        WHERE r.id = CAST(:run_id AS uuid) FOR SHARE OF j"""),
+        {"run_id": run_id},
+    )
+    return state in {"completed", "failed", "cancelled", None}
+
+
 async def is_paused(db: AsyncConnection, queue: str) -> bool:
     """Whether an operator paused the queue."""
     return bool(await db.scalar(text("SELECT paused FROM queues WHERE name = :queue"), {"queue": queue}))

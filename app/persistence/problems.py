@@ -38,3 +38,11 @@ async def add_problems(db: AsyncConnection, run_id: str, problems: Sequence[Prob
              AS r(severity text, stage text, kind text, url text, sku text, line int, reason text, job_id text)"""),
         {"run_id": run_id, "rows": to_json(rows)},
     )
+
+
+async def forget_problems(db: AsyncConnection, run_id: str, stage: str) -> None:
+    """Drop what an earlier attempt of a stage reported, since it is about to report anew."""
+    await db.execute(
+        text("DELETE FROM problems WHERE run_id = CAST(:run_id AS uuid) AND stage = :stage"),
+        {"run_id": run_id, "stage": stage},
+    )

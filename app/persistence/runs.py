@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.verdict import RunCounts, decide_end
 from app.errors import RunCancelled
+from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import to_json
 
 COUNTERS = frozenset(
@@ -173,14 +174,43 @@ async def commonest_reason(db: AsyncConnection, run_id: str) -> str | None:
     return row.reason if row.number == 1 else f"{row.reason} ({row.number} times)"
 
 
-async def set_manifest(db: AsyncConnection, run_id: str, sha256: str, counts: Mapping[str, int]) -> None:
-    """Write what the manifest said of the supplier; a repeated supplier job writes it anew, not on top."""
+async def set_manifest(
+    db: AsyncConnection, run_id: str, sha256: str, diff: ManifestDiff, *, invalid: int, to_fetch: int
+) -> None:
+    """Write what the manifest said of the supplier.
+
+    A supplier job that is run again meets a catalogue that its first half has changed already, so for the same manifest
+    the counts stay as they were; documents that failed are counted anew, since they are asked for again.
+    """
     await db.execute(
         text("""
         UPDATE runs SET manifest_sha256 = :sha256, manifest_entries = :entries, manifest_new = :new,
             manifest_changed = :changed, manifest_unchanged = :unchanged, manifest_removed = :removed,
-            manifest_invalid = :invalid WHERE id = CAST(:id AS uuid)"""),
-        {"id": run_id, "sha256": sha256, **counts},
+            manifest_invalid = :invalid
+        WHERE id = CAST(:id AS uuid) AND manifest_sha256 IS DISTINCT FROM :sha256"""),
+        {
+            "id": run_id,
+            "sha256": sha256,
+            "entries": diff.entries,
+            "new": diff.new,
+            "changed": diff.changed,
+            "unchanged": diff.unchanged,
+            "removed": diff.removed,
+            "invalid": invalid,
+        },
+    )
+    await db.execute(
+        text("""
+        UPDATE runs SET documents_failed = 0, documents_wanted = documents_fetched + :to_fetch
+        WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id, "to_fetch": to_fetch},
+    )
+
+
+async def families_so_far(db: AsyncConnection, run_id: str) -> int:
+    """How many family jobs the run has made."""
+    return int(
+        await db.scalar(text("SELECT families_total FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id}) or 0
     )
 
 

@@ -1,6 +1,6 @@
 """Starting a sync: one run a supplier, in the ledger first, then its message.
 
-    who is meant ─▶ one transaction: a run and its supplier job for each that has none under way ─▶ commit ─▶ send
+who is meant ─▶ one transaction: a run and its supplier job for each that has none under way ─▶ commit ─▶ send
 """
 
 from __future__ import annotations

@@ -1,0 +1,48 @@
+"""The jobs that a job leads to: written with its results, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, ImageJob
+from app.persistence import ledger
+from app.persistence.ledger import ClaimedJob, NewJob
+
+
+async def add_family_jobs(
+    db: AsyncConnection, job: ClaimedJob, families: Sequence[tuple[str, int]], *, again: str = ""
+) -> list[str]:
+    """Write family jobs, (SKU, version) each, as children of `job`; returns the ids of those that are new to the run.
+
+    `again` marks jobs for a version that the run may have written already, but has a reason to write once more.
+    """
+    new = [
+        NewJob(
+            id=ledger.new_job_id(PRODUCT_FAMILY),
+            queue=PRODUCT_FAMILY,
+            key=f"{sku}@{version}{again}",
+            args=msgspec.to_builtins(FamilyJob(family_sku=sku, version=version)),
+            parent_id=job.id,
+        )
+        for sku, version in families
+    ]
+    return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
+
+
+async def add_image_jobs(db: AsyncConnection, job: ClaimedJob, address_ids: Sequence[int]) -> list[str]:
+    """Write image jobs as children of `job`, one an address; returns the ids of those that are new to the run."""
+    force = bool(job.options.get("force"))
+    new = [
+        NewJob(
+            id=ledger.new_job_id(IMAGE_UPLOAD),
+            queue=IMAGE_UPLOAD,
+            key=str(address_id),
+            args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=force)),
+            parent_id=job.id,
+        )
+        for address_id in address_ids
+    ]
+    return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)

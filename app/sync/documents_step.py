@@ -1,0 +1,152 @@
+"""Fetching documents: bounded parallelism, retries that hold no slot, everything compressed as it arrives.
+
+    wanted ─▶ n fetchers ─▶ GET ─▶ outline, sha256, zstd (in a thread) ─▶ outcomes, a bounded queue
+                  ▲                     │ transient: again after its pause, the slot is free meanwhile
+                  └─────────────────────┘
+
+Memory does not grow with the catalogue: the queue of outcomes is bounded and holds compressed bodies only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+import zstandard
+
+from app.catalogue.grouping import family_key
+from app.errors import DocumentUnreadable, OriginRefused, OriginUnavailable, PermanentError
+from app.feed.manifest import request_url
+from app.feed.outline import read_outline
+from app.outbound.client import FetchLimits
+from app.persistence.documents import FailedDocument, FetchedDocument, WantedDocument
+from app.settings import Settings
+from app.sync.backoff import retry_wait_s
+from app.sync.manifest_step import document_hosts
+from app.sync.services import Services
+from app.sync.stage import plain_reason
+
+OUTCOMES_AHEAD = 64
+"""Documents that may wait to be committed; fetching pauses when the database is slower than the origin."""
+DEAD_STATUSES = frozenset({401, 403, 404, 410})
+
+Outcome = FetchedDocument | FailedDocument
+
+
+class _Try(msgspec.Struct):
+    document: WantedDocument
+    attempts: int = 0
+    due: float = 0.0
+
+
+class DocumentFetcher:
+    """Fetches the documents of one run; read `outcomes` until None comes."""
+
+    def __init__(self, services: Services, supplier_code: str, wanted: Sequence[WantedDocument]) -> None:
+        self._services = services
+        self._settings: Settings = services.settings
+        self._supplier = supplier_code
+        self._waiting = [_Try(document) for document in reversed(wanted)]
+        self._open = len(wanted)
+        self._later: list[_Try] = []
+        self._moved = asyncio.Event()
+        self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue(OUTCOMES_AHEAD)
+
+    async def run(self) -> None:
+        """Fetch everything; ends with a None in `outcomes`."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._settings.concurrency_documents, max(1, self._open))):
+                group.create_task(self._fetcher())
+        await self.outcomes.put(None)
+
+    async def _fetcher(self) -> None:
+        while self._open:
+            attempt = self._next()
+            if attempt is None:
+                await self._wait()
+                continue
+            outcome = await self._fetch(attempt)
+            if outcome is not None:
+                self._open -= 1
+                await self.outcomes.put(outcome)
+            self._moved.set()
+
+    def _next(self) -> _Try | None:
+        now = asyncio.get_running_loop().time()
+        due = next((item for item in self._later if item.due <= now), None)
+        if due is not None:
+            self._later.remove(due)
+            return due
+        return self._waiting.pop() if self._waiting else None
+
+    async def _wait(self) -> None:
+        """Until a retry is due, or another fetcher has moved something."""
+        self._moved.clear()
+        now = asyncio.get_running_loop().time()
+        pause_s = min((item.due - now for item in self._later), default=1.0)
+        try:
+            async with asyncio.timeout(max(0.01, min(pause_s, 1.0))):
+                await self._moved.wait()
+        except TimeoutError:
+            return
+
+    async def _fetch(self, attempt: _Try) -> Outcome | None:
+        """The outcome, or None when the document is to be asked for again."""
+        document = attempt.document
+        try:
+            return await self._get(document)
+        except OriginUnavailable as error:
+            attempt.attempts += 1
+            wait_s = retry_wait_s(self._settings, attempt.attempts, error.retry_after_s)
+            if attempt.attempts >= self._settings.job_max_attempts or wait_s is None:
+                return _failed(document, "origin-unavailable", str(error), dead=False)
+            attempt.due = asyncio.get_running_loop().time() + wait_s
+            self._later.append(attempt)
+            return None
+        except OriginRefused as error:
+            dead = error.status in DEAD_STATUSES
+            return _failed(document, error.kind, str(error), dead=dead)
+        except PermanentError as error:
+            return _failed(document, error.kind, str(error), dead=False)
+
+    async def _get(self, document: WantedDocument) -> FetchedDocument:
+        settings = self._settings
+        fetched = await self._services.outbound.get(
+            request_url(document.url),
+            limits=FetchLimits(
+                max_bytes=settings.document_max_bytes,
+                connect_timeout_s=settings.connect_timeout_s,
+                first_byte_timeout_s=settings.first_byte_timeout_s,
+                total_timeout_s=settings.document_timeout_s,
+            ),
+            allowed_hosts=document_hosts(settings),
+            headers={"Cache-Control": "no-cache", "Pragma": "no-cache"} if document.suspect else {},
+        )
+        return await asyncio.to_thread(_take, document, fetched.body, self._supplier)
+
+
+def _take(document: WantedDocument, body: bytes, supplier: str) -> FetchedDocument:
+    try:
+        outline = read_outline(body)
+    except DocumentUnreadable as error:
+        if error.kind == "document-cut":
+            raise OriginUnavailable(f"the document ended early: {error}") from error
+        raise
+    return FetchedDocument(
+        id=document.id,
+        file_name=document.file_name,
+        hash=document.hash,
+        sku=outline.sku,
+        family_sku=family_key(outline, supplier),
+        has_children=outline.has_children,
+        child_skus=outline.child_skus,
+        sha256=hashlib.sha256(body).digest(),
+        size_bytes=len(body),
+        body=zstandard.compress(body, 3),
+    )
+
+
+def _failed(document: WantedDocument, kind: str, message: str, *, dead: bool) -> FailedDocument:
+    return FailedDocument(document.id, document.url, kind, plain_reason(message, document.url), dead)

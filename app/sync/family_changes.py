@@ -1,0 +1,62 @@
+"""A family's diff as rows of the change feed: what changed, field by field, with old and new values. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff, changed_fields
+from app.persistence.changes import Change
+from app.sync.family_writing import Written
+
+
+def describe(sku: str, product: StoredProduct | None, diff: FamilyDiff, written: Written) -> list[Change]:
+    """The changes of a family, the product first, then its variants in order."""
+    found: list[Change] = []
+    if product is None:
+        found.append(Change("created", "product", sku, sku))
+    elif diff.kind == "reactivated":
+        found.append(_change("reactivated", "product", sku, sku, diff.fields))
+    elif diff.fields:
+        found.append(_change("updated", "product", sku, sku, diff.fields))
+    images = {item.sku for item in written.flipped}
+    for item in diff.variants:
+        change = _of_variant(sku, item, written, shows_others=item.sku in images)
+        if change is not None:
+            found.append(change)
+    return found
+
+
+def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows_others: bool) -> Change | None:
+    stored = item.stored
+    if stored is None:
+        return Change("created", "variant", item.sku, sku)
+    fields: dict[str, tuple[Any, Any]] = {}
+    old = written.old.get(stored.id)
+    if old is not None:
+        if "content" in item.parts:
+            fields |= changed_fields(old["content"], item.content)
+        if "prices" in item.parts:
+            fields["prices"] = (old["prices"], item.prices)
+        if "imprint" in item.parts:
+            fields["imprintPositions"] = (old["imprint"], item.imprint)
+    if stored.product_sku != sku:
+        fields["productSku"] = (stored.product_sku, sku)
+    if stored.is_primary != item.is_primary:
+        fields["isPrimary"] = (stored.is_primary, item.is_primary)
+    if shows_others:
+        fields["images"] = (None, [picture["url"] for picture in item.pictures])
+    if item.kind == "reactivated":
+        return _change("reactivated", "variant", item.sku, sku, fields)
+    return _change("updated", "variant", item.sku, sku, fields) if fields else None
+
+
+def _change(kind: Any, entity: Any, sku: str, product_sku: str, fields: dict[str, tuple[Any, Any]]) -> Change:
+    return Change(
+        kind,
+        entity,
+        sku,
+        product_sku,
+        tuple(fields),
+        {name: old for name, (old, _) in fields.items()},
+        {name: new for name, (_, new) in fields.items()},
+    )

@@ -1,0 +1,213 @@
+"""The family stage: one family's stored documents in; product, variants, changes and image jobs out, in one commit.
+
+    load documents ─▶ read (in a thread) ─▶ one transaction:
+        fence ─▶ hold documents, addresses, product, variants ─▶ decide ─▶ write what differs
+              ─▶ changes ─▶ generations of pictures ─▶ image jobs ─▶ applied_hash ─▶ counters
+
+A document is the whole truth for its family: tiers, regions, languages, gallery and options are replaced as sets. What
+an old job would write over a newer document, it does not write (`superseded`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import zstandard
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalogue.diff import FamilyDiff, decide
+from app.catalogue.fingerprint import fingerprint
+from app.catalogue.types import FamilyData, ReadingWarning
+from app.feed.document import read_family
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, read_arguments
+from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs, suppliers
+from app.persistence.documents import StoredDocument
+from app.persistence.ledger import ClaimedJob
+from app.persistence.problems import Problem
+from app.settings import Settings
+from app.sync.children import add_image_jobs
+from app.sync.family_changes import describe
+from app.sync.family_writing import write_family
+from app.sync.removals_step import Settling, settle_dropped
+from app.sync.stage import Stage, messages_of
+
+MOST_WARNINGS = 200
+"""Warnings of one document that are listed; a count stands for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRead:
+    """A family as its documents say it is."""
+
+    chosen: list[StoredDocument]
+    family: FamilyData
+    warnings: tuple[ReadingWarning, ...]
+    fingerprint: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the commit leads to."""
+
+    families: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+async def sync_family(stage: Stage, job: ClaimedJob) -> None:
+    """Run a family job to its end.
+
+    Raises:
+        ClaimLost, RunCancelled: it is not ours any more; nothing was written.
+        DocumentUnreadable: the documents cannot be read; the family keeps its last good state.
+        DatabaseUnavailable: PostgreSQL is away; to be tried again at no cost.
+    """
+    arguments = read_arguments(FamilyJob, job.args)
+    async with stage.services.database.read() as db:
+        found = await documents.documents_of_family(db, job.supplier_id, arguments.family_sku)
+        supplier = await suppliers.get_supplier(db, job.supplier_id)
+    if not found or max(document.version for document in found) > arguments.version:
+        await _supersede(stage, job)
+        return
+    chosen = choose(found, arguments.family_sku)
+    read = await asyncio.to_thread(_read, chosen, supplier.code, stage.services.settings)
+    stage.progress.note(job, "upserting_product")
+
+    async def work(db: AsyncConnection) -> Outcome | None:
+        return await _apply(db, stage, job, read)
+
+    outcome = await stage.services.database.transact(work)
+    if outcome is None:
+        await _supersede(stage, job)
+        return
+    await stage.dispatch(
+        messages_of(PRODUCT_FAMILY, job.run_id, outcome.families)
+        + messages_of(IMAGE_UPLOAD, job.run_id, outcome.images)
+    )
+
+
+def choose(found: Sequence[StoredDocument], family_sku: str) -> list[StoredDocument]:
+    """The documents that make the family: the one with children that counts, else all that are a variant each."""
+    parents = [document for document in found if document.has_children]
+    if not parents:
+        return list(found)
+    name = documents.winner([document.file_name for document in parents], family_sku)
+    return [document for document in parents if document.file_name == name]
+
+
+def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> FamilyRead:
+    bodies = [(document.file_name, zstandard.decompress(document.body)) for document in chosen]
+    family, warnings = read_family(
+        bodies, supplier=supplier, price_regions=settings.price_regions, languages=settings.languages
+    )
+    return FamilyRead(chosen, family, warnings, fingerprint(family))
+
+
+async def _supersede(stage: Stage, job: ClaimedJob) -> None:
+    async def work(db: AsyncConnection) -> None:
+        await ledger.complete_one(db, job, {"superseded": True})
+        await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
+
+    await stage.services.database.transact(work)
+
+
+async def _apply(db: AsyncConnection, stage: Stage, job: ClaimedJob, read: FamilyRead) -> Outcome | None:
+    """The whole commit; None when the documents moved on since they were read."""
+    family, settling = read.family, Settling()
+    await ledger.complete_one(db, job, {})
+    held = await documents.lock_versions(db, [document.id for document in read.chosen])
+    if any(held.get(document.id) != (document.version, True) for document in read.chosen):
+        await db.rollback()
+        return None
+    await pictures.hold_addresses(db, [item.url for variant in family.variants for item in variant.pictures])
+    product = await catalogue.lock_product(db, job.supplier_id, family.sku)
+    skus = [variant.sku for variant in family.variants]
+    product_id = None if product is None else product.id
+    stored = await catalogue.lock_variants(db, job.supplier_id, skus, product_id, job.run_id)
+    listers = await documents.other_listers(db, job.supplier_id, skus, family.sku)
+    diff = decide(family, product, stored, listers)
+    stage.progress.note(job, "upserting_variants")
+    version = max(document.version for document in read.chosen)
+    written = await write_family(db, job, family.sku, product, diff, fingerprint=read.fingerprint, version=version)
+    await changes.add_changes(
+        db, supplier_id=job.supplier_id, run_id=job.run_id, changes=describe(family.sku, product, diff, written)
+    )
+    await _settle_drops(db, job, diff, settling)
+    images = await add_image_jobs(
+        db,
+        job,
+        await pictures.unsettled_addresses(db, written.ids, all_of_them=bool(job.options.get("force"))),
+    )
+    await problems.add_problems(db, job.run_id, _problems(read, diff, job))
+    await documents.mark_applied(db, {document.id: document.version for document in read.chosen})
+    await ledger.set_result(db, job.id, _result(family.sku, len(diff.variants), len(images)))
+    settling.counts += _counts(diff, written.nothing_changed)
+    settling.counts["families_total"] += len(settling.added)
+    settling.counts["images_total"] += len(images)
+    await runs.settle(db, job.run_id, settling.counts, added=len(settling.added) + len(images), finished=1)
+    return Outcome(settling.added, images)
+
+
+async def _settle_drops(db: AsyncConnection, job: ClaimedJob, diff: FamilyDiff, settling: Settling) -> None:
+    """Variants that the family lists no more are settled by the supplier job's end, or here when that was already."""
+    if not diff.dropped:
+        return
+    await catalogue.mark_dropped(db, [variant.id for variant in diff.dropped], job.run_id)
+    if await ledger.supplier_job_is_over(db, job.run_id):
+        await settle_dropped(db, job, settling, again=f"+{job.id}")
+
+
+def _problems(read: FamilyRead, diff: FamilyDiff, job: ClaimedJob) -> list[Problem]:
+    url = read.chosen[0].url
+    found = [
+        Problem(
+            "warning",
+            "family",
+            "reading",
+            f"{warning.field}: {warning.reason}",
+            url=url,
+            sku=warning.sku or read.family.sku,
+            job_id=job.id,
+        )
+        for warning in read.warnings[:MOST_WARNINGS]
+    ]
+    if len(read.warnings) > MOST_WARNINGS:
+        more = f"{len(read.warnings) - MOST_WARNINGS} more warnings of this document"
+        found.append(Problem("warning", "family", "reading", more, url=url, sku=read.family.sku, job_id=job.id))
+    found += [
+        Problem(
+            "warning",
+            "family",
+            "listed-twice",
+            f"family {owner} lists this variant too and keeps it",
+            url=url,
+            sku=sku,
+            job_id=job.id,
+        )
+        for sku, owner in diff.left_out
+    ]
+    return found
+
+
+def _counts(diff: FamilyDiff, nothing_changed: bool) -> Counter[str]:
+    counts = Counter(f"variants_{variant.kind}" for variant in diff.variants)
+    counts["families_completed"] = 1
+    counts["documents_unchanged"] = int(nothing_changed)
+    return counts
+
+
+def _result(sku: str, variants: int, images: int) -> dict[str, Any]:
+    return {"sku": sku, "variants": variants, "imagesEnqueued": images}
+
+
+async def fail_family(db: AsyncConnection, job: ClaimedJob) -> None:
+    """What a family job's failure leaves behind: its documents are fetched anew next time, even under the same hash."""
+    try:
+        arguments = msgspec.convert(job.args, FamilyJob)
+    except msgspec.ValidationError:
+        return
+    await documents.forget_fetched(db, job.supplier_id, arguments.family_sku)

@@ -1,0 +1,85 @@
+"""Writing a family's diff: a fixed number of statements, whatever the family's size, and none where nothing differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff
+from app.persistence import catalogue, pictures
+from app.persistence.database import RepeatTransaction
+from app.persistence.ledger import ClaimedJob
+from app.persistence.pictures import FlippedVariant
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written of a family."""
+
+    ids: list[int]
+    """The family's variants."""
+    old: dict[int, dict[str, Any]]
+    """Stored values of the variants that changed, from before."""
+    flipped: list[FlippedVariant] = field(default_factory=list)
+    """Variants that show another generation of pictures from now on."""
+    nothing_changed: bool = False
+
+
+async def write_family(
+    db: AsyncConnection,
+    job: ClaimedJob,
+    sku: str,
+    product: StoredProduct | None,
+    diff: FamilyDiff,
+    *,
+    fingerprint: str,
+    version: int,
+) -> Written:
+    """Write what differs.
+
+    Raises:
+        RepeatTransaction: another family inserted one of the variants at the same time.
+    """
+    changed = [item for item in diff.variants if item.stored is not None and _is_written(item)]
+    created = [item for item in diff.variants if item.stored is None]
+    whole = diff.kind == "unchanged" and not changed and not created and not diff.dropped
+    if whole and product is not None:
+        await catalogue.note_applied(db, product.id, version=version, fingerprint=fingerprint)
+        return Written(_ids(diff, {}), {}, nothing_changed=True)
+    old = await catalogue.stored_parts(db, [item.stored.id for item in changed if item.stored is not None])
+    product_id = await catalogue.write_product(
+        db, supplier_id=job.supplier_id, sku=sku, diff=diff, fingerprint=fingerprint, version=version
+    )
+    new_ids = await catalogue.insert_variants(db, job.supplier_id, product_id, job.run_id, created)
+    if len(new_ids) != len(created):
+        raise RepeatTransaction
+    await catalogue.update_variants(db, product_id, job.run_id, changed)
+    touched = [(_id(item, new_ids), item) for item in (*created, *changed)]
+    await catalogue.write_parts(db, touched)
+    flipped = await _write_pictures(db, [(key, item) for key, item in touched if "pictures" in item.parts])
+    return Written(_ids(diff, new_ids), old, flipped)
+
+
+async def _write_pictures(db: AsyncConnection, variants: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
+    await pictures.write_generations(db, {key: (item.digests["pictures"], item.pictures) for key, item in variants})
+    flipped = await pictures.show_settled(db, [key for key, _ in variants])
+    new = {item.sku for _, item in variants if item.stored is None}
+    return [item for item in flipped if item.sku not in new]
+
+
+def _is_written(item: VariantDiff) -> bool:
+    """Whether a stored variant's row differs, be it only in its place, its pictures, or a mark of being dropped."""
+    stored = item.stored
+    return stored is not None and (
+        item.kind != "unchanged" or bool(item.parts) or stored.position != item.position or stored.dropped
+    )
+
+
+def _id(item: VariantDiff, new_ids: dict[str, int]) -> int:
+    return new_ids[item.sku] if item.stored is None else item.stored.id
+
+
+def _ids(diff: FamilyDiff, new_ids: dict[str, int]) -> list[int]:
+    return [_id(item, new_ids) for item in diff.variants]

@@ -1,0 +1,168 @@
+"""The supplier stage's last commit: what is gone, under the guard, and the end of the supplier job.
+
+    all documents fetched ─▶ guard ─┬─ tripped: nothing is removed, the run says why
+                                    └─ documents missing, families without any discontinued
+                             ─▶ dropped variants: taken over by a family that lists them, else discontinued
+                             ─▶ doubles reported ─▶ the supplier job completed
+
+Variants are settled only here, when every document of the run has been seen: one that left its family may have moved
+to another that is read later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalogue.guard import ManifestState, check_removals
+from app.jobs.definitions import PRODUCT_FAMILY
+from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs
+from app.persistence.changes import Change
+from app.persistence.documents import DoubleFamily, ManifestDiff
+from app.persistence.ledger import ClaimedJob
+from app.persistence.problems import Problem
+from app.persistence.suppliers import Supplier
+from app.sync.children import add_family_jobs
+from app.sync.manifest_step import Manifest
+from app.sync.stage import Stage, messages_of
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the last commit of a supplier job rests on."""
+
+    stage: Stage
+    job: ClaimedJob
+    supplier: Supplier
+    manifest: Manifest
+    diff: ManifestDiff
+
+
+@dataclass(slots=True)
+class Settling:
+    """What a commit adds up."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    added: list[str] = field(default_factory=list)
+
+
+async def finish_supplier(ending: Ending) -> None:
+    """Remove what is to be removed, close the supplier job, and note its result.
+
+    Raises:
+        ClaimLost, RunCancelled: it is not ours any more; nothing was written.
+    """
+    stage, job = ending.stage, ending.job
+
+    async def work(db: AsyncConnection) -> list[str]:
+        settling = Settling()
+        await ledger.complete_one(db, job, {})
+        if job.options.get("skus") is None:
+            await _remove(db, ending, settling)
+        await settle_dropped(db, job, settling, again=f"+{job.id}")
+        if ending.diff.wanted:
+            await _report_doubles(db, job, settling)
+        stage.progress.note(job, "enqueuing_families")
+        await ledger.set_result(db, job.id, await _result(db, job, settling))
+        settling.counts["families_total"] += len(settling.added)
+        await runs.settle(db, job.run_id, settling.counts, added=len(settling.added), finished=1)
+        return settling.added
+
+    added = await stage.services.database.transact(work)
+    await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
+
+
+async def _remove(db: AsyncConnection, ending: Ending, settling: Settling) -> None:
+    job, supplier, manifest, diff = ending.job, ending.supplier, ending.manifest, ending.diff
+    settings = ending.stage.services.settings
+    names = sorted(manifest.data.entries.get(supplier.code, {}))
+    share = supplier.removal_guard_share
+    tripped = check_removals(
+        ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
+        would_remove=await documents.count_families_missing(db, supplier.id, names) if diff.removed else 0,
+        active=await catalogue.count_active_families(db, supplier.id),
+        share=settings.removal_guard_share if share is None else share,
+        confirmed=job.options.get("confirmed_manifest") == manifest.sha256,
+    )
+    if tripped is not None:
+        guard, reason = tripped
+        await runs.set_guard(db, job.run_id, guard.as_json(), reason)
+        await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
+        return
+    await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
+    if diff.removed:
+        await _drop_missing(db, job, names, settling, remove_after_runs=settings.remove_after_runs)
+
+
+async def _drop_missing(
+    db: AsyncConnection, job: ClaimedJob, names: list[str], settling: Settling, *, remove_after_runs: int
+) -> None:
+    lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
+    for sku, version, remaining in lessened:
+        settling.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}")
+    gone = await catalogue.families_without_documents(db, job.supplier_id)
+    dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
+    await changes.add_changes(
+        db,
+        supplier_id=job.supplier_id,
+        run_id=job.run_id,
+        changes=[Change("discontinued", "product", sku, sku) for sku in dropped],
+    )
+
+
+async def settle_dropped(db: AsyncConnection, job: ClaimedJob, settling: Settling, *, again: str) -> None:
+    """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them."""
+    gone = await catalogue.take_dropped(db, job.supplier_id)
+    settling.counts["variants_discontinued"] += len(gone)
+    await changes.add_changes(
+        db,
+        supplier_id=job.supplier_id,
+        run_id=job.run_id,
+        changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
+    )
+    taking = await catalogue.takers(db, job.supplier_id)
+    settling.added += await add_family_jobs(db, job, taking, again=again)
+
+
+async def _report_doubles(db: AsyncConnection, job: ClaimedJob, settling: Settling) -> None:
+    """Two documents with one family SKU: the one whose file name equals it counts, the other is an error."""
+    by_sku: dict[str, list[DoubleFamily]] = {}
+    for double in await documents.doubled_families(db, job.supplier_id):
+        by_sku.setdefault(double.sku, []).append(double)
+    losers = [
+        (double, winner)
+        for sku, doubles in by_sku.items()
+        for winner in [documents.winner([item.file_name for item in doubles], sku)]
+        for double in doubles
+        if double.file_name != winner
+    ]
+    settling.counts["families_total"] += len(losers)
+    settling.counts["families_failed"] += len(losers)
+    await problems.add_problems(
+        db,
+        job.run_id,
+        [
+            Problem(
+                "error",
+                "supplier",
+                "family-sku-twice",
+                f"another document, {winner}, has this family SKU too and counts",
+                url=double.url,
+                sku=double.sku,
+                job_id=job.id,
+            )
+            for double, winner in losers
+        ],
+    )
+
+
+async def _result(db: AsyncConnection, job: ClaimedJob, settling: Settling) -> dict[str, Any]:
+    enqueued = await runs.families_so_far(db, job.run_id) + len(settling.added)
+    families = await documents.count_families(db, job.supplier_id)
+    skipped = max(0, families - enqueued)
+    everything = enqueued + skipped
+    efficiency = round(100 * skipped / everything) if everything else 100
+    return {"familiesEnqueued": enqueued, "familiesSkipped": skipped, "efficiency": f"{efficiency}%"}

@@ -1,0 +1,44 @@
+"""What every stage is given, and what it does once its results are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from structlog import get_logger
+
+from app.errors import QueueUnavailable
+from app.jobs.queue import Message, Queue
+from app.logs import mask_address
+from app.sync.progress import ProgressBoard
+from app.sync.services import Services
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The surroundings of a running job: the process's services, where to send what it leads to, and its progress."""
+
+    services: Services
+    queue: Queue
+    progress: ProgressBoard
+
+    async def dispatch(self, messages: Sequence[Message]) -> None:
+        """Tell Redis of jobs that are committed. A failure costs time only: the reconciler sends them later."""
+        if not messages:
+            return
+        try:
+            await self.queue.send(messages)
+        except QueueUnavailable as error:
+            log.warning("messages not sent, the reconciler will", count=len(messages), error=str(error))
+
+
+def messages_of(queue: str, run_id: str, job_ids: Sequence[str]) -> list[Message]:
+    """The messages of jobs that may run now."""
+    return [Message(job_id, queue, run_id) for job_id in job_ids]
+
+
+def plain_reason(message: str, url: str) -> str:
+    """A reason without its address, so that equal reasons can be counted; the problem names the address beside it."""
+    return message.replace(mask_address(url), "").replace(url, "").strip(" :") or message

@@ -1,0 +1,223 @@
+"""The supplier stage: one supplier's manifest in, documents stored and family jobs out.
+
+    manifest ─▶ diff against what was applied ─▶ fetch what is new, changed or unfinished
+       10 %            │                              30 %  │ every 200 documents or 2 s, in one transaction:
+       │               └─▶ pictures left unsettled          │ fence, bodies, listings, family jobs, counters
+       │                                                    ▼
+       └─▶ 50 % families of documents that wait for others ─▶ 60 % removals ─▶ 70 % sent ─▶ 100 %
+
+A document with children goes on to the family stage at once, while others are still being fetched. What is committed is
+the checkpoint: a job that is run again fetches only what its run has not fetched yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
+from app.persistence import documents, ledger, pictures, problems, runs, suppliers
+from app.persistence.documents import FailedDocument, FetchedDocument, ManifestDiff, SaidEntry, WantedDocument
+from app.persistence.ledger import ClaimedJob
+from app.persistence.problems import Problem
+from app.persistence.suppliers import Supplier
+from app.sync.categories_step import refresh_categories
+from app.sync.children import add_family_jobs, add_image_jobs
+from app.sync.documents_step import DocumentFetcher, Outcome
+from app.sync.manifest_step import Manifest, get_manifest
+from app.sync.removals_step import Ending, finish_supplier
+from app.sync.stage import Stage, messages_of
+from app.sync.tasks import together
+
+COMMIT_DOCUMENTS = 200
+COMMIT_EVERY_S = 2.0
+COMMIT_BYTES = 16 * 1024 * 1024
+"""Compressed bytes in one commit; ENGINE.md 3 bounds documents and time, this bounds memory."""
+
+
+@dataclass(slots=True)
+class SupplierSync:
+    """One supplier job under way."""
+
+    stage: Stage
+    job: ClaimedJob
+    supplier: Supplier
+    manifest: Manifest
+    names: frozenset[str] = field(init=False)
+    """The file names that the manifest gives for this supplier."""
+
+    def __post_init__(self) -> None:
+        self.names = frozenset(self.manifest.data.entries.get(self.supplier.code, {}))
+
+
+async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
+    """Run a supplier job to its end, committing as it goes.
+
+    Raises:
+        ClaimLost, RunCancelled: it is not ours any more; what was committed stays.
+        TransientError, PermanentError: the manifest could not be had or read.
+        DatabaseUnavailable: PostgreSQL is away; to be tried again at no cost.
+    """
+    arguments = read_arguments(SupplierJob, job.args)
+    stage.progress.note(job, "parsing_import")
+    supplier = await _begin(stage, job, arguments)
+    manifest = await get_manifest(stage.services)
+    sync = SupplierSync(stage, job, supplier, manifest)
+    diff = await _take_manifest(sync)
+    await refresh_categories(sync.stage, job.run_id, manifest.profile)
+    stage.progress.note(job, "fetching_variants")
+    await _fetch(sync, _to_fetch(job, diff))
+    stage.progress.note(job, "grouping_families")
+    if diff.wanted:
+        await _group_families(sync)
+    stage.progress.note(job, "checking_hashes")
+    await finish_supplier(Ending(stage, job, supplier, manifest, diff))
+
+
+def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
+    return [item for item in diff.meant(job.options.get("skus")) if not item.stored and not item.paused]
+
+
+async def _begin(stage: Stage, job: ClaimedJob, arguments: SupplierJob) -> Supplier:
+    async def work(db: AsyncConnection) -> Supplier:
+        await ledger.fence(db, job)
+        await runs.mark_running(db, job.run_id)
+        return await suppliers.get_supplier(db, arguments.supplier_id)
+
+    return await stage.services.database.transact(work)
+
+
+async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
+    """Write what the manifest says, and take up the pictures that an earlier run left unsettled."""
+    job, supplier, data = sync.job, sync.supplier, sync.manifest.data
+    said = [
+        SaidEntry(entry.file_name, entry.url, entry.hash)
+        for entry in sorted(data.entries_of(supplier.code), key=lambda entry: entry.file_name)
+    ]
+    invalid = data.invalid_of(supplier.code)
+
+    async def work(db: AsyncConnection) -> tuple[ManifestDiff, list[str]]:
+        await ledger.checkpoint(db, job)
+        diff = await documents.take_manifest(
+            db,
+            supplier.id,
+            said,
+            run_id=job.run_id,
+            force=bool(job.options.get("force")),
+        )
+        await problems.forget_problems(db, job.run_id, "supplier")
+        await problems.add_problems(
+            db,
+            job.run_id,
+            [
+                Problem("warning", "supplier", "manifest-line", line.reason, line=line.line, job_id=job.id)
+                for line in invalid
+            ],
+        )
+        unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
+        image_jobs = await add_image_jobs(db, job, unsettled)
+        to_fetch = len(_to_fetch(job, diff))
+        await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=len(invalid), to_fetch=to_fetch)
+        await runs.settle(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
+        return diff, image_jobs
+
+    diff, image_jobs = await sync.stage.services.database.transact(work)
+    await sync.stage.dispatch(messages_of(IMAGE_UPLOAD, job.run_id, image_jobs))
+    return diff
+
+
+async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
+    fetcher = DocumentFetcher(sync.stage.services, sync.supplier.code, wanted)
+    async with together() as group:
+        group.create_task(fetcher.run())
+        await _commit_outcomes(sync, fetcher.outcomes)
+
+
+async def _commit_outcomes(sync: SupplierSync, outcomes: asyncio.Queue[Outcome | None]) -> None:
+    """Commit what arrives, 200 documents or 2 s at a time, whichever is first."""
+    more = True
+    while more:
+        batch: list[Outcome] = []
+        more = await _collect(outcomes, batch)
+        if batch:
+            await _commit(sync, batch)
+
+
+async def _collect(outcomes: asyncio.Queue[Outcome | None], batch: list[Outcome]) -> bool:
+    """Fill a batch; False when nothing comes any more."""
+    size = 0
+    try:
+        async with asyncio.timeout(COMMIT_EVERY_S) as timeout:
+            while len(batch) < COMMIT_DOCUMENTS and size < COMMIT_BYTES:
+                outcome = await outcomes.get()
+                if outcome is None:
+                    timeout.reschedule(None)
+                    return False
+                batch.append(outcome)
+                size += len(outcome.body) if isinstance(outcome, FetchedDocument) else 0
+    except TimeoutError:
+        return True
+    return True
+
+
+async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
+    job = sync.job
+    fetched = sorted((item for item in batch if isinstance(item, FetchedDocument)), key=lambda item: item.id)
+    failed = sorted((item for item in batch if isinstance(item, FailedDocument)), key=lambda item: item.id)
+
+    async def work(db: AsyncConnection) -> list[str]:
+        await ledger.checkpoint(db, job)
+        versions = await documents.store_fetched(db, job.run_id, fetched)
+        await documents.note_failed(db, failed)
+        await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
+        ready = [(item.family_sku, versions[item.id]) for item in fetched if _goes_at_once(sync, item)]
+        added = await add_family_jobs(db, job, ready)
+        counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed), families_total=len(added))
+        await runs.settle(db, job.run_id, counts, added=len(added))
+        return added
+
+    added = await sync.stage.services.database.transact(work)
+    await sync.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
+
+
+def _problem(item: FailedDocument, job: ClaimedJob) -> Problem:
+    return Problem("error", "supplier", item.kind, item.reason, url=item.url, job_id=job.id)
+
+
+def _goes_at_once(sync: SupplierSync, item: FetchedDocument) -> bool:
+    """Whether no other document can be the one of this family, so that nothing has to be waited for.
+
+    The document whose file name equals the family's SKU is the family (ENGINE.md 5). Feeds whose SKUs lack the
+    supplier's prefix name the file with it; that counts too, as long as no file has the plain name.
+    """
+    if not item.has_children:
+        return False
+    stem = item.file_name.removesuffix(".json")
+    if stem == item.family_sku:
+        return True
+    return stem == f"{sync.supplier.code}-{item.family_sku}" and f"{item.family_sku}.json" not in sync.names
+
+
+async def _group_families(sync: SupplierSync) -> None:
+    """Make the jobs of families that had to wait for other documents, in pages."""
+    job, after = sync.job, ""
+    while True:
+
+        async def work(db: AsyncConnection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
+            await ledger.checkpoint(db, job)
+            page = await documents.unapplied_families(
+                db, sync.supplier.id, after=after, limit=COMMIT_DOCUMENTS * 5, run_id=job.run_id
+            )
+            added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page])
+            await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+            return page, added
+
+        page, added = await sync.stage.services.database.transact(work)
+        await sync.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
+        if not page:
+            return
+        after = page[-1].sku
