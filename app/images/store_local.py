@@ -68,8 +68,7 @@ class LocalStore:
 
     def _write(self, path: Path, body: bytes) -> None:
         with _explained("write to", self._root):
-            for folder in (self._root / INCOMING, path.parent.parent, path.parent):
-                folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            self._make_folders(INCOMING, path.parent.parent, path.parent)
             handle, name = tempfile.mkstemp(dir=self._root / INCOMING)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -108,9 +107,15 @@ class LocalStore:
 
     def _probe(self) -> None:
         with _explained("write to", self._root):
-            (self._root / INCOMING).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            self._make_folders(INCOMING)
             with tempfile.TemporaryFile(dir=self._root / INCOMING) as file:
                 file.write(b"x")
+
+    def _make_folders(self, *folders: str | Path) -> None:
+        """Make each one by one, outermost first: `parents` would give those in between another mode."""
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self._root, *(self._root / name for name in folders)):
+            folder.mkdir(FOLDER_MODE, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

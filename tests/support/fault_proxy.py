@@ -96,8 +96,6 @@ async def _pump_both(
 async def _pump_requests(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65_536):
         has_body = len(data) - data.find(HEAD_END) > 200
-        if data.startswith(b"PUT") and b"100-continue" in data and not has_body:
-            has_body = False
         if has_body and proxy.take("cut-request"):
             writer.write(data[: len(data) - 50])
             await writer.drain()

@@ -1,0 +1,235 @@
+"""What objects look like from outside, what the operator is told, and that nothing corrupt counts as stored."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.errors import StoreUnavailable
+from app.images.store import CACHE_CONTROL, media_key, open_store
+from app.images.store_local import LocalStore
+from app.images.store_s3 import S3Store, open_s3_store
+from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.s3_servers import free_port, moto_server, rclone_server, s3_settings
+
+
+@pytest.fixture(scope="module")
+def moto_endpoint() -> Iterator[str]:
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_endpoint"))
+
+
+@pytest.fixture(autouse=True)
+def _no_waits_between_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda _self, _context: 0.01)
+
+
+@pytest_asyncio.fixture
+async def proxy(endpoint: str) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(endpoint) as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def faulty(proxy: FaultProxy) -> AsyncIterator[S3Store]:
+    async with open_s3_store(s3_settings(proxy.endpoint)) as store:
+        yield store
+
+
+@pytest_asyncio.fixture
+async def honest(endpoint: str) -> AsyncIterator[S3Store]:
+    async with open_s3_store(s3_settings(endpoint)) as store:
+        yield store
+
+
+def picture(seed: int, size: int = 5_000) -> tuple[str, bytes]:
+    body = random.Random(seed).randbytes(size)
+    return media_key(hashlib.sha256(body).hexdigest(), "png"), body
+
+
+FAULTS: list[Fault] = ["cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay"]
+
+
+@pytest.mark.parametrize("size", [5_000, 9_000_000])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_nothing_corrupt_is_ever_reported_as_stored(
+    proxy: FaultProxy, faulty: S3Store, honest: S3Store, fault: Fault, size: int
+) -> None:
+    """Struck once, twice and always: a put that returns has stored the bytes, and one that has not says so."""
+    for times in (1, 2, 1_000_000):
+        key, body = picture(FAULTS.index(fault) * 10 + times, size)
+        proxy.strike(fault, times)
+        try:
+            await faulty.put(key, body, "image/png")
+        except StoreUnavailable:
+            assert proxy.seen > 0
+            proxy.strike("none")
+            await faulty.put(key, body, "image/png")
+        assert await honest.get(key) == body
+
+
+async def test_bytes_that_are_always_changed_on_the_way_are_never_taken(
+    proxy: FaultProxy, faulty: S3Store, honest: S3Store
+) -> None:
+    key, body = picture(6)
+    proxy.strike("change-request")
+    with pytest.raises(StoreUnavailable):
+        await faulty.put(key, body, "image/png")
+    assert proxy.seen > 0
+    assert await honest.head(key) is None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_is_read_is_what_was_stored_or_an_outage(
+    proxy: FaultProxy, faulty: S3Store, honest: S3Store, fault: Fault
+) -> None:
+    key, body = picture(99, 200_000)
+    await honest.put(key, body, "image/png")
+    for times in (1, 1_000_000):
+        proxy.strike(fault, times)
+        try:
+            assert await faulty.get(key) == body
+        except StoreUnavailable:
+            continue
+
+
+async def test_one_failure_on_the_way_is_not_the_callers_business(
+    proxy: FaultProxy, faulty: S3Store, honest: S3Store
+) -> None:
+    key, body = picture(7)
+    proxy.strike("reset", 1)
+    await faulty.put(key, body, "image/png")
+    assert proxy.seen == 1
+    assert await honest.get(key) == body
+
+
+async def test_a_corrupt_object_is_not_handed_out(rclone_endpoint: str, tmp_path: Path) -> None:
+    local = LocalStore(tmp_path)
+    key, body = picture(8)
+    await local.put(key, body, "image/png")
+    (tmp_path / key).write_bytes(body[:-1] + b"x")
+    with pytest.raises(StoreUnavailable, match="other bytes"):
+        await local.get(key)
+
+
+async def test_objects_carry_their_type_and_may_be_kept_for_ever(moto_endpoint: str) -> None:
+    async with open_s3_store(s3_settings(moto_endpoint)) as store:
+        for seed, size in ((21, 5_000), (22, 9_000_000)):
+            key, body = picture(seed, size)
+            await store.put(key, body, "image/png")
+            answer = await asyncio.to_thread(urllib.request.urlopen, store.public_url(key))
+            with answer:
+                assert answer.headers["Content-Type"] == "image/png"
+                assert answer.headers["Cache-Control"] == CACHE_CONTROL
+                assert answer.read() == body
+
+
+async def test_a_presigned_address_reads_its_picture_and_nothing_else(rclone_endpoint: str) -> None:
+    key, body = picture(23)
+    async with open_s3_store(s3_settings(rclone_endpoint)) as store:
+        await store.put(key, body, "image/png")
+        signed = store.public_url(key)
+        assert await asyncio.to_thread(_read, signed) == body
+        other = store.public_url(media_key("ab" * 32, "png")).partition("?")[2]
+        with pytest.raises(OSError, match="403"):
+            await asyncio.to_thread(_read, f"{signed.partition('?')[0]}?{other}")
+
+
+def test_the_public_address_is_the_operators_where_there_is_one() -> None:
+    settings = s3_settings("http://127.0.0.1:1", s3_public_url="https://cdn.test/media/")
+    key = media_key("ab" * 32, "png")
+
+    async def address() -> str:
+        async with open_s3_store(settings) as store:
+            return store.public_url(key)
+
+    assert asyncio.run(address()) == f"https://cdn.test/media/{key}"
+
+
+async def test_a_store_that_is_away_says_what_to_look_at() -> None:
+    async with open_s3_store(s3_settings(f"http://127.0.0.1:{free_port()}")) as store:
+        with pytest.raises(StoreUnavailable, match="S3_ENDPOINT_URL"):
+            await store.check()
+
+
+async def test_a_missing_bucket_is_named(endpoint: str) -> None:
+    key, body = picture(24)
+    async with open_s3_store(s3_settings(endpoint, s3_bucket="elsewhere")) as store:
+        with pytest.raises(StoreUnavailable, match="elsewhere: there is no such bucket: set S3_BUCKET"):
+            await store.check()
+        with pytest.raises(StoreUnavailable, match="elsewhere"):
+            await store.put(key, body, "image/png")
+
+
+async def test_a_wrong_secret_is_named(rclone_endpoint: str) -> None:
+    wrong = s3_settings(rclone_endpoint, s3_secret_access_key="another-secret")
+    async with open_s3_store(wrong) as store:
+        with pytest.raises(StoreUnavailable, match=r"S3_SECRET_ACCESS_KEY|access is denied"):
+            await store.check()
+
+
+async def test_cancelling_an_upload_in_parts_leaves_nothing(
+    proxy: FaultProxy, faulty: S3Store, honest: S3Store
+) -> None:
+    key, body = picture(25, 20_000_000)
+    proxy.strike("delay")
+    task = asyncio.create_task(faulty.put(key, body, "image/png"))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    proxy.strike("none")
+    assert await honest.head(key) is None
+
+
+async def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("a file where the folder should be")
+    store = LocalStore(tmp_path / "media")
+    key, body = picture(26)
+    with pytest.raises(StoreUnavailable, match="DATA_DIR"):
+        await store.check()
+    with pytest.raises(StoreUnavailable, match="DATA_DIR"):
+        await store.put(key, body, "image/png")
+
+
+async def test_the_folder_holds_whole_files_alone_and_for_the_owner_alone(tmp_path: Path) -> None:
+    async with open_store(s3_settings("", s3_bucket=None, data_dir=tmp_path)) as store:
+        key, body = picture(27)
+        started = time.time()
+        await store.put(key, body, "image/png")
+    assert isinstance(store, LocalStore)
+    files = await asyncio.to_thread(_files_under, tmp_path)
+    assert files == [tmp_path / "media" / key]
+    assert store.path_of(key) == files[0]
+    assert store.path_of("../x.jpg") is None
+    assert files[0].stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "media").stat().st_mode & 0o777 == 0o700
+    assert files[0].stat().st_mtime >= started - 2
+
+
+def _files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _read(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return bytes(answer.read())
