@@ -12,7 +12,8 @@ from typing import Any
 
 from app.catalogue.amounts import decimal_text
 from app.feed.details import Languages
-from app.feed.node import Node, is_name
+from app.feed.jsontext import decode
+from app.feed.node import Memo, Node, Notes, fields_of, is_name
 from app.feed.pictures import address_of
 from app.feed.values import INT8_MAX, Unfit, flag_of, key_of, positive_of, storable, text_of, whole_of
 
@@ -40,13 +41,13 @@ _KEPT_AS_THEY_ARE = {
 _FILE_MARKS = frozenset({"Url", "Description", "FileName"})
 
 
-def read_attributes(node: Node, languages: Languages, plain_details: Node) -> dict[str, Any]:
+def read_attributes(node: Node, languages: Languages, plain_details: Node, memo: Memo) -> dict[str, Any]:
     """Everything beside the columns that a root or a child says; `plain_details` are those without a language."""
     found = {
         "aNumber": node.read("ANumber", key_of),
         "childHasErrors": node.read("ChildHasErrors", flag_of) or None,
-        **{name: plain(node, key) for key, name in _KEPT_AS_THEY_ARE.items()},
-        **_by_language(languages),
+        **plain_fields(node, _KEPT_AS_THEY_ARE),
+        **_by_language(languages, memo),
         **_measured(plain_details),
     }
     return without_absent(found)
@@ -57,19 +58,21 @@ def without_absent(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value not in ("", [], {})}
 
 
-def _by_language(languages: Languages) -> dict[str, Any]:
+def _by_language(languages: Languages, memo: Memo) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {
         "metaName": languages.texts("MetaName"),
         "metaDescription": languages.texts("MetaDescription"),
         "metaKeywords": languages.texts("MetaKeywords", ", "),
     }
-    for name, read in _PER_LANGUAGE.items():
-        found[name] = without_absent({language: read(node) for language, node in languages.details})
+    found["isActive"] = without_absent({name: node.read("IsActive", flag_of) for name, node in languages.details})
+    for name, (key, reader) in _PER_LANGUAGE.items():
+        values = {language: memo.read(node.raw(key), node, f".{key}", reader) for language, node in languages.details}
+        found[name] = without_absent(values)
     return found
 
 
-def _web_shop(details: Node) -> dict[str, Any]:
-    node = details.child("WebShopInformation")
+def _web_shop(value: object, notes: Notes) -> dict[str, Any]:
+    node = Node(fields_of(decode(value), "", notes), "", notes)
     return without_absent({key: _labelled(node, key) for key in node.keys()})  # noqa: SIM118  # a Node is no mapping
 
 
@@ -81,8 +84,8 @@ def _labelled(node: Node, key: str) -> dict[str, str] | None:
     return without_absent({"label": entry.text("InformationLabel"), "value": entry.text("InformationValue")})
 
 
-def _files(details: Node) -> list[dict[str, str]]:
-    files = details.items("InformationFiles", _FILE_MARKS)
+def _files(value: object, notes: Notes) -> list[dict[str, str]]:
+    files = Node({"": value}, "", notes).items("", _FILE_MARKS)
     found = (
         without_absent(
             {
@@ -96,13 +99,21 @@ def _files(details: Node) -> list[dict[str, str]]:
     return [file for file in found if file.get("url")]
 
 
-_PER_LANGUAGE: dict[str, Callable[[Node], Any]] = {
-    "unstructuredTexts": lambda node: open_fields(node, "UnstructuredInformation"),
-    "webShop": _web_shop,
-    "importantInformation": lambda node: plain(node, "ImportantInformation"),
-    "informationFiles": _files,
-    "isActive": lambda node: node.read("IsActive", flag_of),
+def _open_fields(value: object, notes: Notes) -> dict[str, Any]:
+    return open_fields(Node({"": value}, "", notes), "")
+
+
+def _plain_value(value: object, notes: Notes) -> Any:
+    return plain(Node({"": value}, "", notes), "")
+
+
+_PER_LANGUAGE: dict[str, tuple[str, Callable[[object, Notes], Any]]] = {
+    "unstructuredTexts": ("UnstructuredInformation", _open_fields),
+    "webShop": ("WebShopInformation", _web_shop),
+    "importantInformation": ("ImportantInformation", _plain_value),
+    "informationFiles": ("InformationFiles", _files),
 }
+"""Ours, the feed's key and its reader: what children repeat of each other, so equal bytes are read once."""
 
 
 def _measured(node: Node) -> dict[str, Any]:
@@ -128,6 +139,11 @@ def open_fields(node: Node, key: str) -> dict[str, Any]:
     """A map with open keys as plain JSON; none where something else stands."""
     inner = node.child(key)
     return without_absent({name: plain(inner, name) for name in inner.keys()})  # noqa: SIM118  # a Node is no mapping
+
+
+def plain_fields(node: Node, names: dict[str, str]) -> dict[str, Any]:
+    """The fields of `names` (the feed's key to ours) that are there, each as `plain` gives it."""
+    return {name: plain(node, key) for key, name in names.items() if node.raw(key) is not None}
 
 
 def plain(node: Node, key: str) -> Any:

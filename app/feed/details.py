@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from app.catalogue.types import Texts
+from app.feed.jsontext import KnownFields, split_object
 from app.feed.node import Node
 from app.feed.values import Unfit, list_of, storable, text_of
 
@@ -27,6 +28,13 @@ _SIZE_WORDS = frozenset((
 # fmt: on
 _WORD = re.compile(r"\w+")
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+_LANGUAGE = KnownFields(
+    plain=(
+        *("Name", "Description", "ShortDescription", "MetaName", "MetaDescription", "MetaKeywords"),
+        *("Image", "MediaGalleryImages", "IsActive", "ConfigurationFields"),
+    ),
+    raw=("UnstructuredInformation", "WebShopInformation", "ImportantInformation", "InformationFiles"),
+)
 _FIELD_MARKS = frozenset({"ConfigurationName", "ConfigurationNameTranslated", "ConfigurationValue"})
 
 
@@ -71,7 +79,9 @@ class Languages(msgspec.Struct, frozen=True):
 def read_languages(node: Node, preferred: Sequence[str]) -> Languages:
     """The languages of a document's root or child."""
     rank = {language.casefold(): index for index, language in enumerate(preferred)}
-    named = node.named("ProductDetails")
+    outer = node.child("ProductDetails", split_object)
+    named = [(name.strip(), outer.child(name, _LANGUAGE.split)) for name in sorted(outer.keys())]
+    named = [(name, details) for name, details in named if details]
     return Languages(tuple(sorted(named, key=lambda pair: (rank.get(pair[0].casefold(), len(rank)), pair[0]))))
 
 

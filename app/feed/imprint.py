@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.catalogue.amounts import decimal_text
-from app.feed.attributes import open_fields, plain, without_absent
+from app.feed.attributes import open_fields, plain_fields, without_absent
 from app.feed.jsontext import KnownFields, decode, split_list
 from app.feed.node import Memo, Node, Notes, fields_of
 from app.feed.pictures import addresses
@@ -104,7 +104,7 @@ class ImprintReader:
             texts="ImprintTexts",
             dimensionsMm={name: decimal_text(length) for name, length in dimensions.items() if length},
             costs=self._costs(node),
-            **{name: plain(node, key) for key, name in _OPTION_FIELDS.items()},
+            **plain_fields(node, _OPTION_FIELDS),
         )
 
     def _costs(self, node: Node) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ class ImprintReader:
             texts="Texts",
             calculationType=node.text("CalculationType"),
             calculationAmount=None if amount is None else decimal_text(amount),
-            **{name: plain(node, key) for key, name in _COST_FIELDS.items()},
+            **plain_fields(node, _COST_FIELDS),
         )
 
     def _priced(self, node: Node, *, texts: str, **fields: object) -> dict[str, Any]:

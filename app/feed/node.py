@@ -8,6 +8,7 @@ positions and many of each other's prices.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -49,7 +50,10 @@ class Node:
 
     def note(self, key: str, reason: str) -> None:
         """Say why the field was left out."""
-        self.notes.append((f"{self.path}.{key}" if key else self.path, reason))
+        self.notes.append((self._path(key), reason))
+
+    def _path(self, key: str) -> str:
+        return f"{self.path}.{key}" if key else self.path
 
     def read(self, key: str, reader: Callable[[object], Value | None]) -> Value | None:
         """The field as `reader` understands it; None, with a note, when it makes no sense."""
@@ -66,10 +70,10 @@ class Node:
         """The field as a stripped text."""
         return self.read(key, text_of)
 
-    def child(self, key: str) -> Node:
-        """The object under `key`; one without fields when there is none."""
-        path = f"{self.path}.{key}"
-        return Node(fields_of(self.get(key), path, self.notes), path, self.notes)
+    def child(self, key: str, split: Callable[[object], object] = decode) -> Node:
+        """The object under `key`, its fields split by `split`; one without fields when there is none."""
+        path = self._path(key)
+        return Node(fields_of(self._fields.get(key), path, self.notes, split), path, self.notes)
 
     def named(self, key: str) -> list[tuple[str, Node]]:
         """A map of objects (by language, by region), by name, without the empty ones."""
@@ -79,7 +83,7 @@ class Node:
 
     def items(self, key: str, marks: frozenset[str]) -> list[Node]:
         """A list of objects; `marks` are keys by which a single object is known where a list was expected."""
-        path = f"{self.path}.{key}"
+        path = self._path(key)
         items = ((f"{path}[{index}]", item) for index, item in enumerate(list_of(self.get(key), marks)))
         return [Node(fields_of(item, place, self.notes), place, self.notes) for place, item in items]
 
@@ -87,6 +91,7 @@ class Node:
         return bool(self._fields)
 
 
+@lru_cache(maxsize=1024)
 def is_name(key: str) -> bool:
     """Whether a map's key can be stored as one: not blank, not endless, no NUL, no half surrogate."""
     try:

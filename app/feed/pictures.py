@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from app.catalogue.types import PictureData
@@ -61,6 +62,7 @@ def address_of(value: object) -> str | None:
     return url
 
 
+@lru_cache(maxsize=1024)
 def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)

@@ -22,7 +22,6 @@ KEY_MAX_CHARS = 255
 _AMOUNT_LIMIT = Decimal(10) ** 10  # numeric(14,4)
 _FOUR_PLACES = Decimal("0.0001")
 _INVISIBLE_EDGES = "\ufeff\u2060"  # zero-width no-break space and word joiner: str.strip knows the visible ones only
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _BLANKS = re.compile(r"(?<=[0-9])[\s\u202f'](?=[0-9]{3})")
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
@@ -57,10 +56,14 @@ def storable(text: str) -> str:
     Raises:
         Unfit: it holds what PostgreSQL refuses, a NUL or half of a surrogate pair.
     """
-    found = _UNSTORABLE.search(text) if not text.isascii() or "\0" in text else None
-    if found is None:
-        return text
-    raise Unfit("holds a NUL character" if found.group() == "\0" else "holds half of a surrogate pair")
+    if "\0" in text:
+        raise Unfit("holds a NUL character")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Unfit("holds half of a surrogate pair") from None
+    return text
 
 
 def key_of(value: object) -> str | None:
@@ -84,6 +87,8 @@ def amount_of(value: object) -> Decimal | None:
     """An amount below ten digits before the point, rounded to four behind it (numeric(14,4)); text as it is meant."""
     if type(value) is Decimal:
         return _bounded(value)
+    if type(value) is int and 0 <= value <= INT4_MAX:
+        return Decimal(value)
     value = _only_item(value)
     if value is None or value == "":
         return None

@@ -80,7 +80,7 @@ class FamilyReader:
             configuration={name: [field.as_json() for field in fields] for name, fields in configuration.items()},
             weight_grams=plain.read("Weight", positive_of),
             dimensions_mm=_dimensions(plain),
-            attributes=_attributes(node, languages, plain, schedules) | _facts_json(self._facts[member.sku]),
+            attributes=self._attributes(node, languages, plain, schedules) | _facts_json(self._facts[member.sku]),
             prices=schedules.prices,
             imprint_positions=self._imprint.positions(node),
             pictures=read_pictures(languages) or self._pictures_of_root(member),
@@ -115,8 +115,12 @@ class FamilyReader:
             self._root_pictures[key] = read_pictures(read_languages(member.root, self._languages))
         return self._root_pictures[key]
 
+    def _attributes(self, node: Node, languages: Languages, plain: Node, schedules: Schedules) -> dict[str, Any]:
+        attributes = read_attributes(node, languages, plain, self._memo)
+        return attributes | {"priceSettings": schedules.settings} if schedules.settings else attributes
+
     def _family_attributes(self, root: Node, languages: Languages, plain: Node) -> dict[str, Any]:
-        attributes = _attributes(root, languages, plain, read_schedules(root, self._memo))
+        attributes = self._attributes(root, languages, plain, read_schedules(root, self._memo))
         dimensions = {name: decimal_text(length) for name, length in _dimensions(plain).items()}
         weight = plain.read("Weight", positive_of)
         return attributes | without_absent(
@@ -133,11 +137,6 @@ def default_products(root: Node) -> dict[str, str]:
     node = root.child("DefaultProducts")
     skus = {region.strip(): node.read(region, key_of) for region in sorted(node.keys())}
     return {region: sku for region, sku in skus.items() if sku}
-
-
-def _attributes(node: Node, languages: Languages, plain: Node, schedules: Schedules) -> dict[str, Any]:
-    attributes = read_attributes(node, languages, plain)
-    return attributes | {"priceSettings": schedules.settings} if schedules.settings else attributes
 
 
 def _facts(plain: Node) -> Facts:
