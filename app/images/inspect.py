@@ -39,7 +39,9 @@ FOREIGN_MARKS = (b"<html", b"<script", b"<svg", b"<?php", b"<!doctype", b"pk\x03
 """In lower case; what a browser or an archiver would find behind a picture's end."""
 PROGRAM_MARKS = (b"mz", b"\x7felf", b"#!/")
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)  # once, here: filters are not safe to change in threads
+# Once, here: filters are not safe to change in threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,121 @@
+"""Every hostile picture gets its verdict, and none takes the event loop or the memory with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.errors import OriginUnavailable, PictureRefused
+from app.images.inspect import inspect_picture
+from app.images.png_data import check_png_data
+from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Good, noise, saved
+
+# What Pillow warns of is printed and ignored outside of tests.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+MAX_STALL_S = 0.1
+MAX_MEMORY_BYTES = 300 * 1024 * 1024
+
+
+@pytest.mark.parametrize("case", MAKERS, ids=[name for name, _, _ in MAKERS])
+def test_each_picture_gets_its_verdict(case: tuple[str, Good | str, object]) -> None:
+    _, verdict, make = case
+    body = make()  # type: ignore[operator]
+    found: Good | str
+    try:
+        facts = inspect_picture(body, max_pixels=MAX_PIXELS)
+        found = Good(facts.content_type, facts.width, facts.height)
+    except OriginUnavailable:
+        found = EARLY
+    except PictureRefused as refused:
+        found = refused.kind
+    assert found == verdict
+
+
+def test_there_are_enough_of_them() -> None:
+    assert sum(not isinstance(verdict, Good) for _, verdict, _ in MAKERS) >= 25
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_wherever_a_picture_is_cut_it_ended_early(form: str) -> None:
+    body = saved(noise(40, 30), form)
+    for end in range(1, len(body)):
+        with pytest.raises(OriginUnavailable):
+            inspect_picture(body[:end], max_pixels=MAX_PIXELS)
+
+
+@given(form=st.sampled_from(sorted(FORMS)), at=st.floats(0, 1), value=st.integers(0, 255))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_a_changed_byte_never_gets_past_the_two_verdicts(form: str, at: float, value: int) -> None:
+    body = bytearray(saved(noise(40, 30), form))
+    body[int(at * (len(body) - 1))] = value
+    with contextlib.suppress(OriginUnavailable, PictureRefused):
+        facts = inspect_picture(bytes(body), max_pixels=MAX_PIXELS)
+        assert facts.width * facts.height <= MAX_PIXELS
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 1}, {"optimize": True}])
+def test_png_data_of_real_pictures_agrees_with_their_header(options: dict[str, object]) -> None:
+    for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"):
+        check_png_data(saved(noise(301, 99).convert(mode), "PNG", **(options if mode == "P" else {})))
+
+
+MEASURE = """
+import asyncio, json, sys, time
+from pathlib import Path
+from app.errors import PromidataSyncError
+from app.images.inspect import PictureInspector
+
+async def main(folder):
+    inspector, worst, done = PictureInspector(max_pixels=50_000_000), 0.0, asyncio.Event()
+    slots = asyncio.Semaphore(10)
+
+    async def tick():
+        nonlocal worst
+        while not done.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            worst = max(worst, time.perf_counter() - before - 0.005)
+
+    async def one(path):
+        async with slots:
+            body = await asyncio.to_thread(path.read_bytes)
+            try:
+                await inspector.inspect(body)
+            except PromidataSyncError:
+                pass
+
+    ticker = asyncio.create_task(tick())
+    async with asyncio.TaskGroup() as group:
+        for path in sorted(folder.iterdir()) * 2:
+            group.create_task(one(path))
+    done.set()
+    await ticker
+    inspector.close()
+    lines = Path("/proc/self/status").read_text().splitlines()  # getrusage would give the parent's peak
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    print(json.dumps({"stall_s": worst, "peak_bytes": peak}))
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_ten_at_a_time_they_neither_stall_the_event_loop_nor_fill_the_memory(tmp_path: Path) -> None:
+    for name, _, make in MAKERS:
+        if name != "hundred-megabytes":  # the byte cap of the download stops it long before
+            (tmp_path / name).write_bytes(await asyncio.to_thread(make))
+    result = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, check=False, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    measured = json.loads(result.stdout)
+    assert measured["stall_s"] < MAX_STALL_S
+    assert measured["peak_bytes"] < MAX_MEMORY_BYTES
