@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from app.catalogue.amounts import decimal_text
 from app.catalogue.types import FamilyData, PriceData, VariantData
 
 Content = dict[str, Any]
@@ -56,7 +57,7 @@ def price_tiers(prices: tuple[PriceData, ...]) -> list[Content]:
             "region": price.region,
             "kind": price.kind,
             "minQuantity": price.min_quantity,
-            "price": None if price.price is None else format(price.price, "f"),
+            "price": None if price.price is None else decimal_text(price.price),
             "currency": price.currency,
             "onRequest": price.on_request,
         }

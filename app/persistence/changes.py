@@ -65,3 +65,8 @@ async def number_changes(db: AsyncConnection) -> int:
         {"head": head, "most": NUMBERED_AT_ONCE},
     )
     return int(numbered or 0)
+
+
+async def any_unnumbered(db: AsyncConnection) -> bool:
+    """Whether there is anything to number."""
+    return bool(await db.scalar(text("SELECT EXISTS (SELECT FROM changes WHERE seq IS NULL)")))

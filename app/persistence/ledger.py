@@ -321,6 +321,33 @@ async def open_jobs(db: AsyncConnection, queue: str, after_id: str, limit: int, 
     return [OpenJob(row.id, row.queue, str(row.run_id), row.active, row.wait_ms) for row in rows]
 
 
+async def count_open(db: AsyncConnection, queue: str) -> int:
+    """How many open jobs of a queue Redis should know of."""
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(*) FROM jobs
+            WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND NOT direct"""),
+            {"queue": queue},
+        )
+        or 0
+    )
+
+
+async def left_of_cancelled(db: AsyncConnection, queue: str) -> list[str]:
+    """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds."""
+    rows = await db.scalars(
+        text("""
+        SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id
+        WHERE r.status = 'cancelling' AND j.queue = :queue AND NOT j.direct
+          AND (j.state IN ('waiting', 'delayed')
+               OR j.state = 'active' AND j.claim IS NULL AND j.started_at < clock_timestamp() - interval '10 s')
+        ORDER BY j.id LIMIT 1000"""),
+        {"queue": queue},
+    )
+    return list(rows)
+
+
 async def mark_dispatched(db: AsyncConnection, ids: Sequence[str]) -> None:
     """Note that messages were sent just now."""
     await db.execute(

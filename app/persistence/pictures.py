@@ -204,10 +204,12 @@ async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Addres
     return {row["id"]: Address(**row) for row in rows.mappings()}
 
 
-async def known_media(db: AsyncConnection, sha256: bytes) -> str | None:
-    """The object key of a picture with these bytes, if it is stored."""
-    key = await db.scalar(text("SELECT key FROM media WHERE sha256 = :sha256"), {"sha256": sha256})
-    return None if key is None else str(key)
+async def known_media(db: AsyncConnection, hashes: Sequence[bytes]) -> dict[bytes, str]:
+    """The object keys of those of these pictures, by sha256, that are stored."""
+    rows = await db.execute(
+        text("SELECT sha256, key FROM media WHERE sha256 = ANY(CAST(:hashes AS bytea[]))"), {"hashes": list(hashes)}
+    )
+    return {row.sha256: row.key for row in rows}
 
 
 async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) -> set[int]:

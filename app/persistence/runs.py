@@ -280,6 +280,26 @@ async def renew_lease(db: AsyncConnection, run_id: str) -> None:
     )
 
 
+async def is_over(db: AsyncConnection, run_id: str) -> bool:
+    """Whether the run has ended."""
+    status = await db.scalar(text("SELECT status FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id})
+    return status not in UNDER_WAY
+
+
+async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
+    """What a direct sync answers of a run (API.md, "Sync")."""
+    rows = await db.execute(
+        text("""
+        SELECT families_completed AS products_processed,
+            documents_failed + families_failed + images_failed + CAST(fatal AS int) AS errors,
+            manifest_unchanged AS skipped,
+            CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s
+        FROM runs WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id},
+    )
+    return dict(rows.mappings().one())
+
+
 async def end_abandoned(db: AsyncConnection) -> list[str]:
     """End direct runs whose process is gone as `failed`, their open jobs `cancelled`; returns their ids."""
     gone = await db.scalars(

@@ -1,1 +1,170 @@
-"""Direct mode: the same stages and ledger in one process, without Redis."""
+"""Direct mode: the same stages and ledger in one process, without Redis.
+
+    runs written ─▶ for each queue: claim this run's jobs in the ledger ─▶ work ─▶ their children wake the loops
+                 └─▶ a lease in PostgreSQL, renewed every 5 s, so that a killed process does not block the supplier
+
+A direct run's jobs are never dispatched; its loops find them in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from structlog import get_logger
+
+from app.errors import DatabaseUnavailable
+from app.jobs.definitions import QUEUES, QueueName, policies
+from app.jobs.queue import Message
+from app.persistence import ledger, runs
+from app.persistence.ledger import ClaimedJob
+from app.sync.handlers import handlers
+from app.sync.outcomes import end_cancelled, work_off
+from app.sync.progress import ProgressBoard
+from app.sync.services import Services
+from app.sync.stage import Stage
+from app.sync.start import Started, StartRequest, start_runs
+from app.sync.tasks import together
+
+log = get_logger()
+
+RENEW_EVERY_S = 5.0
+LOOK_EVERY_S = 1.0
+"""How often an idle loop looks for jobs whose pause is over."""
+
+
+class DirectResult(msgspec.Struct, frozen=True):
+    """What a direct sync of one supplier did."""
+
+    supplier: str
+    run_id: str
+    products_processed: int
+    errors: int
+    skipped: int
+    duration_s: float
+
+
+class InlineQueue:
+    """Stands where Redis is otherwise: only says that there may be something to do."""
+
+    def __init__(self) -> None:
+        self.something = asyncio.Condition()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Wake the loops; the ledger has the jobs."""
+        del messages
+        async with self.something:
+            self.something.notify_all()
+
+
+async def sync_direct(services: Services, request: StartRequest) -> list[DirectResult]:
+    """Sync in this process, one supplier after the other, and return when all is done.
+
+    Raises:
+        NotFound, Invalid: as for a queued sync.
+        Conflict: a supplier is inactive, or a run of it is under way.
+    """
+    async with services.database.begin() as db:
+        await runs.end_abandoned(db)
+    started = await start_runs(services, request, "direct")
+    return [await _run_one(services, run) for run in started]
+
+
+async def _run_one(services: Services, run: Started) -> DirectResult:
+    await DirectRun(services, run.run_id).to_its_end()
+    async with services.database.read() as db:
+        return DirectResult(supplier=run.supplier, run_id=run.run_id, **await runs.direct_totals(db, run.run_id))
+
+
+class DirectRun:
+    """One run, worked off in this process."""
+
+    def __init__(self, services: Services, run_id: str) -> None:
+        self._services = services
+        self._run_id = run_id
+        self._queue = InlineQueue()
+        self._stage = Stage(services, self._queue, ProgressBoard(services.database))
+        self._handlers = handlers(self._stage)
+        self._policies = policies(services.settings)
+        self._running: dict[str, tuple[ClaimedJob, asyncio.Task[None]]] = {}
+        self._lost: set[str] = set()
+
+    async def to_its_end(self) -> None:
+        """Work until the run is over, holding its lease meanwhile."""
+        async with together() as group:
+            background = [
+                group.create_task(self._stage.progress.run()),
+                group.create_task(self._hold()),
+                *[group.create_task(self._work_off(name)) for name in QUEUES],
+            ]
+            while not await self._is_over():
+                await self._pause()
+            for task in background:
+                task.cancel()
+
+    async def _is_over(self) -> bool:
+        try:
+            async with self._services.database.quick() as db:
+                return await runs.is_over(db, self._run_id)
+        except DatabaseUnavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            return False
+
+    async def _hold(self) -> None:
+        """Renew the lease, and stop jobs whose claim is gone: their run is being cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            try:
+                async with self._services.database.quick() as db:
+                    await runs.renew_lease(db, self._run_id)
+                    self._lost |= await ledger.lost(db, [job for job, _ in self._running.values()])
+            except DatabaseUnavailable as error:
+                log.warning("lease not renewed", run=self._run_id, error=str(error))
+            for job_id in self._lost & self._running.keys():
+                self._running[job_id][1].cancel()
+
+    async def _work_off(self, name: QueueName) -> None:
+        """Work the run's jobs of one queue off, as many at a time as there are slots."""
+        slots = self._policies[name].slots
+        mine: set[asyncio.Task[None]] = set()
+        async with together() as group:
+            while True:
+                room = slots - len(mine)
+                for job in await self._claim(name, room) if room else []:
+                    task = group.create_task(self._run(job, name))
+                    self._running[job.id] = (job, task)
+                    mine.add(task)
+                    task.add_done_callback(mine.discard)
+                await self._pause()
+
+    async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
+        try:
+            async with self._services.database.quick() as db:
+                return await ledger.claim_of_run(db, self._run_id, name, room)
+        except DatabaseUnavailable as error:
+            log.warning("waiting for the database", error=str(error))
+            return []
+
+    async def _run(self, job: ClaimedJob, name: QueueName) -> None:
+        handler = self._handlers[name]
+        try:
+            await work_off(self._stage, job, self._policies[name], lambda claimed: handler(claimed, _keep_slot))
+        except asyncio.CancelledError:
+            if job.id not in self._lost:
+                raise
+            await end_cancelled(self._stage, [job.id])
+        finally:
+            self._running.pop(job.id, None)
+            await self._queue.send([])
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_EVERY_S), self._queue.something:
+                await self._queue.something.wait()
+        except TimeoutError:
+            return
+
+
+def _keep_slot() -> None:
+    """A direct sync's slot is free when its task is done."""

@@ -30,11 +30,24 @@ class ProgressBoard:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._steps: dict[str, tuple[ClaimedJob, str, int]] = {}
+        self._checkpoints: set[str] = set()
 
     def note(self, job: ClaimedJob, step: str) -> None:
         """Note a job's step; the percentage follows from the step (API.md, "Jobs and queues")."""
         percentage = SUPPLIER_STEPS.get(step) or FAMILY_STEPS[step]
         self._steps[job.id] = (job, step, percentage)
+
+    def begin_slice(self, job: ClaimedJob) -> None:
+        """A job's time begins to run, for the first time or after a checkpoint."""
+        self._checkpoints.discard(job.id)
+
+    def note_checkpoint(self, job: ClaimedJob) -> None:
+        """The job committed a part of its work, which it will not do again."""
+        self._checkpoints.add(job.id)
+
+    def reached_checkpoint(self, job: ClaimedJob) -> bool:
+        """Whether it did since its slice began."""
+        return job.id in self._checkpoints
 
     async def flush(self) -> None:
         """Write what was noted since the last time, in one statement."""

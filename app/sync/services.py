@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.errors import SettingsError
+from app.images.inspect import PictureInspector
 from app.images.store import ObjectStore, open_store
 from app.jobs.queue import RedisQueue
 from app.outbound.client import OutboundClient
@@ -23,6 +24,7 @@ class Services:
     queue: RedisQueue | None
     outbound: OutboundClient
     store: ObjectStore
+    inspector: PictureInspector
 
 
 @asynccontextmanager
@@ -42,13 +44,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         transaction_pooler=settings.database_transaction_pooler,
     )
     queue = None if settings.redis_url is None else RedisQueue(settings.redis_url.get_secret_value())
+    inspector = PictureInspector(max_pixels=settings.picture_max_pixels)
     try:
         async with (
             OutboundClient(allow_private=settings.allow_private_addresses) as outbound,
             open_store(settings) as store,
         ):
-            yield Services(settings, database, queue, outbound, store)
+            yield Services(settings, database, queue, outbound, store, inspector)
     finally:
+        inspector.close()
         if queue is not None:
             await queue.close()
         await database.close()

@@ -67,12 +67,16 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
 
     Raises:
         NotFound: there is no such supplier.
-        Conflict: the supplier is inactive.
+        Conflict: the supplier is inactive, or, for a direct sync, a run of it is under way.
         Invalid: `skus` without a supplier.
     """
 
     async def work(db: AsyncConnection) -> list[Started]:
-        return [await _start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
+        started = [await _start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
+        taken = [run.supplier for run in started if not run.started]
+        if mode == "direct" and taken:
+            raise Conflict(f"a sync of {', '.join(taken)} is under way: wait for it, or cancel its run")
+        return started
 
     return await services.database.transact(work)
 

@@ -181,6 +181,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
         return added
 
     added = await sync.stage.services.database.transact(work)
+    sync.stage.progress.note_checkpoint(job)
     await sync.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
 

@@ -1,0 +1,67 @@
+"""What every worker does beside its jobs: progress, numbering the change feed, reconciling, ending abandoned runs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from structlog import get_logger
+
+from app.errors import OutageError
+from app.jobs.queue import RedisQueue
+from app.persistence import changes, runs
+from app.persistence.database import Database
+from app.sync.reconcile import reconcile
+from app.sync.stage import Stage
+from app.sync.tasks import together
+
+log = get_logger()
+
+NUMBER_EVERY_S = 0.15
+"""ENGINE.md 7 allows a lag of 200 ms."""
+RECONCILE_EVERY_S = 5.0
+WHOLE_LOOK_EVERY = 6
+"""Every so many rounds the reconciler looks at everything, even if the counts agree."""
+
+
+async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int) -> None:
+    """Do the chores of a worker of queue `name` until cancelled."""
+    rounds = 0
+
+    async def look() -> None:
+        nonlocal rounds
+        rounds += 1
+        sent = await reconcile(stage, queue, name, lease_ms=lease_ms, whole=rounds % WHOLE_LOOK_EVERY == 0)
+        await stage.services.database.transact(runs.end_abandoned)
+        if sent:
+            log.info("sent again what Redis did not know", queue=name, jobs=sent)
+
+    async with together() as group:
+        group.create_task(stage.progress.run())
+        group.create_task(number_changes(stage.services.database))
+        group.create_task(every(RECONCILE_EVERY_S, look))
+
+
+async def number_changes(database: Database) -> None:
+    """Number the change feed until cancelled."""
+
+    async def number() -> None:
+        async with database.quick() as db:
+            if not await changes.any_unnumbered(db):
+                return
+        while await database.transact(changes.number_changes) == changes.NUMBERED_AT_ONCE:
+            pass
+
+    await every(NUMBER_EVERY_S, number)
+
+
+async def every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` again and again, `pause_s` apart with some jitter; an outage is waited out."""
+    while True:
+        await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  spreads workers, no secret
+        try:
+            await work()
+        except OutageError as error:
+            log.warning("a chore waits for a part of ours", error=str(error))
+            await asyncio.sleep(1.0)

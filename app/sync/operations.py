@@ -1,0 +1,221 @@
+"""What an operator may do to jobs, queues and runs. Each commits in PostgreSQL first and tells Redis afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog import get_logger
+
+from app.errors import Conflict, NotFound, QueueUnavailable
+from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
+from app.jobs.queue import Message
+from app.jobs.states import CLOSED, OPEN
+from app.persistence import ledger, operators, reading_runs, runs
+from app.persistence.operators import JobState, ReopenedJob
+from app.sync.manifest_step import get_manifest
+from app.sync.services import Services
+from app.sync.start import Started
+
+log = get_logger()
+
+RETRIED_AT_ONCE = 1_000
+NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), "")
+
+
+async def retry_job(services: Services, queue: str, job_id: str) -> None:
+    """Make a failed job wait again, with all its attempts.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has not failed, or its run was cancelled, was direct, or has a successor under way.
+    """
+
+    async def work(db: AsyncConnection) -> list[ReopenedJob]:
+        _refuse_retry(job_id, queue, await _held(db, queue, job_id))
+        return await operators.reopen(db, queue, [job_id])
+
+    await _send(services, await services.database.transact(work))
+
+
+def _refuse_retry(job_id: str, queue: str, job: JobState) -> None:
+    if job.state != "failed":
+        raise Conflict(f"job {job_id} is {job.state}: only a failed job can be retried")
+    if job.direct:
+        raise Conflict(f"job {job_id} belongs to a direct sync, which no worker continues: sync the supplier again")
+    if job.run_status in {"cancelling", "cancelled"}:
+        raise Conflict(f"the run of job {job_id} was cancelled: sync the supplier again")
+    if queue == SUPPLIER_SYNC and job.busy:
+        raise Conflict("another run of this supplier is under way: wait until it is over")
+
+
+async def retry_failed(services: Services, queue: str) -> int:
+    """Retry every failed job of a queue that may be retried, each once; returns how many there were."""
+    after, retried = NEWEST, 0
+    while True:
+        page, jobs = await _retry_page(services, queue, after)
+        await _send(services, jobs)
+        retried += len(jobs)
+        if page.last is None:
+            return retried
+        after = page.last
+
+
+async def _retry_page(
+    services: Services, queue: str, after: tuple[datetime, str]
+) -> tuple[operators.FailedPage, list[ReopenedJob]]:
+    async def work(db: AsyncConnection) -> tuple[operators.FailedPage, list[ReopenedJob]]:
+        page = await operators.failed_page(db, queue, after, RETRIED_AT_ONCE)
+        return page, await operators.reopen(db, queue, page.ids)
+
+    return await services.database.transact(work)
+
+
+async def cancel_job(services: Services, queue: str, job_id: str) -> None:
+    """Cancel an open job; cancelling a supplier's job cancels its run, since nothing else would lead to its end.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it is over.
+    """
+
+    async def work(db: AsyncConnection) -> None:
+        job = await _held(db, queue, job_id)
+        if job.state not in OPEN:
+            raise Conflict(f"job {job_id} is {job.state} already")
+        await operators.close_cancelled(db, job_id)
+        if queue == SUPPLIER_SYNC:
+            await runs.cancel(db, job.run_id)
+        await runs.settle(db, job.run_id, runs.cancelled_counts({queue: 1}), finished=1)
+
+    await services.database.transact(work)
+
+
+async def delete_job(services: Services, queue: str, job_id: str) -> None:
+    """Delete a job that is over.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it is open.
+    """
+
+    async def work(db: AsyncConnection) -> None:
+        job = await _held(db, queue, job_id)
+        if job.state not in CLOSED:
+            raise Conflict(f"job {job_id} is {job.state}: cancel it first")
+        await operators.delete_job(db, job_id)
+
+    await services.database.transact(work)
+
+
+async def _held(db: AsyncConnection, queue: str, job_id: str) -> JobState:
+    job = await operators.job_state(db, queue, job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id} in {queue}")
+    return job
+
+
+async def pause(services: Services, queue: str) -> None:
+    """Let no worker start a job of the queue; what runs goes on. It survives restarts."""
+    await _set_paused(services, queue, paused=True)
+
+
+async def resume(services: Services, queue: str) -> None:
+    """Let workers start the queue's jobs again, at once."""
+    await _set_paused(services, queue, paused=False)
+    if services.queue is not None:
+        try:
+            await services.queue.wake(queue)
+        except QueueUnavailable as error:
+            log.warning("workers not woken, they will look by themselves", error=str(error))
+
+
+async def _set_paused(services: Services, queue: str, *, paused: bool) -> None:
+    async def work(db: AsyncConnection) -> None:
+        await ledger.set_paused(db, queue, paused=paused)
+
+    await services.database.transact(work)
+
+
+async def cancel_run(services: Services, run_id: str) -> None:
+    """Cancel a run: nothing of it is started any more, and what runs is stopped at its next commit.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: it is over.
+    """
+
+    async def work(db: AsyncConnection) -> None:
+        run = await _found_run(db, run_id)
+        if run["status"] != "cancelling" and not await runs.cancel(db, run_id):
+            raise Conflict(f"run {run_id} is over: it is {run['status']}")
+
+    await services.database.transact(work)
+
+
+async def confirm_removals(services: Services, run_id: str) -> Started:
+    """Start a run that may remove what the guard of `run_id` held back, from that one manifest and no other.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: no guard tripped, the manifest is another one by now, or a run of the supplier is under way.
+        QueueUnavailable: Redis is away; nothing was started.
+        OriginUnavailable: the manifest cannot be read to compare it.
+    """
+    async with services.database.read() as db:
+        run = await _found_run(db, run_id)
+    if run["guard"] is None:
+        raise Conflict(f"run {run_id} held no removals back, so there is nothing to confirm")
+    if services.queue is None:
+        raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it")
+    await services.queue.check()
+    sha256 = run["guard"]["manifestSha256"]
+    if (await get_manifest(services, keep=False)).sha256 != sha256:
+        raise Conflict("the manifest is not the same any more: sync again and look at what it would remove now")
+    started = await _start_confirmed(services, run, sha256)
+    await _send(services, [ReopenedJob(started.job_id, SUPPLIER_SYNC, started.run_id)])
+    return started
+
+
+async def _start_confirmed(services: Services, run: reading_runs.RunRow, sha256: str) -> Started:
+    job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{run['supplier']}"
+    options = {"force": False, "skus": None, "confirmed_manifest": sha256}
+    supplier_id: int = run["supplier_id"]
+
+    async def work(db: AsyncConnection) -> Started:
+        new = await runs.start_run(
+            db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger="api", options=options
+        )
+        if not new.started:
+            raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")
+        job = ledger.NewJob(job_id, SUPPLIER_SYNC, run["supplier"], _supplier_args(supplier_id))
+        await ledger.add_jobs(db, [job], run_id=new.run_id, supplier_id=supplier_id, direct=False)
+        return Started(run["supplier"], new.run_id, job_id, started=True)
+
+    return await services.database.transact(work)
+
+
+def _supplier_args(supplier_id: int) -> dict[str, Any]:
+    args: dict[str, Any] = msgspec.to_builtins(SupplierJob(supplier_id=supplier_id))
+    return args
+
+
+async def _found_run(db: AsyncConnection, run_id: str) -> reading_runs.RunRow:
+    run = await reading_runs.find_run(db, run_id)
+    if run is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
+async def _send(services: Services, jobs: Sequence[ReopenedJob]) -> None:
+    if services.queue is None or not jobs:
+        return
+    try:
+        await services.queue.send([Message(job.id, job.queue, job.run_id) for job in jobs])
+    except QueueUnavailable as error:
+        # the jobs are in the ledger, so the reconciler sends them when Redis is back
+        log.warning("messages not sent, the reconciler will", error=str(error))

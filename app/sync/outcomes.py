@@ -1,0 +1,170 @@
+"""The workers' door: what a stage raised decides what becomes of its job.
+
+returned ──────────────────────────▶ done
+OutageError ───────────────────────▶ waits here and tries again; no attempt is spent
+TransientError, time-out, a bug ───▶ an attempt is spent: again after a pause, or failed when none is left
+PermanentError ────────────────────▶ failed
+ClaimLost ─────────────────────────▶ forgotten: it is another worker's
+RunCancelled ──────────────────────▶ cancelled
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog import get_logger
+
+from app.errors import (
+    ClaimLost,
+    OutageError,
+    PermanentError,
+    PromidataSyncError,
+    RunCancelled,
+    TransientError,
+)
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueuePolicy
+from app.persistence import ledger, problems, runs
+from app.persistence.ledger import MAX_DEATHS, ClaimedJob
+from app.persistence.problems import Problem
+from app.sync.backoff import retry_wait_s
+from app.sync.family_stage import fail_family
+from app.sync.image_stage import address_of, fail_picture
+from app.sync.stage import Stage, plain_reason
+
+log = get_logger()
+
+OUTAGE_PAUSE_S = (0.5, 1.0, 2.0, 4.0)
+STAGE_NAMES: dict[str, Literal["supplier", "family", "image"]] = {
+    SUPPLIER_SYNC: "supplier",
+    PRODUCT_FAMILY: "family",
+    IMAGE_UPLOAD: "image",
+}
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What Redis is to be told of a job: forget it, or look at it again in `wait_ms`."""
+
+    job_id: str
+    wait_ms: int | None = None
+
+
+class TimedOut(TransientError):
+    """The job was over its time without a sign of progress."""
+
+
+class Died(PermanentError):
+    """The job's worker died, again and again."""
+
+
+Work = Callable[[ClaimedJob], Awaitable[None]]
+
+
+async def work_off(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> Ended:
+    """Run a claimed job until it is over for this worker, waiting out outages of our own parts."""
+    if job.deaths >= MAX_DEATHS:
+        died = Died(f"the worker that ran it died {job.deaths} times in a row, without progress", "worker-died")
+        return await _through_outages(lambda: settle_error(stage, job, policy, died))
+    return await _through_outages(lambda: _attempt(stage, job, policy, work))
+
+
+async def _through_outages(step: Callable[[], Awaitable[Ended]]) -> Ended:
+    """Repeat `step` for as long as a part of ours is away; the claim is held meanwhile."""
+    pauses = 0
+    while True:
+        try:
+            return await step()
+        except OutageError as error:
+            log.warning("waiting for a part of ours", error=str(error))
+            await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
+            pauses += 1
+
+
+async def _attempt(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> Ended:
+    try:
+        await _bounded(stage, job, policy, work)
+    except ClaimLost:
+        return Ended(job.id)
+    except RunCancelled:
+        return (await end_cancelled(stage, [job.id]))[0]
+    except OutageError:
+        raise
+    except PromidataSyncError as error:
+        return await settle_error(stage, job, policy, error)
+    except Exception as error:
+        log.exception("a bug in a stage", job=job.id)
+        wrapped = TransientError(f"unexpected {type(error).__name__}: {error}")
+        return await settle_error(stage, job, policy, wrapped)
+    return Ended(job.id)
+
+
+async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> None:
+    """Run `work` within its time; a slice that reached a checkpoint is followed by another."""
+    while True:
+        stage.progress.begin_slice(job)
+        try:
+            async with asyncio.timeout(policy.timeout_s) as timeout:
+                return await work(job)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            if not stage.progress.reached_checkpoint(job):
+                raise TimedOut(f"no progress within {policy.timeout_s:g} s") from None
+
+
+async def settle_error(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> Ended:
+    """Spend the attempt: the job is delayed, or failed when it is of no use to try again."""
+    wait_s = _wait_s(stage, job, policy, error)
+    if wait_s is None:
+        await stage.services.database.transact(lambda db: _fail(db, job, error))
+        return Ended(job.id)
+
+    async def delay(db: AsyncConnection) -> bool:
+        return await ledger.delay(db, job, str(error), wait_s)
+
+    held = await stage.services.database.transact(delay)
+    return Ended(job.id, round(wait_s * 1000) if held else None)
+
+
+def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> float | None:
+    if not isinstance(error, TransientError) or job.attempts + 1 >= policy.max_attempts:
+        return None
+    return retry_wait_s(stage.services.settings, job.attempts + 1, error.retry_after_s)
+
+
+async def _fail(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> None:
+    if not await ledger.fail(db, job, str(error)):
+        return
+    url = None
+    if job.queue == PRODUCT_FAMILY:
+        await fail_family(db, job)
+    elif job.queue == IMAGE_UPLOAD:
+        url = await address_of(db, job)
+        await fail_picture(db, job, error)
+    else:
+        await runs.set_fatal(db, job.run_id, str(error))
+    await problems.add_problems(db, job.run_id, [_problem(job, error, url)])
+    counts = Counter(families_failed=job.queue == PRODUCT_FAMILY, images_failed=job.queue == IMAGE_UPLOAD)
+    await runs.settle(db, job.run_id, counts, finished=1)
+
+
+def _problem(job: ClaimedJob, error: PromidataSyncError, url: str | None) -> Problem:
+    kind = error.kind if isinstance(error, PermanentError) else "attempts-spent"
+    reason = plain_reason(str(error), url) if url else str(error)
+    sku = job.args.get("family_sku")
+    return Problem("error", STAGE_NAMES[job.queue], kind, reason, url=url, sku=sku, job_id=job.id)
+
+
+async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> list[Ended]:
+    """Close jobs of runs that are being cancelled, and end those runs when these were the last."""
+
+    async def work(db: AsyncConnection) -> None:
+        for run_id, queues in sorted((await ledger.end_cancelled(db, job_ids)).items()):
+            await runs.settle(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
+
+    await stage.services.database.transact(work)
+    return [Ended(job_id) for job_id in job_ids]

@@ -1,0 +1,78 @@
+"""A worker's heart: renews leases and shows that the worker lives, from a thread of its own.
+
+A job that blocks the event loop keeps its lease; a process that is frozen or dead loses it, and its jobs run again
+elsewhere. What another worker holds meanwhile is reported back to the event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from redis import Redis
+from redis.exceptions import RedisError
+from structlog import get_logger
+
+from app.coordination.heartbeats import WorkerBeat, forget_beat, write_beat
+from app.jobs import scripts
+
+log = get_logger()
+
+LEASE_MS = 10_000
+RENEW_EVERY_S = 2.5
+CHUNK = 500
+
+
+class Heart:
+    """Beats until stopped. `held` gives the ids to renew, `describe` the beat; `on_lost` gets what others hold."""
+
+    def __init__(
+        self,
+        url: str,
+        queue: str,
+        token: str,
+        *,
+        held: Callable[[], Sequence[str]],
+        describe: Callable[[], WorkerBeat],
+        on_lost: Callable[[list[str]], None],
+    ) -> None:
+        self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
+        self._renew = self._redis.register_script(scripts.RENEW)
+        self._queue, self._token = queue, token
+        self._held, self._describe, self._on_lost = held, describe, on_lost
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and say that the worker is gone."""
+        self._stopped.set()
+        self._thread.join(timeout=4)
+        try:
+            forget_beat(self._redis, self._token)
+        except (RedisError, OSError):
+            log.warning("Redis is away, so the worker's beat goes by itself")
+        self._redis.close()
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                write_beat(self._redis, self._describe())
+                lost = self._prolong(list(self._held()))
+                if lost:
+                    self._on_lost(lost)
+            except (RedisError, OSError) as error:
+                log.warning("no heartbeat", error=str(error))
+            if self._stopped.wait(RENEW_EVERY_S):
+                return
+
+    def _prolong(self, ids: Sequence[str]) -> list[str]:
+        lost: list[str] = []
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            answer = self._renew(keys=[self._queue], args=[self._token, LEASE_MS, *chunk])
+            lost += [job_id.decode() for job_id in answer]
+        return lost

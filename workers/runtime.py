@@ -1,0 +1,308 @@
+"""The worker: takes jobs of one queue from Redis, claims them in the ledger, runs them in slots, hands their ends back.
+
+    wake-up, freed slot, or 1 s ─▶ exchange with Redis: what ended goes, what is ready comes, under a lease
+        ─▶ one claim in PostgreSQL for all that came ─▶ a task each ─▶ work_off ─▶ ended ─▶ the next exchange
+
+Redis's lease only avoids double work: what a job may write is decided by its claim (ENGINE.md 1). An idle worker blocks
+on the queue's marker, so that an enqueue wakes it at once; polling is the fallback.
+
+ARQ's own worker is not used: it polls, takes one job a round trip, and holds a dead worker's job until its time-out
+(docs/decisions/0002). This one keeps to ARQ's keys, so that both can work on one queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from redis.exceptions import RedisError
+from structlog import get_logger
+
+from app.coordination.heartbeats import WorkerBeat
+from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
+from app.jobs.definitions import QueueName, QueuePolicy
+from app.jobs.queue import RedisQueue, wake_key
+from app.persistence import ledger
+from app.persistence.ledger import ClaimedJob
+from app.sync.chores import do_chores, every
+from app.sync.handlers import handlers
+from app.sync.outcomes import Ended, end_cancelled, work_off
+from app.sync.progress import ProgressBoard
+from app.sync.services import Services
+from app.sync.stage import Stage
+from workers.heart import LEASE_MS, Heart
+
+log = get_logger()
+
+IDLE_POLL_S = 1.0
+BLOCK_S = 2
+LOOK_FOR_LOST_EVERY_S = 3.0
+UNSETTLED_PER_SLOT = 4
+"""Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts."""
+HAND_BACK_S = 2.0
+"""Kept of the grace period for handing back what did not finish."""
+
+
+class Running:
+    """A claimed job and its task."""
+
+    def __init__(self, job: ClaimedJob, free: Callable[[], None]) -> None:
+        self.job = job
+        self.lost = False
+        self.task: asyncio.Task[None] | None = None
+        self._free: Callable[[], None] | None = free
+
+    def free_slot(self) -> None:
+        """Give the slot back; once is enough."""
+        if self._free is not None:
+            self._free()
+            self._free = None
+
+
+class Worker:
+    """One process's worker of one queue. A random identity a start: host names and pids come back, this does not."""
+
+    def __init__(
+        self, services: Services, queue: RedisQueue, redis_url: str, name: QueueName, policy: QueuePolicy
+    ) -> None:
+        self.id = uuid4().hex
+        self._services, self._queue, self._name, self._policy = services, queue, name, policy
+        self._stage = Stage(services, queue, ProgressBoard(services.database))
+        self._handler = handlers(self._stage)[name]
+        self._running: dict[str, Running] = {}
+        self._busy = 0
+        self._ended: deque[Ended] = deque()
+        self._wake, self._thirsty, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._started_at = datetime.now(UTC).isoformat()
+        self._loop = asyncio.get_running_loop()
+        self._heart = Heart(
+            redis_url, name, self.id, held=self._held, describe=self._describe, on_lost=self._lost_from_thread
+        )
+
+    def ask_to_stop(self) -> None:
+        """Take no new job and finish; asked again, hand back at once."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until asked to stop, then drain."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self.ask_to_stop)
+        self._heart.start()
+        background = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=LEASE_MS)),
+            asyncio.create_task(every(LOOK_FOR_LOST_EVERY_S, self._look_for_lost)),
+            asyncio.create_task(self._take()),
+        ]
+        log.info("worker ready", queue=self._name, slots=self._policy.slots, worker=self.id)
+        try:
+            await self._until_stopped(background)
+            await self._drain()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.to_thread(self._heart.stop)
+        log.info("worker stopped", queue=self._name, worker=self.id)
+
+    async def _until_stopped(self, background: list[asyncio.Task[None]]) -> None:
+        """Until asked to stop; a part that ended by itself ends the worker, so that it never only looks alive."""
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stop, *background], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done - {stop}:
+            task.result()
+            raise RuntimeError("a part of the worker ended by itself")
+
+    async def _take(self) -> None:
+        """Exchange with Redis whenever there is a reason to."""
+        pause_s = 0.0
+        while True:
+            if not self._wake.is_set() and pause_s > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
+            self._wake.clear()
+            try:
+                pause_s = await self._exchange()
+            except OutageError as error:
+                log.warning("waiting for a part of ours", error=str(error))
+                await asyncio.sleep(IDLE_POLL_S)
+
+    async def _exchange(self) -> float:
+        """One round: hand over what ended, claim what came; returns how long to wait for a reason to do it again."""
+        ended, self._ended = self._ended, deque()
+        room = self._room()
+        if not ended and room <= 0:
+            self._thirsty.clear()
+            return IDLE_POLL_S
+        try:
+            got = await self._queue.exchange(
+                self._name,
+                self.id,
+                lease_ms=LEASE_MS,
+                room=max(0, room),
+                done=[end.job_id for end in ended if end.wait_ms is None],
+                again=[(end.job_id, end.wait_ms) for end in ended if end.wait_ms is not None],
+            )
+        except QueueUnavailable:
+            self._ended.extendleft(reversed(ended))
+            raise
+        if got.ids:
+            await self._claim(got.ids)
+        if self._room() > 0 and len(got.ids) < room:
+            self._thirsty.set()
+        return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
+
+    def _room(self) -> int:
+        if self._stop.is_set():
+            return 0
+        return min(self._policy.slots - self._busy, self._policy.slots * (1 + UNSETTLED_PER_SLOT) - len(self._running))
+
+    async def _claim(self, ids: list[str]) -> None:
+        """Claim in the ledger what Redis leased; what may not run goes back, or is forgotten when it is closed."""
+        try:
+            async with self._services.database.quick() as db:
+                claimed, unclaimed = await ledger.claim(db, ids, queue=self._name)
+        except DatabaseUnavailable:
+            self._ended.extend(Ended(job_id, 1000) for job_id in ids)
+            raise
+        for other in unclaimed:
+            self._ended.append(Ended(other.id, None if other.closed else other.wait_ms))
+        closing = [other.id for other in unclaimed if other.closed]
+        if closing:
+            await end_cancelled(self._stage, closing)
+        if unclaimed:
+            self._wake.set()
+        for job in claimed:
+            self._begin(job)
+
+    def _begin(self, job: ClaimedJob) -> None:
+        before = self._running.pop(job.id, None)
+        if before is not None:
+            self._drop(before)  # our own lease ran out and we took the job again: the older claim is void
+        self._busy += 1
+        running = Running(job, self._free)
+        self._running[job.id] = running
+        running.task = asyncio.create_task(self._run_job(running))
+
+    def _free(self) -> None:
+        self._busy -= 1
+        self._wake.set()
+
+    async def _run_job(self, running: Running) -> None:
+        job = running.job
+        ended: Ended | None = None
+        try:
+            ended = await work_off(
+                self._stage, job, self._policy, lambda claimed: self._handler(claimed, running.free_slot)
+            )
+        except asyncio.CancelledError:
+            if not running.lost:
+                raise
+            (ended,) = await end_cancelled(self._stage, [job.id])
+        finally:
+            running.free_slot()
+            if self._running.get(job.id) is running:
+                del self._running[job.id]
+                if ended is not None:
+                    self._ended.append(ended)
+                self._wake.set()
+
+    async def _listen(self) -> None:
+        """Block on the queue's marker, only while there is room: a marker eaten by a full worker is lost time."""
+        while True:
+            await self._thirsty.wait()
+            try:
+                if await self._queue.redis.bzpopmin([wake_key(self._name)], timeout=BLOCK_S):
+                    self._thirsty.clear()
+                    self._wake.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(IDLE_POLL_S)
+
+    async def _look_for_lost(self) -> None:
+        """Stop jobs whose claim is gone: their run is being cancelled, or another worker has them."""
+        jobs = [running.job for running in self._running.values()]
+        if not jobs:
+            return
+        async with self._services.database.quick() as db:
+            gone = await ledger.lost(db, jobs)
+        self._lose_all(gone, jobs)
+
+    def _lose(self, job_id: str, seen: list[ClaimedJob]) -> None:
+        running = self._running.get(job_id)
+        if running is not None and running.job in seen:
+            self._drop(running)
+
+    def _drop(self, running: Running) -> None:
+        running.lost = True
+        if running.task is not None:
+            running.task.cancel()
+
+    def _lost_from_thread(self, ids: list[str]) -> None:
+        seen = [running.job for running in list(self._running.values())]
+        self._loop.call_soon_threadsafe(self._lose_all, ids, seen)
+
+    def _lose_all(self, ids: Iterable[str], seen: list[ClaimedJob]) -> None:
+        for job_id in ids:
+            self._lose(job_id, seen)
+
+    def _held(self) -> list[str]:
+        return list(self._running)
+
+    def _describe(self) -> WorkerBeat:
+        return WorkerBeat(
+            id=self.id,
+            queue_name=self._name,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            last_heartbeat_at=datetime.now(UTC).isoformat(),
+            concurrency=self._policy.slots,
+            active=self._busy,
+        )
+
+    async def _drain(self) -> None:
+        """Let running jobs finish within the grace period, and hand back the rest unspent."""
+        drain_s = max(0.0, self._services.settings.shutdown_grace_s - HAND_BACK_S)
+        log.info("draining", queue=self._name, jobs=len(self._running))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._until_idle()
+        await self._hand_back()
+
+    async def _until_idle(self) -> None:
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            while self._running and not self._hurry.is_set():
+                tasks = [running.task for running in self._running.values() if running.task is not None]
+                await asyncio.wait([hurry, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+
+    async def _hand_back(self) -> None:
+        left = list(self._running.values())
+        for running in left:
+            if running.task is not None:
+                running.task.cancel()
+        await asyncio.gather(*[running.task for running in left if running.task], return_exceptions=True)
+        try:
+            async with asyncio.timeout(HAND_BACK_S):
+                if left:
+                    async with self._services.database.quick() as db:
+                        back = await ledger.hand_back(db, [running.job for running in left])
+                    self._ended.extend(Ended(job_id, 0) for job_id in back)
+                await self._exchange()
+        except (OutageError, TimeoutError) as error:
+            log.warning("not handed back; the leases run out by themselves", error=str(error))

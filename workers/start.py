@@ -1,0 +1,47 @@
+"""Starting a worker process of one queue: settings, services, a look at the database's schema, then work."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+
+from app.errors import DatabaseUnavailable, QueueUnavailable, SettingsError
+from app.jobs.definitions import QueueName, policies
+from app.logs import configure_logs
+from app.persistence.migrations import wait_for_schema
+from app.settings import Settings, load_settings
+from app.sync.services import open_services
+from workers.runtime import Worker
+
+
+def main(name: QueueName) -> int:
+    """Run a worker until it is asked to stop; returns the exit code."""
+    try:
+        settings = load_settings()
+        configure_logs(settings.log_level)
+        uvloop.run(work(settings, name))
+    except (SettingsError, DatabaseUnavailable, QueueUnavailable) as error:
+        sys.stderr.write(f"promidata-sync worker: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def work(settings: Settings, name: QueueName) -> None:
+    """Run a worker of queue `name` in this event loop.
+
+    Raises:
+        SettingsError: REDIS_URL or DATABASE_URL is missing.
+        DatabaseUnavailable: the schema is not there and did not come within a minute.
+    """
+    if settings.redis_url is None:
+        raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+    async with open_services(settings) as services:
+        if services.queue is None:
+            raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+        await wait_for_schema(services.database)
+        redis_url = settings.redis_url.get_secret_value()
+        worker = Worker(services, services.queue, redis_url, name, policies(settings)[name])
+        await worker.run()

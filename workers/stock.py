@@ -1,0 +1,109 @@
+"""A queue's work under ARQ's own worker: `arq workers.supplier.WorkerSettings`.
+
+ARQ's command always builds its own worker, which polls and takes a dead worker's job back only after its time-out. The
+claim and the fence in PostgreSQL are the same, so it is as correct as ours, and both may run on one queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from arq import Retry
+from arq.connections import RedisSettings
+from arq.worker import func
+
+from app.errors import SettingsError
+from app.jobs.definitions import QueueName, policies
+from app.jobs.queue import FUNCTIONS, pack, unpack
+from app.logs import configure_logs
+from app.persistence import ledger
+from app.persistence.migrations import wait_for_schema
+from app.settings import load_settings
+from app.sync.chores import do_chores
+from app.sync.handlers import handlers
+from app.sync.outcomes import end_cancelled, work_off
+from app.sync.progress import ProgressBoard
+from app.sync.services import open_services
+from app.sync.stage import Stage
+
+NEVER = 10**9
+"""ARQ counts every start as a try; attempts are the ledger's business."""
+OVERTIME_S = 60
+"""Beyond a job's own time-out, which the stage keeps by itself."""
+
+
+def worker_settings(name: QueueName) -> type:
+    """The settings class that `arq` looks up.
+
+    Raises:
+        SettingsError: a setting makes no sense, or REDIS_URL is missing.
+    """
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+    policy = policies(settings)[name]
+
+    async def start(ctx: dict[Any, Any]) -> None:
+        configure_logs(settings.log_level)
+        ctx["opened"] = opened = open_services(settings)
+        services = await opened.__aenter__()
+        if services.queue is None:
+            raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+        await wait_for_schema(services.database)
+        ctx["stage"] = stage = Stage(services, services.queue, ProgressBoard(services.database))
+        ctx["handler"] = handlers(stage)[name]
+        lease_ms = round((policy.timeout_s + OVERTIME_S) * 1000)
+        ctx["chores"] = asyncio.create_task(do_chores(stage, services.queue, name, lease_ms=lease_ms))
+
+    async def stop(ctx: dict[Any, Any]) -> None:
+        ctx["chores"].cancel()
+        await ctx["opened"].__aexit__(None, None, None)
+
+    async def run(ctx: dict[Any, Any], job_id: str) -> None:
+        await run_message(ctx, job_id, name)
+
+    return type(
+        "WorkerSettings",
+        (),
+        {
+            "functions": [func(run, name=FUNCTIONS[name], timeout=policy.timeout_s + OVERTIME_S, max_tries=NEVER)],
+            "queue_name": name,
+            "redis_settings": RedisSettings.from_dsn(settings.redis_url.get_secret_value()),
+            "job_serializer": staticmethod(pack),
+            "job_deserializer": staticmethod(unpack),
+            "on_startup": staticmethod(start),
+            "on_shutdown": staticmethod(stop),
+            "max_jobs": policy.slots,
+            "job_timeout": policy.timeout_s + OVERTIME_S,
+            "keep_result": 0,
+            "max_tries": NEVER,
+        },
+    )
+
+
+async def run_message(ctx: dict[Any, Any], job_id: str, name: QueueName) -> None:
+    """Claim one message's job and run it; asks ARQ to look again later where the ledger says so.
+
+    Raises:
+        Retry: later.
+    """
+    stage: Stage = ctx["stage"]
+    async with stage.services.database.quick() as db:
+        claimed, unclaimed = await ledger.claim(db, [job_id], queue=name)
+    if unclaimed:
+        if not unclaimed[0].closed:
+            raise Retry(defer=unclaimed[0].wait_ms / 1000)
+        await end_cancelled(stage, [job_id])
+        return
+    job = claimed[0]
+    try:
+        ended = await work_off(
+            stage, job, policies(stage.services.settings)[name], lambda it: ctx["handler"](it, lambda: None)
+        )
+    except asyncio.CancelledError:
+        async with stage.services.database.quick() as db:
+            await ledger.hand_back(db, [job])
+        raise
+    if ended.wait_ms is not None:
+        raise Retry(defer=ended.wait_ms / 1000)
