@@ -126,10 +126,10 @@ CREATE TABLE jobs (
     CHECK (state <> 'failed' OR error IS NOT NULL)
 ) WITH (fillfactor = 70);
 CREATE INDEX jobs_open ON jobs (queue, id) WHERE state IN ('waiting', 'active', 'delayed');
-CREATE INDEX jobs_by_state ON jobs (queue, state, created_at DESC, id DESC);
-CREATE INDEX jobs_newest ON jobs (queue, created_at DESC, id DESC);
+CREATE INDEX jobs_by_state ON jobs (queue, state, created_at DESC, id DESC) WHERE NOT direct;
+CREATE INDEX jobs_newest ON jobs (queue, created_at DESC, id DESC) WHERE NOT direct;
 CREATE INDEX jobs_of_run ON jobs (run_id, queue, state);
-CREATE INDEX jobs_of_supplier ON jobs (supplier_id, queue, created_at DESC, id DESC);
+CREATE INDEX jobs_of_supplier ON jobs (supplier_id, queue, created_at DESC, id DESC) WHERE NOT direct;
 
 CREATE TABLE problems (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -319,7 +319,7 @@ CREATE INDEX changes_unnumbered ON changes (id) WHERE seq IS NULL;
 CREATE INDEX changes_of_product ON changes (supplier_id, product_sku, id DESC);
 CREATE INDEX changes_by_time ON changes (at);
 CREATE TABLE change_head (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     seq bigint NOT NULL,
     pruned_seq bigint NOT NULL
 );

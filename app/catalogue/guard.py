@@ -1,0 +1,78 @@
+"""The removal guard: nothing disappears on trust (ENGINE.md 4). Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+FEW = 5
+"""So many families, or manifest lines, may always go."""
+SHRINK_SHARE = 0.2
+"""A manifest that lost more than this share of its entries is not believed."""
+
+
+class ManifestState(msgspec.Struct, frozen=True):
+    """A manifest as a whole, against the last one that was applied."""
+
+    sha256: str
+    entries: int
+    applied_entries: int | None
+    last_line_cut: bool
+
+
+class Guard(msgspec.Struct, frozen=True, rename="camel"):
+    """Why nothing was removed; the API shows it as it is."""
+
+    would_remove: int
+    active: int
+    share: float
+    limit: int
+    manifest_sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The guard as the API shows it."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+
+def check_removals(
+    manifest: ManifestState, *, would_remove: int, active: int, share: float, confirmed: bool
+) -> tuple[Guard, str] | None:
+    """None when the removals may be carried out, else the guard and why it tripped.
+
+    Args:
+        manifest: the manifest as a whole.
+        would_remove: active families of the supplier that the manifest does not name any more.
+        active: the supplier's active families.
+        share: the share of them that may go at once, e.g. 0.2.
+        confirmed: an operator confirmed this very manifest.
+    """
+    if confirmed:
+        return None
+    limit = max(FEW, int(active * share))
+    reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit)
+    if reason is None:
+        return None
+    removed_share = round(would_remove / active, 4) if active else 0.0
+    return Guard(would_remove, active, removed_share, limit, manifest.sha256), reason
+
+
+def _manifest_reason(manifest: ManifestState) -> str | None:
+    if manifest.last_line_cut:
+        return "the manifest's last line is cut, so nothing was removed"
+    before = manifest.applied_entries
+    if before is None:
+        return None
+    lost = before - manifest.entries
+    if lost > FEW and lost > before * SHRINK_SHARE:
+        return f"the manifest fell from {before} to {manifest.entries} entries, so nothing was removed"
+    return None
+
+
+def _supplier_reason(would_remove: int, active: int, limit: int) -> str | None:
+    if would_remove and would_remove >= active:
+        return f"all {active} active families are missing from the manifest, so none was removed"
+    if would_remove > limit:
+        return f"{would_remove} of {active} active families are missing from the manifest, so none was removed"
+    return None

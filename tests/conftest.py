@@ -1,0 +1,38 @@
+"""Fixtures of all tests: the session's real servers, and a stack a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stack import Servers, Stack, open_stack, running_servers
+
+MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL and Valkey, started once."""
+    with running_servers(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture
+def make_stack(servers: Servers, tmp_path: Path) -> MakeStack:
+    """Opens a stack on a feed and settings of the test's own."""
+
+    def make(feed: Any = None, **settings: Any) -> AbstractAsyncContextManager[Stack]:
+        return open_stack(servers, tmp_path, feed, **settings)
+
+    return make
+
+
+@pytest.fixture
+async def stack(make_stack: MakeStack) -> AsyncIterator[Stack]:
+    """A stack on a small feed of two suppliers."""
+    async with make_stack() as opened:
+        yield opened

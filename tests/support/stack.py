@@ -1,0 +1,155 @@
+"""The parts of one test: a fresh database, an empty Redis, a sample feed over HTTP, and open services.
+
+Real PostgreSQL and Valkey, started once a session; a database of its own a test, copied from a migrated template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.cli.embedded import EmbeddedServer, start_postgres, start_valkey
+from app.persistence.database import Database
+from app.persistence.migrations import migrate
+from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
+from app.settings import Settings
+from app.sync.direct import DirectResult, sync_direct
+from app.sync.discovery import discover
+from app.sync.services import Services, open_services
+from app.sync.start import StartRequest
+
+TEMPLATE = "template_migrated"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The session's servers."""
+
+    postgres: EmbeddedServer
+    valkey: EmbeddedServer
+
+
+@contextmanager
+def running_servers(folder: Path) -> Iterator[Servers]:
+    """Start both servers and migrate the template; must be entered on the main thread."""
+    with (
+        start_postgres(folder, say=lambda _: None, durable=False) as postgres,
+        start_valkey(folder, say=lambda _: None) as valkey,
+    ):
+        servers = Servers(postgres, valkey)
+        asyncio.run(_make_template(postgres.url))
+        try:
+            yield servers
+        finally:
+            postgres.stop(discard=True)
+            valkey.stop(discard=True)
+
+
+async def _make_template(url: str) -> None:
+    await _execute(url, f"CREATE DATABASE {TEMPLATE}")
+    database = Database(database_named(url, TEMPLATE))
+    await migrate(database)
+    await database.close()
+
+
+@asynccontextmanager
+async def fresh_database(url: str) -> AsyncIterator[str]:
+    """The address of a database of one's own, migrated and empty."""
+    name = f"test_{next(_numbers)}"
+    await _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    try:
+        yield database_named(url, name)
+    finally:
+        await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def database_named(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What a test works with."""
+
+    services: Services
+    settings: Settings
+    feed: SampleFeed
+    server: SampleFeedServer
+
+    async def discover(self) -> None:
+        """Add the feed's suppliers."""
+        await discover(self.services)
+
+    async def sync(self, supplier: str | None = None, **options: Any) -> list[DirectResult]:
+        """A direct sync, to its end."""
+        return await sync_direct(self.services, StartRequest(supplier=supplier, **options))
+
+    async def rows(self, sql: str, **params: Any) -> list[dict[str, Any]]:
+        """What a query gives, as dictionaries."""
+        async with self.services.database.read() as db:
+            return [dict(row) for row in (await db.execute(text(sql), params)).mappings()]
+
+    async def value(self, sql: str, **params: Any) -> Any:
+        """The first value that a query gives."""
+        (row,) = await self.rows(sql, **params)
+        return next(iter(row.values()))
+
+    async def run(self, supplier: str) -> dict[str, Any]:
+        """The newest run of a supplier, as its row."""
+        rows = await self.rows(
+            """SELECT r.* FROM runs r JOIN suppliers s ON s.id = r.supplier_id WHERE s.code = :code
+            ORDER BY r.created_at DESC LIMIT 1""",
+            code=supplier,
+        )
+        return rows[0]
+
+    async def problems(self, supplier: str) -> list[dict[str, Any]]:
+        """The problems of a supplier's newest run."""
+        run = await self.run(supplier)
+        return await self.rows("SELECT * FROM problems WHERE run_id = :run_id ORDER BY id", run_id=run["id"])
+
+
+@asynccontextmanager
+async def open_stack(
+    servers: Servers, folder: Path, feed: SampleFeed | None = None, **settings: Any
+) -> AsyncIterator[Stack]:
+    """A fresh database, an empty Redis, the feed served over HTTP, and services on all of it."""
+    redis = Redis.from_url(servers.valkey.url)
+    await redis.flushdb()
+    await redis.aclose()
+    feed = feed or SampleFeed(FeedSpec.small(count=2, families=4, variants=3))
+    async with fresh_database(servers.postgres.url) as url, SampleFeedServer(feed) as server:
+        built = Settings.model_validate(
+            {
+                "database_url": url,
+                "redis_url": servers.valkey.url,
+                "promidata_base_url": server.base_url,
+                "allow_private_addresses": "127.0.0.0/8",
+                "data_dir": folder,
+                "retry_backoff_s": 0.05,
+                **settings,
+            }
+        )
+        async with open_services(built) as services:
+            stack = Stack(services, built, feed, server)
+            await stack.discover()
+            yield stack
