@@ -1,1 +1,9 @@
-"""The HTTP contract."""
+"""The HTTP API: what callers may rely on.
+
+local_door ─▶ body_limit ─▶ path_segments ─▶ route: auth ─▶ endpoint ─▶ app.sync (verbs) or app.persistence (reads)
+                                                               └─▶ problems.py: errors become problem documents
+"""
+
+from app.api.path_segments import register_convertors
+
+register_convertors()  # before any module below declares a route with `{name:segment}`

@@ -1,0 +1,85 @@
+"""Changes of the catalogue, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from app.api.schemas import Out, example
+from app.persistence.reading_changes import ChangeRow
+
+CHANGE: dict[str, Any] = {
+    "seq": 4711,
+    "kind": "updated",
+    "entity": "variant",
+    "sku": "A360-100804-001",
+    "productSku": "A360-100804",
+    "supplier": "A360",
+    "fields": ["prices", "name.nl"],
+    "runId": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
+    "at": "2026-01-05T03:01:00Z",
+}
+HISTORY_ENTRY: dict[str, Any] = {**CHANGE, "old": {"name.nl": "Tas"}, "new": {"name.nl": "Rugzak"}}
+
+
+class Change(Out):
+    """One change; `fields` names what differs."""
+
+    model_config = example(**CHANGE)
+    seq: int
+    kind: Literal["created", "updated", "discontinued", "reactivated"]
+    entity: Literal["product", "variant"]
+    sku: str
+    product_sku: str
+    supplier: str
+    fields: list[str]
+    run_id: str | None
+    at: datetime
+
+
+class ChangePage(Out):
+    """Changes in order; `nextCursor` is null when the page reached the head."""
+
+    model_config = example(items=[CHANGE], nextCursor=None, head=4711)
+    items: list[Change]
+    next_cursor: str | None
+    head: int
+
+
+class HistoryEntry(Out):
+    """One change with its values; `seq` is null for the moment until it is numbered."""
+
+    model_config = example(**HISTORY_ENTRY)
+    seq: int | None
+    kind: Literal["created", "updated", "discontinued", "reactivated"]
+    entity: Literal["product", "variant"]
+    sku: str
+    product_sku: str
+    supplier: str
+    fields: list[str]
+    old: dict[str, JsonValue] | None
+    new: dict[str, JsonValue] | None
+    run_id: str | None
+    at: datetime
+
+
+def change_json(row: ChangeRow) -> dict[str, Any]:
+    """A change without its values."""
+    return {
+        "seq": row.seq,
+        "kind": row.kind,
+        "entity": row.entity,
+        "sku": row.sku,
+        "productSku": row.product_sku,
+        "supplier": row.supplier,
+        "fields": row.fields,
+        "runId": row.run_id,
+        "at": row.at,
+    }
+
+
+def history_json(row: ChangeRow) -> dict[str, Any]:
+    """A change with its old and new values."""
+    return {**change_json(row), "old": row.old, "new": row.new}

@@ -1,0 +1,122 @@
+"""The change feed, for a shop that follows along, and the categories.
+
+read `head` ─▶ list the products ─▶ follow from that head: /changes?since=head
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import JsonValue
+
+from app.api.auth import Viewer
+from app.api.change_models import ChangePage, change_json
+from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, write_cursor
+from app.api.json_answer import OrjsonResponse, to_json
+from app.api.problems import ProblemError, problem_answers
+from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Out, Page, cut, example, page_example
+from app.persistence import reading_categories, reading_changes
+from app.persistence.reading_changes import ChangeRow, FeedEnds
+
+router = APIRouter(prefix="/api/v1", tags=["catalogue"])
+
+NDJSON = "application/x-ndjson"
+Seq = Annotated[int | None, Query(ge=0, le=LARGEST_BIGINT)]
+CATEGORY: dict[str, JsonValue] = {"key": "BAGS/SHOPPING_BAGS", "name": {"nl": "Boodschappentassen", "de": "Einkaufstaschen"}}
+
+
+class Category(Out):
+    """A category's path and its names by language."""
+
+    model_config = example(**CATEGORY)
+    key: str
+    name: dict[str, str]
+
+
+@router.get(
+    "/changes",
+    operation_id="listChanges",
+    summary="The catalogue's changes in order",
+    response_model=ChangePage,
+    responses={
+        200: {"content": {NDJSON: {"schema": {"type": "string", "description": "A change a line."}}}},
+        **problem_answers(401, 410, 422, 503),
+    },
+)
+async def list_changes(
+    request: Request,
+    database: DatabaseNeeded,
+    _: Viewer,
+    since: Seq = None,
+    cursor: Seq = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """`since` (or `cursor`, which is the same) is the last number that was seen; without it the feed's beginning.
+
+    With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then.
+    """
+    begin = _beginning(since, cursor)
+    async with database.read() as db:
+        ends = await reading_changes.feed_ends(db)
+        _refuse_outside(begin, ends)
+        rows = await reading_changes.changes_since(db, begin, limit)
+    if NDJSON in request.headers.get("accept", ""):
+        lines = b"".join(to_json(change_json(row)) + b"\n" for row in rows)
+        return Response(lines, media_type=NDJSON, headers={"X-Head": str(ends.head)})
+    return OrjsonResponse(
+        {
+            "items": [change_json(row) for row in rows],
+            "nextCursor": _next(rows, ends),
+            "head": ends.head,
+        }
+    )
+
+
+def _beginning(since: int | None, cursor: int | None) -> int:
+    if since is not None and cursor is not None and since != cursor:
+        message = "is the same as since: give one of them"
+        raise ProblemError(422, f"cursor {message}", errors=[{"field": "cursor", "message": message}])
+    return since or cursor or 0
+
+
+def _refuse_outside(begin: int, ends: FeedEnds) -> None:
+    if begin > ends.head:
+        message = f"is after the head, {ends.head}: nothing has that number yet"
+        raise ProblemError(422, f"since {message}", errors=[{"field": "since", "message": message}], head=ends.head)
+    if begin < ends.pruned:
+        raise ProblemError(
+            410,
+            f"changes up to {ends.pruned} are forgotten: read head, list the products again, and follow from that head",
+            head=ends.head,
+            oldest=ends.pruned,
+        )
+
+
+def _next(rows: list[ChangeRow], ends: FeedEnds) -> str | None:
+    """Null when the page reached the head; both were read in one snapshot, and the numbers have no holes."""
+    last = rows[-1].seq if rows else ends.head
+    return None if last == ends.head else str(last)
+
+
+@router.get(
+    "/categories",
+    operation_id="listCategories",
+    summary="Categories by path",
+    responses={**page_example(CATEGORY), **problem_answers(401, 422, 503)},
+)
+async def list_categories(
+    database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Category]:
+    """Of the profile's category file; a profile without one has none."""
+    after = read_cursor(AfterText, cursor)
+    async with database.quick() as db:
+        rows = await reading_categories.list_categories(
+            db, after_key="" if after is None else after.key, limit=limit + 1
+        )
+    shown, more = cut(rows, limit)
+    return Page(
+        items=[Category(key=row.key, name=dict(row.name)) for row in shown],
+        next_cursor=write_cursor(AfterText(shown[-1].key)) if more else None,
+    )

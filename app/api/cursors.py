@@ -1,0 +1,86 @@
+"""Cursors: where a page ended, as an opaque text. One that was not made for the list, or was garbled, is a 422.
+
+A cursor holds the sort key of the last item, so that a page begins right after it, whatever was inserted meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+import msgspec
+from fastapi import Query
+
+from app.api.problems import ProblemError
+
+Key = TypeVar("Key", bound=msgspec.Struct)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LARGEST_BIGINT = 2**63 - 1
+
+Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
+Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_BIGINT)]
+Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000_000)]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Cursor = Annotated[str | None, Query(max_length=20_000, description="`nextCursor` of the page before.")]
+
+
+class AfterTime(msgspec.Struct, array_like=True, frozen=True, tag="t"):
+    """After an item by time and id."""
+
+    micros: Micros
+    id: Text
+
+
+class AfterRun(msgspec.Struct, array_like=True, frozen=True, tag="r"):
+    """After a run."""
+
+    micros: Micros
+    id: Uuid
+
+
+class AfterText(msgspec.Struct, array_like=True, frozen=True, tag="k"):
+    """After an item by its key."""
+
+    key: Text
+
+
+class AfterNumber(msgspec.Struct, array_like=True, frozen=True, tag="n"):
+    """After an item by its number."""
+
+    number: Number
+
+
+class AfterSku(msgspec.Struct, array_like=True, frozen=True, tag="s"):
+    """After a product."""
+
+    sku: Text
+    supplier_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+def write_cursor(key: msgspec.Struct) -> str:
+    """A sort key as a cursor."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def read_cursor(kind: type[Key], cursor: str | None) -> Key | None:
+    """The sort key in a cursor; None without one."""
+    if not cursor:
+        return None
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=kind)
+    except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError, UnicodeDecodeError):
+        message = "is not a cursor of this list: take nextCursor of the page before as it is"
+        raise ProblemError(422, f"cursor: {message}", errors=[{"field": "cursor", "message": message}]) from None
+
+
+def to_micros(moment: datetime) -> int:
+    """A time as microseconds since the epoch, without losing any."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """The time again."""
+    return EPOCH + timedelta(microseconds=micros)

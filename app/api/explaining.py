@@ -1,0 +1,137 @@
+"""Why a product is as it is: its documents, hashes, last run and error, and what is pending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.masking import mask_base, mask_optional
+from app.api.problems import ProblemError
+from app.api.schemas import Out, example
+from app.api.suppliers import LastRun
+from app.errors import NotFound
+from app.persistence import reading_explain, reading_products
+from app.persistence.database import Database
+from app.persistence.reading_explain import ExplainedDocument, PictureStates
+from app.persistence.reading_products import ProductRow
+from app.persistence.suppliers import find_supplier
+from app.settings import Settings
+
+EXPLAINED: dict[str, Any] = {
+    "sku": "A360-100804",
+    "supplier": "A360",
+    "status": "active",
+    "documents": [
+        {
+            "fileName": "A360-100804.json",
+            "url": "https://promi-dl.de/Profiles/Live/0f3c…/A360/A360-100804.json",
+            "present": True,
+            "seenHash": "9d1f",
+            "fetchedHash": "9d1f",
+            "appliedHash": "9d1f",
+            "version": 12,
+            "appliedVersion": 12,
+            "suspect": False,
+            "failures": 0,
+            "nextTryAt": None,
+            "error": None,
+        }
+    ],
+    "lastRun": None,
+    "lastError": None,
+    "picturesPending": 0,
+    "picturesFailed": 0,
+}
+
+
+class Document(Out):
+    """A document of the family, and how far it was taken."""
+
+    file_name: str
+    url: str
+    present: bool
+    seen_hash: str | None
+    fetched_hash: str | None
+    applied_hash: str | None
+    version: int | None
+    applied_version: int | None
+    suspect: bool
+    failures: int
+    next_try_at: datetime | None
+    error: str | None
+
+
+class Explained(Out):
+    """Why a product is as it is; `status` is null when it was never written."""
+
+    model_config = example(**EXPLAINED)
+    sku: str
+    supplier: str
+    status: str | None
+    documents: list[Document]
+    last_run: LastRun | None
+    last_error: str | None
+    pictures_pending: int
+    pictures_failed: int
+
+
+async def explain(settings: Settings, database: Database, sku: str, supplier: str | None) -> Explained:
+    """Everything that is known about how a product came about.
+
+    Raises:
+        NotFound: neither a product nor a document has this SKU.
+        ProblemError: 409, several suppliers have it.
+    """
+    async with database.read() as db:
+        products = await reading_products.find_products(db, sku, supplier)
+        documents = await reading_explain.documents_named(db, sku)
+        code = await _supplier_meant(db, sku, supplier, products, documents)
+        product = next((row for row in products if row.supplier == code), None)
+        pictures = (
+            PictureStates(0, 0, None) if product is None else await reading_explain.picture_states(db, product.id)
+        )
+        last_run = await reading_explain.last_run_of(db, code)
+    mine = [document for document in documents if document.supplier == code]
+    error = next((document.error for document in mine if document.error), pictures.error)
+    return Explained(
+        sku=sku,
+        supplier=code,
+        status=None if product is None else product.status,
+        documents=[_document(settings, document) for document in mine],
+        last_run=None if last_run is None else LastRun.model_validate(last_run),
+        last_error=mask_optional(settings, error),
+        pictures_pending=pictures.pending,
+        pictures_failed=pictures.failed,
+    )
+
+
+async def _supplier_meant(
+    db: AsyncConnection,
+    sku: str,
+    supplier: str | None,
+    products: Sequence[ProductRow],
+    documents: Sequence[ExplainedDocument],
+) -> str:
+    codes = {row.supplier for row in products} | {document.supplier for document in documents}
+    if supplier is not None:
+        found = await find_supplier(db, supplier)
+        codes &= {found.code} if found else set()
+    if not codes:
+        raise NotFound(f"there is no product {sku}, and no document of that name")
+    if len(codes) > 1:
+        suppliers = sorted(codes)
+        raise ProblemError(
+            409, f"several suppliers have {sku}: say ?supplier= {' or '.join(suppliers)}", suppliers=suppliers
+        )
+    return codes.pop()
+
+
+def _document(settings: Settings, document: ExplainedDocument) -> Document:
+    values = msgspec.structs.asdict(document)
+    values["url"] = mask_base(settings, document.url)
+    values["error"] = mask_optional(settings, document.error)
+    return Document.model_validate(values)

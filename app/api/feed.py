@@ -1,0 +1,42 @@
+"""The connection test of the feed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.auth import Viewer
+from app.api.problems import problem_answers
+from app.api.schemas import Out, ServicesNeeded, example
+from app.sync.discovery import check_feed
+
+router = APIRouter(prefix="/api/v1/feed", tags=["suppliers"])
+
+
+class SupplierEntries(Out):
+    """How many documents of a supplier the manifest names."""
+
+    code: str
+    entries: int
+
+
+class FeedAnswer(Out):
+    """What the manifest holds."""
+
+    model_config = example(ok=True, entries=60, suppliers=[{"code": "A360", "entries": 60}], invalid=0)
+    ok: bool
+    entries: int
+    suppliers: list[SupplierEntries]
+    invalid: int
+
+
+@router.get(
+    "/check",
+    operation_id="checkFeed",
+    summary="Test the connection to the feed",
+    responses=problem_answers(401, 502, 503),
+)
+async def check(services: ServicesNeeded, _: Viewer) -> FeedAnswer:
+    """Reads the manifest and stores nothing; 502 says why it cannot be had."""
+    found = await check_feed(services)
+    suppliers = [SupplierEntries(code=supplier.code, entries=supplier.entries) for supplier in found.suppliers]
+    return FeedAnswer(ok=found.ok, entries=found.entries, suppliers=suppliers, invalid=found.invalid)

@@ -1,0 +1,96 @@
+"""Is the service alive, and is it ready: what a process manager and a load balancer ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from app.api.problems import Problem, problem_response
+from app.api.schemas import Out, example
+from app.errors import OutageError
+from app.sync.services import Services
+
+router = APIRouter(tags=["service"])
+
+ANSWER_WITHIN_S = 3.0
+State = Literal["up", "down"]
+NOT_READY = "a part has not answered yet, or the database does not answer"
+
+
+class Alive(Out):
+    """The process answers."""
+
+    model_config = example(status="ok")
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Out):
+    """The state of each part; one that answers but refuses writes is down."""
+
+    model_config = example(database="up", redis="up", storage="up")
+    database: State
+    redis: State
+    storage: State
+
+
+class Readiness:
+    """Remembers which parts have answered since the start: until all have, nobody should be sent here."""
+
+    def __init__(self, services: Services) -> None:
+        self._checks: dict[str, Callable[[], Awaitable[None]]] = {
+            "database": services.database.check,
+            "storage": services.store.check,
+        }
+        if services.queue is not None:
+            self._checks["redis"] = services.queue.check
+        self._waited_for = set(self._checks)
+
+    async def look(self) -> tuple[bool, dict[str, State]]:
+        """Whether requests should be sent here, and the state of each part."""
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(_state(check)) for name, check in self._checks.items()}
+        states: dict[str, State] = {"database": "down", "redis": "down", "storage": "down"}
+        states |= {name: task.result() for name, task in tasks.items()}
+        self._waited_for -= {name for name, state in states.items() if state == "up"}
+        return not self._waited_for and states["database"] == "up", states
+
+
+async def _state(check: Callable[[], Awaitable[None]]) -> State:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await check()
+    except (OutageError, TimeoutError):
+        return "down"
+    return "up"
+
+
+@router.get("/healthz", operation_id="getHealth", summary="Whether the process is alive")
+async def get_health() -> Alive:
+    """Looks at no dependency."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Whether requests should be sent here",
+    response_model=Ready,
+    responses={
+        503: {
+            "description": NOT_READY,
+            "model": Problem,
+            "content": {"application/problem+json": {"example": {"status": 503, "database": "down", "redis": "up"}}},
+        }
+    },
+)
+async def get_readiness(request: Request) -> JSONResponse:
+    """503 until database, Redis and storage have all answered once; from then on only without the database."""
+    readiness: Readiness = request.app.state.readiness
+    ready, states = await readiness.look()
+    if ready:
+        return JSONResponse(dict(states))
+    return problem_response(503, NOT_READY, headers=None, **states)

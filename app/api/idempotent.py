@@ -1,0 +1,87 @@
+"""A verb that answers a repeated call what the first one did, and goes on when its caller hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import Caller
+from app.api.masking import mask_base
+from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
+from app.errors import RequestError
+from app.persistence import idempotency
+from app.persistence.database import Database
+from app.settings import Settings
+
+Answer = tuple[int, dict[str, Any]]
+Work = Callable[[], Awaitable[Answer]]
+
+
+async def answer_once(request: Request, caller: Caller, key: str | None, body: BaseModel, work: Work) -> JSONResponse:
+    """Do `work` and answer; under a key that was used before, answer what was answered then.
+
+    Raises:
+        ProblemError: 422 for the same key with another body, 409 while the first call is under way.
+    """
+    state = request.app.state
+    todo = (
+        work
+        if key is None
+        else _Kept(state.services.database, state.settings, caller=caller.name, key=key, body=body, work=work)
+    )
+    task: asyncio.Task[Answer] = asyncio.ensure_future(todo())
+    state.verbs.add(task)
+    task.add_done_callback(state.verbs.discard)
+    status, answer = await asyncio.shield(task)
+    return JSONResponse(answer, status, media_type=MEDIA_TYPE if status >= 400 else None)
+
+
+class _Kept:
+    """A piece of work whose answer is kept under a key."""
+
+    def __init__(
+        self, database: Database, settings: Settings, *, caller: str, key: str, body: BaseModel, work: Work
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._caller = caller
+        self._key = key
+        self._body = hashlib.sha256(orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
+        self._work = work
+
+    async def __call__(self) -> Answer:
+        first = await self._database.transact(lambda db: idempotency.claim_key(db, self._caller, self._key, self._body))
+        return await self._do() if first is None else _replay(first)
+
+    async def _do(self) -> Answer:
+        try:
+            status, answer = await self._work()
+        except RequestError as error:
+            # what the caller got wrong stays wrong; it is an answer like any other
+            status = status_of(error)
+            answer = problem_body(status, mask_base(self._settings, str(error)))
+        except BaseException:
+            await self._database.transact(lambda db: idempotency.release_key(db, self._caller, self._key))
+            raise
+
+        async def keep(db: AsyncConnection) -> None:
+            await idempotency.keep_answer(db, self._caller, self._key, status, answer)
+
+        await self._database.transact(keep)
+        return status, answer
+
+
+def _replay(first: idempotency.FirstCall) -> Answer:
+    if not first.same_body:
+        raise ProblemError(422, "this Idempotency-Key was used with another body", errors=[])
+    if first.status is None or first.answer is None:
+        raise ProblemError(409, "the first call with this Idempotency-Key is still under way")
+    return first.status, first.answer

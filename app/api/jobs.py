@@ -1,0 +1,309 @@
+"""Jobs and queues: their state, their numbers, and what operators do to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request
+from pydantic import JsonValue
+
+from app.api.auth import Operator, Viewer
+from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.masking import mask_optional
+from app.api.problems import ProblemError, problem_answers
+from app.api.schemas import (
+    DEFAULT_LIMIT,
+    DatabaseNeeded,
+    Limit,
+    Out,
+    Page,
+    QueueNeeded,
+    ServicesNeeded,
+    Word,
+    cut,
+    epoch_ms,
+    example,
+    page_example,
+)
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
+from app.jobs.states import JobState
+from app.persistence import reading_jobs
+from app.persistence.database import Database
+from app.persistence.reading_jobs import JobFilter, JobRow, QueueNumbers
+from app.sync import operations
+
+router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"])
+
+JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-1730000000000-A360"])]
+LISTED_JOB: dict[str, JsonValue] = {
+    "found": True,
+    "jobId": "supplier-sync-1730000000000-A360",
+    "queueName": "supplier-sync",
+    "state": "active",
+    "error": None,
+    "attemptsMade": 1,
+    "processedOn": 1730000000500,
+    "finishedOn": None,
+    "timestamp": 1730000000000,
+    "runId": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
+    "parentJobId": None,
+}
+PROGRESS: dict[str, JsonValue] = {"step": "fetching_variants", "percentage": 30}
+
+
+class ListedJob(Out):
+    """A job as lists show it; times are milliseconds since the epoch."""
+
+    model_config = example(**LISTED_JOB)
+    found: Literal[True] = True
+    job_id: str
+    queue_name: str
+    state: JobState
+    error: str | None
+    attempts_made: int
+    processed_on: int | None
+    finished_on: int | None
+    timestamp: int
+    run_id: str
+    parent_job_id: str | None
+
+
+class JobStatus(ListedJob):
+    """A job with how far it is and what came of it."""
+
+    model_config = example(**LISTED_JOB, progress=PROGRESS, result=None)
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+
+
+class QueueStats(Out):
+    """How many jobs of a queue are in each state; cancelled ones are not among them."""
+
+    model_config = example(
+        queueName="supplier-sync", waiting=0, active=1, completed=10, failed=0, delayed=0, total=11, paused=False
+    )
+    queue_name: str
+    waiting: int
+    active: int
+    completed: int
+    failed: int
+    delayed: int
+    total: int
+    paused: bool
+
+
+class AllQueueStats(Out):
+    """The numbers of all three queues."""
+
+    supplier_sync: QueueStats
+    product_family: QueueStats
+    image_upload: QueueStats
+
+
+class Retried(Out):
+    """How many jobs wait again."""
+
+    model_config = example(queueName="image-upload", retried=12)
+    queue_name: str
+    retried: int
+
+
+class Paused(Out):
+    """Whether a queue is paused."""
+
+    model_config = example(queueName="image-upload", paused=True)
+    queue_name: str
+    paused: bool
+
+
+class Deleted(Out):
+    """A job that is no more."""
+
+    model_config = example(queueName="image-upload", jobId="image-upload-5f0c", deleted=True)
+    queue_name: str
+    job_id: str
+    deleted: Literal[True] = True
+
+
+@router.get(
+    "/stats",
+    operation_id="getQueueStats",
+    summary="How many jobs each queue has, by state",
+    responses=problem_answers(401, 503),
+)
+async def get_queue_stats(database: DatabaseNeeded, _: Viewer) -> AllQueueStats:
+    """All of one moment; jobs of direct runs are not among them."""
+    numbers = await _count(database)
+    return AllQueueStats(
+        supplier_sync=numbers[SUPPLIER_SYNC], product_family=numbers[PRODUCT_FAMILY], image_upload=numbers[IMAGE_UPLOAD]
+    )
+
+
+@router.get(
+    "/{queueName}/stats",
+    operation_id="getOneQueueStats",
+    summary="How many jobs one queue has, by state",
+    responses=problem_answers(401, 404, 503),
+)
+async def get_one_queue_stats(queue: QueueNeeded, database: DatabaseNeeded, _: Viewer) -> QueueStats:
+    """Jobs of direct runs are not among them."""
+    return (await _count(database, queue))[queue]
+
+
+async def _count(database: Database, *queues: str) -> dict[str, QueueStats]:
+    async with database.quick() as db:
+        numbers = await reading_jobs.count_jobs(db, queues or QUEUES)
+    return {name: _stats(found) for name, found in numbers.items()}
+
+
+def _stats(found: QueueNumbers) -> QueueStats:
+    states = {name: found.states.get(name, 0) for name in ("waiting", "active", "completed", "failed", "delayed")}
+    return QueueStats(queue_name=found.name, paused=found.paused, total=sum(states.values()), **states)
+
+
+@router.get(
+    "/{queueName}/jobs",
+    operation_id="listJobs",
+    summary="A queue's jobs, the newest first",
+    responses={**page_example(LISTED_JOB), **problem_answers(401, 404, 422, 503)},
+)
+async def list_jobs(
+    *,
+    request: Request,
+    queue: QueueNeeded,
+    database: DatabaseNeeded,
+    _: Viewer,
+    state: JobState | None = None,
+    runId: UUID | None = None,  # noqa: N803  the parameter's name
+    supplier: Word | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[ListedJob]:
+    """Errors are cut to 300 characters; getJobStatus shows all that is kept."""
+    after = read_cursor(AfterTime, cursor)
+    wanted = JobFilter(queue, state, None if runId is None else str(runId), supplier)
+    async with database.quick() as db:
+        rows = await reading_jobs.list_jobs(
+            db, wanted, after=None if after is None else (from_micros(after.micros), after.id), limit=limit + 1
+        )
+    shown, more = cut(rows, limit)
+    last = shown[-1] if more else None
+    return Page(
+        items=[ListedJob(**_listed(request, row)) for row in shown],
+        next_cursor=None if last is None else write_cursor(AfterTime(to_micros(last.created_at), last.id)),
+    )
+
+
+def _listed(request: Request, row: JobRow) -> dict[str, Any]:
+    return {
+        "job_id": row.id,
+        "queue_name": row.queue,
+        "state": row.state,
+        "error": None if row.state == "completed" else mask_optional(request.app.state.settings, row.error),
+        "attempts_made": row.attempts + (row.state in {"active", "completed"}),
+        "processed_on": epoch_ms(row.started_at),
+        "finished_on": epoch_ms(row.finished_at),
+        "timestamp": epoch_ms(row.created_at),
+        "run_id": row.run_id,
+        "parent_job_id": row.parent_id,
+    }
+
+
+@router.get(
+    "/{queueName}/jobs/{jobId:segment}",
+    operation_id="getJobStatus",
+    summary="The state, progress and result of one job",
+    responses=problem_answers(401, 404, 503),
+)
+async def get_job_status(
+    request: Request, queue: QueueNeeded, job_id: JobId, database: DatabaseNeeded, _: Viewer
+) -> JobStatus:
+    """An unknown job is a 404 whose problem document says `found: false`."""
+    return await _status(request, database, queue, job_id)
+
+
+async def _status(request: Request, database: Database, queue: str, job_id: str) -> JobStatus:
+    async with database.quick() as db:
+        row = await reading_jobs.find_job(db, queue, job_id)
+    if row is None:
+        raise ProblemError(404, f"there is no job {job_id} in {queue}", found=False, jobId=job_id, queueName=queue)
+    return JobStatus(**_listed(request, row), progress=row.progress, result=row.result)
+
+
+VERB = {**problem_answers(401, 403, 404, 409, 503)}
+
+
+@router.post(
+    "/{queueName}/jobs/{jobId:segment}/retry",
+    operation_id="retryJob",
+    summary="Let a failed job wait again, with all its attempts",
+    responses=VERB,
+)
+async def retry_job(
+    request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
+) -> JobStatus:
+    """409 for a job that has not failed, or whose run was cancelled."""
+    await operations.retry_job(services, queue, job_id)
+    return await _status(request, services.database, queue, job_id)
+
+
+@router.post(
+    "/{queueName}/jobs/{jobId:segment}/cancel",
+    operation_id="cancelJob",
+    summary="Cancel an open job",
+    responses=VERB,
+)
+async def cancel_job(
+    request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
+) -> JobStatus:
+    """Cancelling a supplier's job cancels its run. 409 for a job that is over."""
+    await operations.cancel_job(services, queue, job_id)
+    return await _status(request, services.database, queue, job_id)
+
+
+@router.delete(
+    "/{queueName}/jobs/{jobId:segment}",
+    operation_id="deleteJob",
+    summary="Delete a finished job",
+    responses=VERB,
+)
+async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator) -> Deleted:
+    """Its run's counters stay. 409 for a job that is open."""
+    await operations.delete_job(services, queue, job_id)
+    return Deleted(queue_name=queue, job_id=job_id)
+
+
+@router.post(
+    "/{queueName}/retry-failed",
+    operation_id="retryFailed",
+    summary="Retry all failed jobs of a queue",
+    responses=problem_answers(401, 403, 404, 503),
+)
+async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Retried:
+    """Jobs of cancelled runs are left alone."""
+    return Retried(queue_name=queue, retried=await operations.retry_failed(services, queue))
+
+
+@router.post(
+    "/{queueName}/pause",
+    operation_id="pauseQueue",
+    summary="Let no worker start a job of the queue",
+    responses=problem_answers(401, 403, 404, 503),
+)
+async def pause_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
+    """What runs goes on; the pause survives restarts."""
+    await operations.pause(services, queue)
+    return Paused(queue_name=queue, paused=True)
+
+
+@router.post(
+    "/{queueName}/resume",
+    operation_id="resumeQueue",
+    summary="Let workers start the queue's jobs again",
+    responses=problem_answers(401, 403, 404, 503),
+)
+async def resume_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
+    """Idle workers are woken at once."""
+    await operations.resume(services, queue)
+    return Paused(queue_name=queue, paused=False)

@@ -1,0 +1,69 @@
+"""Path segments that may hold a slash: `/products/A23%2F100804/history` is the history of the SKU `A23/100804`.
+
+Servers hand over a path that is decoded already, in which that slash looks like any other. So the path is built anew
+from the raw one: split at its real slashes, and in each segment only `%` and `/` stay encoded. The converters `segment`
+(one segment) and `sku` (also several, for a caller that did not encode the slash) undo that.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.problems import problem_response
+
+
+class PathSegments:
+    """ASGI middleware that keeps an encoded slash apart from a real one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        raw = scope.get("raw_path") if scope["type"] == "http" else None
+        if raw is not None and b"%" in raw:
+            path = keep_slashes(raw.decode("latin-1"))
+            if "\x00" in path:
+                await problem_response(404, "there is nothing at a path with a NUL")(scope, receive, send)
+                return
+            scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+
+def keep_slashes(raw_path: str) -> str:
+    """The decoded path in which `%` and `/` inside a segment are still encoded.
+
+    >>> keep_slashes("/products/A%2FB%20C%25/history")
+    '/products/A%2FB C%25/history'
+    """
+    segments = (unquote(segment) for segment in raw_path.split("/"))
+    return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
+
+
+class SegmentConvertor(Convertor[str]):
+    """One path segment, whatever it holds."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        """The segment's text."""
+        return unquote(value)
+
+    def to_string(self, value: str) -> str:
+        """The segment as `keep_slashes` writes it."""
+        return value.replace("%", "%25").replace("/", "%2F")
+
+
+class SkuConvertor(SegmentConvertor):
+    """A SKU, also where its slash was not encoded."""
+
+    regex = ".+"
+
+
+def register_convertors() -> None:
+    """Make `{name:segment}` and `{name:sku}` known to the routes."""
+    register_url_convertor("segment", SegmentConvertor())
+    register_url_convertor("sku", SkuConvertor())

@@ -1,0 +1,170 @@
+"""Errors as RFC 9457 problem documents: the API's door translates the error tree into statuses.
+
+NotFound 404 · Conflict 409 · Invalid 422 · an outage 503 · the origin's failures 502 · everything else 500
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from structlog import get_logger
+
+from app.api.masking import mask_base
+from app.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    OutageError,
+    PermanentError,
+    PromidataSyncError,
+    SettingsError,
+    TransientError,
+)
+
+log = get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+STATUSES: tuple[tuple[type[PromidataSyncError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (Invalid, 422),
+    (OutageError, 503),
+    (SettingsError, 503),
+    (TransientError, 502),
+    (PermanentError, 502),
+)
+RETRY_AFTER_S = "5"
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+class ProblemError(Exception):
+    """An error of the API itself, with what its problem document says beside the usual members."""
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: object
+    ) -> None:
+        super().__init__(status, detail, headers, members)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+
+def problem_body(status: int, detail: str, **members: object) -> dict[str, Any]:
+    """A problem document; `members` are added to the usual ones."""
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+
+
+def problem_response(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **members: object
+) -> JSONResponse:
+    """A problem document as an answer."""
+    body = problem_body(status, detail, **members)
+    return JSONResponse(body, status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def status_of(error: PromidataSyncError) -> int:
+    """The status that an error of the tree is answered with."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem document, also unknown paths and methods."""
+    app.add_exception_handler(ProblemError, _own)
+    app.add_exception_handler(PromidataSyncError, _of_the_tree)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _of_the_framework)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of an operation for OpenAPI, each with an example."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "model": Problem,
+            "content": {MEDIA_TYPE: {"example": problem_body(status, EXAMPLES[status])}},
+        }
+        for status in statuses
+    }
+
+
+EXAMPLES = {
+    401: "a key is needed: send it as Authorization: Bearer … or X-API-Key",
+    403: "this needs the role operator; the key ci has viewer",
+    404: "there is no supplier A999",
+    409: "supplier A360 is inactive: activate it to sync it",
+    410: "changes up to 1200 are forgotten: read the products again and follow from head",
+    413: "the body is larger than 1048576 bytes",
+    422: "the request makes no sense as it is; see errors",
+    502: "the origin answered 500",
+    503: "Redis at redis://127.0.0.1:6379: it refuses writes",
+}
+
+
+async def _own(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)
+    return problem_response(error.status, error.detail, headers=error.headers, **error.members)
+
+
+async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PromidataSyncError)
+    status = status_of(error)
+    if status == 500:
+        log.error("request failed", path=request.url.path, exc_info=error)
+    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else None
+    members: dict[str, object] = {"errors": []} if status == 422 else {}
+    return problem_response(status, mask_base(request.app.state.settings, str(error)), headers=headers, **members)
+
+
+async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    fields = [{"field": _field(part["loc"]), "message": str(part["msg"])} for part in error.errors()]
+    detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])
+    return problem_response(422, detail, errors=fields)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """`supplierId` rather than `body.supplierId`; the whole body is `body`."""
+    parts = [str(part) for part in location]
+    return ".".join(parts[1:] if len(parts) > 1 else parts)
+
+
+async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }.get(error.status_code, str(error.detail))
+    return problem_response(error.status_code, detail, headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    return problem_response(500, "something went wrong on our side; the log says what")

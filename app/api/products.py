@@ -1,0 +1,161 @@
+"""The catalogue: pages of products, one product, what happened to it, and why it is as it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import Caller, Viewer
+from app.api.buying_prices import without_buying
+from app.api.change_models import HISTORY_ENTRY, HistoryEntry, history_json
+from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterSku, Cursor, read_cursor, write_cursor
+from app.api.explaining import Explained, explain
+from app.api.json_answer import OrjsonResponse
+from app.api.problems import ProblemError, problem_answers
+from app.api.product_models import LISTED_PRODUCT, ListedProduct, Product, listed_json, product_json, variants_json
+from app.api.schemas import (
+    DEFAULT_LIMIT,
+    DatabaseNeeded,
+    Limit,
+    Moment,
+    Page,
+    ServicesNeeded,
+    Word,
+    cut,
+    page_example,
+)
+from app.errors import NotFound
+from app.persistence import reading_changes, reading_products
+from app.persistence.reading_products import ProductFilter, ProductRow
+
+router = APIRouter(prefix="/api/v1/products", tags=["catalogue"])
+
+Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804"])]
+ONE = problem_answers(401, 404, 409, 422, 503)
+
+
+@router.get(
+    "",
+    operation_id="listProducts",
+    summary="Products by SKU",
+    response_model=Page[ListedProduct],
+    responses={**page_example(LISTED_PRODUCT), **problem_answers(401, 422, 503)},
+)
+async def list_products(
+    *,
+    services: ServicesNeeded,
+    caller: Viewer,
+    supplier: Word | None = None,
+    q: Word | None = None,
+    status: Literal["active", "discontinued"] | None = None,
+    category: Word | None = None,
+    updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> OrjsonResponse:
+    """`q` finds words of names in any language and the beginnings of SKUs; `category` includes what lies below it."""
+    after = read_cursor(AfterSku, cursor)
+    wanted = ProductFilter(supplier, status, category, updatedSince, q)
+    async with services.database.read() as db:
+        rows = await reading_products.list_products(
+            db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=limit + 1
+        )
+        shown, more = cut(rows, limit)
+        extras = await reading_products.list_extras(db, [row.id for row in shown])
+    items = [listed_json(row, extras[row.id], services.store) for row in shown]
+    last = shown[-1] if more else None
+    return OrjsonResponse(
+        {
+            "items": _visible(caller, items),
+            "nextCursor": None if last is None else write_cursor(AfterSku(last.sku, last.supplier_id)),
+        }
+    )
+
+
+@router.get(
+    "/{sku:sku}/history",
+    operation_id="getProductHistory",
+    summary="What changed about a product, the newest first",
+    response_model=Page[HistoryEntry],
+    responses={**page_example(HISTORY_ENTRY), **ONE},
+)
+async def get_product_history(
+    *,
+    sku: Sku,
+    database: DatabaseNeeded,
+    caller: Viewer,
+    supplier: Word | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> OrjsonResponse:
+    """Old and new value of each changed field, of the product and of its variants."""
+    after = read_cursor(AfterNumber, cursor)
+    before_id = LARGEST_BIGINT if after is None else after.number
+    async with database.read() as db:
+        product = await _one(db, sku, supplier)
+        rows = await reading_changes.history_of(
+            db, product.supplier_id, product.sku, before_id=before_id, limit=limit + 1
+        )
+    shown, more = cut(rows, limit)
+    return OrjsonResponse(
+        {
+            "items": _visible(caller, [history_json(row) for row in shown]),
+            "nextCursor": write_cursor(AfterNumber(shown[-1].id)) if more else None,
+        }
+    )
+
+
+@router.get(
+    "/{sku:sku}/explain",
+    operation_id="explainProduct",
+    summary="Why a product is as it is",
+    responses=ONE,
+)
+async def explain_product(
+    request: Request, sku: Sku, database: DatabaseNeeded, _: Viewer, supplier: Word | None = None
+) -> Explained:
+    """Its documents, the hashes that were seen and applied, the last run and error, and pictures that are pending.
+
+    Also answers for a family that was never read, when the manifest names a document of that name.
+    """
+    return await explain(request.app.state.settings, database, sku, supplier)
+
+
+@router.get(
+    "/{sku:sku}",
+    operation_id="getProduct",
+    summary="One product with its variants",
+    response_model=Product,
+    responses=ONE,
+)
+async def get_product(
+    sku: Sku, services: ServicesNeeded, caller: Viewer, supplier: Word | None = None
+) -> OrjsonResponse:
+    """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
+    async with services.database.read() as db:
+        product = await _one(db, sku, supplier)
+        variants = await reading_products.variants_of(db, product.id)
+        pictures = await reading_products.pictures_of(db, product.id)
+    body = {
+        **product_json(product),
+        "variants": variants_json(product.sku, variants, pictures, services.store),
+    }
+    return OrjsonResponse(_visible(caller, body))
+
+
+async def _one(db: AsyncConnection, sku: str, supplier: str | None) -> ProductRow:
+    found = await reading_products.find_products(db, sku, supplier)
+    if not found:
+        raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
+    if len(found) > 1:
+        suppliers = [row.supplier for row in found]
+        raise ProblemError(
+            409, f"several suppliers have {sku}: say ?supplier= {' or '.join(suppliers)}", suppliers=suppliers
+        )
+    return found[0]
+
+
+def _visible(caller: Caller, value: Any) -> Any:
+    return value if caller.sees_buying_prices else without_buying(value)

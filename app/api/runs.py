@@ -1,0 +1,161 @@
+"""Runs: one sync of one supplier, from the call to the last picture."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request
+
+from app.api.auth import Operator, Viewer
+from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.masking import mask_base, mask_optional
+from app.api.problems import problem_answers
+from app.api.run_models import PROBLEM, RUN, ConfirmedRun, Run, RunProblem, run_out
+from app.api.schemas import (
+    DEFAULT_LIMIT,
+    DatabaseNeeded,
+    Limit,
+    Page,
+    RunStatus,
+    ServicesNeeded,
+    Word,
+    cut,
+    page_example,
+)
+from app.errors import NotFound
+from app.persistence import reading_runs
+from app.persistence.database import Database
+from app.sync import operations
+
+router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+
+
+def get_run_id(run_id: Annotated[str, Path(alias="runId", examples=[RUN["id"]])]) -> str:
+    """The run that a path names; what is no run id is an unknown run."""
+    try:
+        return str(UUID(run_id))
+    except ValueError:
+        raise NotFound(f"there is no run {run_id}") from None
+
+
+RunId = Annotated[str, Depends(get_run_id)]
+
+
+@router.get(
+    "",
+    operation_id="listRuns",
+    summary="Runs, the newest first",
+    responses={**page_example(RUN), **problem_answers(401, 422, 503)},
+)
+async def list_runs(
+    *,
+    request: Request,
+    database: DatabaseNeeded,
+    _: Viewer,
+    supplier: Word | None = None,
+    status: RunStatus | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[Run]:
+    """`supplier` is a supplier's code or `documentId`."""
+    after = read_cursor(AfterRun, cursor)
+    async with database.quick() as db:
+        rows = await reading_runs.list_runs(
+            db,
+            supplier=supplier,
+            status=status,
+            after=None if after is None else (from_micros(after.micros), after.id),
+            limit=limit + 1,
+        )
+    shown, more = cut(rows, limit)
+    last = shown[-1] if more else None
+    return Page(
+        items=[run_out(request.app.state.settings, row) for row in shown],
+        next_cursor=None if last is None else write_cursor(AfterRun(to_micros(last["created_at"]), str(last["id"]))),
+    )
+
+
+@router.get(
+    "/{runId:segment}",
+    operation_id="getRun",
+    summary="One run with its counters",
+    responses=problem_answers(401, 404, 503),
+)
+async def get_run(request: Request, run_id: RunId, database: DatabaseNeeded, _: Viewer) -> Run:
+    """All counters are there from the first moment, and live."""
+    return await _run(request, database, run_id)
+
+
+async def _run(request: Request, database: Database, run_id: str) -> Run:
+    async with database.quick() as db:
+        row = await reading_runs.find_run(db, run_id)
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run_out(request.app.state.settings, row)
+
+
+@router.post(
+    "/{runId:segment}/cancel",
+    operation_id="cancelRun",
+    summary="Cancel a run",
+    responses=problem_answers(401, 403, 404, 409, 503),
+)
+async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, _: Operator) -> Run:
+    """Within ten seconds nothing of it asks the origin or the store any more. 409 for a run that is over."""
+    await operations.cancel_run(services, run_id)
+    return await _run(request, services.database, run_id)
+
+
+@router.post(
+    "/{runId:segment}/confirm-removals",
+    operation_id="confirmRemovals",
+    summary="Allow the removals that the guard held back",
+    status_code=202,
+    responses=problem_answers(401, 403, 404, 409, 502, 503),
+)
+async def confirm_removals(run_id: RunId, services: ServicesNeeded, _: Operator) -> ConfirmedRun:
+    """Starts a run that may remove what this one manifest lacks. 409 when the manifest is another one by now."""
+    started = await operations.confirm_removals(services, run_id)
+    return ConfirmedRun(supplier=started.supplier, job_id=started.job_id, run_id=started.run_id)
+
+
+@router.get(
+    "/{runId:segment}/problems",
+    operation_id="listProblems",
+    summary="Everything that a run could not read, fetch or write",
+    responses={**page_example(PROBLEM), **problem_answers(401, 404, 422, 503)},
+)
+async def list_problems(
+    *,
+    request: Request,
+    run_id: RunId,
+    database: DatabaseNeeded,
+    _: Viewer,
+    severity: Literal["error", "warning"] | None = None,
+    stage: Literal["supplier", "family", "image"] | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[RunProblem]:
+    """In the order in which they were met."""
+    after = read_cursor(AfterNumber, cursor)
+    async with database.read() as db:
+        if await reading_runs.find_run(db, run_id) is None:
+            raise NotFound(f"there is no run {run_id}")
+        rows = await reading_runs.list_problems(
+            db, run_id, severity=severity, stage=stage, after_id=0 if after is None else after.number, limit=limit + 1
+        )
+    shown, more = cut(rows, limit)
+    settings = request.app.state.settings
+
+    def out(row: reading_runs.ProblemRow) -> RunProblem:
+        url, reason = mask_optional(settings, row.url), mask_base(settings, row.reason)
+        return RunProblem(
+            severity=row.severity, stage=row.stage, kind=row.kind, url=url, sku=row.sku, line=row.line, reason=reason,
+            job_id=row.job_id, at=row.at,
+        )  # fmt: skip
+
+    return Page(
+        items=[out(row) for row in shown],
+        next_cursor=write_cursor(AfterNumber(shown[-1].id)) if more else None,
+    )

@@ -1,0 +1,113 @@
+"""What all answers and parameters have in common: camelCase, UTC, pages, and texts that PostgreSQL can take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
+from pydantic.alias_generators import to_camel
+
+from app.errors import NotFound
+from app.jobs.definitions import QUEUES, QueueName
+from app.persistence.database import Database
+from app.sync.services import Services
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+MAX_PARAMETER_CHARS = 300
+RunStatus = Literal["queued", "running", "cancelling", "completed", "completed_with_errors", "failed", "cancelled"]
+
+
+class Out(BaseModel):
+    """An answer: snake_case here, camelCase outside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class In(BaseModel):
+    """A body: camelCase, and nothing that is not known."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True)
+
+
+class Page(Out, Generic[T]):
+    """A page of a list; `nextCursor` is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def example(**members: JsonValue) -> ConfigDict:
+    """A model's configuration with the example that OpenAPI shows."""
+    return ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, json_schema_extra={"examples": [members]}
+    )
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("should not hold NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be valid Unicode") from None
+    return text
+
+
+Storable = AfterValidator(_storable)
+Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Storable]
+"""A query parameter's text."""
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_utc)]
+"""A time; one without an offset is taken as UTC."""
+
+
+def epoch_ms(moment: datetime | None) -> int | None:
+    """Milliseconds since the epoch, as callers of getJobStatus read times."""
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def get_services(request: Request) -> Services:
+    """The process's parts."""
+    services: Services = request.app.state.services
+    return services
+
+
+def get_database(request: Request) -> Database:
+    """The process's way to PostgreSQL."""
+    return get_services(request).database
+
+
+def get_queue_name(queue_name: Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]) -> QueueName:
+    """The queue that a path names."""
+    for queue in QUEUES:
+        if queue == queue_name:
+            return queue
+    raise NotFound(f"there is no queue {queue_name}: there are {', '.join(QUEUES)}")
+
+
+ServicesNeeded = Annotated[Services, Depends(get_services)]
+DatabaseNeeded = Annotated[Database, Depends(get_database)]
+QueueNeeded = Annotated[QueueName, Depends(get_queue_name)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most.")]
+
+
+def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """The first `limit` of rows that were read with one more than asked for, and whether there are others."""
+    return rows[:limit], len(rows) > limit
+
+
+def page_example(item: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The example of a list's answer."""
+    body = {"items": [item], "nextCursor": None}
+    return {200: {"content": {"application/json": {"example": body}}}}

@@ -1,0 +1,261 @@
+"""Suppliers: who is synced, when, and how much may disappear at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from pydantic import Field, StrictBool
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import Admin, Viewer
+from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
+from app.api.masking import mask_optional
+from app.api.problems import ProblemError, problem_answers
+from app.api.schemas import (
+    DEFAULT_LIMIT,
+    DatabaseNeeded,
+    In,
+    Limit,
+    Out,
+    Page,
+    ServicesNeeded,
+    Storable,
+    cut,
+    example,
+    page_example,
+)
+from app.catalogue.schedule import find_zone, next_run
+from app.errors import Conflict, NotFound
+from app.persistence import documents, reading_suppliers
+from app.persistence.reading_suppliers import SupplierRow
+from app.settings import Settings
+from app.sync.discovery import discover
+
+router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"])
+
+SupplierId = Annotated[str, Path(alias="supplierId", description="`documentId` or code.", examples=["A360"])]
+Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
+Share = Annotated[float, Field(ge=0, le=1)]
+SUPPLIER: dict[str, Any] = {
+    "documentId": "b8c2f1d09a7e4c35b1d2f3a4",
+    "code": "A360",
+    "name": "Premo BV",
+    "isActive": True,
+    "schedule": "30 3 * * *",
+    "timeZone": "Europe/Amsterdam",
+    "nextRunAt": "2026-01-06T02:30:00Z",
+    "removalGuardShare": 0.2,
+    "lastRun": {
+        "id": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
+        "status": "completed",
+        "createdAt": "2026-01-05T02:30:00Z",
+        "startedAt": "2026-01-05T02:30:01Z",
+        "finishedAt": "2026-01-05T02:32:35Z",
+        "error": None,
+    },
+}
+
+
+class LastRun(Out):
+    """A supplier's newest run, in short."""
+
+    id: str
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+
+
+class Supplier(Out):
+    """A supplier; `removalGuardShare` is the one that holds for it, its own or the default."""
+
+    model_config = example(**SUPPLIER)
+    document_id: str
+    code: str
+    name: str
+    is_active: bool
+    schedule: str | None
+    time_zone: str
+    next_run_at: datetime | None
+    removal_guard_share: float
+    last_run: LastRun | None
+
+
+class Discovered(Out):
+    """The suppliers that were new."""
+
+    model_config = example(added=1, items=[SUPPLIER])
+    added: int
+    items: list[Supplier]
+
+
+class NewSupplier(In):
+    """A supplier to be added."""
+
+    code: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable]
+    name: Name | None = None
+    document_id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable] | None = None
+    is_active: StrictBool = True
+    schedule: Name | None = Field(None, description="A cron expression of five fields, or null.")
+    time_zone: Name = "UTC"
+    removal_guard_share: Share | None = None
+
+
+class SupplierChanges(In):
+    """What to change; a field that is left out stays."""
+
+    name: Name = ""
+    is_active: StrictBool = True
+    schedule: Name | None = None
+    time_zone: Name = "UTC"
+    removal_guard_share: Share | None = Field(None, description="Null for the default.")
+
+
+@router.get(
+    "",
+    operation_id="listSuppliers",
+    summary="Suppliers by code",
+    responses={**page_example(SUPPLIER), **problem_answers(401, 422, 503)},
+)
+async def list_suppliers(
+    request: Request, database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Supplier]:
+    """Each with its last run."""
+    after = read_cursor(AfterText, cursor)
+    async with database.quick() as db:
+        rows = await reading_suppliers.list_suppliers(
+            db, after_code="" if after is None else after.key, limit=limit + 1
+        )
+    shown, more = cut(rows, limit)
+    return Page(
+        items=[_out(request.app.state.settings, row) for row in shown],
+        next_cursor=write_cursor(AfterText(shown[-1].code)) if more else None,
+    )
+
+
+@router.post(
+    "",
+    operation_id="createSupplier",
+    summary="Add a supplier",
+    status_code=201,
+    responses=problem_answers(401, 403, 409, 413, 422, 503),
+)
+async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, body: NewSupplier) -> Supplier:
+    """409 when its code or `documentId` is taken."""
+
+    async def work(db: AsyncConnection) -> SupplierRow:
+        values: dict[str, Any] = body.model_dump(exclude={"code", "document_id"})
+        values["name"] = body.name or body.code
+        values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone)
+        if not await reading_suppliers.insert_supplier(db, code=body.code, document_id=body.document_id, values=values):
+            raise Conflict(f"there is a supplier {body.code} already, or one with that documentId")
+        return await _found(db, body.code)
+
+    return _out(request.app.state.settings, await database.transact(work))
+
+
+@router.post(
+    "/discover",
+    operation_id="discoverSuppliers",
+    summary="Add the suppliers that the manifest names",
+    responses=problem_answers(401, 403, 502, 503),
+)
+async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admin) -> Discovered:
+    """`items` are the ones that were new."""
+    codes = await discover(services)
+    async with services.database.quick() as db:
+        rows = await reading_suppliers.suppliers_by_code(db, codes)
+    return Discovered(added=len(codes), items=[_out(request.app.state.settings, row) for row in rows])
+
+
+@router.get(
+    "/{supplierId:segment}",
+    operation_id="getSupplier",
+    summary="One supplier",
+    responses=problem_answers(401, 404, 503),
+)
+async def get_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer) -> Supplier:
+    """By `documentId` or code, with its last run."""
+    async with database.quick() as db:
+        return _out(request.app.state.settings, await _found(db, supplier_id))
+
+
+@router.patch(
+    "/{supplierId:segment}",
+    operation_id="updateSupplier",
+    summary="Change a supplier",
+    responses=problem_answers(401, 403, 404, 413, 422, 503),
+)
+async def update_supplier(
+    request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, body: SupplierChanges
+) -> Supplier:
+    """A new schedule or time zone counts from now on."""
+
+    async def work(db: AsyncConnection) -> SupplierRow:
+        found = await _found(db, supplier_id)
+        values = body.model_dump(exclude_unset=True)
+        if values.keys() & {"schedule", "time_zone"}:
+            schedule = values.get("schedule", found.schedule)
+            values["next_run_at"] = await _next_run(db, schedule, values.get("time_zone", found.time_zone))
+        await reading_suppliers.update_supplier(db, found.id, values)
+        return await _found(db, found.document_id)
+
+    return _out(request.app.state.settings, await database.transact(work))
+
+
+@router.post(
+    "/{supplierId:segment}/reset",
+    operation_id="resetSupplier",
+    summary="Take everything of a supplier as unknown",
+    responses=problem_answers(401, 403, 404, 503),
+)
+async def reset_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin) -> Supplier:
+    """The next sync fetches and writes it anew; nothing is deleted."""
+
+    async def work(db: AsyncConnection) -> SupplierRow:
+        found = await _found(db, supplier_id)
+        await documents.reset_supplier(db, found.id)
+        await reading_suppliers.note_reset(db, found.id)
+        return found
+
+    return _out(request.app.state.settings, await database.transact(work))
+
+
+async def _found(db: AsyncConnection, supplier_id: str) -> SupplierRow:
+    row = await reading_suppliers.find_supplier_row(db, supplier_id)
+    if row is None:
+        raise NotFound(f"there is no supplier {supplier_id}")
+    return row
+
+
+async def _next_run(db: AsyncConnection, schedule: str | None, time_zone: str) -> datetime | None:
+    field = "timeZone"
+    try:
+        find_zone(time_zone)
+        if schedule is None:
+            return None
+        field = "schedule"
+        return next_run(schedule, time_zone, await reading_suppliers.database_now(db))
+    except ValueError as error:
+        raise ProblemError(422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}]) from None
+
+
+def _out(settings: Settings, row: SupplierRow) -> Supplier:
+    last = None if row.last_run is None else LastRun.model_validate(row.last_run)
+    if last is not None:
+        last = last.model_copy(update={"error": mask_optional(settings, last.error)})
+    share = settings.removal_guard_share if row.removal_guard_share is None else row.removal_guard_share
+    return Supplier(
+        document_id=row.document_id,
+        code=row.code,
+        name=row.name,
+        is_active=row.is_active,
+        schedule=row.schedule,
+        time_zone=row.time_zone,
+        next_run_at=row.next_run_at,
+        removal_guard_share=share,
+        last_run=last,
+    )

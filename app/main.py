@@ -1,0 +1,89 @@
+"""The HTTP composition root: `create_app(settings)`, and `app.main:app` for uvicorn.
+
+`app` is built on first access, so that importing this module reads nothing of the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from app.api import changes, feed, health, home, jobs, media, metrics, products, runs, suppliers, sync, workers
+from app.api.body_limit import BodyLimit
+from app.api.health import Readiness
+from app.api.local_door import LocalDoor
+from app.api.metrics import Figures, Timing
+from app.api.path_segments import PathSegments
+from app.api.problems import add_handlers
+from app.settings import Settings, load_settings
+from app.sync.services import open_services
+
+ROUTERS = (sync, jobs, workers, runs, suppliers, feed, products, changes, health, metrics, media, home)
+DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The HTTP application; its parts are opened when it starts and closed when it ends.
+
+    Raises:
+        SettingsError: HOST can be reached by others and no key is configured.
+    """
+    settings.refuse_open_door(settings.host)
+    figures = Figures()
+    app = FastAPI(
+        title="promidata-sync",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings),
+        middleware=_middleware(settings, figures),
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.figures = figures
+    add_handlers(app)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    return app
+
+
+def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:
+    doors = [] if settings.api_keys else [Middleware(LocalDoor)]
+    return [Middleware(Timing, figures=figures), *doors, Middleware(BodyLimit), Middleware(PathSegments)]
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            app.state.readiness = Readiness(services)
+            app.state.verbs = set()
+            try:
+                yield
+            finally:
+                await _end(app.state.verbs)
+
+    return lifespan
+
+
+async def _end(verbs: set[asyncio.Task[Any]]) -> None:
+    """Stop what still runs for callers that have gone; a direct sync's lease then runs out by itself."""
+    for task in list(verbs):
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def __getattr__(name: str) -> FastAPI:
+    if name == "app":
+        app = create_app(load_settings())
+        globals()["app"] = app
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,153 @@
+"""What operators do to jobs: retry, cancel, delete. Rows are locked as everywhere: jobs by id, then the runs' rows.
+
+Every statement takes its rows as one array, so 50,000 failed jobs cost 50 small transactions and no long statement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.database import RepeatTransaction
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """What decides whether a verb may be used on a job."""
+
+    state: str
+    direct: bool
+    run_id: str
+    run_status: str
+    busy: bool
+    """Another run of the same supplier is under way."""
+
+
+class FailedPage(msgspec.Struct, frozen=True):
+    """Some failed jobs that may be retried, and where the next page begins."""
+
+    ids: list[str]
+    last: tuple[datetime, str] | None
+    """The newest-first position of the last row looked at; None when there was none."""
+
+
+class ReopenedJob(msgspec.Struct, frozen=True):
+    """A job that waits again, to be sent."""
+
+    id: str
+    queue: str
+    run_id: str
+
+
+OTHER_RUN = """EXISTS (SELECT FROM runs o WHERE o.supplier_id = j.supplier_id AND o.id <> j.run_id
+    AND o.status IN ('queued', 'running', 'cancelling'))"""
+
+
+async def job_state(db: AsyncConnection, queue: str, job_id: str) -> JobState | None:
+    """Read and hold a job."""
+    rows = await db.execute(
+        text(f"""
+        SELECT j.state, j.direct, CAST(j.run_id AS text) AS run_id, r.status AS run_status, {OTHER_RUN} AS busy
+        FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = :id AND j.queue = :queue FOR UPDATE OF j"""),
+        {"id": job_id, "queue": queue},
+    )
+    row = rows.mappings().one_or_none()
+    return None if row is None else JobState(**row)
+
+
+FAILED_PAGE = f"""
+SELECT j.id, j.created_at,
+    r.status NOT IN ('cancelling', 'cancelled') AND NOT (j.queue = 'supplier-sync' AND {OTHER_RUN}) AS allowed
+FROM jobs j JOIN runs r ON r.id = j.run_id
+WHERE j.queue = :queue AND j.state = 'failed' AND NOT j.direct
+  AND (j.created_at, j.id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS text) COLLATE "C")
+ORDER BY j.created_at DESC, j.id DESC LIMIT :limit
+"""
+
+
+async def failed_page(db: AsyncConnection, queue: str, after: tuple[datetime, str], limit: int) -> FailedPage:
+    """A page of a queue's failed jobs, the newest first; those that may not be retried are left out."""
+    rows = (
+        await db.execute(
+            text(FAILED_PAGE), {"queue": queue, "after_at": after[0], "after_id": after[1], "limit": limit}
+        )
+    ).all()
+    last = (rows[-1].created_at, rows[-1].id) if rows else None
+    return FailedPage([row.id for row in rows if row.allowed], last)
+
+
+async def reopen(db: AsyncConnection, queue: str, ids: Sequence[str]) -> list[ReopenedJob]:
+    """Make failed jobs wait again with all their attempts, and move their runs' counters back.
+
+    Raises:
+        RepeatTransaction: a run was cancelled meanwhile; look again which jobs may be retried.
+    """
+    rows = await db.execute(
+        text("""
+        WITH failed AS (
+            SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND queue = :queue AND state = 'failed'
+            ORDER BY id FOR UPDATE)
+        UPDATE jobs j SET state = 'waiting', attempts = 0, deaths = 0, claim = NULL, error = NULL, progress = NULL,
+            started_at = NULL, finished_at = NULL, run_at = clock_timestamp(), dispatched_at = clock_timestamp()
+        FROM failed WHERE j.id = failed.id
+        RETURNING j.id, j.queue, CAST(j.run_id AS text) AS run_id, j.args -> 'address_id' AS address_id"""),
+        {"ids": list(ids), "queue": queue},
+    )
+    found = rows.all()
+    await _retry_addresses(db, [row.address_id for row in found if row.address_id is not None])
+    await _reopen_runs(db, queue, Counter(row.run_id for row in found))
+    return [ReopenedJob(row.id, row.queue, row.run_id) for row in found]
+
+
+async def _retry_addresses(db: AsyncConnection, ids: Sequence[int]) -> None:
+    """A failed address is asked for again, its pauses forgotten."""
+    if ids:
+        await db.execute(
+            text("""
+            WITH failed AS (
+                SELECT id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'failed'
+                ORDER BY id FOR NO KEY UPDATE)
+            UPDATE addresses a SET state = 'pending', next_try_at = NULL FROM failed WHERE a.id = failed.id"""),
+            {"ids": list(ids)},
+        )
+
+
+REOPENED_COUNTERS = {
+    "supplier-sync": "",
+    "product-family": ", families_failed = GREATEST(0, r.families_failed - m.number)",
+    "image-upload": ", images_failed = GREATEST(0, r.images_failed - m.number)",
+}
+
+
+async def _reopen_runs(db: AsyncConnection, queue: str, numbers: Counter[str]) -> None:
+    if not numbers:
+        return
+    statuses = await db.scalars(
+        text(f"""
+        WITH moved AS (
+            SELECT r.id, u.number FROM runs r
+            JOIN unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS u(id, number) ON u.id = r.id
+            ORDER BY r.id FOR UPDATE OF r)
+        UPDATE runs r SET open_jobs = r.open_jobs + m.number{REOPENED_COUNTERS[queue]}
+        FROM moved m WHERE r.id = m.id RETURNING r.status"""),
+        {"ids": list(numbers), "numbers": list(numbers.values())},
+    )
+    if not {"cancelling", "cancelled"}.isdisjoint(statuses):
+        raise RepeatTransaction
+
+
+async def close_cancelled(db: AsyncConnection, job_id: str) -> None:
+    """Cancel an open job that this transaction holds; its worker's next fence fails."""
+    await db.execute(
+        text("UPDATE jobs SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp() WHERE id = :id"),
+        {"id": job_id},
+    )
+
+
+async def delete_job(db: AsyncConnection, job_id: str) -> None:
+    """Delete a job that this transaction holds; its run's counters stay."""
+    await db.execute(text("DELETE FROM jobs WHERE id = :id"), {"id": job_id})

@@ -1,0 +1,70 @@
+"""Reading the change feed, and what happened to one product."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class ChangeRow(msgspec.Struct, frozen=True):
+    """One change; `seq` is None until the sequencer has numbered it, some 100 ms after it was written."""
+
+    id: int
+    seq: int | None
+    kind: str
+    entity: str
+    sku: str
+    product_sku: str
+    supplier: str
+    fields: list[str]
+    run_id: str | None
+    at: datetime
+    old: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
+
+
+class FeedEnds(msgspec.Struct, frozen=True):
+    """The last number that was handed out, and the last one that was forgotten."""
+
+    head: int
+    pruned: int
+
+
+COLUMNS = """c.id, c.seq, c.kind, c.entity, c.sku, c.product_sku, s.code AS supplier, c.fields,
+    CAST(c.run_id AS text) AS run_id, c.at"""
+
+
+async def feed_ends(db: AsyncConnection) -> FeedEnds:
+    """Where the change feed begins and ends."""
+    row = (await db.execute(text("SELECT seq AS head, pruned_seq AS pruned FROM change_head"))).one()
+    return FeedEnds(row.head, row.pruned)
+
+
+CHANGES_SINCE = f"""
+SELECT {COLUMNS} FROM changes c JOIN suppliers s ON s.id = c.supplier_id
+WHERE c.seq > :since ORDER BY c.seq LIMIT :limit
+"""
+
+
+async def changes_since(db: AsyncConnection, since: int, limit: int) -> list[ChangeRow]:
+    """The changes numbered after `since`, in order."""
+    rows = await db.execute(text(CHANGES_SINCE), {"since": since, "limit": limit})
+    return [ChangeRow(**row) for row in rows.mappings()]
+
+
+HISTORY = f"""
+SELECT {COLUMNS}, c.old, c.new FROM changes c JOIN suppliers s ON s.id = c.supplier_id
+WHERE c.supplier_id = :supplier_id AND c.product_sku = :sku AND c.id < :before_id ORDER BY c.id DESC LIMIT :limit
+"""
+
+
+async def history_of(db: AsyncConnection, supplier_id: int, sku: str, *, before_id: int, limit: int) -> list[ChangeRow]:
+    """What changed about a product and its variants with old and new values, the newest first."""
+    rows = await db.execute(
+        text(HISTORY), {"supplier_id": supplier_id, "sku": sku, "before_id": before_id, "limit": limit}
+    )
+    return [ChangeRow(**row) for row in rows.mappings()]

@@ -1,0 +1,113 @@
+"""Reading and editing suppliers, each with its last run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class SupplierRow(msgspec.Struct, frozen=True):
+    """A supplier as an operator sees it."""
+
+    id: int
+    document_id: str
+    code: str
+    name: str
+    is_active: bool
+    schedule: str | None
+    time_zone: str
+    next_run_at: datetime | None
+    removal_guard_share: float | None
+    last_run: dict[str, Any] | None
+    """Id, status, error and times of the newest run, as the API names them."""
+
+
+SELECT = """
+SELECT s.id, s.document_id, s.code, s.name, s.is_active, s.schedule, s.time_zone, s.next_run_at,
+    s.removal_guard_share, l.last_run
+FROM suppliers s LEFT JOIN LATERAL (
+    SELECT jsonb_build_object('id', r.id, 'status', r.status, 'createdAt', r.created_at, 'startedAt', r.started_at,
+        'finishedAt', r.finished_at, 'error', r.error) AS last_run
+    FROM runs r WHERE r.supplier_id = s.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1) l ON true
+"""
+
+
+async def list_suppliers(db: AsyncConnection, *, after_code: str, limit: int) -> list[SupplierRow]:
+    """A page of suppliers by code, from after `after_code`."""
+    rows = await db.execute(
+        text(f"{SELECT} WHERE s.code > :after_code ORDER BY s.code LIMIT :limit"),
+        {"after_code": after_code, "limit": limit},
+    )
+    return [SupplierRow(**row) for row in rows.mappings()]
+
+
+async def suppliers_by_code(db: AsyncConnection, codes: list[str]) -> list[SupplierRow]:
+    """The suppliers with these codes, by code."""
+    rows = await db.execute(
+        text(f"{SELECT} WHERE s.code = ANY(CAST(:codes AS text[])) ORDER BY s.code"), {"codes": codes}
+    )
+    return [SupplierRow(**row) for row in rows.mappings()]
+
+
+async def find_supplier_row(db: AsyncConnection, document_id_or_code: str) -> SupplierRow | None:
+    """The supplier with this `documentId`, else the one with this code."""
+    rows = await db.execute(
+        text(f"""
+        {SELECT} WHERE s.document_id = :key OR s.code = :key ORDER BY s.document_id = :key DESC LIMIT 1"""),
+        {"key": document_id_or_code},
+    )
+    row = rows.mappings().one_or_none()
+    return None if row is None else SupplierRow(**row)
+
+
+EDITABLE = frozenset({"name", "is_active", "schedule", "time_zone", "next_run_at", "removal_guard_share"})
+
+
+async def insert_supplier(
+    db: AsyncConnection, *, code: str, document_id: str | None, values: Mapping[str, object]
+) -> bool:
+    """Add a supplier; False when its code or `documentId` is taken, also as the other's."""
+    names = sorted(set(values) & EDITABLE)
+    taken = await db.scalar(
+        text("SELECT 1 FROM suppliers WHERE document_id IN (:code, :document_id) OR code IN (:code, :document_id)"),
+        {"code": code, "document_id": document_id or code},
+    )
+    if taken:
+        return False
+    row = await db.scalar(
+        text(f"""
+        INSERT INTO suppliers (document_id, code, {", ".join(names)})
+        VALUES (:document_id, :code, {", ".join(f":{name}" for name in names)})
+        ON CONFLICT DO NOTHING RETURNING 1"""),
+        {**values, "code": code, "document_id": document_id or uuid4().hex[:24]},
+    )
+    return row is not None
+
+
+async def update_supplier(db: AsyncConnection, supplier_id: int, values: Mapping[str, object]) -> None:
+    """Change what is given; a key that is not there stays as it is."""
+    names = sorted(set(values) & EDITABLE)
+    if names:
+        sets = ", ".join(f"{name} = :{name}" for name in names)
+        await db.execute(
+            text(f"UPDATE suppliers SET {sets}, updated_at = clock_timestamp() WHERE id = :id"),
+            {**values, "id": supplier_id},
+        )
+
+
+async def note_reset(db: AsyncConnection, supplier_id: int) -> None:
+    """Note when a supplier's entries were last taken as unknown."""
+    await db.execute(text("UPDATE suppliers SET reset_at = clock_timestamp() WHERE id = :id"), {"id": supplier_id})
+
+
+async def database_now(db: AsyncConnection) -> datetime:
+    """PostgreSQL's clock, by which everything is timed."""
+    now = await db.scalar(text("SELECT clock_timestamp()"))
+    assert isinstance(now, datetime)
+    return now
