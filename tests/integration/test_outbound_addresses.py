@@ -6,6 +6,7 @@ Two listeners stand on one port: `forbidden` on 127.0.0.1 and ::1, and `allowed`
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ import pytest_asyncio
 
 from app.errors import AddressRefused, OriginRefused
 from app.outbound import FetchLimits, OutboundClient
+from app.outbound.addresses import AddressPolicy
+from app.outbound.resolver import socket_factory
 from tests.support.raw_http import KEEP, RawServer, answer, serve
 
 LIMITS = FetchLimits(max_bytes=1_000, connect_timeout_s=2, first_byte_timeout_s=2, total_timeout_s=3)
@@ -224,3 +227,12 @@ async def test_only_hosts_of_the_list_are_asked_also_after_a_redirect(sides: Sid
             )
     assert direct.value.kind == redirected.value.kind == "host-not-allowed"
     assert len(sides.allowed.requests) == 1
+
+
+@pytest.mark.parametrize("peer", [("127.0.0.1", 80), ("::1", 80, 0, 0), ("fe80::1", 80, 0, 2), ("10.0.0.1", 80)])
+def test_no_socket_is_made_for_a_forbidden_address_whatever_was_checked_before(peer: tuple[object, ...]) -> None:
+    """The last line: what aiohttp is about to connect to, literally."""
+    make = socket_factory(AddressPolicy(ALLOWED))
+    with pytest.raises(PermissionError, match="not a public address"):
+        make((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", peer))
+    make((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.2", 80))).close()

@@ -109,7 +109,7 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(client: OutboundCli
 
 async def test_a_bomb_is_refused_without_being_opened(client: OutboundClient) -> None:
     packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1_000)) + packer.flush()
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
     limits = FetchLimits(max_bytes=4_000_000, total_timeout_s=10)
     async with serve([answer(bomb, Content_Encoding="gzip"), KEEP]) as server:
         tracemalloc.start()
@@ -152,6 +152,8 @@ PACKED = gzip.compress(bytes(range(256)) * 50)
         pytest.param([answer(b"no gzip", Content_Encoding="gzip")], "incorrect header", id="not gzip"),
         pytest.param([answer(PACKED + b"more", Content_Encoding="gzip")], "incorrect header", id="gzip and more"),
         pytest.param([answer(PACKED[:-6] + b"xxxxxx", Content_Encoding="gzip")], "incorrect", id="gzip checksum"),
+        pytest.param([answer(gzip.compress(b"") * 99, Content_Encoding="gzip")], "after its end", id="99 gzip members"),
+        pytest.param([answer(zlib.compress(b"") + b"x", Content_Encoding="deflate")], "after", id="deflate and more"),
         pytest.param([answer(b"1234567890", length=5)], "longer than announced", id="longer, at once"),
         pytest.param([answer(length=5), 0.05, b"123", 0.05, b"4567"], "longer than announced", id="longer, later"),
         pytest.param([b"SSH-2.0-OpenSSH_9.6\r\n\r\n"], "not HTTP", id="another protocol"),
@@ -212,6 +214,15 @@ async def test_a_name_that_does_not_resolve_in_time_is_transient() -> None:
     async with OutboundClient(lookup=slow) as client:
         with pytest.raises(OriginUnavailable):
             await client.get("http://slow.test/", limits=SHORT)
+
+
+async def test_a_name_without_an_address_is_transient() -> None:
+    async def empty(_host: str, _port: int) -> Sequence[str]:
+        return []
+
+    async with OutboundClient(lookup=empty) as client:
+        with pytest.raises(OriginUnavailable, match="cannot be resolved"):
+            await client.get("http://empty.test/", limits=SHORT)
 
 
 async def test_a_name_that_does_not_exist_is_transient() -> None:

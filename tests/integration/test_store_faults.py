@@ -69,13 +69,15 @@ def picture(seed: int, size: int = 5_000) -> tuple[str, bytes]:
 FAULTS: list[Fault] = ["cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay"]
 
 
-@pytest.mark.parametrize("size", [5_000, 9_000_000])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "size"),
+    [*((fault, 5_000) for fault in FAULTS), ("change-request", 9_000_000), ("cut-answer", 9_000_000)],
+)
 async def test_nothing_corrupt_is_ever_reported_as_stored(
     proxy: FaultProxy, faulty: S3Store, honest: S3Store, fault: Fault, size: int
 ) -> None:
-    """Struck once, twice and always: a put that returns has stored the bytes, and one that has not says so."""
-    for times in (1, 2, 1_000_000):
+    """Struck once and always: a put that returns has stored the bytes, and one that has not says so."""
+    for times in (1, 1_000_000):
         key, body = picture(FAULTS.index(fault) * 10 + times, size)
         proxy.strike(fault, times)
         try:
@@ -209,6 +211,21 @@ async def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await store.check()
     with pytest.raises(StoreUnavailable, match="DATA_DIR"):
         await store.put(key, body, "image/png")
+
+
+async def test_a_write_that_fails_leaves_nothing_lying_about(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "media")
+    key, body = picture(28)
+    (tmp_path / "media" / key).mkdir(parents=True)
+    with pytest.raises(StoreUnavailable):
+        await store.put(key, body, "image/png")
+    assert await asyncio.to_thread(_files_under, tmp_path) == []
+
+
+async def test_a_store_that_fails_is_told_from_a_missing_object(rclone_endpoint: str) -> None:
+    async with open_s3_store(s3_settings(rclone_endpoint, s3_access_key_id="another-key")) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.head(picture(29)[0])
 
 
 async def test_the_folder_holds_whole_files_alone_and_for_the_owner_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class FaultProxy:
     port: int = 0
     fault: Fault = "none"
     times: int = 1_000_000
-    delay_s: float = 0.3
+    delay_s: float = 0.1
     seen: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

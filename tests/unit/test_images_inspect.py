@@ -53,7 +53,7 @@ def test_wherever_a_picture_is_cut_it_ended_early(form: str) -> None:
 
 
 @given(form=st.sampled_from(sorted(FORMS)), at=st.floats(0, 1), value=st.integers(0, 255))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_a_changed_byte_never_gets_past_the_two_verdicts(form: str, at: float, value: int) -> None:
     body = bytearray(saved(noise(40, 30), form))
     body[int(at * (len(body) - 1))] = value
