@@ -96,6 +96,7 @@ class Settings(BaseSettings):
 
     removal_guard_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     remove_after_runs: Annotated[int, Field(ge=1)] = 1
+    reread_share_a_day: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @field_validator("document_hosts", "price_regions", "languages", mode="before")
     @classmethod

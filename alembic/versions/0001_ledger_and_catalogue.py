@@ -167,11 +167,13 @@ CREATE TABLE documents (
     family_sku text,
     has_children boolean,
     suspect_hash text,
+    reread boolean NOT NULL DEFAULT false,
     failures int NOT NULL DEFAULT 0,
     next_try_at timestamptz,
     error text,
     UNIQUE (supplier_id, file_name)
 ) WITH (fillfactor = 80);
+COMMENT ON COLUMN documents.suspect_hash IS 'the hash under which something was read that is not believed until it was read once more';
 CREATE INDEX documents_of_family ON documents (supplier_id, family_sku);
 
 CREATE TABLE document_bodies (

@@ -31,6 +31,8 @@ class FamilyJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     family_sku: str
     version: int
     """The newest version among the family's documents when the job was made; a newer one supersedes the job."""
+    judged: bool = False
+    """Variants are missing because the manifest lost their documents, which the guard has judged already."""
 
 
 class ImageJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -113,6 +113,10 @@ class StoredDocument(msgspec.Struct, frozen=True):
     has_children: bool
     version: int
     applied_version: int | None
+    reread: bool
+    """It was not believed before and has been read once more since."""
+    stale: bool
+    """Its bytes are the old ones, though its hash is new; it will be read once more."""
     body: bytes
     """zstd."""
 
@@ -138,9 +142,9 @@ WITH said AS (SELECT file_name FROM unnest(CAST(:names AS text[])) AS u(file_nam
 SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, d.applied_version IS NULL AS is_new,
     d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
         OR d.suspect_hash IS NOT NULL AS differs,
-    d.version IS NOT NULL AND d.fetched_hash = d.seen_hash
+    d.version IS NOT NULL AND d.fetched_hash IS NOT DISTINCT FROM d.seen_hash
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
-             OR NOT (:force OR d.suspect_hash IS NOT DISTINCT FROM d.seen_hash)) AS stored,
+             OR d.seen_hash IS NOT NULL AND NOT :force AND d.suspect_hash IS DISTINCT FROM d.seen_hash) AS stored,
     COALESCE(d.next_try_at > clock_timestamp(), false) AND NOT :force AS paused,
     d.suspect_hash IS NOT NULL AND d.suspect_hash = d.seen_hash AS suspect
 FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
@@ -204,7 +208,10 @@ async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[Fe
         text("""
         UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
             fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
-            family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL
+            family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL,
+            reread = COALESCE(d.suspect_hash = r.hash, false),
+            suspect_hash = CASE WHEN d.applied_version IS NOT NULL AND d.body_sha256 = r.sha256
+                                 AND d.fetched_hash <> r.hash AND d.suspect_hash IS DISTINCT FROM r.hash THEN r.hash END
         FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
                     CAST(:families AS text[]), CAST(:parents AS boolean[]))
              AS r(id, hash, sha256, sku, family_sku, has_children)
@@ -284,7 +291,8 @@ async def documents_of_family(db: AsyncConnection, supplier_id: int, family_sku:
     """The stored documents of one family that the manifest still names, by file name."""
     rows = await db.execute(
         text("""
-        SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, b.body
+        SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, d.reread,
+            d.suspect_hash IS NOT NULL AS stale, b.body
         FROM documents d JOIN document_bodies b ON b.document_id = d.id
         WHERE d.supplier_id = :supplier_id AND d.family_sku = :family_sku AND d.present ORDER BY d.file_name"""),
         {"supplier_id": supplier_id, "family_sku": family_sku},
@@ -307,7 +315,7 @@ async def mark_applied(db: AsyncConnection, versions: dict[int, int]) -> None:
     """Note, with the family's rows, which versions of its documents they came from."""
     await db.execute(
         text("""
-        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version, suspect_hash = NULL
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
         FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version)
         WHERE d.id = r.id AND d.version = r.version"""),
         {"ids": list(versions), "versions": list(versions.values())},
@@ -456,3 +464,80 @@ def winner(file_names: Sequence[str], family_sku: str) -> str:
     """Of several documents with one family SKU: the one whose file name equals it, else the first by name."""
     exact = f"{family_sku}.json"
     return exact if exact in file_names else min(file_names)
+
+
+async def suspect(db: AsyncConnection, ids: Sequence[int]) -> None:
+    """Do not believe what these documents say until they were read once more, in the next run."""
+    await db.execute(
+        text("UPDATE documents SET suspect_hash = fetched_hash WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        {"ids": list(ids)},
+    )
+
+
+class Previewed(msgspec.Struct, frozen=True):
+    """What a manifest would mean for one supplier, without writing anything."""
+
+    new: list[str]
+    changed: list[str]
+    removed: list[str]
+    """SKUs of families, or the names of documents that were never read, sorted."""
+
+
+async def preview_manifest(db: AsyncConnection, supplier_id: int, entries: Sequence[SaidEntry]) -> Previewed:
+    """Decide what `take_manifest` would, from what is stored, without writing."""
+    names = [entry.file_name for entry in entries]
+    differing = await db.execute(
+        text("""
+        SELECT COALESCE(d.family_sku, regexp_replace(u.file_name, '\\.json$', '')) AS sku,
+            d.applied_version IS NULL AS is_new
+        FROM unnest(CAST(:names AS text[]), CAST(:hashes AS text[])) AS u(file_name, hash)
+        LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.file_name = u.file_name COLLATE "C"
+        WHERE d.applied_version IS NULL OR u.hash IS NULL OR d.applied_hash IS DISTINCT FROM u.hash
+            OR d.suspect_hash IS NOT NULL"""),
+        {"supplier_id": supplier_id, "names": names, "hashes": [entry.hash for entry in entries]},
+    )
+    rows = differing.all()
+    removed = await db.scalars(
+        text("""
+        SELECT COALESCE(d.family_sku, d.file_name) FROM documents d
+        LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name) ON u.file_name = d.file_name COLLATE "C"
+        WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL"""),
+        {"supplier_id": supplier_id, "names": names},
+    )
+    return Previewed(
+        new=sorted(row.sku for row in rows if row.is_new),
+        changed=sorted(row.sku for row in rows if not row.is_new),
+        removed=sorted(removed),
+    )
+
+
+async def due_for_rereading(db: AsyncConnection, supplier_id: int, share_a_day: float) -> list[WantedDocument]:
+    """The documents whose turn it is to be read again although their hash is unchanged, oldest first.
+
+    Content is known to change under an old hash; `share_a_day` of a supplier's documents are read again each day.
+    """
+    rows = await db.execute(
+        text("""
+        WITH budget AS (
+            SELECT CEIL(count(*) * :share) - count(*) FILTER (WHERE fetched_at > clock_timestamp() - interval '1 day')
+                AS number FROM documents WHERE supplier_id = :supplier_id AND present)
+        SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, false AS is_new, false AS differs,
+            false AS stored, false AS paused, true AS suspect
+        FROM documents d WHERE d.supplier_id = :supplier_id AND d.present AND d.applied_hash = d.seen_hash
+          AND d.suspect_hash IS NULL AND d.fetched_at <= clock_timestamp() - interval '1 day'
+        ORDER BY d.fetched_at LIMIT GREATEST(0, (SELECT number FROM budget))"""),
+        {"supplier_id": supplier_id, "share": share_a_day},
+    )
+    return [WantedDocument(**row) for row in rows.mappings()]
+
+
+async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[OpenFamily]:
+    """A page, by SKU, of the families whose documents are stored."""
+    rows = await db.execute(
+        text("""
+        SELECT family_sku AS sku, max(version) AS version FROM documents
+        WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
+        GROUP BY family_sku ORDER BY family_sku LIMIT :limit"""),
+        {"supplier_id": supplier_id, "after": after, "limit": limit},
+    )
+    return [OpenFamily(row.sku, row.version) for row in rows]

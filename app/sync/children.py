@@ -13,18 +13,24 @@ from app.persistence.ledger import ClaimedJob, NewJob
 
 
 async def add_family_jobs(
-    db: AsyncConnection, job: ClaimedJob, families: Sequence[tuple[str, int]], *, again: str = ""
+    db: AsyncConnection,
+    job: ClaimedJob,
+    families: Sequence[tuple[str, int]],
+    *,
+    again: str = "",
+    judged: bool = False,
 ) -> list[str]:
     """Write family jobs, (SKU, version) each, as children of `job`; returns the ids of those that are new to the run.
 
-    `again` marks jobs for a version that the run may have written already, but has a reason to write once more.
+    `again` marks jobs for a version that the run may have written already, but has a reason to write once more;
+    `judged` those whose missing variants the guard has judged.
     """
     new = [
         NewJob(
             id=ledger.new_job_id(PRODUCT_FAMILY),
             queue=PRODUCT_FAMILY,
             key=f"{sku}@{version}{again}",
-            args=msgspec.to_builtins(FamilyJob(family_sku=sku, version=version)),
+            args=msgspec.to_builtins(FamilyJob(family_sku=sku, version=version, judged=judged)),
             parent_id=job.id,
         )
         for sku, version in families

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, decide
 from app.catalogue.fingerprint import fingerprint
+from app.catalogue.suspicion import why_suspect
 from app.catalogue.types import FamilyData, ReadingWarning
 from app.feed.document import read_family
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, read_arguments
@@ -36,6 +37,7 @@ from app.sync.family_writing import write_family
 from app.sync.removals_step import Settling, settle_dropped
 from app.sync.stage import Stage, messages_of
 
+STALE = "the hash is new and the bytes are the old ones; the document is read once more in the next run"
 MOST_WARNINGS = 200
 """Warnings of one document that are listed; a count stands for the rest."""
 
@@ -78,7 +80,7 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
     stage.progress.note(job, "upserting_product")
 
     async def work(db: AsyncConnection) -> Outcome | None:
-        return await _apply(db, stage, job, read)
+        return await _apply(db, stage, job, read, judged=arguments.judged)
 
     outcome = await stage.services.database.transact(work)
     if outcome is None:
@@ -115,7 +117,9 @@ async def _supersede(stage: Stage, job: ClaimedJob) -> None:
     await stage.services.database.transact(work)
 
 
-async def _apply(db: AsyncConnection, stage: Stage, job: ClaimedJob, read: FamilyRead) -> Outcome | None:
+async def _apply(
+    db: AsyncConnection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool
+) -> Outcome | None:
     """The whole commit; None when the documents moved on since they were read."""
     family, settling = read.family, Settling()
     await ledger.complete_one(db, job, {})
@@ -128,8 +132,12 @@ async def _apply(db: AsyncConnection, stage: Stage, job: ClaimedJob, read: Famil
     skus = [variant.sku for variant in family.variants]
     product_id = None if product is None else product.id
     stored = await catalogue.lock_variants(db, job.supplier_id, skus, product_id, job.run_id)
-    listers = await documents.other_listers(db, job.supplier_id, skus, family.sku)
+    listers = await documents.other_listers(db, job.supplier_id, sorted({*skus, *stored}), family.sku)
     diff = decide(family, product, stored, listers)
+    active = sum(variant.status == "active" and variant.product_sku == family.sku for variant in stored.values())
+    reason = None if judged or any(item.reread for item in read.chosen) else why_suspect(diff, active, listers)
+    if reason is not None:
+        return await _doubt(db, job, read, reason)
     stage.progress.note(job, "upserting_variants")
     version = max(document.version for document in read.chosen)
     written = await write_family(db, job, family.sku, product, diff, fingerprint=read.fingerprint, version=version)
@@ -152,6 +160,16 @@ async def _apply(db: AsyncConnection, stage: Stage, job: ClaimedJob, read: Famil
     return Outcome(settling.added, images)
 
 
+async def _doubt(db: AsyncConnection, job: ClaimedJob, read: FamilyRead, reason: str) -> Outcome:
+    """Write nothing of a document that is not believed yet; the next run reads it once more, past caches."""
+    await documents.suspect(db, [document.id for document in read.chosen])
+    doubt = Problem("warning", "family", "suspect", reason, url=read.chosen[0].url, sku=read.family.sku, job_id=job.id)
+    await problems.add_problems(db, job.run_id, [doubt])
+    await ledger.set_result(db, job.id, {**_result(read.family.sku, 0, 0), "suspect": True})
+    await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
+    return Outcome()
+
+
 async def _settle_drops(db: AsyncConnection, job: ClaimedJob, diff: FamilyDiff, settling: Settling) -> None:
     """Variants that the family lists no more are settled by the supplier job's end, or here when that was already."""
     if not diff.dropped:
@@ -164,6 +182,11 @@ async def _settle_drops(db: AsyncConnection, job: ClaimedJob, diff: FamilyDiff, 
 def _problems(read: FamilyRead, diff: FamilyDiff, job: ClaimedJob) -> list[Problem]:
     url = read.chosen[0].url
     found = [
+        Problem("warning", "family", "stale", STALE, url=document.url, sku=read.family.sku, job_id=job.id)
+        for document in read.chosen
+        if document.stale
+    ]
+    found += [
         Problem(
             "warning",
             "family",

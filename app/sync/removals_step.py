@@ -102,7 +102,7 @@ async def _drop_missing(
 ) -> None:
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
     for sku, version, remaining in lessened:
-        settling.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}")
+        settling.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
     await changes.add_changes(

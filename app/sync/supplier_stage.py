@@ -30,6 +30,7 @@ from app.sync.children import add_family_jobs, add_image_jobs
 from app.sync.documents_step import DocumentFetcher, Outcome
 from app.sync.manifest_step import Manifest, get_manifest
 from app.sync.removals_step import Ending, finish_supplier
+from app.sync.reparse import reparse_supplier
 from app.sync.stage import Stage, messages_of
 from app.sync.tasks import together
 
@@ -65,6 +66,9 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     arguments = read_arguments(SupplierJob, job.args)
     stage.progress.note(job, "parsing_import")
     supplier = await _begin(stage, job, arguments)
+    if job.options.get("reparse"):
+        await reparse_supplier(stage, job)
+        return
     manifest = await get_manifest(stage.services)
     sync = SupplierSync(stage, job, supplier, manifest)
     diff = await _take_manifest(sync)
@@ -109,6 +113,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             run_id=job.run_id,
             force=bool(job.options.get("force")),
         )
+        await _add_rereads(db, sync, diff)
         await problems.forget_problems(db, job.run_id, "supplier")
         await problems.add_problems(
             db,
@@ -128,6 +133,13 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
     diff, image_jobs = await sync.stage.services.database.transact(work)
     await sync.stage.dispatch(messages_of(IMAGE_UPLOAD, job.run_id, image_jobs))
     return diff
+
+
+async def _add_rereads(db: AsyncConnection, sync: SupplierSync, diff: ManifestDiff) -> None:
+    """Documents whose turn it is to be read again, beside those that the manifest says have changed."""
+    share = sync.stage.services.settings.reread_share_a_day
+    if share and not sync.job.options.get("force"):
+        diff.wanted.extend(await documents.due_for_rereading(db, sync.supplier.id, share))
 
 
 async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:

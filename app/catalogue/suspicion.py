@@ -1,0 +1,28 @@
+"""When a document is not believed at once (ENGINE.md 3, "Suspects"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from app.catalogue.diff import FamilyDiff
+
+LEAST = 3
+"""Fewer variants than this may go from a family at once, unless they are all it has."""
+
+
+def why_suspect(diff: FamilyDiff, active: int, listed_elsewhere: Collection[str]) -> str | None:
+    """Why a family's document is to be read once more before it is believed, or None.
+
+    Args:
+        diff: the decision about the family.
+        active: how many active variants the family has.
+        listed_elsewhere: variants that another family lists; they move and do not go.
+    """
+    going = sum(variant.sku not in listed_elsewhere for variant in diff.dropped)
+    if going and going == active:
+        return f"all {active} active variants are missing from the document; they stay until it was read once more"
+    if going >= LEAST and going * 2 > active:
+        return (
+            f"{going} of {active} active variants are missing from the document; they stay until it was read once more"
+        )
+    return None

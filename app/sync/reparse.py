@@ -1,0 +1,50 @@
+"""Reparsing: a newer reading of the feed, applied from the stored documents, without the origin."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.jobs.definitions import PRODUCT_FAMILY
+from app.persistence import documents, ledger, runs
+from app.persistence.ledger import ClaimedJob
+from app.sync.children import add_family_jobs
+from app.sync.stage import Stage, messages_of
+
+PAGE = 1_000
+
+
+async def reparse_supplier(stage: Stage, job: ClaimedJob) -> None:
+    """Send every stored family of a supplier through the family stage again, and close the supplier job.
+
+    Raises:
+        ClaimLost, RunCancelled: it is not ours any more; what was committed stays.
+    """
+    after: str | None = ""
+    while after is not None:
+        after = await _send_page(stage, job, after)
+    await stage.services.database.transact(lambda db: _finish(db, job))
+
+
+async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
+    """Make the jobs of one page of families; returns where the next begins, or None after the last."""
+
+    async def work(db: AsyncConnection) -> tuple[str | None, list[str]]:
+        await ledger.checkpoint(db, job)
+        page = await documents.stored_families(db, job.supplier_id, after=after, limit=PAGE)
+        added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page], judged=True)
+        await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+        return (page[-1].sku if page else None), added
+
+    last, added = await stage.services.database.transact(work)
+    stage.progress.note_checkpoint(job)
+    await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
+    return last
+
+
+async def _finish(db: AsyncConnection, job: ClaimedJob) -> None:
+    enqueued = await runs.families_so_far(db, job.run_id)
+    result = {"familiesEnqueued": enqueued, "familiesSkipped": 0, "efficiency": "0%"}
+    await ledger.complete_one(db, job, result)
+    await runs.settle(db, job.run_id, Counter(), finished=1)
