@@ -133,7 +133,9 @@ kept AS (
         OR o.missing_runs > 0
     ORDER BY said.file_name COLLATE "C"
     ON CONFLICT (supplier_id, file_name) DO UPDATE SET url = EXCLUDED.url, seen_hash = EXCLUDED.seen_hash,
-        present = true, missing_runs = 0)
+        present = true, missing_runs = 0, -- what comes back is applied again, from the stored body where it fits
+        applied_hash = CASE WHEN d.present THEN d.applied_hash END,
+        applied_version = CASE WHEN d.present THEN d.applied_version END)
 SELECT 1
 """
 
