@@ -1,0 +1,174 @@
+"""A stack whose jobs are run by worker processes of their own, which a test may kill, freeze and replace.
+
+test process: feed server, services, comparison      worker processes: `workers.start.main(queue)`
+               └───────────── the session's PostgreSQL and Valkey, or servers of the test's own ─────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from app.jobs.definitions import QUEUES
+from app.samplefeed import SampleFeed
+from app.settings import Settings
+from app.sync.start import Started, StartRequest, start_queued
+from tests.support.stack import Servers, Stack, open_stack
+
+RUN = "import sys; from workers.start import main; sys.exit(main(sys.argv[1]))"
+UNDER_WAY = ("queued", "running", "cancelling")
+QUEUE_NAMES: tuple[str, ...] = QUEUES
+
+
+@dataclass(eq=False)
+class WorkerProcess:
+    """One worker process."""
+
+    queue: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self, timeout_s: float = 20.0) -> int:
+        """Its exit code, once it has ended."""
+        return await asyncio.to_thread(self.process.wait, timeout_s)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Workers:
+    """Worker processes on one stack."""
+
+    stack: Stack
+    folder: Path
+    environment: Mapping[str, str]
+    all: list[WorkerProcess] = field(default_factory=list)
+
+    def spawn(self, queue: str, **environment: str) -> WorkerProcess:
+        log = self.folder / f"worker-{len(self.all)}-{queue}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN, queue],
+                env={**os.environ, **self.environment, **environment},
+                stdout=output,
+                stderr=output,
+            )
+        worker = WorkerProcess(queue, process, log)
+        self.all.append(worker)
+        return worker
+
+    def spawn_all(self, **environment: str) -> list[WorkerProcess]:
+        """One worker a queue."""
+        return [self.spawn(queue, **environment) for queue in QUEUE_NAMES]
+
+    def of(self, queue: str) -> list[WorkerProcess]:
+        return [worker for worker in self.all if worker.queue == queue and worker.running]
+
+    async def ready(self, workers: Iterable[WorkerProcess] | None = None, timeout_s: float = 30.0) -> None:
+        """Wait until they take jobs."""
+        for worker in list(self.all if workers is None else workers):
+            await until(lambda worker=worker: "worker ready" in worker.said() or not worker.running, timeout_s)  # type: ignore[misc]
+            assert worker.running, worker.said()
+
+    async def start(self, supplier: str | None = None, **options: Any) -> list[Started]:
+        """Start queued runs."""
+        return await start_queued(self.stack.services, StartRequest(supplier=supplier, **options))
+
+    async def over(self, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+        """Wait until no run is under way; returns the runs, the newest first."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            runs = await self.stack.rows("SELECT * FROM runs ORDER BY created_at DESC")
+            if all(run["status"] not in UNDER_WAY for run in runs):
+                return runs
+            assert time.monotonic() < deadline, await self._stuck()
+            await asyncio.sleep(0.1)
+
+    async def _stuck(self) -> str:
+        jobs = await self.stack.rows(
+            "SELECT queue, state, count(*), min(error) AS error, max(attempts) AS attempts, max(deaths) AS deaths "
+            "FROM jobs GROUP BY queue, state ORDER BY 1, 2"
+        )
+        runs = await self.stack.rows("SELECT status, open_jobs, error FROM runs")
+        tails = "\n".join(f"--- {worker.queue}\n{worker.said()[-1500:]}" for worker in self.all[-6:])
+        return f"still under way: {runs}\n{jobs}\n{tails}"
+
+    def stop(self) -> None:
+        for worker in self.all:
+            if worker.running:
+                worker.thaw()
+                worker.kill()
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 20.0, every_s: float = 0.02) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        await asyncio.sleep(every_s)
+
+
+@asynccontextmanager
+async def worker_stack(
+    servers: Servers,
+    folder: Path,
+    feed: SampleFeed | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Workers]:
+    """A stack, and the means to run workers on it."""
+    async with open_stack(servers, folder, feed, **settings) as stack:
+        workers = Workers(stack, folder, {**environment_of(stack.settings), **(environment or {})})
+        try:
+            yield workers
+        finally:
+            workers.stop()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment that gives a worker process these settings."""
+    given = settings.model_dump(exclude_unset=True)
+    return {name.upper(): _text(value) for name, value in given.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(part) for part in value)
+    return str(value)
