@@ -32,7 +32,7 @@ from app.jobs.queue import RedisQueue, wake_key
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
 from app.sync.chores import do_chores, every
-from app.sync.handlers import handlers
+from app.sync.handlers import Handler, handlers
 from app.sync.outcomes import Ended, end_cancelled, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import Services
@@ -70,12 +70,20 @@ class Worker:
     """One process's worker of one queue. A random identity a start: host names and pids come back, this does not."""
 
     def __init__(
-        self, services: Services, queue: RedisQueue, redis_url: str, name: QueueName, policy: QueuePolicy
+        self,
+        services: Services,
+        queue: RedisQueue,
+        redis_url: str,
+        name: QueueName,
+        policy: QueuePolicy,
+        *,
+        handler: Handler | None = None,
     ) -> None:
+        """Prepare it; `handler` stands in for the queue's own work, so that the queue itself can be measured."""
         self.id = uuid4().hex
         self._services, self._queue, self._name, self._policy = services, queue, name, policy
         self._stage = Stage(services, queue, ProgressBoard(services.database))
-        self._handler = handlers(self._stage)[name]
+        self._handler = handler or handlers(self._stage)[name]
         self._running: dict[str, Running] = {}
         self._busy = 0
         self._ended: deque[Ended] = deque()
