@@ -1,20 +1,94 @@
 """A family's values in the form in which they are stored, compared and shown: JSON with the API's names.
 
-`digest` makes comparing cheap: a variant whose three digests are the stored ones is not read any further.
+    FamilyData ──▶ prepare ──▶ FamilyContent: a variant's parts, each with its digest
+
+A digest makes comparing cheap: a variant whose digests are the stored ones is not read any further. All of it is done
+before a transaction begins, so that no row is held meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import orjson
 
 from app.catalogue.amounts import decimal_text
 from app.catalogue.types import FamilyData, PriceData, VariantData
 
 Content = dict[str, Any]
+Part = Literal["content", "prices", "imprint", "pictures"]
+PARTS: frozenset[Part] = frozenset({"content", "prices", "imprint", "pictures"})
+
+
+class VariantContent(msgspec.Struct, frozen=True):
+    """A variant's parts, as they are stored."""
+
+    sku: str
+    is_primary: bool
+    content: Content
+    prices: list[Content]
+    imprint: list[Content]
+    pictures: list[Content]
+    digests: dict[Part, bytes]
+
+
+class FamilyContent(msgspec.Struct, frozen=True):
+    """A family's product and variants, as they are stored."""
+
+    sku: str
+    content: Content
+    digest: bytes
+    variants: list[VariantContent]
+
+    @property
+    def urls(self) -> list[str]:
+        """Every picture's address, some of them twice."""
+        return [picture["url"] for variant in self.variants for picture in variant.pictures]
+
+
+def prepare(family: FamilyData) -> FamilyContent:
+    """Bring a family into the form in which it is stored."""
+    digests = _Digests()
+    content = product_content(family)
+    variants = [_prepare_variant(variant, family.primary_sku, digests) for variant in family.variants]
+    return FamilyContent(family.sku, content, digest(content), variants)
+
+
+def _prepare_variant(variant: VariantData, primary_sku: str, digests: _Digests) -> VariantContent:
+    content, pictures = variant_content(variant), picture_list(variant)
+    prices = price_tiers(variant.prices)
+    return VariantContent(
+        sku=variant.sku,
+        is_primary=variant.sku == primary_sku,
+        content=content,
+        prices=prices,
+        imprint=list(variant.imprint_positions),
+        pictures=pictures,
+        digests={
+            "content": digest(content),
+            "prices": digest(prices),
+            "imprint": digests.of(variant.imprint_positions),
+            "pictures": digest(pictures),
+        },
+    )
+
+
+class _Digests:
+    """Digests of positions, each object once: a document's variants mostly share them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bytes] = {}
+
+    def of(self, positions: tuple[Content, ...]) -> bytes:
+        whole = hashlib.blake2b(digest_size=16)
+        for position in positions:
+            if id(position) not in self._known:
+                self._known[id(position)] = digest(position)
+            whole.update(self._known[id(position)])
+        return whole.digest()
 
 
 def product_content(family: FamilyData) -> Content:

@@ -1,6 +1,6 @@
 """The decision about one family: what arrived and what is stored in, what to write out. Pure.
 
-    FamilyData, StoredFamily, other listers ──▶ decide ──▶ FamilyDiff
+    FamilyContent, what is stored, other listers ──▶ decide ──▶ FamilyDiff
                                                            ├── product: create / update / reactivate / nothing
                                                            ├── variants: the same, one by one, and which parts differ
                                                            └── dropped: variants that the family does not list any more
@@ -15,11 +15,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.catalogue.content import Content, digest, picture_list, price_tiers, product_content, variant_content
-from app.catalogue.types import FamilyData, VariantData
+from app.catalogue.content import PARTS, Content, FamilyContent, Part, VariantContent
 
 Kind = Literal["created", "updated", "unchanged", "reactivated"]
-Part = Literal["content", "prices", "imprint", "pictures"]
 BY_KEY = frozenset({"name", "description", "shortDescription", "attributes"})
 """Objects whose keys are named one by one as changed fields: `name.nl`."""
 
@@ -57,25 +55,23 @@ class VariantDiff(msgspec.Struct, frozen=True):
     """What to write of one variant."""
 
     kind: Kind
-    sku: str
     position: int
-    is_primary: bool
-    content: Content
-    prices: list[Content]
-    imprint: list[Content]
-    pictures: list[Content]
-    digests: dict[Part, bytes]
+    variant: VariantContent
     stored: StoredVariant | None
     parts: frozenset[Part]
     """The parts that differ from what is stored; all of them for a new variant."""
+
+    @property
+    def sku(self) -> str:
+        """The variant's SKU."""
+        return self.variant.sku
 
 
 class FamilyDiff(msgspec.Struct, frozen=True):
     """What to write of a family."""
 
     kind: Kind
-    content: Content
-    content_digest: bytes
+    family: FamilyContent
     fields: dict[str, tuple[Any, Any]]
     """Changed field of the product to its old and new value."""
     variants: list[VariantDiff]
@@ -85,7 +81,7 @@ class FamilyDiff(msgspec.Struct, frozen=True):
 
 
 def decide(
-    family: FamilyData,
+    family: FamilyContent,
     product: StoredProduct | None,
     stored: Mapping[str, StoredVariant],
     listers: Mapping[str, list[str]],
@@ -98,27 +94,21 @@ def decide(
         stored: stored variants by SKU: those that the family lists, and those that belong to the product.
         listers: variant SKU to the SKUs of the *other* families whose documents list it.
     """
-    mine: list[VariantData] = []
-    left_out: list[tuple[str, str]] = []
-    for variant in family.variants:
-        owner = owner_of(family.sku, stored.get(variant.sku), listers.get(variant.sku, []))
-        if owner == family.sku:
-            mine.append(variant)
-        else:
-            left_out.append((variant.sku, owner))
-    content = product_content(family)
-    content_digest = digest(content)
-    listed = {variant.sku for variant in family.variants}
+    owners = {
+        variant.sku: owner_of(family.sku, stored.get(variant.sku), listers.get(variant.sku, []))
+        for variant in family.variants
+    }
+    mine = [variant for variant in family.variants if owners[variant.sku] == family.sku]
     return FamilyDiff(
-        kind=_product_kind(product, content_digest),
-        content=content,
-        content_digest=content_digest,
-        fields={} if product is None else changed_fields(product.content, content),
+        kind=_product_kind(product, family.digest),
+        family=family,
+        fields={} if product is None else changed_fields(product.content, family.content),
         variants=[
-            _decide_variant(variant, position, family, stored.get(variant.sku)) for position, variant in enumerate(mine)
+            _decide_variant(variant, position, family.sku, stored.get(variant.sku))
+            for position, variant in enumerate(mine)
         ],
-        dropped=[old for sku, old in stored.items() if sku not in listed and old.product_sku == family.sku],
-        left_out=left_out,
+        dropped=[old for sku, old in stored.items() if sku not in owners and old.product_sku == family.sku],
+        left_out=[(sku, owner) for sku, owner in owners.items() if owner != family.sku],
     )
 
 
@@ -166,31 +156,10 @@ def _product_kind(product: StoredProduct | None, content_digest: bytes) -> Kind:
 
 
 def _decide_variant(
-    variant: VariantData, position: int, family: FamilyData, stored: StoredVariant | None
+    variant: VariantContent, position: int, family_sku: str, stored: StoredVariant | None
 ) -> VariantDiff:
-    content, prices, pictures = variant_content(variant), price_tiers(variant.prices), picture_list(variant)
-    imprint = list(variant.imprint_positions)
-    digests: dict[Part, bytes] = {
-        "content": digest(content),
-        "prices": digest(prices),
-        "imprint": digest(imprint),
-        "pictures": digest(pictures),
-    }
-    parts = frozenset(digests) if stored is None else _differing(digests, stored)
-    is_primary = variant.sku == family.primary_sku
-    return VariantDiff(
-        kind=_variant_kind(stored, parts, family.sku, is_primary=is_primary),
-        sku=variant.sku,
-        position=position,
-        is_primary=is_primary,
-        content=content,
-        prices=prices,
-        imprint=imprint,
-        pictures=pictures,
-        digests=digests,
-        stored=stored,
-        parts=parts,
-    )
+    parts = PARTS if stored is None else _differing(variant.digests, stored)
+    return VariantDiff(_variant_kind(variant, stored, parts, family_sku), position, variant, stored, parts)
 
 
 def _differing(digests: Mapping[Part, bytes], stored: StoredVariant) -> frozenset[Part]:
@@ -203,11 +172,13 @@ def _differing(digests: Mapping[Part, bytes], stored: StoredVariant) -> frozense
     return frozenset(part for part, value in digests.items() if before[part] != value)
 
 
-def _variant_kind(stored: StoredVariant | None, parts: frozenset[Part], family_sku: str, *, is_primary: bool) -> Kind:
+def _variant_kind(
+    variant: VariantContent, stored: StoredVariant | None, parts: frozenset[Part], family_sku: str
+) -> Kind:
     if stored is None:
         return "created"
     if stored.status != "active":
         return "reactivated"
     visible = parts - {"pictures"}
-    same = not visible and stored.product_sku == family_sku and stored.is_primary == is_primary
+    same = not visible and stored.product_sku == family_sku and stored.is_primary == variant.is_primary
     return "unchanged" if same else "updated"

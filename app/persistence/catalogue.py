@@ -65,8 +65,8 @@ async def write_product(
             {
                 "supplier_id": supplier_id,
                 "sku": sku,
-                "content": to_json(diff.content),
-                "digest": diff.content_digest,
+                "content": to_json(diff.family.content),
+                "digest": diff.family.digest,
                 "fingerprint": fingerprint,
                 "version": version,
             },
@@ -135,27 +135,28 @@ async def update_variants(db: AsyncConnection, product_id: int, run_id: str, var
     )
 
 
-def _variant_row(variant: VariantDiff) -> dict[str, Any]:
+def _variant_row(diff: VariantDiff) -> dict[str, Any]:
+    variant, stored = diff.variant, diff.stored
     return {
-        "id": None if variant.stored is None else variant.stored.id,
+        "id": None if stored is None else stored.id,
         "sku": variant.sku,
-        "position": variant.position,
+        "position": diff.position,
         "is_primary": variant.is_primary,
         "content": variant.content,
         "content_digest": variant.digests["content"].hex(),
         "prices_digest": variant.digests["prices"].hex(),
         "imprint_digest": variant.digests["imprint"].hex(),
-        "owner_before": None if variant.stored is None else variant.stored.owner_before,
-        "same": variant.kind == "unchanged",
+        "owner_before": None if stored is None else stored.owner_before,
+        "same": diff.kind == "unchanged",
     }
 
 
-async def write_parts(db: AsyncConnection, variants: Sequence[tuple[int, VariantDiff]]) -> None:
-    """Replace price schedules and imprint positions, as sets, where they differ."""
-    await _write_part(db, "prices", "tiers", [(key, v.prices) for key, v in variants if "prices" in v.parts])
-    await _write_part(
-        db, "imprint_positions", "positions", [(key, v.imprint) for key, v in variants if "imprint" in v.parts]
-    )
+async def write_parts(db: AsyncConnection, variants: Sequence[tuple[int, VariantDiff]], *, rewrite: bool) -> None:
+    """Replace price schedules and imprint positions, as sets, where they differ, or all of them (`rewrite`)."""
+    prices = [(key, item.variant.prices) for key, item in variants if rewrite or "prices" in item.parts]
+    imprint = [(key, item.variant.imprint) for key, item in variants if rewrite or "imprint" in item.parts]
+    await _write_part(db, "prices", "tiers", prices)
+    await _write_part(db, "imprint_positions", "positions", imprint)
 
 
 async def _write_part(db: AsyncConnection, table: str, column: str, rows: Sequence[tuple[int, Any]]) -> None:

@@ -387,7 +387,7 @@ def bounded(error: str) -> str:
 
 def to_json(value: object) -> str:
     """JSON text for a `CAST(:x AS jsonb)` parameter: one parameter, however many rows."""
-    return orjson.dumps(msgspec.to_builtins(value)).decode()
+    return orjson.dumps(value, default=msgspec.to_builtins).decode()
 
 
 def _claimed(row: Any) -> ClaimedJob:

@@ -34,17 +34,17 @@ def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows_others: 
     old = written.old.get(stored.id)
     if old is not None:
         if "content" in item.parts:
-            fields |= changed_fields(old["content"], item.content)
+            fields |= changed_fields(old["content"], item.variant.content)
         if "prices" in item.parts:
-            fields["prices"] = (old["prices"], item.prices)
+            fields["prices"] = (old["prices"], item.variant.prices)
         if "imprint" in item.parts:
-            fields["imprintPositions"] = (old["imprint"], item.imprint)
+            fields["imprintPositions"] = (old["imprint"], item.variant.imprint)
     if stored.product_sku != sku:
         fields["productSku"] = (stored.product_sku, sku)
-    if stored.is_primary != item.is_primary:
-        fields["isPrimary"] = (stored.is_primary, item.is_primary)
+    if stored.is_primary != item.variant.is_primary:
+        fields["isPrimary"] = (stored.is_primary, item.variant.is_primary)
     if shows_others:
-        fields["images"] = (None, [picture["url"] for picture in item.pictures])
+        fields["images"] = (None, [picture["url"] for picture in item.variant.pictures])
     if item.kind == "reactivated":
         return _change("reactivated", "variant", item.sku, sku, fields)
     return _change("updated", "variant", item.sku, sku, fields) if fields else None

@@ -20,10 +20,11 @@ import msgspec
 import zstandard
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.catalogue.content import FamilyContent, prepare
 from app.catalogue.diff import FamilyDiff, decide
 from app.catalogue.fingerprint import fingerprint
 from app.catalogue.suspicion import why_suspect
-from app.catalogue.types import FamilyData, ReadingWarning
+from app.catalogue.types import ReadingWarning
 from app.feed.document import read_family
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, read_arguments
 from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs, suppliers
@@ -47,7 +48,7 @@ class FamilyRead:
     """A family as its documents say it is."""
 
     chosen: list[StoredDocument]
-    family: FamilyData
+    family: FamilyContent
     warnings: tuple[ReadingWarning, ...]
     fingerprint: str
 
@@ -106,7 +107,7 @@ def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> Fa
     family, warnings = read_family(
         bodies, supplier=supplier, price_regions=settings.price_regions, languages=settings.languages
     )
-    return FamilyRead(chosen, family, warnings, fingerprint(family))
+    return FamilyRead(chosen, prepare(family), warnings, fingerprint(family))
 
 
 async def _supersede(stage: Stage, job: ClaimedJob) -> None:
@@ -127,7 +128,7 @@ async def _apply(
     if any(held.get(document.id) != (document.version, True) for document in read.chosen):
         await db.rollback()
         return None
-    await pictures.hold_addresses(db, [item.url for variant in family.variants for item in variant.pictures])
+    await pictures.hold_addresses(db, family.urls)
     product = await catalogue.lock_product(db, job.supplier_id, family.sku)
     skus = [variant.sku for variant in family.variants]
     product_id = None if product is None else product.id
@@ -140,7 +141,7 @@ async def _apply(
         return await _doubt(db, job, read, reason)
     stage.progress.note(job, "upserting_variants")
     version = max(document.version for document in read.chosen)
-    written = await write_family(db, job, family.sku, product, diff, fingerprint=read.fingerprint, version=version)
+    written = await write_family(db, job, product, diff, fingerprint=read.fingerprint, version=version)
     await changes.add_changes(
         db, supplier_id=job.supplier_id, run_id=job.run_id, changes=describe(family.sku, product, diff, written)
     )

@@ -30,19 +30,19 @@ class Written:
 async def write_family(
     db: AsyncConnection,
     job: ClaimedJob,
-    sku: str,
     product: StoredProduct | None,
     diff: FamilyDiff,
     *,
     fingerprint: str,
     version: int,
 ) -> Written:
-    """Write what differs.
+    """Write what differs; with the run's `force` also what does not.
 
     Raises:
         RepeatTransaction: another family inserted one of the variants at the same time.
     """
-    changed = [item for item in diff.variants if item.stored is not None and _is_written(item)]
+    rewrite = bool(job.options.get("force"))
+    changed = [item for item in diff.variants if item.stored is not None and (rewrite or _is_written(item))]
     created = [item for item in diff.variants if item.stored is None]
     whole = diff.kind == "unchanged" and not changed and not created and not diff.dropped
     if whole and product is not None:
@@ -50,20 +50,22 @@ async def write_family(
         return Written(_ids(diff, {}), {}, nothing_changed=True)
     old = await catalogue.stored_parts(db, [item.stored.id for item in changed if item.stored is not None])
     product_id = await catalogue.write_product(
-        db, supplier_id=job.supplier_id, sku=sku, diff=diff, fingerprint=fingerprint, version=version
+        db, supplier_id=job.supplier_id, sku=diff.family.sku, diff=diff, fingerprint=fingerprint, version=version
     )
     new_ids = await catalogue.insert_variants(db, job.supplier_id, product_id, job.run_id, created)
     if len(new_ids) != len(created):
         raise RepeatTransaction
     await catalogue.update_variants(db, product_id, job.run_id, changed)
     touched = [(_id(item, new_ids), item) for item in (*created, *changed)]
-    await catalogue.write_parts(db, touched)
+    await catalogue.write_parts(db, touched, rewrite=rewrite)
     flipped = await _write_pictures(db, [(key, item) for key, item in touched if "pictures" in item.parts])
     return Written(_ids(diff, new_ids), old, flipped)
 
 
 async def _write_pictures(db: AsyncConnection, variants: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
-    await pictures.write_generations(db, {key: (item.digests["pictures"], item.pictures) for key, item in variants})
+    await pictures.write_generations(
+        db, {key: (item.variant.digests["pictures"], item.variant.pictures) for key, item in variants}
+    )
     flipped = await pictures.show_settled(db, [key for key, _ in variants])
     new = {item.sku for _, item in variants if item.stored is None}
     return [item for item in flipped if item.sku not in new]
