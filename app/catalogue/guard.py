@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -50,7 +51,7 @@ def check_removals(
     """
     if confirmed:
         return None
-    limit = max(FEW, int(active * share))
+    limit = max(FEW, math.floor(active * share + 1e-9))  # so that 29 % of 100 are 29, whatever binary floats make of it
     reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit)
     if reason is None:
         return None

@@ -34,8 +34,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def document_hosts(settings: Settings) -> frozenset[str]:
-    """The hosts that documents may lie on: the base's, and those that are listed."""
-    return frozenset({urlsplit(settings.base_url).netloc.rpartition("@")[2], *settings.document_hosts})
+    """The hosts that documents may lie on: the base's, on any port, and those that are listed."""
+    return frozenset({urlsplit(settings.base_url).hostname or "", *(host.lower() for host in settings.document_hosts)})
 
 
 def manifest_limits(settings: Settings) -> FetchLimits:

@@ -82,6 +82,19 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     await finish_supplier(Ending(stage, job, supplier, manifest, diff))
 
 
+def _unknown_skus(job: ClaimedJob, diff: ManifestDiff) -> list[Problem]:
+    """Families that were asked for by name and that the manifest does not have."""
+    asked = job.options.get("skus") or []
+    known = {name for item in diff.meant(asked) for name in (item.family_sku, item.file_name.removesuffix(".json"))}
+    return [
+        Problem(
+            "warning", "supplier", "unknown-sku", "no document of the manifest is this family's", sku=sku, job_id=job.id
+        )
+        for sku in asked
+        if sku not in known
+    ]
+
+
 def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
     return [item for item in diff.meant(job.options.get("skus")) if not item.stored and not item.paused]
 
@@ -121,7 +134,8 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             [
                 Problem("warning", "supplier", "manifest-line", line.reason, line=line.line, job_id=job.id)
                 for line in invalid
-            ],
+            ]
+            + _unknown_skus(job, diff),
         )
         unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
         image_jobs = await add_image_jobs(db, job, unsettled)
