@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
+    forwarded_allow_ips: str | None = None
     demo: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
