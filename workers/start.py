@@ -15,10 +15,10 @@ from app.sync.services import open_services
 from workers.runtime import Worker
 
 
-def main(name: QueueName) -> int:
-    """Run a worker until it is asked to stop; returns the exit code."""
+def main(name: QueueName, settings: Settings | None = None) -> int:
+    """Run a worker until it is asked to stop; returns the exit code. `settings` None are the environment's."""
     try:
-        settings = load_settings()
+        settings = settings or load_settings()
         configure_logs(settings.log_level)
         uvloop.run(work(settings, name))
     except (SettingsError, DatabaseUnavailable, QueueUnavailable) as error:
