@@ -1,0 +1,80 @@
+"""`promidata-sync api`: the HTTP API under uvicorn, on uvloop and httptools.
+
+listen ─▶ say the address ─▶ serve ─▶ SIGTERM or Ctrl-C: no new connections, open ones get most of the grace period
+    ─▶ exit 0; a second signal does not wait
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from app.cli.programs import listener
+from app.cli.surroundings import find_settings
+from app.cli.telling import Teller
+from app.cli.up_file import UpError
+from app.main import create_app
+from app.settings import Settings
+
+SHARE_FOR_CONNECTIONS = 0.6
+"""Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
+
+
+def run_api() -> None:
+    """Serve until stopped.
+
+    Raises:
+        SettingsError: a setting makes no sense, or HOST is open to others without API_KEYS.
+        UpError: the port is taken.
+    """
+    settings = find_settings()
+    app = create_app(settings)
+    with _listen(settings) as opened:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        Teller().say(f"API: http://{host}:{opened.getsockname()[1]}")
+        # uvicorn raises the signal that ended it once more; ending when asked to is success.
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, _already_served)
+        Server(_config(app, settings)).run(sockets=[opened])
+
+
+def _config(app: object, settings: Settings) -> uvicorn.Config:
+    trusted = settings.forwarded_allow_ips
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=trusted is not None,
+        forwarded_allow_ips=trusted or "",
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_s * SHARE_FOR_CONNECTIONS)),
+    )
+
+
+class Server(uvicorn.Server):
+    """A server that any second signal hurries, not only a second Ctrl-C."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        super().handle_exit(sig, frame)
+        if len(self._captured_signals) > 1:
+            self.force_exit = True
+
+
+def _already_served(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return listener(settings.host, settings.port)
+    except OSError as error:
+        raise UpError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set HOST or PORT to another"
+        ) from error

@@ -1,0 +1,83 @@
+"""What `up` does with the feed once everything is ready.
+
+sample feed                 discover ─▶ sync all ─▶ a summary a supplier
+feed of the user's own      discover ─▶ the entries a supplier, and the command for one; all only with --sync-all
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from app.api.run_models import Run
+from app.cli.follow import follow
+from app.cli.programs import Feed
+from app.cli.run_tables import summary_table
+from app.cli.telling import Teller
+from app.persistence.reading_cli import count_catalogue
+from app.sync.discovery import FeedCheck, check_feed, discover
+from app.sync.services import Services
+from app.sync.start import StartRequest, start_queued
+
+COMMAND_FOR = 3
+"""Suppliers for which the command is printed."""
+
+
+async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all: bool) -> None:
+    """Discover the suppliers and sync them, or say how to.
+
+    Raises:
+        OriginUnavailable, OriginRefused, ManifestUnreadable: the feed could not be read, and why.
+        OutageError: a part of ours is away.
+    """
+    with teller.during("reading the feed's manifest"):
+        new = await discover(services)
+    teller.say(f"discovered {len(new)} new suppliers" if new else "all suppliers of the feed are known")
+    if feed.port is None:
+        check = await check_feed(services)
+        teller.show(entries_table(check))
+        if not sync_all:
+            _say_commands(check, teller)
+            return
+    await sync_everything(services, teller)
+
+
+async def sync_everything(services: Services, teller: Teller) -> None:
+    """Sync all active suppliers and say what came of it."""
+    began = time.monotonic()
+    started = await start_queued(services, StartRequest(trigger="cli"))
+    runs = await follow(services, [run.run_id for run in started], teller)
+    seconds = time.monotonic() - began
+    teller.show(summary_table(runs))
+    _say_failures(runs, teller)
+    async with services.database.read() as db:
+        totals = await count_catalogue(db)
+    teller.say(
+        f"synced {len(runs)} suppliers in {seconds:.1f} s; in the catalogue: {totals.families} families, "
+        f"{totals.variants} variants, {totals.pictures} pictures"
+    )
+
+
+def _say_failures(runs: Sequence[Run], teller: Teller) -> None:
+    for run in runs:
+        if run.error:
+            teller.say(f"{run.supplier}: {run.error} (promidata-sync runs {run.id} says more)")
+
+
+def entries_table(check: FeedCheck) -> Table:
+    """The suppliers of a manifest with how many documents each has."""
+    table = Table(title=f"The feed: {check.entries} documents, {check.invalid} invalid lines", title_justify="left")
+    table.add_column("supplier")
+    table.add_column("documents", justify="right")
+    for supplier in check.suppliers:
+        table.add_row(supplier.code, str(supplier.entries))
+    return table
+
+
+def _say_commands(check: FeedCheck, teller: Teller) -> None:
+    teller.say("nothing is synced yet. In a second terminal, for one supplier:")
+    for supplier in check.suppliers[:COMMAND_FOR]:
+        teller.say(f"    promidata-sync sync {supplier.code} --watch")
+    teller.say("or for all of them: promidata-sync sync --watch (or start with `up --sync-all`)")

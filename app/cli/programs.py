@@ -1,0 +1,131 @@
+"""The programs of `up`, each a process of its own: the sample feed, the API, and a worker a queue.
+
+They are given their surroundings as environment variables, as any process manager would, and write their logs to
+`DATA_DIR/logs`, so that the progress display stays readable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.cli.embedded.server import free_port
+from app.cli.supervisor import Supervisor
+from app.cli.up_file import UpError
+from app.samplefeed.spec import PROFILE_GUID
+from app.settings import Settings
+
+LOOPBACK = "127.0.0.0/8"
+KINDS = ("supplier", "family", "image")
+LOGGED = ["/bin/sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "logged"]
+"""Becomes the program, so that signals and the process id are the program's."""
+_FEED_PORT = "sample-feed.json"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The feed that is synced: the user's own, or (`port` not None) the sample feed."""
+
+    base_url: str
+    port: int | None
+
+
+def find_feed(settings: Settings) -> Feed:
+    """The user's feed, or the sample feed at the port that it had the last time, where that is free.
+
+    The addresses of documents and pictures hold the port: another one would look like a feed that changed everywhere.
+    """
+    if settings.promidata_base_url is not None:
+        return Feed(settings.base_url, None)
+    note = settings.data_dir / _FEED_PORT
+    port = _noted_port(note)
+    if port is None or not is_free("127.0.0.1", port):
+        port = free_port()
+        note.write_text(json.dumps({"port": port}))
+    return Feed(f"http://127.0.0.1:{port}/Profiles/Live/{PROFILE_GUID}", port)
+
+
+def _noted_port(note: Path) -> int | None:
+    try:
+        return int(json.loads(note.read_text())["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    try:
+        listener(host, port).close()
+    except OSError:
+        return False
+    return True
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 picks a free one.
+
+    Raises:
+        OSError: the port is taken, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def choose_port(settings: Settings, port: int | None) -> int:
+    """The port that the API gets: the one asked for, or any free one for 0, or where nobody asked and 8000 is taken.
+
+    Raises:
+        UpError: the port that was asked for is taken.
+    """
+    wanted = settings.port if port is None else port
+    asked = port is not None or "port" in settings.model_fields_set
+    try:
+        with listener(settings.host, wanted) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if not asked:
+            return choose_port(settings, 0)
+        raise UpError(
+            f"cannot listen on {settings.host}:{wanted} ({error.strerror}): "
+            "choose another with --port N, or --port 0 for any"
+        ) from error
+
+
+def environment(settings: Settings, *, port: int, database_url: str, redis_url: str, feed: Feed) -> dict[str, str]:
+    """What the programs find in their environment beside everything that is in ours."""
+    private = [str(network) for network in settings.allow_private_addresses]
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "PROMIDATA_BASE_URL": feed.base_url,
+        "ALLOW_PRIVATE_ADDRESSES": ",".join(private if feed.port is None else [*private, LOOPBACK]),
+        "DATA_DIR": str(settings.data_dir),
+        "HOST": settings.host,
+        "PORT": str(port),
+    }
+
+
+def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed) -> Path:
+    """Name everything that `up` keeps running; returns the folder of their logs."""
+    logs = Path(given["DATA_DIR"]) / "logs"
+    logs.mkdir(exist_ok=True)
+    env = {**os.environ, **given}
+
+    def add(name: str, *arguments: str) -> None:
+        log = logs / f"{name}.log"
+        if log.exists():
+            log.replace(log.with_name(f"{name}.before.log"))
+        # -P: a folder `app` where the command was started is not ours.
+        supervisor.add(name, [*LOGGED, str(log), sys.executable, "-P", "-m", *arguments], env)
+
+    if feed.port is not None:
+        add("sample-feed", "app.cli.feed_serve", "--port", str(feed.port))
+    add("api", "app.cli.main", "api")
+    for kind in KINDS:
+        add(f"worker-{kind}", "app.cli.main", "worker", kind)
+    return logs

@@ -1,0 +1,71 @@
+"""Waiting until everything that `up` started works: the API says so itself, workers by their heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.cli.programs import KINDS, Feed
+from app.cli.up_file import UpError
+from app.coordination.heartbeats import live_workers
+
+READY_WITHIN_S = 90.0
+LOOK_EVERY_S = 0.1
+_TAIL_BYTES = 1_500
+
+
+async def wait_until_ready(
+    api_url: str, redis: Redis, feed: Feed, pids: Callable[[], dict[str, int]], logs: Path
+) -> None:
+    """Return when feed, API and the three workers are ready.
+
+    Raises:
+        UpError: they were not within 90 s; names what is missing and what it wrote last.
+    """
+    deadline = time.monotonic() + READY_WITHIN_S
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        while missing := await _missing(client, api_url, redis, feed, pids()):
+            if time.monotonic() > deadline:
+                raise UpError(f"not ready after {READY_WITHIN_S:.0f} s: {_explain(missing, logs)}")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _missing(
+    client: httpx.AsyncClient, api_url: str, redis: Redis, feed: Feed, pids: dict[str, int]
+) -> list[str]:
+    beating = await _beating(redis)
+    missing = [f"worker-{kind}" for kind in KINDS if pids.get(f"worker-{kind}") not in beating]
+    if not await _answers(client, f"{api_url}/readyz"):
+        missing.append("api")
+    if feed.port is not None and not await _answers(client, f"{feed.base_url}/Import/Import.txt"):
+        missing.append("sample-feed")
+    return missing
+
+
+async def _beating(redis: Redis) -> set[int]:
+    try:
+        return {worker.pid for worker in await live_workers(redis)}
+    except (RedisError, OSError):
+        return set()
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.head(url) if url.endswith(".txt") else await client.get(url)).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _explain(missing: list[str], logs: Path) -> str:
+    parts = []
+    for name in missing:
+        log = logs / f"{name}.log"
+        written = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() if log.exists() else ""
+        parts.append(f"{name} (its log is {log}){chr(10) + written if written else ''}")
+    return "\n".join(parts)

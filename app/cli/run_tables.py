@@ -1,0 +1,119 @@
+"""Runs and queues as tables and lines: what a person reads on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from app.api.run_models import Run, RunProblem
+
+BAR_WIDTH = 14
+STYLES = {
+    "completed": "green",
+    "completed_with_errors": "yellow",
+    "failed": "bold red",
+    "cancelled": "magenta",
+    "running": "cyan",
+}
+
+
+def parts_of(run: Run) -> list[tuple[str, int, int]]:
+    """How far a run is: documents, families and pictures, each with how many are done and how many there are."""
+    documents, families, images = run.documents, run.families, run.images
+    wanted = run.manifest.new + run.manifest.changed
+    done = documents.fetched + documents.failed
+    settled = images.uploaded + images.deduplicated + images.failed + images.cancelled
+    return [
+        ("documents", done, max(wanted, done)),
+        ("families", families.completed + families.failed + families.cancelled, families.total),
+        ("pictures", settled, images.total),
+    ]
+
+
+def line_of(run: Run) -> str:
+    """How far a run is, in one plain line."""
+    if run.status == "queued":
+        return f"{run.supplier}: queued"
+    return f"{run.supplier}: {run.status}, " + ", ".join(f"{name} {done}/{of}" for name, done, of in parts_of(run))
+
+
+def live_table(runs: Sequence[Run], rows: int) -> Table:
+    """Runs with bars; at most `rows` of them, those that are under way first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("supplier", "status", "documents", "", "families", "", "pictures", ""):
+        table.add_column(name, no_wrap=True)
+    order = {"running": 0, "cancelling": 0, "queued": 1}
+    shown = sorted(runs, key=lambda run: (order.get(run.status, 2), run.supplier))[:rows]
+    for run in shown:
+        cells = [cell for _, done, of in parts_of(run) for cell in (_bar(done, of), f"{done}/{of}")]
+        table.add_row(run.supplier, _status(run.status), *cells)
+    if len(runs) > len(shown):
+        table.add_row("", f"and {len(runs) - len(shown)} more")
+    return table
+
+
+def _bar(done: int, of: int) -> ProgressBar:
+    return ProgressBar(total=max(of, 1), completed=done, width=BAR_WIDTH)
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=STYLES.get(status, ""))
+
+
+def summary_table(runs: Sequence[Run]) -> Table:
+    """What runs did, a line each."""
+    table = Table(title="Runs", title_justify="left")
+    for name in ("supplier", "status"):
+        table.add_column(name, no_wrap=True)
+    for name in ("entries", "fetched", "families", "variants new / changed", "pictures", "stored once", "failed", "s"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        table.add_row(run.supplier, _status(run.status), *_figures(run))
+    return table
+
+
+def _figures(run: Run) -> list[str]:
+    failed = run.documents.failed + run.families.failed + run.images.failed
+    return [
+        str(run.manifest.entries),
+        str(run.documents.fetched),
+        str(run.families.completed),
+        f"{run.variants.created} / {run.variants.updated}",
+        str(run.images.total),
+        str(run.images.uploaded),
+        str(failed),
+        "" if run.duration_seconds is None else f"{run.duration_seconds:.1f}",
+    ]
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Runs as a list, the newest first."""
+    table = Table()
+    for name in ("run", "supplier", "status", "trigger", "created (UTC)"):
+        table.add_column(name, no_wrap=True)
+    for name in ("s", "families", "pictures"):
+        table.add_column(name, justify="right")
+    table.add_column("error")
+    for run in runs:
+        parts = [f"{done}/{of}" for _, done, of in parts_of(run)[1:]]
+        seconds = "" if run.duration_seconds is None else f"{run.duration_seconds:.1f}"
+        created = f"{run.created_at:%Y-%m-%d %H:%M:%S}"
+        error = Text(run.error or "")
+        table.add_row(run.id, run.supplier, _status(run.status), run.trigger, created, seconds, *parts, error)
+    return table
+
+
+def problems_table(problems: Sequence[RunProblem]) -> Table:
+    """What a run could not read, fetch or write."""
+    table = Table(title="Problems", title_justify="left")
+    for name in ("severity", "stage", "kind"):
+        table.add_column(name, no_wrap=True)
+    for name in ("where", "reason"):
+        table.add_column(name, overflow="fold")
+    for problem in problems:
+        where = problem.url or problem.sku or ("" if problem.line is None else f"line {problem.line}")
+        table.add_row(problem.severity, problem.stage, problem.kind, Text(where), Text(problem.reason))
+    return table

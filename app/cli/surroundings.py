@@ -1,0 +1,57 @@
+"""The settings of a command: the environment first, else those of the `up` that runs on the same data folder.
+
+    environment, .env ─▶ DATABASE_URL set, and another than up's? ─▶ yes: the environment alone counts
+                                                                  └▶ no:  what is missing comes from DATA_DIR/up.json
+
+Parts of two different systems are never mixed: a database of one's own with the sample feed would be one accident away
+from a catalogue full of samples.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from pydantic import SecretStr
+
+from app.cli.up_file import RunningUp, find_running
+from app.logs import configure_logs
+from app.settings import Settings, load_settings
+
+
+def find_settings() -> Settings:
+    """The settings of this command; sets the logs up, too.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+        UpError: an `up` runs on the data folder as another user.
+    """
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    return beside(settings, find_running(settings.data_dir) if _is_lacking(settings) else None)
+
+
+def beside(settings: Settings, running: RunningUp | None) -> Settings:
+    """The settings with what they lack taken from a running `up`."""
+    if running is None or _names_another(settings, running):
+        return settings
+    update: dict[str, Any] = {}
+    if settings.database_url is None:
+        update["database_url"] = SecretStr(running.database_url)
+    if settings.redis_url is None and running.redis_url:
+        update["redis_url"] = SecretStr(running.redis_url)
+    if settings.promidata_base_url is None and running.base_url:
+        update["promidata_base_url"] = SecretStr(running.base_url)
+        update["allow_private_addresses"] = tuple(
+            ipaddress.ip_network(part) for part in running.allow_private_addresses.split(",") if part
+        )
+    return settings.model_copy(update=update)
+
+
+def _is_lacking(settings: Settings) -> bool:
+    return None in (settings.database_url, settings.redis_url, settings.promidata_base_url)
+
+
+def _names_another(settings: Settings, running: RunningUp) -> bool:
+    own = settings.database_url
+    return own is not None and own.get_secret_value() != running.database_url

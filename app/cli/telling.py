@@ -1,0 +1,86 @@
+"""What a command tells: live on a terminal, plain lines elsewhere, JSON for scripts; errors go to standard error.
+
+On anything that takes longer somebody who reads the plain lines sees one at least every two seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from app.errors import SettingsError
+from app.settings import load_settings
+
+PLAIN_EVERY_S = 1.9
+PLAIN_WIDTH = 200
+"""Characters of a table's line where no terminal says how wide it is."""
+
+
+class Teller:
+    """Standard output of one command."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
+        self.live = self.console.is_terminal
+        if not self.live:
+            self.console.width = PLAIN_WIDTH
+
+    def say(self, line: str) -> None:
+        """Print one line; square brackets stay what they are."""
+        self.console.print(line, markup=False)
+
+    def show(self, table: Table) -> None:
+        """Print a table."""
+        self.console.print(table)
+
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Say what takes time while the block runs, also when the block keeps the main thread."""
+        if self.live:
+            with self.console.status(what):
+                yield
+            return
+        self.say(f"{what} ...")
+        over = threading.Event()
+        thread = threading.Thread(target=self._remind, args=(what, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _remind(self, what: str, over: threading.Event) -> None:
+        began = time.monotonic()
+        while not over.wait(PLAIN_EVERY_S):
+            self.say(f"{what} ... {time.monotonic() - began:.0f} s")
+
+
+def tell_json(value: Any) -> None:
+    """Print one JSON document, for scripts."""
+    Console(soft_wrap=True, highlight=False).print(
+        msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, highlight=False
+    )
+
+
+def complain(message: str) -> None:
+    """One message on standard error."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(message, markup=False)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Where an error came from, on standard error, where LOG_LEVEL asks for that much."""
+    with suppress(SettingsError):
+        if load_settings().log_level == "DEBUG":
+            sys.stderr.writelines(traceback.format_exception(error))

@@ -1,0 +1,134 @@
+"""`promidata-sync up`: everything on one machine, with what is not set up started by itself.
+
+    lock DATA_DIR ─▶ embedded servers ─▶ migrate ─▶ feed, API, workers (supervised) ─▶ ready ─▶ up.json
+        ─▶ discover, first sync, summary ─▶ addresses ─▶ serve until Ctrl-C or SIGTERM ─▶ stop all, in order
+
+The programs are stopped first and the servers last, so that jobs can be handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.cli.first_sync import begin_with
+from app.cli.programs import Feed, add_programs, choose_port, environment, find_feed
+from app.cli.readiness import wait_until_ready
+from app.cli.servers import EmbeddedServers
+from app.cli.supervisor import StopRequest, Supervisor
+from app.cli.telling import Teller, complain
+from app.cli.up_file import announced, only_one
+from app.errors import PromidataSyncError, QueueUnavailable
+from app.logs import configure_logs, mask_address
+from app.persistence.migrations import migrate
+from app.settings import Settings, load_settings
+from app.sync.services import Services, open_services
+from app.sync.tasks import together
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - shown as what a browser can open
+
+
+def run_up(*, port: int | None, sync_all: bool) -> None:
+    """Bring everything up and serve until stopped. `port` None is PORT's.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+        UpError, EmbeddedServerError: it cannot start, or a part could not be kept alive.
+        OutageError: a database or Redis of the user's own does not answer.
+    """
+    began = time.monotonic()
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    settings.refuse_open_door(settings.host)
+    settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
+    with only_one(settings.data_dir):
+        asyncio.run(Up(settings, Teller(), began, sync_all=sync_all).run(choose_port(settings, port)))
+
+
+class Up:
+    """One `up`, from its start to its end."""
+
+    def __init__(self, settings: Settings, teller: Teller, began: float, *, sync_all: bool) -> None:
+        self._settings = settings
+        self._teller = teller
+        self._began = began
+        self._sync_all = sync_all
+        self._stop = StopRequest()
+
+    async def run(self, port: int) -> None:
+        """Do what the module says, with the API on `port`."""
+        self._stop.listen()
+        with EmbeddedServers(self._settings.data_dir, self._teller) as servers:
+            database_url, redis_url = servers.start_missing(self._settings)
+            feed = find_feed(self._settings)
+            given = environment(self._settings, port=port, database_url=database_url, redis_url=redis_url, feed=feed)
+            async with open_services(inside(self._settings, given)) as services:
+                with self._teller.during("bringing the schema up to date"):
+                    await migrate(services.database)
+                await self._serve(services, servers, feed, given)
+        self._teller.say("stopped")
+
+    async def _serve(self, services: Services, servers: EmbeddedServers, feed: Feed, given: Mapping[str, str]) -> None:
+        supervisor = Supervisor(say=self._say_ended, grace_s=self._settings.shutdown_grace_s)
+        logs = add_programs(supervisor, given, feed)
+        async with together() as group:
+            begin = group.create_task(self._begin(services, supervisor, feed, given, logs))
+            group.create_task(servers.watch(self._stop))
+            group.create_task(supervisor.run_until(self._stop))
+            await self._stop.asked.wait()
+            begin.cancel()
+            self._teller.say("stopping (again for at once)")
+
+    async def _begin(
+        self, services: Services, supervisor: Supervisor, feed: Feed, given: Mapping[str, str], logs: Path
+    ) -> None:
+        """From the programs' start until we are stopped."""
+        host = ANY_ADDRESS.get(given["HOST"], given["HOST"])
+        api_url = f"http://{host}:{given['PORT']}"
+        if services.queue is None:
+            raise QueueUnavailable("Redis has no address")
+        with self._teller.during("starting API and workers"):
+            await wait_until_ready(api_url, services.queue.redis, feed, lambda: supervisor.pids, logs)
+        with announced(api_url, dict(given), self._settings.data_dir):
+            self._teller.say(f"ready in {time.monotonic() - self._began:.1f} s; logs in {logs}")
+            await self._first_sync(services, feed)
+            self._say_addresses(api_url, feed)
+            await self._stop.asked.wait()
+
+    async def _first_sync(self, services: Services, feed: Feed) -> None:
+        """A feed that cannot be read is no reason not to serve."""
+        if not self._settings.demo:
+            return
+        try:
+            await begin_with(services, feed, self._teller, sync_all=self._sync_all)
+        except PromidataSyncError as error:
+            complain(f"the first sync did not come about: {error}")
+
+    def _say_ended(self, line: str) -> None:
+        self._teller.say(f"{line} (its log is in {self._settings.data_dir / 'logs'})")
+
+    def _say_addresses(self, api_url: str, feed: Feed) -> None:
+        what = "sample feed" if feed.port is not None else "feed"
+        shown = feed.base_url if feed.port is not None else mask_address(feed.base_url)
+        self._teller.say(f"\n    {what:<13}{shown}")
+        self._teller.say(f"    API          {api_url}/api/v1/")
+        self._teller.say(f"    API docs     {api_url}/docs")
+        self._teller.say(f"    dashboard    {api_url}/\n")
+        self._teller.say("serving; Ctrl-C stops everything")
+
+
+def inside(settings: Settings, given: Mapping[str, str]) -> Settings:
+    """The settings as the programs will see them."""
+    private = given["ALLOW_PRIVATE_ADDRESSES"].split(",")
+    update = {
+        "database_url": SecretStr(given["DATABASE_URL"]),
+        "redis_url": SecretStr(given["REDIS_URL"]),
+        "promidata_base_url": SecretStr(given["PROMIDATA_BASE_URL"]),
+        "allow_private_addresses": tuple(ipaddress.ip_network(network) for network in private if network),
+    }
+    return settings.model_copy(update=update)
