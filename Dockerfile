@@ -7,14 +7,18 @@ RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY app app
 COPY workers workers
-RUN /venv/bin/pip install --no-cache-dir --no-deps .
+# Editable: the migrations in /srv/alembic are found beside the package.
+RUN /venv/bin/pip install --no-cache-dir --no-deps -e .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --home-dir /srv --shell /usr/sbin/nologin promidata
 WORKDIR /srv
 COPY --from=build /venv /venv
+COPY --from=build /srv /srv
 COPY alembic alembic
 COPY alembic.ini .
+RUN mkdir /data && chown promidata /data
+VOLUME /data
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000 DATA_DIR=/data
 USER 10001
 EXPOSE 8000
