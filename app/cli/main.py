@@ -101,6 +101,107 @@ def worker(kind: Annotated[WorkerKind, typer.Argument(help="Whose jobs it works 
     raise typer.Exit(run_worker(QUEUE_OF[kind], find_settings()))
 
 
+@app.command(epilog=EPILOG)
+def migrate(
+    *,
+    down_to: Annotated[str | None, typer.Option(help="Take the schema down to this; `base` removes all data.")] = None,
+) -> None:
+    """Bring the database's schema up to date. Several at once are fine."""
+    from app.cli.migrating import run_migrate
+
+    if down_to not in {None, "base"}:
+        raise typer.BadParameter("only `base` is possible", param_hint="--down-to")
+    run_migrate(down_to or "head")
+
+
+@app.command(epilog=EPILOG)
+def sync(
+    supplier: Annotated[str | None, typer.Argument(help="A supplier's code or documentId; all active ones.")] = None,
+    *,
+    direct: Annotated[bool, typer.Option("--direct", help="In this process, without Redis and workers.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch and write all, whatever the hashes say.")] = False,
+    skus: Annotated[str | None, typer.Option(help="Only these families of SUPPLIER, as with --force: A,B,C.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; Ctrl-C leaves it running.")] = False,
+    json: Json = False,
+) -> None:
+    """Start a sync of one supplier, or of all active ones.
+
+    With --watch and --direct the exit code is the runs': 0 completed, 3 completed with errors, 4 cancelled, 1 failed.
+    """
+    from app.cli.sync import SyncOptions, run_sync
+    from app.sync.start import StartRequest
+
+    wanted = None if skus is None else tuple(sku.strip() for sku in skus.split(",") if sku.strip())
+    if wanted is not None and (supplier is None or not wanted):
+        raise typer.BadParameter("name families and their supplier: sync A23 --skus A23-1,A23-2", param_hint="--skus")
+    request = StartRequest(supplier=supplier, force=force, skus=wanted, trigger="cli")
+    raise typer.Exit(run_sync(SyncOptions(request, direct=direct, watch=watch, as_json=json)))
+
+
+@app.command(epilog=EPILOG)
+def runs(
+    run_id: Annotated[str | None, typer.Argument(help="One run, with what went wrong in it.")] = None,
+    *,
+    supplier: Annotated[str | None, typer.Option(help="Only this supplier's.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many runs, or problems of the one.")] = 20,
+    json: Json = False,
+) -> None:
+    """List the runs, the newest first, or show one."""
+    from app.cli.reads import show_run, show_runs
+
+    if run_id is None:
+        show_runs(supplier=supplier, status=status, limit=limit, as_json=json)
+    else:
+        show_run(run_id, limit=limit, as_json=json)
+
+
+@app.command(epilog=EPILOG)
+def stats(*, json: Json = False) -> None:
+    """Say how many jobs each queue has, by state."""
+    from app.cli.reads import show_stats
+
+    show_stats(as_json=json)
+
+
+@app.command(epilog=EPILOG)
+def doctor(*, json: Json = False) -> None:
+    """Check database, schema, Redis, workers, store and feed; exit code 1 when something is wrong."""
+    from app.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=json))
+
+
+@app.command(epilog=EPILOG)
+def states() -> None:
+    """Draw the states of a job and who may move them, in Mermaid's notation."""
+    from app.jobs.states import draw
+
+    typer.echo(draw())
+
+
+@feed.command("check", epilog=EPILOG)
+def feed_check(*, json: Json = False) -> None:
+    """Read the manifest and say what is in it. Needs PROMIDATA_BASE_URL and no database."""
+    from app.cli.feed_check import run_feed_check
+
+    run_feed_check(as_json=json)
+
+
+@feed.command(
+    "serve",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def feed_serve(context: typer.Context) -> None:
+    """Serve the sample feed; `feed serve --help` lists its switches."""
+    from app.cli.feed_serve import serve
+
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(serve)
+    command(args=context.args, prog_name="promidata-sync feed serve")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:

@@ -28,8 +28,9 @@ PLAIN_WIDTH = 200
 class Teller:
     """Standard output of one command."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Prepare it; `quiet` tells nothing, for commands that print JSON in the end."""
+        self.console = Console(highlight=False, soft_wrap=True, emoji=False, quiet=quiet)
         self.live = self.console.is_terminal
         if not self.live:
             self.console.width = PLAIN_WIDTH
@@ -73,10 +74,15 @@ def tell_json(value: Any) -> None:
 
 
 def complain(message: str) -> None:
-    """One message on standard error."""
+    """Say on standard error what failed and what to do."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("[bold red]error:[/] ", end="")
     console.print(message, markup=False)
+
+
+def remark(line: str) -> None:
+    """Say something on standard error that is no failure."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
 
 
 def show_traceback(error: BaseException) -> None:

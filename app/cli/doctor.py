@@ -1,0 +1,171 @@
+"""`promidata-sync doctor`: are database, Redis, store and feed there and of a fitting version, and if not, what to do.
+
+Each check stands alone, so that one part that is away does not hide what is wrong with another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from redis.exceptions import RedisError
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.exits import ExitCode
+from app.cli.feed_check import check_manifest
+from app.cli.surroundings import find_settings
+from app.cli.telling import Teller, tell_json
+from app.coordination.heartbeats import live_workers
+from app.coordination.server_version import OLDEST, redis_version
+from app.errors import PromidataSyncError, SettingsError
+from app.jobs.definitions import QUEUES
+from app.persistence.migrations import current_revision, newest_revision
+from app.persistence.reading_cli import server_version
+from app.settings import Settings
+from app.sync.services import Services, open_services
+
+OLDEST_POSTGRES = 16
+WITHIN_S = 20.0
+"""What one check may take."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found."""
+
+    part: str
+    ok: bool
+    found: str
+    """What is there, or what is wrong."""
+    do: str = ""
+    """What to do about it; empty when nothing is."""
+
+
+Check = Callable[[Services], Awaitable[Finding]]
+
+
+def run_doctor(*, as_json: bool) -> ExitCode:
+    """Print what was found; returns FAILED when something is wrong.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+    """
+    findings = asyncio.run(examine(find_settings()))
+    healthy = all(finding.ok for finding in findings)
+    if as_json:
+        tell_json({"ok": healthy, "checks": findings})
+    else:
+        _show(findings)
+    return ExitCode.OK if healthy else ExitCode.FAILED
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for finding in findings:
+        mark = Text("ok", style="green") if finding.ok else Text("WRONG", style="bold red")
+        table.add_row(mark, finding.part, Text(finding.found))
+        if finding.do:
+            table.add_row("", "", Text(f"-> {finding.do}"))
+    Teller().show(table)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All findings, in the order in which things depend on each other."""
+    if settings.database_url is None:
+        return [_no_database(), await _guarded("feed", _feed(settings))]
+    async with open_services(settings) as services:
+        checks: list[tuple[str, Check]] = [
+            ("database", _database),
+            ("schema", _schema),
+            ("redis", _redis),
+            ("workers", _workers),
+            ("store", _store),
+        ]
+        findings = [await _guarded(part, check(services)) for part, check in checks]
+        return [*findings, await _guarded("feed", _feed(settings))]
+
+
+def _no_database() -> Finding:
+    do = "set DATABASE_URL to a PostgreSQL 16 or newer, or start everything with `promidata-sync up`"
+    return Finding("database", ok=False, found="DATABASE_URL is not set, and no `up` runs on DATA_DIR", do=do)
+
+
+async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
+    """What a check found; its error is a finding, too."""
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            return await check
+    except TimeoutError:
+        return Finding(part, ok=False, found=f"no answer within {WITHIN_S:.0f} s", do="look whether it is overloaded")
+    except (PromidataSyncError, RedisError) as error:
+        return Finding(part, ok=False, found=str(error), do=_advice(part, error))
+
+
+def _advice(part: str, error: Exception) -> str:
+    if isinstance(error, SettingsError):
+        return ""
+    return {
+        "database": "start it, or correct DATABASE_URL",
+        "schema": "start the database, then run `promidata-sync migrate`",
+        "redis": "start it, or correct REDIS_URL; reading and direct syncs work without it",
+        "workers": "start Redis first",
+        "store": "correct the S3_ settings and the key's rights, or make DATA_DIR writable",
+        "feed": "correct PROMIDATA_BASE_URL; the seller's profile has it",
+    }[part]
+
+
+async def _database(services: Services) -> Finding:
+    await services.database.check()
+    async with services.database.read() as db:
+        version = await server_version(db)
+    if int(version.partition(".")[0]) < OLDEST_POSTGRES:
+        do = f"use PostgreSQL {OLDEST_POSTGRES} or newer"
+        return Finding("database", ok=False, found=f"PostgreSQL {version} is too old", do=do)
+    return Finding("database", ok=True, found=f"PostgreSQL {version}, writable")
+
+
+async def _schema(services: Services) -> Finding:
+    found, wanted = await current_revision(services.database), newest_revision()
+    if found == wanted:
+        return Finding("schema", ok=True, found=f"revision {found}")
+    what = "there is no schema yet" if found is None else f"revision {found}, this version needs {wanted}"
+    return Finding("schema", ok=False, found=what, do="run `promidata-sync migrate`")
+
+
+async def _redis(services: Services) -> Finding:
+    if services.queue is None:
+        do = "set REDIS_URL; without it only `sync --direct` works"
+        return Finding("redis", ok=False, found="REDIS_URL is not set", do=do)
+    await services.queue.check()
+    version = await redis_version(services.queue.redis)
+    if not version.fits:
+        oldest = ".".join(map(str, OLDEST))
+        do = f"use Redis {oldest} or newer, or Valkey"
+        return Finding("redis", ok=False, found=f"{version.shown} is too old", do=do)
+    return Finding("redis", ok=True, found=f"{version.shown}, writable")
+
+
+async def _workers(services: Services) -> Finding:
+    """None at all is what a machine looks like before its start; one kind missing is wrong."""
+    beats = [] if services.queue is None else await live_workers(services.queue.redis)
+    numbers = {queue: sum(beat.queue_name == queue for beat in beats) for queue in QUEUES}
+    found = ", ".join(f"{queue} {number}" for queue, number in numbers.items())
+    missing = [queue for queue, number in numbers.items() if not number]
+    if not beats or not missing:
+        return Finding("workers", ok=True, found=found if beats else "none is running")
+    do = "start the missing ones: `promidata-sync worker supplier|family|image`"
+    return Finding("workers", ok=False, found=found, do=do)
+
+
+async def _store(services: Services) -> Finding:
+    await services.store.check()
+    bucket = services.settings.s3_bucket
+    where = f"bucket {bucket}" if bucket else f"folder {services.settings.data_dir / 'media'}"
+    return Finding("store", ok=True, found=f"{where}, writable")
+
+
+async def _feed(settings: Settings) -> Finding:
+    check = await check_manifest(settings)
+    found = f"{check.entries} documents of {len(check.suppliers)} suppliers, {check.invalid} invalid lines"
+    return Finding("feed", ok=True, found=found)

@@ -1,0 +1,117 @@
+"""`promidata-sync sync`: start a sync, follow it, or do it in this process.
+
+sync              a run in the ledger and a message, then back to the prompt
+sync --watch      the same, followed to its end; Ctrl-C leaves it running
+sync --direct     the stages in this process, without Redis
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from app.api.run_models import Run
+from app.cli.exits import ExitCode, exit_code_of
+from app.cli.follow import follow, read_runs
+from app.cli.run_tables import summary_table
+from app.cli.surroundings import find_settings
+from app.cli.telling import Teller, remark, tell_json
+from app.errors import NotFound
+from app.persistence.suppliers import active_suppliers
+from app.sync.direct import sync_direct
+from app.sync.discovery import discover
+from app.sync.services import Services, open_services
+from app.sync.start import Started, StartRequest, start_queued
+
+
+class SyncOptions(msgspec.Struct, frozen=True):
+    """What was typed."""
+
+    request: StartRequest
+    direct: bool
+    watch: bool
+    as_json: bool
+
+
+def run_sync(options: SyncOptions) -> ExitCode:
+    """Do it; returns the exit code.
+
+    Raises:
+        NotFound, Conflict, Invalid: the supplier does not exist, is inactive or busy, or the SKUs name no supplier.
+        OutageError: the database, or for a queued sync Redis, is away.
+    """
+    teller = Teller(quiet=options.as_json)
+    return asyncio.run(_run(options, teller))
+
+
+async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
+    async with open_services(find_settings()) as services:
+        await _know_suppliers(services, options.request, teller)
+        if options.direct:
+            return await _direct(services, options, teller)
+        started = await start_queued(services, options.request)
+        if options.watch:
+            return await _watch(services, started, options, teller)
+        _say_started(started, options, teller)
+        return ExitCode.OK
+
+
+async def _know_suppliers(services: Services, request: StartRequest, teller: Teller) -> None:
+    """Discover the suppliers when none is known, so that a first sync needs no other command before it."""
+    async with services.database.read() as db:
+        known = await active_suppliers(db)
+    if not known and request.supplier is None and services.settings.promidata_base_url is not None:
+        new = await discover(services)
+        teller.say(f"discovered {len(new)} suppliers: {', '.join(new)}")
+        if not new:
+            raise NotFound("the feed names no supplier: check PROMIDATA_BASE_URL with `promidata-sync feed check`")
+
+
+async def _direct(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:
+    with teller.during("syncing in this process"):
+        results = await sync_direct(services, options.request)
+    return _finish(await read_runs(services, [result.run_id for result in results]), options, teller)
+
+
+async def _watch(services: Services, started: Sequence[Started], options: SyncOptions, teller: Teller) -> ExitCode:
+    for run in started:
+        if not run.started:
+            teller.say(f"{run.supplier}: a run is under way already, following that one")
+    try:
+        runs = await follow(services, [run.run_id for run in started], teller)
+    except asyncio.CancelledError:
+        remark("no longer watching; the sync goes on. `promidata-sync runs` shows how far it is")
+        raise
+    return _finish(runs, options, teller)
+
+
+def _finish(runs: Sequence[Run], options: SyncOptions, teller: Teller) -> ExitCode:
+    if options.as_json:
+        tell_json([run.model_dump(mode="json", by_alias=True) for run in runs])
+    else:
+        teller.show(summary_table(runs))
+        for run in runs:
+            if run.error:
+                teller.say(f"{run.supplier}: {run.error} (promidata-sync runs {run.id} says more)")
+    return exit_code_of(run.status for run in runs)
+
+
+def _say_started(started: Sequence[Started], options: SyncOptions, teller: Teller) -> None:
+    if options.as_json:
+        tell_json(
+            [
+                {
+                    "supplier": run.supplier,
+                    "runId": run.run_id,
+                    "jobId": run.job_id,
+                    "status": "enqueued" if run.started else "already-running",
+                }
+                for run in started
+            ]
+        )
+        return
+    for run in started:
+        teller.say(f"{run.supplier}: {'enqueued' if run.started else 'already running'}, run {run.run_id}")
+    teller.say("`promidata-sync runs` shows how far they are; --watch would have followed them")
