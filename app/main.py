@@ -19,13 +19,24 @@ from app.api.health import Readiness
 from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
-from app.api.problems import add_handlers
+from app.api.problems import Problem, add_handlers
 from app.settings import Settings, load_settings
 from app.sync.services import open_services
 
 ROUTERS = (sync, jobs, workers, runs, suppliers, feed, products, changes, health, metrics, media, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 VERSION = "0.1.0"
+
+
+class Api(FastAPI):
+    """FastAPI whose description holds the problem document that every operation may answer with."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        schema = super().openapi()
+        shapes = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**shapes.pop("$defs", {}), "Problem": shapes}
+        return schema
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -36,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     settings.refuse_open_door(settings.host)
     figures = Figures()
-    app = FastAPI(
+    app = Api(
         title="promidata-sync",
         version=VERSION,
         description=DESCRIPTION,

@@ -23,7 +23,7 @@ def described() -> str:
 def difference(committed: str, now: str) -> list[str]:
     """What differs, as lines of a unified diff."""
     lines = difflib.unified_diff(
-        committed.splitlines(), now.splitlines(), "openapi.json (committed)", "openapi.json (the code)", lineterm="", n=6
+        committed.splitlines(), now.splitlines(), "openapi.json (committed)", "the code", lineterm="", n=6
     )
     return list(lines)
 

@@ -24,7 +24,10 @@ router = APIRouter(prefix="/api/v1", tags=["catalogue"])
 
 NDJSON = "application/x-ndjson"
 Seq = Annotated[int | None, Query(ge=0, le=LARGEST_BIGINT)]
-CATEGORY: dict[str, JsonValue] = {"key": "BAGS/SHOPPING_BAGS", "name": {"nl": "Boodschappentassen", "de": "Einkaufstaschen"}}
+CATEGORY: dict[str, JsonValue] = {
+    "key": "BAGS/SHOPPING_BAGS",
+    "name": {"nl": "Boodschappentassen", "de": "Einkaufstaschen"},
+}
 
 
 class Category(Out):
@@ -42,7 +45,7 @@ class Category(Out):
     response_model=ChangePage,
     responses={
         200: {"content": {NDJSON: {"schema": {"type": "string", "description": "A change a line."}}}},
-        **problem_answers(401, 410, 422, 503),
+        **problem_answers(410),
     },
 )
 async def list_changes(
@@ -104,7 +107,7 @@ def _next(rows: list[ChangeRow], ends: FeedEnds) -> str | None:
     "/categories",
     operation_id="listCategories",
     summary="Categories by path",
-    responses={**page_example(CATEGORY), **problem_answers(401, 422, 503)},
+    responses={**page_example(CATEGORY), **problem_answers()},
 )
 async def list_categories(
     database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None

@@ -33,7 +33,7 @@ class FeedAnswer(Out):
     "/check",
     operation_id="checkFeed",
     summary="Test the connection to the feed",
-    responses=problem_answers(401, 502, 503),
+    responses=problem_answers(502),
 )
 async def check(services: ServicesNeeded, _: Viewer) -> FeedAnswer:
     """Reads the manifest and stores nothing; 502 says why it cannot be had."""

@@ -9,7 +9,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from app.api.problems import Problem, problem_response
+from app.api.problems import problem_answer, problem_response
 from app.api.schemas import Out, example
 from app.errors import OutageError
 from app.sync.services import Services
@@ -79,13 +79,7 @@ async def get_health() -> Alive:
     operation_id="getReadiness",
     summary="Whether requests should be sent here",
     response_model=Ready,
-    responses={
-        503: {
-            "description": NOT_READY,
-            "model": Problem,
-            "content": {"application/problem+json": {"example": {"status": 503, "database": "down", "redis": "up"}}},
-        }
-    },
+    responses={503: problem_answer(503)},
 )
 async def get_readiness(request: Request) -> JSONResponse:
     """503 until database, Redis and storage have all answered once; from then on only without the database."""

@@ -130,7 +130,7 @@ class Deleted(Out):
     "/stats",
     operation_id="getQueueStats",
     summary="How many jobs each queue has, by state",
-    responses=problem_answers(401, 503),
+    responses=problem_answers(),
 )
 async def get_queue_stats(database: DatabaseNeeded, _: Viewer) -> AllQueueStats:
     """All of one moment; jobs of direct runs are not among them."""
@@ -144,7 +144,7 @@ async def get_queue_stats(database: DatabaseNeeded, _: Viewer) -> AllQueueStats:
     "/{queueName}/stats",
     operation_id="getOneQueueStats",
     summary="How many jobs one queue has, by state",
-    responses=problem_answers(401, 404, 503),
+    responses=problem_answers(404),
 )
 async def get_one_queue_stats(queue: QueueNeeded, database: DatabaseNeeded, _: Viewer) -> QueueStats:
     """Jobs of direct runs are not among them."""
@@ -166,7 +166,7 @@ def _stats(found: QueueNumbers) -> QueueStats:
     "/{queueName}/jobs",
     operation_id="listJobs",
     summary="A queue's jobs, the newest first",
-    responses={**page_example(LISTED_JOB), **problem_answers(401, 404, 422, 503)},
+    responses={**page_example(LISTED_JOB), **problem_answers(404)},
 )
 async def list_jobs(
     *,
@@ -214,7 +214,7 @@ def _listed(request: Request, row: JobRow) -> dict[str, Any]:
     "/{queueName}/jobs/{jobId:segment}",
     operation_id="getJobStatus",
     summary="The state, progress and result of one job",
-    responses=problem_answers(401, 404, 503),
+    responses=problem_answers(404),
 )
 async def get_job_status(
     request: Request, queue: QueueNeeded, job_id: JobId, database: DatabaseNeeded, _: Viewer
@@ -231,7 +231,7 @@ async def _status(request: Request, database: Database, queue: str, job_id: str)
     return JobStatus(**_listed(request, row), progress=row.progress, result=row.result)
 
 
-VERB = {**problem_answers(401, 403, 404, 409, 503)}
+VERB = problem_answers(403, 404, 409)
 
 
 @router.post(
@@ -278,7 +278,7 @@ async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded
     "/{queueName}/retry-failed",
     operation_id="retryFailed",
     summary="Retry all failed jobs of a queue",
-    responses=problem_answers(401, 403, 404, 503),
+    responses=problem_answers(403, 404),
 )
 async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Retried:
     """Jobs of cancelled runs are left alone."""
@@ -289,7 +289,7 @@ async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator
     "/{queueName}/pause",
     operation_id="pauseQueue",
     summary="Let no worker start a job of the queue",
-    responses=problem_answers(401, 403, 404, 503),
+    responses=problem_answers(403, 404),
 )
 async def pause_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
     """What runs goes on; the pause survives restarts."""
@@ -301,7 +301,7 @@ async def pause_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator)
     "/{queueName}/resume",
     operation_id="resumeQueue",
     summary="Let workers start the queue's jobs again",
-    responses=problem_answers(401, 403, 404, 503),
+    responses=problem_answers(403, 404),
 )
 async def resume_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
     """Idle workers are woken at once."""

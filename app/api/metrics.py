@@ -83,7 +83,7 @@ class Timing:
     operation_id="getMetrics",
     summary="Figures for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"example": "promidata_database_up 1.0"}}}, **problem_answers(401)},
+    responses={200: {"content": {"text/plain": {"example": "promidata_database_up 1.0"}}}, **problem_answers()},
 )
 async def get_metrics(request: Request, _: Viewer) -> Response:
     """In Prometheus's text format."""

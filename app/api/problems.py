@@ -104,15 +104,14 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of an operation for OpenAPI, each with an example."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "model": Problem,
-            "content": {MEDIA_TYPE: {"example": problem_body(status, EXAMPLES[status])}},
-        }
-        for status in statuses
-    }
+    """An operation's error answers for OpenAPI, each with an example; 401, 422 and 503 are among them anyway."""
+    return {status: problem_answer(status) for status in sorted({*statuses, 401, 422, 503})}
+
+
+def problem_answer(status: int) -> dict[str, Any]:
+    """An error answer for OpenAPI; `Problem` is added to its components by `app.main`."""
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem_body(status, EXAMPLES[status])}
+    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: content}}
 
 
 EXAMPLES = {

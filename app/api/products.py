@@ -33,7 +33,7 @@ from app.persistence.reading_products import ProductFilter, ProductRow
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"])
 
 Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804"])]
-ONE = problem_answers(401, 404, 409, 422, 503)
+ONE = problem_answers(404, 409)
 
 
 @router.get(
@@ -41,7 +41,7 @@ ONE = problem_answers(401, 404, 409, 422, 503)
     operation_id="listProducts",
     summary="Products by SKU",
     response_model=Page[ListedProduct],
-    responses={**page_example(LISTED_PRODUCT), **problem_answers(401, 422, 503)},
+    responses={**page_example(LISTED_PRODUCT), **problem_answers()},
 )
 async def list_products(
     *,

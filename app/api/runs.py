@@ -46,7 +46,7 @@ RunId = Annotated[str, Depends(get_run_id)]
     "",
     operation_id="listRuns",
     summary="Runs, the newest first",
-    responses={**page_example(RUN), **problem_answers(401, 422, 503)},
+    responses={**page_example(RUN), **problem_answers()},
 )
 async def list_runs(
     *,
@@ -80,7 +80,7 @@ async def list_runs(
     "/{runId:segment}",
     operation_id="getRun",
     summary="One run with its counters",
-    responses=problem_answers(401, 404, 503),
+    responses=problem_answers(404),
 )
 async def get_run(request: Request, run_id: RunId, database: DatabaseNeeded, _: Viewer) -> Run:
     """All counters are there from the first moment, and live."""
@@ -99,7 +99,7 @@ async def _run(request: Request, database: Database, run_id: str) -> Run:
     "/{runId:segment}/cancel",
     operation_id="cancelRun",
     summary="Cancel a run",
-    responses=problem_answers(401, 403, 404, 409, 503),
+    responses=problem_answers(403, 404, 409),
 )
 async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, _: Operator) -> Run:
     """Within ten seconds nothing of it asks the origin or the store any more. 409 for a run that is over."""
@@ -112,7 +112,7 @@ async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, 
     operation_id="confirmRemovals",
     summary="Allow the removals that the guard held back",
     status_code=202,
-    responses=problem_answers(401, 403, 404, 409, 502, 503),
+    responses=problem_answers(403, 404, 409, 502),
 )
 async def confirm_removals(run_id: RunId, services: ServicesNeeded, _: Operator) -> ConfirmedRun:
     """Starts a run that may remove what this one manifest lacks. 409 when the manifest is another one by now."""
@@ -124,7 +124,7 @@ async def confirm_removals(run_id: RunId, services: ServicesNeeded, _: Operator)
     "/{runId:segment}/problems",
     operation_id="listProblems",
     summary="Everything that a run could not read, fetch or write",
-    responses={**page_example(PROBLEM), **problem_answers(401, 404, 422, 503)},
+    responses={**page_example(PROBLEM), **problem_answers(404)},
 )
 async def list_problems(
     *,

@@ -118,7 +118,7 @@ class SupplierChanges(In):
     "",
     operation_id="listSuppliers",
     summary="Suppliers by code",
-    responses={**page_example(SUPPLIER), **problem_answers(401, 422, 503)},
+    responses={**page_example(SUPPLIER), **problem_answers()},
 )
 async def list_suppliers(
     request: Request, database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
@@ -141,7 +141,7 @@ async def list_suppliers(
     operation_id="createSupplier",
     summary="Add a supplier",
     status_code=201,
-    responses=problem_answers(401, 403, 409, 413, 422, 503),
+    responses=problem_answers(403, 409, 413),
 )
 async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, body: NewSupplier) -> Supplier:
     """409 when its code or `documentId` is taken."""
@@ -161,7 +161,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
     "/discover",
     operation_id="discoverSuppliers",
     summary="Add the suppliers that the manifest names",
-    responses=problem_answers(401, 403, 502, 503),
+    responses=problem_answers(403, 502),
 )
 async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admin) -> Discovered:
     """`items` are the ones that were new."""
@@ -175,7 +175,7 @@ async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admi
     "/{supplierId:segment}",
     operation_id="getSupplier",
     summary="One supplier",
-    responses=problem_answers(401, 404, 503),
+    responses=problem_answers(404),
 )
 async def get_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer) -> Supplier:
     """By `documentId` or code, with its last run."""
@@ -187,7 +187,7 @@ async def get_supplier(request: Request, supplier_id: SupplierId, database: Data
     "/{supplierId:segment}",
     operation_id="updateSupplier",
     summary="Change a supplier",
-    responses=problem_answers(401, 403, 404, 413, 422, 503),
+    responses=problem_answers(403, 404, 413),
 )
 async def update_supplier(
     request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, body: SupplierChanges
@@ -210,7 +210,7 @@ async def update_supplier(
     "/{supplierId:segment}/reset",
     operation_id="resetSupplier",
     summary="Take everything of a supplier as unknown",
-    responses=problem_answers(401, 403, 404, 503),
+    responses=problem_answers(403, 404),
 )
 async def reset_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin) -> Supplier:
     """The next sync fetches and writes it anew; nothing is deleted."""

@@ -169,7 +169,7 @@ class DryRunAnswer(Out):
     response_model=QueuedAnswer,
     responses={
         200: {"model": DirectAnswer | DryRunAnswer, "description": "A direct sync that is done, or a dry run"},
-        **problem_answers(401, 403, 404, 409, 413, 422, 502, 503),
+        **problem_answers(403, 404, 409, 413, 502),
     },
 )
 async def start_sync(

@@ -44,12 +44,13 @@ EXAMPLE = {
     "",
     operation_id="listWorkers",
     summary="The live workers",
-    responses={**page_example(EXAMPLE), **problem_answers(401, 503)},
+    responses={**page_example(EXAMPLE), **problem_answers()},
 )
 async def list_workers(services: ServicesNeeded, _: Viewer) -> Page[Worker]:
     """One that died is gone within ten seconds."""
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so no worker can be seen")
+    await services.queue.check()
     beats = await live_workers(services.queue.redis)
     workers = [
         Worker(

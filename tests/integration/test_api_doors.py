@@ -1,0 +1,281 @@
+"""What every call meets first: keys and roles, the local door, body sizes, problem documents, health, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app import main
+from app.cli.embedded import start_valkey
+from app.errors import SettingsError
+from app.settings import Settings
+from tests.conftest import MakeStack
+from tests.support.api_client import ApiClient, api_client, serve
+from tests.support.stack import Servers, Stack, open_stack
+
+KEYS = "reader:viewer:r-secret,worker:operator:o:secret,boss:admin:a-secret"
+
+
+@pytest.fixture(scope="module")
+async def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
+    """The service on an empty catalogue, without keys."""
+    async with open_stack(servers, tmp_path_factory.mktemp("stack")) as stack, api_client(stack.settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "//nothing", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/suppliers/", 404),
+        ("PUT", "/runs", 405),
+        ("DELETE", "/sync", 405),
+        ("GET", "/runs?limit=0", 422),
+        ("GET", "/runs?limit=501", 422),
+        ("GET", "/runs?limit=many", 422),
+        ("GET", "/runs?status=odd", 422),
+        ("GET", "/runs?supplier=a%00", 422),
+        ("GET", "/runs/not-a-run", 404),
+        ("GET", "/runs/5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8", 404),
+        ("GET", "/runs/5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8/problems", 404),
+        ("POST", "/runs/5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8/cancel", 404),
+        ("POST", "/runs/5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8/confirm-removals", 404),
+        ("GET", "/queues/nope/stats", 404),
+        ("GET", "/queues/nope/jobs", 404),
+        ("GET", "/queues/nope/jobs/1", 404),
+        ("POST", "/queues/nope/pause", 404),
+        ("POST", "/queues/nope/retry-failed", 404),
+        ("POST", "/queues/image-upload/jobs/1/retry", 404),
+        ("POST", "/queues/image-upload/jobs/1/cancel", 404),
+        ("DELETE", "/queues/image-upload/jobs/1", 404),
+        ("GET", "/queues/image-upload/jobs?state=odd", 422),
+        ("GET", "/queues/image-upload/jobs?runId=odd", 422),
+        ("GET", "/products?updatedSince=yesterday", 422),
+        ("GET", "/products?status=gone", 422),
+    ],
+)
+async def test_errors_are_problem_documents(api: ApiClient, method: str, path: str, status: int) -> None:
+    problem = await api.problem(method, path, status)
+    assert ("errors" in problem) == (status == 422)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/products", "/suppliers", "/categories", "/queues/image-upload/jobs"])
+@pytest.mark.parametrize("cursor", ["x", "%00", "e30", "WyJ4IiwxXQ", "ÿ", "WyJ0Iiw5OTk5OTk5OTk5OTk5OTk5OTk5OTksIngiXQ"])
+async def test_a_garbled_cursor_is_refused(api: ApiClient, path: str, cursor: str) -> None:
+    problem = await api.problem("GET", f"{path}?cursor={cursor}", 422)
+    assert [error["field"] for error in problem["errors"]] == ["cursor"]
+
+
+async def test_an_unknown_job_is_not_found_and_says_so(api: ApiClient) -> None:
+    assert (await api.problem("GET", "/queues/supplier-sync/jobs/nothing", 404))["found"] is False
+    assert (await api.problem("GET", "/queues/supplier-sync/jobs/a%2Fb", 404))["found"] is False
+
+
+async def test_a_huge_body_is_refused_announced_or_not(api: ApiClient) -> None:
+    huge = b'{"supplierId": "' + b"a" * 2_000_000 + b'"}'
+    as_json = {"Content-Type": "application/json"}
+    await api.problem("POST", "/sync", 413, content=huge, headers=as_json)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(huge), 100_000):
+            yield huge[start : start + 100_000]
+
+    await api.problem("POST", "/sync", 413, content=chunks(), headers=as_json)
+
+
+async def test_keys_open_what_their_role_allows(make_stack: MakeStack) -> None:
+    async with make_stack(api_keys=KEYS) as stack, api_client(stack.settings) as api:
+        problem = await api.problem("GET", "/runs", 401)
+        assert "key" in problem["detail"]
+        await api.problem("GET", "/runs", 401, headers={"X-API-Key": "wrong"})
+        await api.problem("GET", "/runs", 401, headers={"Authorization": "Basic cjpzZWNyZXQ="})
+        viewer, operator, admin = ({"X-API-Key": key} for key in ("r-secret", "o:secret", "a-secret"))
+        for headers in (viewer, operator, admin, {"Authorization": "Bearer r-secret"}):
+            await api.call("GET", "/runs", headers=headers)
+        await api.problem("POST", "/queues/image-upload/pause", 403, headers=viewer)
+        await api.call("POST", "/queues/image-upload/pause", headers=operator)
+        await api.problem("POST", "/suppliers", 403, json={"code": "A1"}, headers=operator)
+        await api.call("POST", "/suppliers", 201, json={"code": "A1"}, headers=admin)
+        await api.problem("POST", "/sync", 403, headers=viewer)
+        for open_path in ("//healthz", "//readyz", "//openapi.json"):
+            await api.call("GET", open_path)
+        assert (await api.http.get("/docs")).status_code == 200
+        assert (await api.http.get("/")).status_code == 200
+
+
+async def test_with_keys_any_host_name_is_answered(make_stack: MakeStack) -> None:
+    async with make_stack(api_keys=KEYS) as stack, api_client(stack.settings, "r-secret") as api:
+        await api.call("GET", "/runs", headers={"Host": "promi.example"})
+
+
+@pytest.mark.parametrize("host", ["promi.example", "127.0.0.1.promi.example", "10.0.0.1:8000", "", "[::ffff:a00:1]"])
+async def test_without_keys_a_foreign_host_name_is_refused(api: ApiClient, host: str) -> None:
+    await api.problem("GET", "/runs", 403, headers={"Host": host})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1234", "127.0.0.1", "127.1.2.3:80", "[::1]:8000", "LOCALHOST"]
+)
+async def test_without_keys_this_machine_is_answered(api: ApiClient, host: str) -> None:
+    await api.call("GET", "/runs", headers={"Host": host})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_without_keys_other_sites_may_not_change_anything(api: ApiClient, headers: dict[str, str]) -> None:
+    await api.problem("POST", "/queues/image-upload/pause", 403, headers=headers)
+    await api.problem("DELETE", "/queues/image-upload/jobs/1", 403, headers=headers)
+    assert (await api.get("/queues/image-upload/stats"))["paused"] is False
+
+
+async def test_without_keys_our_own_pages_may(api: ApiClient) -> None:
+    own = {"Origin": str(api.http.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    assert await api.post("/queues/image-upload/pause", headers=own) == {"queueName": "image-upload", "paused": True}
+
+
+def test_without_keys_it_refuses_to_start_where_others_can_reach_it(stack: Stack) -> None:
+    with pytest.raises(SettingsError, match="API_KEYS"):
+        main.create_app(stack.settings.model_copy(update={"host": "0.0.0.0"}))
+
+
+def test_importing_the_application_reads_no_environment() -> None:
+    with pytest.raises(AttributeError):
+        _ = main.nothing
+
+
+async def test_it_is_ready_once_every_part_has_answered(api: ApiClient) -> None:
+    assert await api.get("//healthz") == {"status": "ok"}
+    assert await api.get("//readyz") == {"database": "up", "redis": "up", "storage": "up"}
+
+
+async def test_it_is_not_ready_before_redis_has_answered_and_says_which_part(make_stack: MakeStack) -> None:
+    async with make_stack() as stack:
+        settings = Settings.model_validate({**stack.settings.model_dump(), "redis_url": "redis://127.0.0.1:1/0"})
+        async with api_client(settings) as api:
+            problem = await api.problem("GET", "//readyz", 503)
+            assert {name: problem[name] for name in ("database", "redis", "storage")} == {
+                "database": "up",
+                "redis": "down",
+                "storage": "up",
+            }
+            await api.problem("POST", "/sync", 503)
+            await api.problem("GET", "/workers", 503)
+            assert (await api.get("/runs"))["items"] == []
+            assert (await api.get("/products"))["items"] == []
+
+
+async def test_without_a_database_it_is_alive_and_not_ready(make_stack: MakeStack) -> None:
+    async with make_stack() as stack:
+        url = "postgresql://u:p@127.0.0.1:1/promidata"
+        settings = Settings.model_validate({**stack.settings.model_dump(), "database_url": url})
+        async with api_client(settings) as api:
+            assert await api.get("//healthz") == {"status": "ok"}
+            assert (await api.problem("GET", "//readyz", 503))["database"] == "down"
+            for path in ("/runs", "/products", "/queues/stats", "/queues/image-upload/jobs/1"):
+                problem = await api.problem("GET", path, 503)
+                assert "127.0.0.1:1" in problem["detail"]
+                assert "p@" not in problem["detail"]
+            await api.problem("POST", "/sync", 503)
+            assert "promidata_database_up 0.0" in (await api.http.get("/metrics")).text
+
+
+async def test_once_ready_it_stays_so_without_redis(make_stack: MakeStack, tmp_path: Path) -> None:
+    """CASES.md C4: readiness must not take reading down with Redis."""
+    with start_valkey(tmp_path / "own", say=lambda _: None) as valkey:
+        async with make_stack(redis_url=valkey.url) as stack, api_client(stack.settings) as api:
+            assert await api.get("//readyz") == {"database": "up", "redis": "up", "storage": "up"}
+            valkey.stop(discard=True)
+            assert await api.get("//readyz") == {"database": "up", "redis": "down", "storage": "up"}
+            assert (await api.get("/products"))["items"] == []
+            await api.problem("POST", "/sync", 503)
+            assert (await api.get("/runs"))["items"] == []
+
+
+async def test_a_database_that_refuses_writes_is_down(make_stack: MakeStack) -> None:
+    async with make_stack() as stack, api_client(stack.settings) as api:
+        await api.get("//readyz")
+        name = str(await stack.value("SELECT current_database()"))
+        async with stack.services.database.begin() as db:
+            await db.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        async with api_client(stack.settings) as later:
+            problem = await later.problem("GET", "//readyz", 503)
+            assert (problem["database"], problem["redis"]) == ("down", "up")
+            assert (await later.get("/products"))["items"] == []
+            await later.problem("POST", "/sync", 503)
+
+
+async def test_figures_name_routes_and_queues(api: ApiClient) -> None:
+    await api.get("/suppliers/A23")
+    await api.problem("GET", "//some/unknown/path", 404)
+    figures = (await api.http.get("/metrics")).text
+    assert 'promidata_jobs{queue="image-upload",state="waiting"} 0.0' in figures
+    assert 'route="/api/v1/suppliers/{supplierId:segment}",status="200"' in figures
+    assert "unknown/path" not in figures
+
+
+async def test_the_feeds_base_address_is_shown_nowhere(stack: Stack) -> None:
+    """It is a credential: runs, problems and explanations mask it."""
+    secret = stack.settings.base_url.rstrip("/").rpartition("/")[2]
+    assert len(secret) >= 12
+    broken = next(iter(stack.feed.entries("A23"))).path
+    stack.server.faults.add(f"*{broken}", "status", status=404)
+    await stack.sync("A23")
+    async with api_client(stack.settings) as api:
+        (run, *_) = (await api.get("/runs"))["items"]
+        (problem, *_) = (await api.get(f"/runs/{run['id']}/problems"))["items"]
+        assert problem["url"].endswith(broken.rpartition("/")[2])
+        sku = broken.rpartition("/")[2].removesuffix(".json")
+        shown = [run, problem, await api.get(f"/products/{sku}/explain"), await api.get("/suppliers")]
+    assert secret not in json.dumps(shown)
+
+
+async def test_the_service_ends_when_it_is_asked_to(stack: Stack) -> None:
+    async with asyncio.timeout(10):
+        async with serve(stack.settings):
+            pass
+
+
+async def test_every_operation_is_described(api: ApiClient) -> None:
+    description = await api.get("//openapi.json")
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            assert operation["operationId"], where
+            assert operation["summary"], where
+            if not path.startswith("/api/"):
+                continue
+            statuses = set(operation["responses"])
+            assert statuses >= {"401", "503"}, where
+            assert ("403" in statuses) == (method != "get"), where
+            for status in statuses - {"200", "201", "202"}:
+                assert operation["responses"][status]["content"]["application/problem+json"]["example"], where
+            success = next(operation["responses"][status] for status in ("202", "201", "200") if status in statuses)
+            assert has_example(description, success["content"]["application/json"]), where
+    assert {"startSync", "getJobStatus", "getQueueStats"} <= {
+        operation["operationId"] for operations in description["paths"].values() for operation in operations.values()
+    }
+
+
+def has_example(description: dict[str, Any], content: dict[str, Any]) -> bool:
+    if "example" in content:
+        return True
+    schema = content["schema"]
+    if "$ref" in schema:
+        schema = description["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    parts = schema.get("properties", {}).values()
+    return bool(schema.get("examples")) or (bool(parts) and all(has_example(description, {"schema": p}) for p in parts))
