@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     forwarded_allow_ips: str | None = None
     demo: bool = True
+    failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     concurrency_supplier: Annotated[int, Field(ge=1, le=64)] = 1

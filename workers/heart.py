@@ -1,12 +1,16 @@
 """A worker's heart: renews leases and shows that the worker lives, from a thread of its own.
 
 A job that blocks the event loop keeps its lease; a process that is frozen or dead loses it, and its jobs run again
-elsewhere. What another worker holds meanwhile is reported back to the event loop.
+elsewhere. What another worker holds meanwhile is reported back to the event loop. When the loop does not come round for
+longer than a job may take, the process ends itself: its jobs' time-outs cannot strike any more, and it is of no use.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from redis import Redis
@@ -21,6 +25,7 @@ log = get_logger()
 LEASE_MS = 10_000
 RENEW_EVERY_S = 2.5
 CHUNK = 500
+EXIT_STUCK = 70
 
 
 class Heart:
@@ -35,11 +40,15 @@ class Heart:
         held: Callable[[], Sequence[str]],
         describe: Callable[[], WorkerBeat],
         on_lost: Callable[[list[str]], None],
+        loop: asyncio.AbstractEventLoop,
+        stuck_after_s: float,
     ) -> None:
         self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._queue, self._token = queue, token
         self._held, self._describe, self._on_lost = held, describe, on_lost
+        self._loop, self._stuck_after_s = loop, stuck_after_s
+        self._came_round_at = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
 
@@ -59,6 +68,7 @@ class Heart:
 
     def _beat(self) -> None:
         while True:
+            self._look_at_loop()
             try:
                 write_beat(self._redis, self._describe())
                 lost = self._prolong(list(self._held()))
@@ -66,8 +76,20 @@ class Heart:
                     self._on_lost(lost)
             except (RedisError, OSError) as error:
                 log.warning("no heartbeat", error=str(error))
+            except Exception:
+                log.exception("a bug in the heartbeat")
             if self._stopped.wait(RENEW_EVERY_S):
                 return
+
+    def _look_at_loop(self) -> None:
+        stuck_s = time.monotonic() - self._came_round_at
+        if stuck_s > self._stuck_after_s:
+            log.error("the event loop is stuck, so this worker ends", seconds=round(stuck_s))
+            os._exit(EXIT_STUCK)
+        self._loop.call_soon_threadsafe(self._come_round)
+
+    def _come_round(self) -> None:
+        self._came_round_at = time.monotonic()
 
     def _prolong(self, ids: Sequence[str]) -> list[str]:
         lost: list[str] = []

@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -27,13 +27,14 @@ from structlog import get_logger
 
 from app.coordination.heartbeats import WorkerBeat
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
+from app.failpoints import reach
 from app.jobs.definitions import QueueName, QueuePolicy
 from app.jobs.queue import RedisQueue, wake_key
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
 from app.sync.chores import do_chores, every
 from app.sync.handlers import Handler, handlers
-from app.sync.outcomes import Ended, end_cancelled, work_off
+from app.sync.outcomes import Ended, end_cancelled, give_up, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 from app.sync.stage import Stage
@@ -46,6 +47,8 @@ BLOCK_S = 2
 LOOK_FOR_LOST_EVERY_S = 3.0
 UNSETTLED_PER_SLOT = 4
 """Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts."""
+STUCK_AFTER_S = 5.0
+"""Beyond the longest that a job may take: then the event loop itself is stuck."""
 HAND_BACK_S = 2.0
 """Kept of the grace period for handing back what did not finish."""
 
@@ -89,10 +92,19 @@ class Worker:
         self._ended: deque[Ended] = deque()
         self._wake, self._thirsty, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._hurry = asyncio.Event()
+        self._paused = False
+        self._exchanging = asyncio.Lock()
         self._started_at = datetime.now(UTC).isoformat()
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
-            redis_url, name, self.id, held=self._held, describe=self._describe, on_lost=self._lost_from_thread
+            redis_url,
+            name,
+            self.id,
+            held=self._held,
+            describe=self._describe,
+            on_lost=self._lost_from_thread,
+            loop=self._loop,
+            stuck_after_s=policy.timeout_s + STUCK_AFTER_S,
         )
 
     def ask_to_stop(self) -> None:
@@ -118,9 +130,7 @@ class Worker:
             await self._until_stopped(background)
             await self._drain()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await _end(background)
             await asyncio.to_thread(self._heart.stop)
         log.info("worker stopped", queue=self._name, worker=self.id)
 
@@ -143,18 +153,22 @@ class Worker:
                         await self._wake.wait()
             self._wake.clear()
             try:
-                pause_s = await self._exchange()
+                async with self._exchanging:
+                    pause_s = await self._exchange()
             except OutageError as error:
                 log.warning("waiting for a part of ours", error=str(error))
                 await asyncio.sleep(IDLE_POLL_S)
 
     async def _exchange(self) -> float:
         """One round: hand over what ended, claim what came; returns how long to wait for a reason to do it again."""
+        if self._paused:
+            await self._look_whether_paused()
         ended, self._ended = self._ended, deque()
         room = self._room()
         if not ended and room <= 0:
-            self._thirsty.clear()
+            self._listen_only_if(self._paused)
             return IDLE_POLL_S
+        reach(f"exchange.{self._name}:before")
         try:
             got = await self._queue.exchange(
                 self._name,
@@ -167,6 +181,7 @@ class Worker:
         except QueueUnavailable:
             self._ended.extendleft(reversed(ended))
             raise
+        reach(f"exchange.{self._name}:after")
         if got.ids:
             await self._claim(got.ids)
         if self._room() > 0 and len(got.ids) < room:
@@ -174,9 +189,20 @@ class Worker:
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
 
     def _room(self) -> int:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._paused:
             return 0
         return min(self._policy.slots - self._busy, self._policy.slots * (1 + UNSETTLED_PER_SLOT) - len(self._running))
+
+    async def _look_whether_paused(self) -> None:
+        async with self._services.database.quick() as db:
+            self._paused = await ledger.is_paused(db, self._name)
+
+    def _listen_only_if(self, wanted: bool) -> None:
+        """A paused worker hears of the resuming; a full one leaves the marker to others."""
+        if wanted:
+            self._thirsty.set()
+        else:
+            self._thirsty.clear()
 
     async def _claim(self, ids: list[str]) -> None:
         """Claim in the ledger what Redis leased; what may not run goes back, or is forgotten when it is closed."""
@@ -186,6 +212,8 @@ class Worker:
         except DatabaseUnavailable:
             self._ended.extend(Ended(job_id, 1000) for job_id in ids)
             raise
+        reach(f"claim.{self._name}:after-commit")
+        self._paused = any(other.paused for other in unclaimed)
         for other in unclaimed:
             self._ended.append(Ended(other.id, None if other.closed else other.wait_ms))
         closing = [other.id for other in unclaimed if other.closed]
@@ -214,12 +242,18 @@ class Worker:
         ended: Ended | None = None
         try:
             ended = await work_off(
-                self._stage, job, self._policy, lambda claimed: self._handler(claimed, running.free_slot)
+                self._stage,
+                job,
+                self._policy,
+                lambda claimed: self._handler(claimed, running.free_slot),
+                stopping=self._stop.is_set,
             )
         except asyncio.CancelledError:
             if not running.lost:
                 raise
-            (ended,) = await end_cancelled(self._stage, [job.id])
+            ended = await self._give_up(job)
+        except Exception:
+            log.exception("a bug in settling a job; its lease runs out", job=job.id)
         finally:
             running.free_slot()
             if self._running.get(job.id) is running:
@@ -227,6 +261,13 @@ class Worker:
                 if ended is not None:
                     self._ended.append(ended)
                 self._wake.set()
+
+    async def _give_up(self, job: ClaimedJob) -> Ended | None:
+        try:
+            return await give_up(self._stage, job)
+        except DatabaseUnavailable as error:
+            log.warning("the reconciler closes what was cancelled", job=job.id, error=str(error))
+            return None
 
     async def _listen(self) -> None:
         """Block on the queue's marker, only while there is room: a marker eaten by a full worker is lost time."""
@@ -287,6 +328,8 @@ class Worker:
         log.info("draining", queue=self._name, jobs=len(self._running))
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
+                async with self._exchanging:
+                    pass  # one that was under way may still bring jobs; from now on there is no room for any
                 await self._until_idle()
         await self._hand_back()
 
@@ -301,10 +344,7 @@ class Worker:
 
     async def _hand_back(self) -> None:
         left = list(self._running.values())
-        for running in left:
-            if running.task is not None:
-                running.task.cancel()
-        await asyncio.gather(*[running.task for running in left if running.task], return_exceptions=True)
+        await _end([running.task for running in left if running.task is not None])
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 if left:
@@ -314,3 +354,14 @@ class Worker:
                 await self._exchange()
         except (OutageError, TimeoutError) as error:
             log.warning("not handed back; the leases run out by themselves", error=str(error))
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended, whatever they end with."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # it was logged, or was raised before

@@ -7,6 +7,7 @@ import sys
 import uvloop
 
 from app.errors import DatabaseUnavailable, QueueUnavailable, SettingsError
+from app.failpoints import arm
 from app.jobs.definitions import QueueName, policies
 from app.logs import configure_logs
 from app.persistence.migrations import wait_for_schema
@@ -20,6 +21,7 @@ def main(name: QueueName, settings: Settings | None = None) -> int:
     try:
         settings = settings or load_settings()
         configure_logs(settings.log_level)
+        arm(settings.failpoint)
         uvloop.run(work(settings, name))
     except (SettingsError, DatabaseUnavailable, QueueUnavailable) as error:
         sys.stderr.write(f"promidata-sync worker: {error}\n")

@@ -105,5 +105,5 @@ async def run_message(ctx: dict[Any, Any], job_id: str, name: QueueName) -> None
         async with stage.services.database.quick() as db:
             await ledger.hand_back(db, [job])
         raise
-    if ended.wait_ms is not None:
+    if ended is not None and ended.wait_ms is not None:
         raise Retry(defer=ended.wait_ms / 1000)

@@ -26,6 +26,7 @@ from redis.exceptions import (
 )
 
 from app.errors import QueueUnavailable
+from app.failpoints import reach
 from app.jobs import scripts
 from app.jobs.definitions import QUEUES
 from app.logs import mask_address
@@ -36,8 +37,6 @@ PAYLOAD_TTL_MS = 14 * 24 * 3600 * 1000
 """How long ARQ's payload key lives; a queue that was paused for longer is sent again by the reconciler."""
 CHUNK = 1_000
 """Messages a script call, so that no call holds Redis for long."""
-MARKER = "promidata:marker"
-"""Gone when Redis was emptied: everything open is then sent again at once."""
 FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
 """Queue to the name of the function that a stock ARQ worker registers."""
 
@@ -81,6 +80,11 @@ def wake_key(queue: str) -> str:
     return f"{queue}:wake"
 
 
+def marker_key(queue: str) -> str:
+    """Gone when Redis was emptied: everything open in the queue is then sent again at once."""
+    return f"{queue}:marker"
+
+
 class RedisQueue:
     """Redis as dispatch. One per process; safe to share between tasks."""
 
@@ -110,9 +114,12 @@ class RedisQueue:
             for queue in QUEUES:
                 mine = [message for message in messages if message.queue == queue]
                 for start in range(0, len(mine), CHUNK):
-                    await self._send(
-                        keys=[queue, wake_key(queue), f"{queue}:fair"], args=_send_args(mine[start : start + CHUNK])
-                    )
+                    await self._send_chunk(queue, mine[start : start + CHUNK])
+
+    async def _send_chunk(self, queue: str, messages: Sequence[Message]) -> None:
+        reach(f"send.{queue}:before")
+        await self._send(keys=[queue, wake_key(queue), f"{queue}:fair"], args=_send_args(messages))
+        reach(f"send.{queue}:after")
 
     async def exchange(
         self, queue: str, token: str, *, lease_ms: int, room: int, done: Sequence[str], again: Sequence[tuple[str, int]]
@@ -147,14 +154,14 @@ class RedisQueue:
         async with self._translated():
             return int(await self.redis.zcard(queue))
 
-    async def set_marker(self) -> bool:
-        """Set the marker of a Redis that holds our messages; True when it was missing.
+    async def set_marker(self, queue: str) -> bool:
+        """Set the marker of a Redis that holds the queue's messages; True when it was missing.
 
         Raises:
             QueueUnavailable: Redis is away or refuses writes.
         """
         async with self._translated():
-            return bool(await self.redis.set(MARKER, "1", nx=True))
+            return bool(await self.redis.set(marker_key(queue), "1", nx=True))
 
     async def wake(self, queue: str) -> None:
         """Wake an idle worker of the queue.

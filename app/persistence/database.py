@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import DatabaseUnavailable
+from app.failpoints import name_of, reach
 
 T = TypeVar("T")
 
@@ -35,11 +36,14 @@ SESSION_SETTINGS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
 }
-REPEATABLE = frozenset({"40001", "40P01", "55P03"})
+STATEMENT_TIMED_OUT = "57014"
+"""Also what a server that was frozen says when it wakes up; so it is repeated, but not for ever."""
+REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_TIMED_OUT})
 """Serialization failure, deadlock, lock not available: repeated at once, at no cost to the job."""
 MOST_REPEATS = 20
-OUTAGE_CLASSES = ("08", "57P", "53")
-"""Connection failures, operator intervention, insufficient resources."""
+MOST_TIMEOUTS = 2
+OUTAGE_CLASSES = ("08", "57P", "53", "25P03")
+"""Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen."""
 READ_ONLY = "25006"
 
 
@@ -103,10 +107,12 @@ class Database:
     async def quick(self) -> AsyncIterator[AsyncConnection]:
         """Single statements, each committed at once without waiting for the disk.
 
+        A conflict is an outage here: nothing was written, and whoever asks does it again anyway.
+
         Raises:
-            DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
+            DatabaseUnavailable: PostgreSQL is away, read-only, closed the connection, or another was in the way.
         """
-        async with self._translated(), self._quick.connect() as connection:
+        async with self._translated(conflicts=True), self._quick.connect() as connection:
             yield connection
 
     @asynccontextmanager
@@ -117,7 +123,7 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._translated(), self._durable.connect() as connection:
+        async with self._translated(conflicts=True), self._durable.connect() as connection:
             await connection.execution_options(**options)
             async with connection.begin():
                 yield connection
@@ -128,17 +134,26 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away, or the conflict did not go away.
         """
+        timeouts = 0
         for repeat in range(MOST_REPEATS):
             try:
-                async with self.begin() as connection:
-                    return await work(connection)
+                return await self._once(work)
             except RepeatTransaction:
                 pass
             except DBAPIError as error:
-                if sqlstate(error) not in REPEATABLE:
+                timeouts += sqlstate(error) == STATEMENT_TIMED_OUT
+                if sqlstate(error) not in REPEATABLE or timeouts > MOST_TIMEOUTS:
                     raise
             await asyncio.sleep(random.uniform(0, 0.02 * (repeat + 1)))  # noqa: S311  spreads repeats, no secret
         raise DatabaseUnavailable(f"PostgreSQL at {self._address}: a conflict did not go away in {MOST_REPEATS} tries")
+
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        point = name_of(work)
+        async with self.begin() as connection:
+            result = await work(connection)
+            reach(f"{point}:before-commit")
+        reach(f"{point}:after-commit")
+        return result
 
     async def run_sync(self, work: Callable[..., T]) -> T:
         """Run `work(connection)` with a synchronous connection, for Alembic; no time-outs apply to a migration."""
@@ -167,11 +182,11 @@ class Database:
         await self._quick.dispose()
 
     @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _translated(self, *, conflicts: bool = False) -> AsyncIterator[None]:
         try:
             yield
         except DBAPIError as error:
-            if is_outage(error):
+            if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
                 raise DatabaseUnavailable(self._explain(error.orig or error)) from error
             raise
         except (OSError, PoolTimeout, TimeoutError) as error:

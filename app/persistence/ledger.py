@@ -20,6 +20,10 @@ from app.errors import ClaimLost
 
 MAX_DEATHS = 10
 """Workers lost in a row without progress, after which a job is taken to be what kills them (ENGINE.md 1)."""
+SUSPECT_DEATHS = 3
+"""From here on a job does not start together with those that it died with: one of them may be the killer."""
+SPREAD_S = 3.0
+"""The starts of such jobs are spread over so many seconds, so that the innocent ones end without the killer."""
 ERROR_MAX_CHARS = 2_000
 """What is kept of one attempt's error; what was cut is said."""
 
@@ -59,6 +63,8 @@ class Unclaimed(msgspec.Struct, frozen=True):
     id: str
     closed: bool
     wait_ms: int
+    paused: bool = False
+    """Its queue is paused: nothing of it may start."""
 
 
 class OpenJob(msgspec.Struct, frozen=True):
@@ -103,24 +109,37 @@ async def add_jobs(
 async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple[list[ClaimedJob], list[Unclaimed]]:
     """Claim what may be claimed among `ids`, in one statement, and say of the rest what to do with it.
 
-    A claim of a job that is already `active` means that its last worker lost its lease, which counts as a death.
+    A claim of a job that is already `active` means that its last worker lost its lease, which counts as a death. From
+    the third one in a row on, such a job waits up to three seconds first.
     """
     rows = await db.execute(
         text("""
         WITH mine AS (
-            SELECT j.id, j.state FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
+            SELECT j.id, CAST(j.state = 'active' AS int) AS died,
+                j.state = 'active' AND j.deaths + 1 >= :suspect AND j.deaths + 1 < :most AS suspect
+            FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
             WHERE j.id = ANY(CAST(:ids AS text[])) AND j.queue = :queue AND NOT j.direct
               AND j.state IN ('waiting', 'delayed', 'active') AND j.run_at <= clock_timestamp()
               AND r.status <> 'cancelling' AND NOT q.paused
             ORDER BY j.id FOR UPDATE OF j SKIP LOCKED)
-        UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp(), finished_at = NULL,
-            deaths = j.deaths + CASE WHEN mine.state = 'active' THEN 1 ELSE 0 END
+        UPDATE jobs j SET state = CASE WHEN suspect THEN 'delayed' ELSE 'active' END,
+            claim = CASE WHEN suspect THEN NULL ELSE CAST(:claim AS uuid) END, finished_at = NULL,
+            started_at = clock_timestamp(), deaths = j.deaths + mine.died,
+            run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
+                          ELSE j.run_at END
         FROM mine, runs r WHERE j.id = mine.id AND r.id = j.run_id
         RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
             r.options"""),
-        {"ids": list(ids), "queue": queue, "claim": uuid4()},
+        {
+            "ids": list(ids),
+            "queue": queue,
+            "claim": uuid4(),
+            "suspect": SUSPECT_DEATHS,
+            "most": MAX_DEATHS,
+            "spread_s": SPREAD_S,
+        },
     )
-    claimed = [_claimed(row) for row in rows.mappings()]
+    claimed = [_claimed(row) for row in rows.mappings() if row["claim"] is not None]
     missing = set(ids) - {job.id for job in claimed}
     return claimed, await _unclaimed(db, missing) if missing else []
 
@@ -145,11 +164,13 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
     rows = await db.execute(
         text("""
         SELECT j.id, j.state IN ('completed', 'failed', 'cancelled') OR r.status = 'cancelling' OR j.direct AS closed,
-            CAST(GREATEST(1000, CEIL(EXTRACT(epoch FROM j.run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms
-        FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ANY(CAST(:ids AS text[]))"""),
+            CAST(GREATEST(1000, CEIL(EXTRACT(epoch FROM j.run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms,
+            q.paused
+        FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
+        WHERE j.id = ANY(CAST(:ids AS text[]))"""),
         {"ids": list(ids)},
     )
-    known = {row.id: Unclaimed(row.id, row.closed, row.wait_ms) for row in rows}
+    known = {row.id: Unclaimed(row.id, row.closed, row.wait_ms, row.paused) for row in rows}
     return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0)) for job_id in ids]
 
 
@@ -248,10 +269,12 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: flo
     """Give claimed jobs back unspent, due in `wait_s` seconds; return the ids of those whose claim still held."""
     rows = await db.scalars(
         text("""
+        WITH mine AS (
+            SELECT j.id FROM jobs j JOIN jsonb_to_recordset(CAST(:jobs AS jsonb)) AS r(id text, claim uuid)
+              ON j.id = r.id AND j.claim = r.claim AND j.state = 'active' ORDER BY j.id FOR UPDATE OF j)
         UPDATE jobs j SET state = 'delayed', claim = NULL, run_at = clock_timestamp() + make_interval(secs => :wait_s),
             dispatched_at = clock_timestamp()
-        FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS r(id text, claim uuid)
-        WHERE j.id = r.id AND j.claim = r.claim AND j.state = 'active' RETURNING j.id"""),
+        FROM mine WHERE j.id = mine.id RETURNING j.id"""),
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
     )
     return list(rows)
@@ -287,14 +310,27 @@ async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
     return {job.id for job in jobs} - set(held)
 
 
+async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    """Which of these jobs are over, or gone."""
+    still = await db.scalars(
+        text("SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND state IN ('waiting', 'active', 'delayed')"),
+        {"ids": list(ids)},
+    )
+    return set(ids) - set(still)
+
+
 async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, str, int]]) -> None:
-    """Write how far running jobs are; a percentage never goes back."""
+    """Write how far running jobs are; a percentage never goes back. A job that is just being committed is left out."""
     await db.execute(
         text("""
-        UPDATE jobs j SET progress = jsonb_build_object('step', r.step, 'percentage', r.percentage)
-        FROM jsonb_to_recordset(CAST(:steps AS jsonb)) AS r(id text, claim uuid, step text, percentage int)
-        WHERE j.id = r.id AND j.claim = r.claim AND j.state = 'active'
-          AND COALESCE(CAST(j.progress ->> 'percentage' AS int), 0) < r.percentage"""),
+        WITH mine AS (
+            SELECT j.id, r.step, r.percentage FROM jobs j
+            JOIN jsonb_to_recordset(CAST(:steps AS jsonb)) AS r(id text, claim uuid, step text, percentage int)
+              ON j.id = r.id AND j.claim = r.claim AND j.state = 'active'
+              AND COALESCE(CAST(j.progress ->> 'percentage' AS int), 0) < r.percentage
+            ORDER BY j.id FOR UPDATE OF j SKIP LOCKED)
+        UPDATE jobs j SET progress = jsonb_build_object('step', mine.step, 'percentage', mine.percentage)
+        FROM mine WHERE j.id = mine.id"""),
         {
             "steps": to_json(
                 [

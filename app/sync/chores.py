@@ -20,8 +20,8 @@ log = get_logger()
 
 NUMBER_EVERY_S = 0.15
 """ENGINE.md 7 allows a lag of 200 ms."""
-RECONCILE_EVERY_S = 5.0
-WHOLE_LOOK_EVERY = 6
+RECONCILE_EVERY_S = 2.5
+WHOLE_LOOK_EVERY = 12
 """Every so many rounds the reconciler looks at everything, even if the counts agree."""
 
 

@@ -4,7 +4,7 @@ returned ───────────────────────�
 OutageError ───────────────────────▶ waits here and tries again; no attempt is spent
 TransientError, time-out, a bug ───▶ an attempt is spent: again after a pause, or failed when none is left
 PermanentError ────────────────────▶ failed
-ClaimLost ─────────────────────────▶ forgotten: it is another worker's
+ClaimLost ─────────────────────────▶ another worker's business, unless it is over
 RunCancelled ──────────────────────▶ cancelled
 """
 
@@ -64,15 +64,21 @@ class Died(PermanentError):
 Work = Callable[[ClaimedJob], Awaitable[None]]
 
 
-async def work_off(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> Ended:
-    """Run a claimed job until it is over for this worker, waiting out outages of our own parts."""
+async def work_off(
+    stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work, *, stopping: Callable[[], bool] = lambda: False
+) -> Ended | None:
+    """Run a claimed job until it is over for this worker, waiting out outages of our own parts.
+
+    Returns what Redis is to be told: nothing where another worker has the job now. A time-out while the worker is
+    `stopping` spends no attempt.
+    """
     if job.deaths >= MAX_DEATHS:
         died = Died(f"the worker that ran it died {job.deaths} times in a row, without progress", "worker-died")
         return await _through_outages(lambda: settle_error(stage, job, policy, died))
-    return await _through_outages(lambda: _attempt(stage, job, policy, work))
+    return await _through_outages(lambda: _attempt(stage, job, policy, work, stopping))
 
 
-async def _through_outages(step: Callable[[], Awaitable[Ended]]) -> Ended:
+async def _through_outages(step: Callable[[], Awaitable[Ended | None]]) -> Ended | None:
     """Repeat `step` for as long as a part of ours is away; the claim is held meanwhile."""
     pauses = 0
     while True:
@@ -84,15 +90,19 @@ async def _through_outages(step: Callable[[], Awaitable[Ended]]) -> Ended:
             pauses += 1
 
 
-async def _attempt(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> Ended:
+async def _attempt(
+    stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work, stopping: Callable[[], bool]
+) -> Ended | None:
     try:
         await _bounded(stage, job, policy, work)
-    except ClaimLost:
-        return Ended(job.id)
-    except RunCancelled:
-        return (await end_cancelled(stage, [job.id]))[0]
+    except (ClaimLost, RunCancelled):
+        return await give_up(stage, job)
     except OutageError:
         raise
+    except TimedOut as error:
+        if stopping():
+            return await _hand_back(stage, job)
+        return await settle_error(stage, job, policy, error)
     except PromidataSyncError as error:
         return await settle_error(stage, job, policy, error)
     except Exception as error:
@@ -116,18 +126,47 @@ async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Wor
                 raise TimedOut(f"no progress within {policy.timeout_s:g} s") from None
 
 
-async def settle_error(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> Ended:
+async def _hand_back(stage: Stage, job: ClaimedJob) -> Ended:
+    async def work(db: AsyncConnection) -> None:
+        await ledger.hand_back(db, [job])
+
+    await stage.services.database.transact(work)
+    return Ended(job.id, 0)
+
+
+async def give_up(stage: Stage, job: ClaimedJob) -> Ended | None:
+    """A job that is not ours any more: closed if its run is being cancelled, else whoever has it has its message too.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away.
+    """
+    await end_cancelled(stage, [job.id])
+    async with stage.services.database.quick() as db:
+        return Ended(job.id) if await ledger.closed_among(db, [job.id]) else None
+
+
+async def settle_error(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> Ended | None:
     """Spend the attempt: the job is delayed, or failed when it is of no use to try again."""
     wait_s = _wait_s(stage, job, policy, error)
     if wait_s is None:
-        await stage.services.database.transact(lambda db: _fail(db, job, error))
-        return Ended(job.id)
+        return await _end_failed(stage, job, error)
+    return await _delay(stage, job, error, wait_s)
 
-    async def delay(db: AsyncConnection) -> bool:
+
+async def _end_failed(stage: Stage, job: ClaimedJob, error: PromidataSyncError) -> Ended | None:
+    async def work(db: AsyncConnection) -> bool:
+        return await _fail(db, job, error)
+
+    held = await stage.services.database.transact(work)
+    return Ended(job.id) if held else await give_up(stage, job)
+
+
+async def _delay(stage: Stage, job: ClaimedJob, error: PromidataSyncError, wait_s: float) -> Ended | None:
+    async def work(db: AsyncConnection) -> bool:
         return await ledger.delay(db, job, str(error), wait_s)
 
-    held = await stage.services.database.transact(delay)
-    return Ended(job.id, round(wait_s * 1000) if held else None)
+    held = await stage.services.database.transact(work)
+    return Ended(job.id, round(wait_s * 1000)) if held else await give_up(stage, job)
 
 
 def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> float | None:
@@ -136,9 +175,9 @@ def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: Promidata
     return retry_wait_s(stage.services.settings, job.attempts + 1, error.retry_after_s)
 
 
-async def _fail(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> None:
+async def _fail(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> bool:
     if not await ledger.fail(db, job, str(error)):
-        return
+        return False
     url = None
     if job.queue == PRODUCT_FAMILY:
         await fail_family(db, job)
@@ -150,6 +189,7 @@ async def _fail(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError)
     await problems.add_problems(db, job.run_id, [_problem(job, error, url)])
     counts = Counter(families_failed=job.queue == PRODUCT_FAMILY, images_failed=job.queue == IMAGE_UPLOAD)
     await runs.settle(db, job.run_id, counts, finished=1)
+    return True
 
 
 def _problem(job: ClaimedJob, error: PromidataSyncError, url: str | None) -> Problem:
@@ -159,7 +199,7 @@ def _problem(job: ClaimedJob, error: PromidataSyncError, url: str | None) -> Pro
     return Problem("error", STAGE_NAMES[job.queue], kind, reason, url=url, sku=sku, job_id=job.id)
 
 
-async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> list[Ended]:
+async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> None:
     """Close jobs of runs that are being cancelled, and end those runs when these were the last."""
 
     async def work(db: AsyncConnection) -> None:
@@ -167,4 +207,3 @@ async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> list[Ended]:
             await runs.settle(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
 
     await stage.services.database.transact(work)
-    return [Ended(job_id) for job_id in job_ids]

@@ -37,7 +37,7 @@ async def reconcile(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         QueueUnavailable, DatabaseUnavailable: a part is away; try again later.
     """
     database = stage.services.database
-    emptied = await queue.set_marker()
+    emptied = await queue.set_marker(name)
     await _close_cancelled(stage, name)
     async with database.quick() as db:
         expected = await ledger.count_open(db, name)

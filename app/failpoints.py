@@ -1,0 +1,53 @@
+"""Failpoints: named places where a test makes the process die, to prove that it does not matter (ENGINE.md 8).
+
+    commit of `work`:  <module>.<function>:before-commit   ─ COMMIT ─   <module>.<function>:after-commit
+    anything sent:     send.<queue>:before                 ─ Redis ─    send.<queue>:after
+
+Commits are named after the function that hands its work to `Database.transact`, so none can be forgotten. Off unless
+`arm` was called, which only the start of a worker does, and only when PROMIDATA_FAILPOINT is set.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+class _Armed:
+    """The point at which this process dies, and how often it has to come by until then."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.left = 0
+
+
+_armed = _Armed()
+
+
+def arm(wish: str | None) -> None:
+    """Die at `name`, or at the nth time for `name#n`; None disarms."""
+    name, _, number = (wish or "").partition("#")
+    _armed.name = name or None
+    _armed.left = int(number or 1)
+
+
+def reach(name: str) -> None:
+    """Die here, as by `kill -9`, if this point is armed."""
+    if _armed.name is None or _armed.name != name:
+        return
+    _armed.left -= 1
+    if _armed.left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name_of(work: Callable[..., Any]) -> str:
+    """A commit's name: the module's last part, and the function that `work` stands in.
+
+    >>> def commit():
+    ...     return lambda db: None
+    >>> name_of(commit()).rpartition(".")[2]
+    'commit'
+    """
+    return f"{work.__module__.rpartition('.')[2]}.{work.__qualname__.partition('.<locals>')[0]}"
