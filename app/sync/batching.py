@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from app.errors import OutageError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -16,7 +18,8 @@ Answer = TypeVar("Answer")
 class Batcher(Generic[Item, Answer]):
     """Collects items and hands them to `work` together; each asker gets its own answer.
 
-    `work` gets at most `most` items and answers in their order; when it raises, every asker of the batch is told.
+    `work` gets at most `most` items and answers in their order. When it raises, each item is tried alone, so that one
+    that cannot be written costs its neighbours nothing; an outage is everybody's.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 100) -> None:
@@ -44,11 +47,22 @@ class Batcher(Generic[Item, Answer]):
     async def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._work([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001  every asker gets it, so nothing is swallowed
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+        except OutageError as error:
+            _tell(batch, error)
+            return
+        except Exception as error:  # noqa: BLE001  the asker gets it, so nothing is swallowed
+            if len(batch) == 1:
+                _tell(batch, error)
+                return
+            for one in batch:
+                await self._answer([one])
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+def _tell(batch: Sequence[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost, OriginRefused, PromidataSyncError
+from app.failpoints import reach
 from app.feed.manifest import request_url
 from app.images.download import DownloadedPicture, NotModified, download_picture
 from app.jobs.definitions import ImageJob, read_arguments
@@ -56,7 +57,7 @@ class ImageStage:
         self._addresses: Batcher[int, Address | None] = Batcher(self._load)
         self._media: Batcher[bytes, str | None] = Batcher(self._known)
         self._ends: Batcher[Settled, bool] = Batcher(self._commit, most=50)
-        self._storing: dict[str, asyncio.Future[None]] = {}
+        self._storing: dict[str, asyncio.Future[bool]] = {}
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
         """Run an image job to its end; `free_slot` is called once only the commit is left.
@@ -104,16 +105,18 @@ class ImageStage:
 
     async def _store(self, got: DownloadedPicture) -> bool:
         """Put the bytes unless they are there; whether they were. Of equal bytes that arrive together one is put."""
-        under_way = self._storing.get(got.sha256)
-        if under_way is not None:
-            await asyncio.shield(under_way)
-            return True
-        self._storing[got.sha256] = done = asyncio.get_running_loop().create_future()
+        while (under_way := self._storing.get(got.sha256)) is not None:
+            if await asyncio.shield(under_way):
+                return True
+        self._storing[got.sha256] = stored = asyncio.get_running_loop().create_future()
         try:
-            return await self._store_alone(got)
+            known = await self._store_alone(got)
+            stored.set_result(True)
+            return known
         finally:
             del self._storing[got.sha256]
-            done.set_result(None)
+            if not stored.done():
+                stored.set_result(False)  # whoever waited puts it
 
     async def _store_alone(self, got: DownloadedPicture) -> bool:
         known = await self._media.ask(bytes.fromhex(got.sha256))
@@ -121,7 +124,9 @@ class ImageStage:
             found = await self._services.store.head(known)
             if found is not None and found.size == len(got.body):
                 return True
+        reach("picture:before-put")
         await self._services.store.put(got.key, got.body, got.facts.content_type)
+        reach("picture:after-put")
         return known is not None
 
     async def _load(self, ids: Sequence[int]) -> list[Address | None]:
