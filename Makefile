@@ -46,6 +46,6 @@ bench: $(STAMP) ## measure; the report goes to docs/benchmarks/
 openapi: $(STAMP) ## write openapi.json anew
 	@$(BIN)/python scripts/openapi.py
 
-lock: $(STAMP) ## resolve the dependencies anew into the lock files
+lock: ## resolve the dependencies anew into the lock files
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes -q --no-emit-index-url --no-emit-find-links -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes -q --no-emit-index-url --no-emit-find-links --extra embedded --extra dev -o requirements-dev.lock

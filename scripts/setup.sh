@@ -16,8 +16,11 @@ if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
     exit 1
 fi
 echo "setup: $("$python" --version) from $(command -v "$python"), into $venv (about 30 s the first time)"
-rm -rf "$venv"
-"$python" -m venv "$venv"
+# An environment of the same Python is brought up to date in place, so that what runs in it goes on.
+if ! "$venv/bin/python" -c "import sys; sys.exit('$("$python" -c 'import sys; print(sys.version_info[:3])')' != str(sys.version_info[:3]))" 2>/dev/null; then
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 echo "setup: ready"
