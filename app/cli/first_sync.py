@@ -15,8 +15,9 @@ from app.api.run_models import Run
 from app.cli.follow import follow
 from app.cli.programs import Feed
 from app.cli.run_tables import summary_table
-from app.cli.telling import Teller
+from app.cli.telling import Teller, own_name
 from app.persistence.reading_cli import count_catalogue
+from app.settings import Settings
 from app.sync.discovery import FeedCheck, check_feed, discover
 from app.sync.services import Services
 from app.sync.start import StartRequest, start_queued
@@ -39,7 +40,7 @@ async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all
         check = await check_feed(services)
         teller.show(entries_table(check))
         if not sync_all:
-            _say_commands(check, teller)
+            _say_commands(services.settings, check, teller)
             return
     await sync_everything(services, teller)
 
@@ -63,7 +64,7 @@ async def sync_everything(services: Services, teller: Teller) -> None:
 def _say_failures(runs: Sequence[Run], teller: Teller) -> None:
     for run in runs:
         if run.error:
-            teller.say(f"{run.supplier}: {run.error} (promidata-sync runs {run.id} says more)")
+            teller.say(f"{run.supplier}: {run.error} ({own_name()} runs {run.id} says more)")
 
 
 def entries_table(check: FeedCheck) -> Table:
@@ -76,8 +77,10 @@ def entries_table(check: FeedCheck) -> Table:
     return table
 
 
-def _say_commands(check: FeedCheck, teller: Teller) -> None:
-    teller.say("nothing is synced yet. In a second terminal, for one supplier:")
+def _say_commands(settings: Settings, check: FeedCheck, teller: Teller) -> None:
+    usual = Settings.model_fields["data_dir"].default.resolve()
+    command = own_name() if settings.data_dir == usual else f"DATA_DIR={settings.data_dir} {own_name()}"
+    teller.say("nothing is synced yet. In a second terminal, in the same folder, for one supplier:")
     for supplier in check.suppliers[:COMMAND_FOR]:
-        teller.say(f"    promidata-sync sync {supplier.code} --watch")
-    teller.say("or for all of them: promidata-sync sync --watch (or start with `up --sync-all`)")
+        teller.say(f"    {command} sync {supplier.code} --watch")
+    teller.say(f"or for all of them:\n    {command} sync --watch")

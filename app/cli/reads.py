@@ -13,7 +13,7 @@ from app.api.run_models import Run, RunProblem, run_out
 from app.cli.follow import read_runs
 from app.cli.run_tables import problems_table, runs_table, summary_table
 from app.cli.surroundings import find_settings
-from app.cli.telling import Teller, tell_json
+from app.cli.telling import Teller, own_name, tell_json
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES
 from app.logs import mask_address
@@ -45,7 +45,7 @@ def show_runs(*, supplier: str | None, status: str | None, limit: int, as_json: 
     elif runs:
         Teller().show(runs_table(runs))
     else:
-        Teller().say("no runs; start one with `promidata-sync sync`")
+        Teller().say(f"no runs; start one with `{own_name()} sync`")
 
 
 def show_run(run_id: str, *, limit: int, as_json: bool) -> None:

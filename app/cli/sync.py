@@ -17,7 +17,7 @@ from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow, read_runs
 from app.cli.run_tables import summary_table
 from app.cli.surroundings import find_settings
-from app.cli.telling import Teller, remark, tell_json
+from app.cli.telling import Teller, own_name, remark, tell_json
 from app.errors import NotFound
 from app.persistence.suppliers import active_suppliers
 from app.sync.direct import sync_direct
@@ -48,7 +48,7 @@ def run_sync(options: SyncOptions) -> ExitCode:
 
 async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
     async with open_services(find_settings()) as services:
-        await _know_suppliers(services, options.request, teller)
+        await _know_suppliers(services, teller)
         if options.direct:
             return await _direct(services, options, teller)
         started = await start_queued(services, options.request)
@@ -58,15 +58,16 @@ async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
         return ExitCode.OK
 
 
-async def _know_suppliers(services: Services, request: StartRequest, teller: Teller) -> None:
+async def _know_suppliers(services: Services, teller: Teller) -> None:
     """Discover the suppliers when none is known, so that a first sync needs no other command before it."""
     async with services.database.read() as db:
         known = await active_suppliers(db)
-    if not known and request.supplier is None and services.settings.promidata_base_url is not None:
-        new = await discover(services)
-        teller.say(f"discovered {len(new)} suppliers: {', '.join(new)}")
-        if not new:
-            raise NotFound("the feed names no supplier: check PROMIDATA_BASE_URL with `promidata-sync feed check`")
+    if known:
+        return
+    new = await discover(services)
+    if not new:
+        raise NotFound("there is no active supplier, and the feed names no new one: `promidata-sync feed check`")
+    teller.say(f"discovered {len(new)} suppliers: {', '.join(new)}")
 
 
 async def _direct(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:
@@ -82,7 +83,7 @@ async def _watch(services: Services, started: Sequence[Started], options: SyncOp
     try:
         runs = await follow(services, [run.run_id for run in started], teller)
     except asyncio.CancelledError:
-        remark("no longer watching; the sync goes on. `promidata-sync runs` shows how far it is")
+        remark(f"no longer watching; the sync goes on. `{own_name()} runs` shows how far it is")
         raise
     return _finish(runs, options, teller)
 
@@ -94,7 +95,7 @@ def _finish(runs: Sequence[Run], options: SyncOptions, teller: Teller) -> ExitCo
         teller.show(summary_table(runs))
         for run in runs:
             if run.error:
-                teller.say(f"{run.supplier}: {run.error} (promidata-sync runs {run.id} says more)")
+                teller.say(f"{run.supplier}: {run.error} ({own_name()} runs {run.id} says more)")
     return exit_code_of(run.status for run in runs)
 
 
@@ -114,4 +115,4 @@ def _say_started(started: Sequence[Started], options: SyncOptions, teller: Telle
         return
     for run in started:
         teller.say(f"{run.supplier}: {'enqueued' if run.started else 'already running'}, run {run.run_id}")
-    teller.say("`promidata-sync runs` shows how far they are; --watch would have followed them")
+    teller.say(f"`{own_name()} runs` shows how far they are; --watch would have followed them")

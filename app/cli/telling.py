@@ -5,12 +5,14 @@ On anything that takes longer somebody who reads the plain lines sees one at lea
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,9 +22,20 @@ from rich.table import Table
 from app.errors import SettingsError
 from app.settings import load_settings
 
+NAME = "promidata-sync"
 PLAIN_EVERY_S = 1.9
 PLAIN_WIDTH = 200
 """Characters of a table's line where no terminal says how wide it is."""
+
+
+def own_name() -> str:
+    """How this command is called here: in a clone it is not on the PATH.
+
+    >>> sys.argv[0] = "/nowhere/bin/promidata-sync"; own_name()
+    '/nowhere/bin/promidata-sync'
+    """
+    called = sys.argv[0]
+    return called if Path(called).name == NAME and shutil.which(NAME) is None else NAME
 
 
 class Teller:
