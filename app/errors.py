@@ -51,7 +51,15 @@ class TransientError(PromidataSyncError):
 
 
 class OriginUnavailable(TransientError):
-    """The origin did not deliver whole bytes: 5xx, 429, reset, time-out, or a body that ended early."""
+    """The origin did not deliver whole bytes: 5xx, 429, reset, time-out, or a body that ended early.
+
+    `status` is what it answered, or None when there was no answer.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None, status: int | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.args = (message, retry_after_s, status)
+        self.status = status
 
 
 class PermanentError(PromidataSyncError):

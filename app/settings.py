@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     removal_guard_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     remove_after_runs: Annotated[int, Field(ge=1)] = 1
     reread_share_a_day: Annotated[float, Field(ge=0, le=1)] = 0.0
+    schedule_pause_after_failures: Annotated[int, Field(ge=1)] = 10
+
+    changes_retention_days: Annotated[float, Field(gt=0)] = 90.0
+    run_retention_days: Annotated[float, Field(gt=0)] = 90.0
+    job_retention_days: Annotated[float, Field(gt=0)] = 14.0
 
     @field_validator("document_hosts", "price_regions", "languages", mode="before")
     @classmethod

@@ -46,6 +46,8 @@ SUPPLIER: dict[str, Any] = {
     "schedule": "30 3 * * *",
     "timeZone": "Europe/Amsterdam",
     "nextRunAt": "2026-01-06T02:30:00Z",
+    "schedulePausedAt": None,
+    "schedulePausedReason": None,
     "removalGuardShare": 0.2,
     "lastRun": {
         "id": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
@@ -70,7 +72,10 @@ class LastRun(Out):
 
 
 class Supplier(Out):
-    """A supplier; `removalGuardShare` is the one that holds for it, its own or the default."""
+    """A supplier; `removalGuardShare` is the one that holds for it, its own or the default.
+
+    A schedule is paused when too many runs in a row failed; it goes on when it is set anew or a run succeeds.
+    """
 
     model_config = example(**SUPPLIER)
     document_id: str
@@ -80,6 +85,8 @@ class Supplier(Out):
     schedule: str | None
     time_zone: str
     next_run_at: datetime | None
+    schedule_paused_at: datetime | None
+    schedule_paused_reason: str | None
     removal_guard_share: float
     last_run: LastRun | None
 
@@ -149,7 +156,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
     async def work(db: AsyncConnection) -> SupplierRow:
         values: dict[str, Any] = body.model_dump(exclude={"code", "document_id"})
         values["name"] = body.name or body.code
-        values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone)
+        values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone, is_active=body.is_active)
         if not await reading_suppliers.insert_supplier(db, code=body.code, document_id=body.document_id, values=values):
             raise Conflict(f"there is a supplier {body.code} already, or one with that documentId")
         return await _found(db, body.code)
@@ -192,14 +199,13 @@ async def get_supplier(request: Request, supplier_id: SupplierId, database: Data
 async def update_supplier(
     request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, body: SupplierChanges
 ) -> Supplier:
-    """A new schedule or time zone counts from now on."""
+    """A new schedule or time zone counts from now on, as does an old one when its supplier is active again."""
 
     async def work(db: AsyncConnection) -> SupplierRow:
         found = await _found(db, supplier_id)
         values = body.model_dump(exclude_unset=True)
-        if values.keys() & {"schedule", "time_zone"}:
-            schedule = values.get("schedule", found.schedule)
-            values["next_run_at"] = await _next_run(db, schedule, values.get("time_zone", found.time_zone))
+        if values.keys() & {"schedule", "time_zone", "is_active"}:
+            values |= await _schedule_anew(db, found, values)
         await reading_suppliers.update_supplier(db, found.id, values)
         return await _found(db, found.document_id)
 
@@ -231,16 +237,30 @@ async def _found(db: AsyncConnection, supplier_id: str) -> SupplierRow:
     return row
 
 
-async def _next_run(db: AsyncConnection, schedule: str | None, time_zone: str) -> datetime | None:
+async def _schedule_anew(db: AsyncConnection, found: SupplierRow, values: dict[str, Any]) -> dict[str, Any]:
+    """Plan the next run; a schedule that was paused goes on, and failures count from now."""
+    next_run_at = await _next_run(
+        db,
+        values.get("schedule", found.schedule),
+        values.get("time_zone", found.time_zone),
+        is_active=values.get("is_active", found.is_active),
+    )
+    now = await reading_suppliers.database_now(db)
+    resumed = {"schedule_paused_at": None, "schedule_paused_reason": None, "schedule_resumed_at": now}
+    return {"next_run_at": next_run_at, **resumed}
+
+
+async def _next_run(db: AsyncConnection, schedule: str | None, time_zone: str, *, is_active: bool) -> datetime | None:
     field = "timeZone"
     try:
         find_zone(time_zone)
         if schedule is None:
             return None
         field = "schedule"
-        return next_run(schedule, time_zone, await reading_suppliers.database_now(db))
+        planned = next_run(schedule, time_zone, await reading_suppliers.database_now(db))
     except ValueError as error:
         raise ProblemError(422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}]) from None
+    return planned if is_active else None
 
 
 def _out(settings: Settings, row: SupplierRow) -> Supplier:
@@ -256,6 +276,8 @@ def _out(settings: Settings, row: SupplierRow) -> Supplier:
         schedule=row.schedule,
         time_zone=row.time_zone,
         next_run_at=row.next_run_at,
+        schedule_paused_at=row.schedule_paused_at,
+        schedule_paused_reason=row.schedule_paused_reason,
         removal_guard_share=share,
         last_run=last,
     )

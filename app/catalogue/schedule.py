@@ -27,12 +27,13 @@ def next_run(schedule: str, time_zone: str, after: datetime) -> datetime:
     if len(schedule.split()) != FIELDS:
         raise ValueError(f"{schedule!r} is not a cron expression of five fields, such as '30 3 * * *'")
     try:
-        found = next(CronSim(schedule, after.astimezone(zone)))
+        times = (found.astimezone(UTC) for found in CronSim(schedule, after.astimezone(zone)))
+        # asked in the hour that a clock put back goes through again, cronsim also names the time in its first round
+        return next(found for found in times if found > after)
     except CronSimError as error:
         raise ValueError(f"{schedule!r} is not a cron expression: {error}") from None
     except StopIteration:
         raise ValueError(f"{schedule!r} names a time that never comes") from None
-    return found.astimezone(UTC)
 
 
 def find_zone(time_zone: str) -> ZoneInfo:

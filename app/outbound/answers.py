@@ -30,7 +30,7 @@ def judge_status(status: int, headers: Mapping[str, str], *, shown: str, whole: 
         return
     if status in TRANSIENT_STATUSES or not 300 <= status < 500:
         wish = parse_retry_after(headers.get("Retry-After"), _reference(headers))
-        raise OriginUnavailable(f"{shown} answered {status}", retry_after_s=wish)
+        raise OriginUnavailable(f"{shown} answered {status}", retry_after_s=wish, status=status)
     raise OriginRefused(f"{shown} answered {status}", status)
 
 

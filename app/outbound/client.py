@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
@@ -156,6 +156,17 @@ class OutboundClient:
             async with self._asked("POST", address, headers=headers, limits=limits, body=body) as answer:
                 judge_status(answer.status, answer.headers, shown=_mask(str(address)), whole=frozenset(range(200, 300)))
                 return answer.status
+
+    async def check(self, url: str) -> None:
+        """Refuse an address that could not be sent to as things are; a name that does not resolve yet is let pass.
+
+        Raises:
+            AddressRefused: it is malformed, or it or what it resolves to must not be connected to.
+        """
+        address = self._admit(parse_address(url), None)
+        if not address.is_literal:
+            with suppress(OSError):
+                await CheckedResolver(self._policy, self._lookup).resolve(address.host, address.port)
 
     def _admit(self, address: WebAddress, allowed_hosts: frozenset[str] | None) -> WebAddress:
         if allowed_hosts is not None and not address.is_on(allowed_hosts):

@@ -23,6 +23,8 @@ class SupplierRow(msgspec.Struct, frozen=True):
     schedule: str | None
     time_zone: str
     next_run_at: datetime | None
+    schedule_paused_at: datetime | None
+    schedule_paused_reason: str | None
     removal_guard_share: float | None
     last_run: dict[str, Any] | None
     """Id, status, error and times of the newest run, as the API names them."""
@@ -30,7 +32,7 @@ class SupplierRow(msgspec.Struct, frozen=True):
 
 SELECT = """
 SELECT s.id, s.document_id, s.code, s.name, s.is_active, s.schedule, s.time_zone, s.next_run_at,
-    s.removal_guard_share, l.last_run
+    s.schedule_paused_at, s.schedule_paused_reason, s.removal_guard_share, l.last_run
 FROM suppliers s LEFT JOIN LATERAL (
     SELECT jsonb_build_object('id', r.id, 'status', r.status, 'createdAt', r.created_at, 'startedAt', r.started_at,
         'finishedAt', r.finished_at, 'error', r.error) AS last_run
@@ -66,7 +68,10 @@ async def find_supplier_row(db: AsyncConnection, document_id_or_code: str) -> Su
     return None if row is None else SupplierRow(**row)
 
 
-EDITABLE = frozenset({"name", "is_active", "schedule", "time_zone", "next_run_at", "removal_guard_share"})
+EDITABLE = frozenset(
+    {"name", "is_active", "schedule", "time_zone", "next_run_at", "removal_guard_share"}
+    | {"schedule_paused_at", "schedule_paused_reason", "schedule_resumed_at"}
+)
 
 
 async def insert_supplier(

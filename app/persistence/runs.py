@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.verdict import RunCounts, decide_end
 from app.errors import RunCancelled
+from app.persistence import webhooks
 from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import to_json
 
@@ -46,9 +47,10 @@ async def start_run(
     run_id = str(uuid4())
     row = await db.scalar(
         text("""
-        INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until)
+        INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
+                          changes_since)
         VALUES (CAST(:id AS uuid), :supplier_id, :mode, :trigger, 'queued', CAST(:options AS jsonb), :job_id, 1,
-                CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END)
+                CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END, (SELECT seq FROM change_head))
         ON CONFLICT (supplier_id) WHERE status IN ('queued', 'running', 'cancelling') DO NOTHING RETURNING 1"""),
         {
             "id": run_id,
@@ -144,6 +146,7 @@ async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str |
             started_at = COALESCE(started_at, clock_timestamp()), lease_until = NULL WHERE id = CAST(:id AS uuid)"""),
         {"id": run_id, "status": status, "error": error},
     )
+    await webhooks.enqueue_run_finished(db, run_id)
 
 
 async def _write_repair(db: AsyncConnection, run_id: str, old: str, new: str) -> None:

@@ -1,4 +1,8 @@
-"""What every worker does beside its jobs: progress, numbering the change feed, reconciling, ending abandoned runs."""
+"""What every worker does beside its jobs.
+
+Progress, numbering the change feed, reconciling, ending abandoned runs; starting what a schedule asks for, telling the
+shop, forgetting what is old. All of it is safe to do by any number of workers at once.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,11 @@ from app.jobs.queue import RedisQueue
 from app.persistence import changes, runs
 from app.persistence.database import Database
 from app.sync.reconcile import reconcile
+from app.sync.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
+from app.sync.schedules import run_schedules
 from app.sync.stage import Stage
 from app.sync.tasks import together
+from app.sync.webhooks import deliver_webhooks
 
 log = get_logger()
 
@@ -37,8 +44,15 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         if sent:
             log.info("sent again what Redis did not know", queue=name, jobs=sent)
 
+    services = stage.services
+
+    async def start_scheduled() -> None:
+        await run_schedules(services)
+
     async with together() as group:
         group.create_task(stage.progress.run())
+        group.create_task(every(SCHEDULES_EVERY_S, start_scheduled))
+        group.create_task(deliver_webhooks(services))
         group.create_task(number_changes(stage.services.database))
         group.create_task(every(RECONCILE_EVERY_S, look))
 

@@ -58,7 +58,7 @@ async def start_queued(services: Services, request: StartRequest) -> list[Starte
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it, or sync with useQueue: false")
     await services.queue.check()
     started = await start_runs(services, request, "queued")
-    await _send(services, started)
+    await send_started(services, started)
     return started
 
 
@@ -72,7 +72,7 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
     """
 
     async def work(db: AsyncConnection) -> list[Started]:
-        started = [await _start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
+        started = [await start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
         taken = [run.supplier for run in started if not run.started]
         if mode == "direct" and taken:
             raise Conflict(f"a sync of {', '.join(taken)} is under way: wait for it, or cancel its run")
@@ -101,7 +101,8 @@ async def meant(db: AsyncConnection, request: StartRequest) -> list[Supplier]:
     return [supplier]
 
 
-async def _start_one(db: AsyncConnection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
+async def start_one(db: AsyncConnection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
+    """Write one supplier's run and its job, or give the run that is under way; whoever calls commits, then sends."""
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
     options = {"force": request.force or request.skus is not None, "skus": request.skus}
     run = await runs.start_run(
@@ -118,7 +119,8 @@ async def _start_one(db: AsyncConnection, supplier: Supplier, request: StartRequ
     return Started(supplier.code, run.run_id, run.job_id, run.started)
 
 
-async def _send(services: Services, started: Sequence[Started]) -> None:
+async def send_started(services: Services, started: Sequence[Started]) -> None:
+    """Dispatch the runs that were just committed; those that had been under way before are left alone."""
     messages = [Message(run.job_id, SUPPLIER_SYNC, run.run_id) for run in started if run.started]
     try:
         if services.queue is not None:

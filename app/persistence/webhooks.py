@@ -1,0 +1,221 @@
+"""Webhooks and what is to be delivered to them.
+
+    a run's last statement ─▶ enqueue_run_finished: a row a webhook, in the same transaction
+    any worker             ─▶ claim_due: the row, under a lease and a random claim ─▶ HTTP ─▶ settle, fenced by it
+
+So a delivery is there exactly when its run's end is, whichever process dies. A row's id is the message's id, the same
+on each try: a receiver may get a message twice and can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import bounded, to_json
+from app.persistence.reading_runs import RunRow, find_run
+
+RUN_FINISHED = "run.finished"
+CATALOGUE_CHANGED = "catalogue.changed"
+LEASE = "30 s"
+"""Longer than a try may take; a row whose worker died is sent again after it."""
+COUNTED = ("manifest", "documents", "families", "variants", "images")
+KEPT_TRIES = 20
+
+
+class ClaimedDelivery(msgspec.Struct, frozen=True):
+    """A delivery that this process may try now."""
+
+    id: str
+    webhook_id: str
+    claim: str
+    url: str
+    secret: str
+    payload: str
+    attempts: int
+    """This try included."""
+    at: datetime
+
+
+# What a run's end leads to.
+
+
+async def enqueue_run_finished(db: AsyncConnection, run_id: str) -> None:
+    """Write what the shop is to be told of a run that ended in this transaction.
+
+    A supplier that keeps failing is told of once: a failed run after a failed run makes no `run.finished`.
+    """
+    webhooks = (await db.execute(text("SELECT CAST(id AS text) AS id, events FROM webhooks WHERE is_active"))).all()
+    if not webhooks:
+        return
+    run = await find_run(db, run_id)
+    assert run is not None
+    for event, data in await _events(db, run):
+        receivers = [row.id for row in webhooks if event in row.events]
+        if receivers:
+            await _add_deliveries(db, receivers, event, run, data)
+
+
+async def _events(db: AsyncConnection, run: RunRow) -> list[tuple[str, dict[str, Any]]]:
+    events = []
+    failed_before = await _failed_before(db, run)
+    if not (failed_before and run["status"] == "failed"):
+        events.append((RUN_FINISHED, _run_finished(run, failed_before=failed_before)))
+    if await db.scalar(text("SELECT EXISTS (SELECT FROM changes WHERE run_id = :id)"), {"id": run["id"]}):
+        events.append((CATALOGUE_CHANGED, _catalogue_changed(run)))
+    return events
+
+
+async def _failed_before(db: AsyncConnection, run: RunRow) -> bool:
+    """Whether the supplier was failing already; cancelled runs say nothing about it."""
+    status = await db.scalar(
+        text("""
+        SELECT status FROM runs WHERE supplier_id = :supplier_id AND id <> :id
+          AND status IN ('completed', 'completed_with_errors', 'failed')
+        ORDER BY created_at DESC, id DESC LIMIT 1"""),
+        {"supplier_id": run["supplier_id"], "id": run["id"]},
+    )
+    return bool(status == "failed")
+
+
+def _run_finished(run: RunRow, *, failed_before: bool) -> dict[str, Any]:
+    """The run as the API shows it, and whether its supplier is failing since, or again well."""
+    failing = run["status"] == "failed" or (run["status"] == "cancelled" and failed_before)
+    times = {"createdAt": run["created_at"], "startedAt": run["started_at"], "finishedAt": run["finished_at"]}
+    return {
+        "id": str(run["id"]),
+        **{name: run[name] for name in ("supplier", "mode", "trigger", "status", "error", "guard")},
+        **times,
+        "durationSeconds": round(float(run["seconds"]), 3),
+        **{name: _group(run, name) for name in COUNTED},
+        "supplierState": "failing" if failing else "ok",
+        "supplierStateChanged": failing != failed_before,
+    }
+
+
+def _catalogue_changed(run: RunRow) -> dict[str, Any]:
+    """Where to read on: everything that the run changed is numbered after `since`."""
+    counts = _group(run, "variants")
+    del counts["unchanged"]
+    return {
+        "runId": str(run["id"]),
+        "supplier": run["supplier"],
+        "since": run["changes_since"],
+        "variants": counts,
+        "changes": f"/api/v1/changes?since={run['changes_since']}",
+    }
+
+
+def _group(run: RunRow, name: str) -> dict[str, int]:
+    names = [key for key in run if key.startswith(f"{name}_") and isinstance(run[key], int)]
+    return {key.removeprefix(f"{name}_"): run[key] for key in names if key != "documents_wanted"}
+
+
+async def _add_deliveries(
+    db: AsyncConnection, webhook_ids: Sequence[str], event: str, run: RunRow, data: Mapping[str, Any]
+) -> None:
+    body = {"type": event, "timestamp": run["finished_at"], "data": data}
+    await db.execute(
+        text("""
+        INSERT INTO deliveries (id, webhook_id, event, run_id, payload)
+        SELECT r.id, r.webhook_id, :event, :run_id, :payload
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:webhook_ids AS uuid[])) AS r(id, webhook_id)
+        ON CONFLICT DO NOTHING"""),
+        {
+            "ids": [str(uuid4()) for _ in webhook_ids],
+            "webhook_ids": list(webhook_ids),
+            "event": event,
+            "run_id": run["id"],
+            "payload": orjson.dumps(body, option=orjson.OPT_UTC_Z).decode(),
+        },
+    )
+
+
+# Delivering.
+
+DUE = """d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
+    AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())"""
+NUMBERED = f"""(d.event <> '{CATALOGUE_CHANGED}' OR NOT EXISTS (
+    SELECT FROM changes c WHERE c.run_id = d.run_id AND c.seq IS NULL))"""
+"""A run's changes can be read at /changes only once they are numbered, some 100 ms after its end."""
+
+
+async def any_due(db: AsyncConnection) -> bool:
+    """Whether there is anything to deliver now."""
+    return bool(await db.scalar(text(f"SELECT EXISTS (SELECT FROM deliveries d WHERE {DUE})")))
+
+
+async def claim_due(db: AsyncConnection, limit: int) -> list[ClaimedDelivery]:
+    """Take the oldest due delivery of each webhook that has none under way: one that hangs holds up no other."""
+    claim = str(uuid4())
+    rows = await db.execute(
+        text(f"""
+        WITH due AS (
+            SELECT d.id, w.url, w.secret FROM webhooks w CROSS JOIN LATERAL (
+                SELECT d.id FROM deliveries d WHERE d.webhook_id = w.id AND {DUE} AND {NUMBERED}
+                ORDER BY d.next_attempt_at, d.number LIMIT 1 FOR UPDATE SKIP LOCKED) d
+            WHERE w.is_active AND NOT EXISTS (
+                SELECT FROM deliveries u WHERE u.webhook_id = w.id AND u.state = 'pending'
+                  AND u.lease_until > clock_timestamp())
+            LIMIT :limit)
+        UPDATE deliveries d SET claim = CAST(:claim AS uuid), lease_until = clock_timestamp() + interval '{LEASE}',
+            attempts = attempts + 1, last_attempt_at = clock_timestamp()
+        FROM due WHERE d.id = due.id
+        RETURNING CAST(d.id AS text) AS id, CAST(d.webhook_id AS text) AS webhook_id, due.url, due.secret, d.payload,
+            d.attempts, d.last_attempt_at AS at"""),
+        {"limit": limit, "claim": claim},
+    )
+    return [ClaimedDelivery(claim=claim, **row) for row in rows.mappings()]
+
+
+async def settle(
+    db: AsyncConnection, claimed: ClaimedDelivery, *, status: int | None, error: str | None, pause_s: float | None
+) -> bool:
+    """Note what came of a try: no error is delivered, an error waits `pause_s`, or has failed when that is None.
+
+    False when the claim was lost to another process meanwhile: then nothing was written.
+    """
+    state = "delivered" if error is None else "failed" if pause_s is None else "pending"
+    tried = {"at": claimed.at, "status": status, "error": None if error is None else bounded(error)}
+    row = await db.scalar(
+        text(f"""
+        UPDATE deliveries SET state = :state, claim = NULL, lease_until = NULL, response_status = :status,
+            error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :pause_s),
+            delivered_at = CASE WHEN :state = 'delivered' THEN clock_timestamp() END,
+            tries = CASE WHEN jsonb_array_length(tries) < {KEPT_TRIES} THEN tries ELSE tries - 0 END
+                || CAST(:tried AS jsonb)
+        WHERE id = CAST(:id AS uuid) AND claim = CAST(:claim AS uuid) RETURNING 1"""),
+        {
+            "id": claimed.id,
+            "claim": claimed.claim,
+            "state": state,
+            "status": status,
+            "error": tried["error"],
+            "pause_s": pause_s or 0.0,
+            "tried": to_json([tried]),
+        },
+    )
+    return row is not None
+
+
+async def deactivate(db: AsyncConnection, webhook_id: str, reason: str) -> None:
+    """Send nothing more to a webhook; what waits for it has failed."""
+    await db.execute(
+        text("""
+        UPDATE webhooks SET is_active = false, deactivated_reason = :reason, updated_at = clock_timestamp()
+        WHERE id = CAST(:id AS uuid)"""),
+        {"id": webhook_id, "reason": reason},
+    )
+    await db.execute(
+        text("""
+        UPDATE deliveries SET state = 'failed', claim = NULL, lease_until = NULL, error = :reason
+        WHERE webhook_id = CAST(:id AS uuid) AND state = 'pending'"""),
+        {"id": webhook_id, "reason": f"the webhook was deactivated: {reason}"},
+    )

@@ -1,0 +1,77 @@
+"""Delivering what the shop is to be told: any worker, no transaction open while a receiver is asked.
+
+    due in the ledger ─▶ claim: one a webhook, under a lease ─▶ sign, POST ─▶ note what came of it ─▶ next
+                          │ commit                             │ no transaction   │ commit, fenced by the claim
+
+A process that dies in between lets its lease run out, and another sends the same message again under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog import get_logger
+
+from app.errors import OutageError
+from app.notify.retrying import next_pause_s
+from app.notify.sending import Parcel, Verdict, send
+from app.persistence import webhooks
+from app.persistence.webhooks import ClaimedDelivery
+from app.sync.services import Services
+from app.sync.tasks import together
+
+log = get_logger()
+
+LOOK_EVERY_S = 1.0
+AT_ONCE = 10
+"""Receivers that one process asks at a time."""
+
+
+async def deliver_webhooks(services: Services) -> None:
+    """Deliver until cancelled. A receiver that hangs holds a slot of its own and no other's."""
+    under_way: set[asyncio.Task[None]] = set()
+    async with together() as group:
+        while True:
+            try:
+                for claimed in await _claim(services, AT_ONCE - len(under_way)):
+                    task = group.create_task(_deliver(services, claimed))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+            except OutageError as error:
+                log.warning("webhooks wait for a part of ours", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _claim(services: Services, most: int) -> list[ClaimedDelivery]:
+    if most <= 0:
+        return []
+    async with services.database.quick() as db:
+        if not await webhooks.any_due(db):
+            return []
+
+    async def claim_due(db: AsyncConnection) -> list[ClaimedDelivery]:
+        return await webhooks.claim_due(db, most)
+
+    return await services.database.transact(claim_due)
+
+
+async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
+    parcel = Parcel(claimed.id, claimed.url, claimed.secret, claimed.payload, claimed.at)
+    verdict = await send(services.outbound, parcel)
+    log.info("webhook", delivery=claimed.id, attempt=claimed.attempts, outcome=verdict.kind, error=verdict.error)
+    try:
+        await _settle(services, claimed, verdict)
+    except OutageError as error:
+        log.warning("what came of a delivery was not noted; it is sent again", error=str(error))
+
+
+async def _settle(services: Services, claimed: ClaimedDelivery, verdict: Verdict) -> None:
+    pause_s = next_pause_s(claimed.attempts, verdict.wish_s) if verdict.kind == "again" else None
+
+    async def settle_delivery(db: AsyncConnection) -> None:
+        held = await webhooks.settle(db, claimed, status=verdict.status, error=verdict.error, pause_s=pause_s)
+        if held and verdict.kind == "gone":
+            await webhooks.deactivate(db, claimed.webhook_id, "the receiver answered 410 Gone")
+
+    await services.database.transact(settle_delivery)
