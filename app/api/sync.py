@@ -20,6 +20,7 @@ from app.api.problems import problem_answers
 from app.api.schemas import In, Out, ServicesNeeded, Storable, example
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.sync.direct import DirectResult, sync_direct
+from app.sync.dry_run import dry_run
 from app.sync.services import Services
 from app.sync.start import Started, StartRequest, start_queued
 
@@ -227,7 +228,5 @@ def _direct_answer(results: Sequence[DirectResult]) -> DirectAnswer:
 
 
 async def _dry_run(services: Services, asked: StartSync) -> DryRunAnswer:
-    from app.sync.dry_run import dry_run  # noqa: PLC0415  until the module is there
-
     results = await dry_run(services, asked.request())
     return DryRunAnswer(suppliers=[DryRunSupplier.model_validate(msgspec.structs.asdict(result)) for result in results])

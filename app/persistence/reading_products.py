@@ -80,14 +80,14 @@ CONDITIONS = {
     "supplier": "p.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)",
     "status": "p.status = :status",
     # the operators of text_pattern_ops, so that the index is used whatever the plan knows of the parameter
-    "category": "(p.category = :category OR (p.category ~>=~ :category || '/' AND p.category ~<~ :category || '0'))",
+    "category": "(p.category = :category OR (p.category ~>=~ (:category || '/') AND p.category ~<~ (:category || '0')))",
     "updated_since": "p.updated_at >= :updated_since",
     "words": """p.id IN (
         SELECT w.id FROM products w WHERE w.words @@ plainto_tsquery('simple', :words)
         UNION SELECT l.id FROM products l WHERE lower(l.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
-            AND lower(l.sku) ~<~ lower(CAST(:words AS text) COLLATE "C") || :last_character
+            AND lower(l.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character)
         UNION SELECT v.product_id FROM variants v WHERE lower(v.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
-            AND lower(v.sku) ~<~ lower(CAST(:words AS text) COLLATE "C") || :last_character)""",
+            AND lower(v.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character))""",
 }
 
 
