@@ -2,6 +2,7 @@
 
     commit of `work`:  <module>.<function>:before-commit   ─ COMMIT ─   <module>.<function>:after-commit
     anything sent:     send.<queue>:before                 ─ Redis ─    send.<queue>:after
+    one job's start:   start.<family's SKU, or the job's id>
 
 Commits are named after the function that hands its work to `Database.transact`, so none can be forgotten. Off unless
 `arm` was called, which only the start of a worker does, and only when PROMIDATA_FAILPOINT is set.
@@ -21,25 +22,27 @@ class _Armed:
     def __init__(self) -> None:
         self.name: str | None = None
         self.left = 0
+        self.signum = signal.SIGKILL
 
 
 _armed = _Armed()
 
 
 def arm(wish: str | None) -> None:
-    """Die at `name`, or at the nth time for `name#n`; None disarms."""
-    name, _, number = (wish or "").partition("#")
+    """Die at `name`, or at the nth time for `name#n`; freeze there for `name!`; None disarms."""
+    _armed.signum = signal.SIGSTOP if (wish or "").endswith("!") else signal.SIGKILL
+    name, _, number = (wish or "").rstrip("!").partition("#")
     _armed.name = name or None
     _armed.left = int(number or 1)
 
 
 def reach(name: str) -> None:
-    """Die here, as by `kill -9`, if this point is armed."""
+    """Die here as by `kill -9`, or freeze, if this point is armed."""
     if _armed.name is None or _armed.name != name:
         return
     _armed.left -= 1
     if _armed.left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), _armed.signum)
 
 
 def name_of(work: Callable[..., Any]) -> str:

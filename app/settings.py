@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     job_max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     retry_backoff_s: Annotated[float, Field(gt=0, le=300)] = 2.0
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 10.0
+    lease_s: Annotated[float, Field(ge=1, le=15)] = 10.0
 
     origin_max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
     origin_max_rps: Annotated[float, Field(gt=0)] | None = None

@@ -17,13 +17,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from app.coordination.heartbeats import WorkerBeat, forget_beat, write_beat
+from app.coordination.heartbeats import BEAT_EVERY_S, WorkerBeat, forget_beat, write_beat
 from app.jobs import scripts
 
 log = get_logger()
 
-LEASE_MS = 10_000
-RENEW_EVERY_S = 2.5
+BEATS_A_LEASE = 4
 CHUNK = 500
 EXIT_STUCK = 70
 
@@ -41,13 +40,14 @@ class Heart:
         describe: Callable[[], WorkerBeat],
         on_lost: Callable[[list[str]], None],
         loop: asyncio.AbstractEventLoop,
+        lease_s: float,
         stuck_after_s: float,
     ) -> None:
         self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._queue, self._token = queue, token
         self._held, self._describe, self._on_lost = held, describe, on_lost
-        self._loop, self._stuck_after_s = loop, stuck_after_s
+        self._loop, self._lease_s, self._stuck_after_s = loop, lease_s, stuck_after_s
         self._came_round_at = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
@@ -78,7 +78,7 @@ class Heart:
                 log.warning("no heartbeat", error=str(error))
             except Exception:
                 log.exception("a bug in the heartbeat")
-            if self._stopped.wait(RENEW_EVERY_S):
+            if self._stopped.wait(min(BEAT_EVERY_S, self._lease_s / BEATS_A_LEASE)):
                 return
 
     def _look_at_loop(self) -> None:
@@ -95,6 +95,6 @@ class Heart:
         lost: list[str] = []
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
-            answer = self._renew(keys=[self._queue], args=[self._token, LEASE_MS, *chunk])
+            answer = self._renew(keys=[self._queue], args=[self._token, round(self._lease_s * 1000), *chunk])
             lost += [job_id.decode() for job_id in answer]
         return lost

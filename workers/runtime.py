@@ -38,7 +38,7 @@ from app.sync.outcomes import Ended, end_cancelled, give_up, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 from app.sync.stage import Stage
-from workers.heart import LEASE_MS, Heart
+from workers.heart import Heart
 
 log = get_logger()
 
@@ -85,6 +85,7 @@ class Worker:
         """Prepare it; `handler` stands in for the queue's own work, so that the queue itself can be measured."""
         self.id = uuid4().hex
         self._services, self._queue, self._name, self._policy = services, queue, name, policy
+        self._lease_ms = round(services.settings.lease_s * 1000)
         self._stage = Stage(services, queue, ProgressBoard(services.database))
         self._handler = handler or handlers(self._stage)[name]
         self._running: dict[str, Running] = {}
@@ -104,6 +105,7 @@ class Worker:
             describe=self._describe,
             on_lost=self._lost_from_thread,
             loop=self._loop,
+            lease_s=services.settings.lease_s,
             stuck_after_s=policy.timeout_s + STUCK_AFTER_S,
         )
 
@@ -121,7 +123,7 @@ class Worker:
         self._heart.start()
         background = [
             asyncio.create_task(self._listen()),
-            asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=LEASE_MS)),
+            asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=self._lease_ms)),
             asyncio.create_task(every(LOOK_FOR_LOST_EVERY_S, self._look_for_lost)),
             asyncio.create_task(self._take()),
         ]
@@ -173,7 +175,7 @@ class Worker:
             got = await self._queue.exchange(
                 self._name,
                 self.id,
-                lease_ms=LEASE_MS,
+                lease_ms=self._lease_ms,
                 room=max(0, room),
                 done=[end.job_id for end in ended if end.wait_ms is None],
                 again=[(end.job_id, end.wait_ms) for end in ended if end.wait_ms is not None],
@@ -239,6 +241,7 @@ class Worker:
 
     async def _run_job(self, running: Running) -> None:
         job = running.job
+        reach(f"start.{job.args.get('family_sku', job.id)}")
         ended: Ended | None = None
         try:
             ended = await work_off(

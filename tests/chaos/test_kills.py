@@ -1,4 +1,4 @@
-"""Workers are killed at random moments; what they worked on runs again, and leaves no trace of it."""
+"""Workers are killed, frozen and worn out; what they worked on runs again, and nothing shows that it was so."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.oracle import expected_pictures
-from tests.support.stack import Servers
-from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
-from tests.support.worker_stack import QUEUE_NAMES, Workers, WorkerProcess, worker_stack
+from tests.support.stack import Servers, Stack
+from tests.support.truth import (
+    assert_as_if_nothing_had_happened,
+    assert_nothing_left_over,
+    assert_redis_forgets,
+)
+from tests.support.worker_stack import QUEUE_NAMES, WorkerProcess, Workers, until, worker_stack
 
 RECOVERY_S = 15.0
 
@@ -29,12 +36,14 @@ class Recoveries:
     """Job id to the dead worker's claim and when it died."""
     took_s: list[float] = field(default_factory=list)
 
-    async def kill(self, worker: WorkerProcess) -> None:
-        """Freeze it, see what it holds, kill it."""
+    async def kill(self, worker: WorkerProcess) -> bool:
+        """Freeze it, see what it holds, kill it; whether it held anything."""
         worker.freeze()
-        for job_id, claim in await self._held_by(worker):
-            self.waiting.setdefault(job_id, (claim, time.monotonic()))
+        held = await self._held_by(worker)
+        for job_id, claim in held:
+            self.waiting[job_id] = (claim, time.monotonic())
         worker.kill()
+        return bool(held)
 
     async def _held_by(self, worker: WorkerProcess) -> list[tuple[str, str]]:
         queue = self.workers.stack.services.queue
@@ -53,7 +62,7 @@ class Recoveries:
         while True:
             await asyncio.sleep(0.1)
             rows = await self.workers.stack.rows(
-                "SELECT id, state, claim FROM jobs WHERE id = ANY(:ids)", ids=list(self.waiting)
+                "SELECT id, claim FROM jobs WHERE id = ANY(:ids)", ids=list(self.waiting)
             )
             for row in rows:
                 claim, died_at = self.waiting[row["id"]]
@@ -62,38 +71,140 @@ class Recoveries:
                     self.took_s.append(time.monotonic() - died_at)
 
 
-@pytest.mark.chaos
-async def test_twenty_kills_during_a_sync_leave_no_trace(servers: Servers, tmp_path: Path) -> None:
-    feed = SampleFeed(FeedSpec.small(count=1, families=104, variants=3, oddities=False))
-    async with worker_stack(servers, tmp_path, feed) as workers:
-        assert len(expected_pictures(feed)) >= 600
-        workers.stack.server.habits.latency_s = 0.4
-        for queue in (*QUEUE_NAMES, "image-upload"):
-            workers.spawn(queue)
-        await workers.ready()
-        recoveries = Recoveries(workers)
-        watching = asyncio.create_task(recoveries.watch())
-        await workers.start("A23")
-        kills = await _kill_until_over(recoveries, at_least=20)
-        await workers.over(120)
+@asynccontextmanager
+async def watched(workers: Workers) -> AsyncIterator[Recoveries]:
+    recoveries = Recoveries(workers)
+    watching = asyncio.create_task(recoveries.watch())
+    try:
+        yield recoveries
+    finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        print(f"{kills} kills, {len(recoveries.took_s)} jobs ran again, at most {max(recoveries.took_s):.1f} s later")
-        assert not recoveries.waiting
+
+
+@pytest.mark.chaos
+async def test_twenty_kills_during_a_sync_leave_no_trace(
+    servers: Servers, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    feed = SampleFeed(FeedSpec.small(count=1, families=104, variants=3, oddities=False))
+    async with (
+        worker_stack(servers, tmp_path, feed, concurrency_documents=4) as workers,
+        watched(workers) as recoveries,
+    ):
+        assert len(expected_pictures(feed)) >= 600
+        workers.stack.server.habits.latency_s = 0.4
+        for queue in (*QUEUE_NAMES, IMAGE_UPLOAD):
+            workers.spawn(queue)
+        await workers.ready()
+        await workers.start("A23")
+        kills = await _kill(recoveries, struck_at_least=20, each_kind=3)
+        await workers.over(120)
+        await until(lambda: not recoveries.waiting, RECOVERY_S)
+        record_property("kills", kills)
+        record_property("jobs run again", len(recoveries.took_s))
+        record_property("slowest recovery in seconds", round(max(recoveries.took_s), 1))
         assert max(recoveries.took_s) <= RECOVERY_S
         await assert_as_if_nothing_had_happened(workers.stack)
         await assert_redis_forgets(workers.stack)
 
 
-async def _kill_until_over(recoveries: Recoveries, *, at_least: int) -> dict[str, int]:
-    """Kill one worker after another, each replaced at once as `up` does, and more of each kind while there is work."""
-    kills = dict.fromkeys(QUEUE_NAMES, 0)
-    while sum(kills.values()) < at_least:
-        await asyncio.sleep(random.uniform(0.2, 1.6))
-        queue = random.choice([name for name in QUEUE_NAMES if kills[name] == min(kills.values())])
-        victim = random.choice(recoveries.workers.of(queue))
-        await recoveries.kill(victim)
-        recoveries.workers.spawn(queue)
-        kills[queue] += 1
-    return kills
+async def _kill(recoveries: Recoveries, *, struck_at_least: int, each_kind: int) -> dict[str, int]:
+    """Kill workers in the middle of a job, at random moments, each replaced at once as `up` does."""
+    workers, struck = recoveries.workers, dict.fromkeys(QUEUE_NAMES, 0)
+    while sum(struck.values()) < struck_at_least or min(struck.values()) < each_kind:
+        await asyncio.sleep(random.uniform(0.1, 1.2))
+        running = await workers.stack.rows("SELECT DISTINCT queue FROM jobs WHERE state = 'active'")
+        busy = [row["queue"] for row in running if workers.of(row["queue"])]
+        assert await workers.stack.rows("SELECT 1 FROM runs WHERE status = 'running'"), f"too quick: {struck}"
+        if busy:
+            queue = min(busy, key=lambda name: (struck[name] >= each_kind, random.random()))
+            struck[queue] += await recoveries.kill(random.choice(workers.of(queue)))
+            workers.replace_dead()
+    return struck
+
+
+async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers, tmp_path: Path) -> None:
+    feed = SampleFeed(FeedSpec.small(count=1, families=8, variants=3, oddities=False))
+    async with worker_stack(servers, tmp_path, feed, lease_s=2) as workers, watched(workers) as recoveries:
+        workers.stack.server.habits.latency_s = 0.2
+        workers.spawn_all()
+        await workers.start("A23")
+        await _kill(recoveries, struck_at_least=2, each_kind=0)
+        await workers.over()
+        await assert_as_if_nothing_had_happened(workers.stack)
+
+
+@pytest.mark.parametrize(
+    ("queue", "point"),
+    [
+        ("supplier-sync", "supplier_stage._commit:before-commit"),
+        ("product-family", "family_stage.sync_family:before-commit"),
+        ("image-upload", "image_stage.ImageStage._commit:before-commit"),
+    ],
+)
+@pytest.mark.chaos
+async def test_a_worker_frozen_in_its_commit_holds_nobody_up_and_commits_nothing_when_woken(
+    servers: Servers, tmp_path: Path, queue: str, point: str
+) -> None:
+    feed = SampleFeed(FeedSpec.small(count=1, families=5, variants=2, oddities=False))
+    async with worker_stack(servers, tmp_path, feed, lease_s=3) as workers:
+        frozen = workers.spawn(queue, PROMIDATA_FAILPOINT=f"{point}!")
+        await workers.ready()
+        for name in QUEUE_NAMES:
+            if name != queue:
+                workers.spawn(name)
+        await workers.start()
+        await until(frozen.is_frozen)
+        workers.spawn(queue)
+        await workers.over(30)
+        await until(lambda: workers.stack.rows("SELECT 1 WHERE NOT EXISTS (SELECT FROM changes WHERE seq IS NULL)"))
+        before = await _everything(workers.stack)
+        frozen.thaw()
+        await asyncio.sleep(4)
+        assert await _everything(workers.stack) == before
+        await assert_as_if_nothing_had_happened(workers.stack)
+        assert frozen.running, frozen.said()
+        await _works_alone(workers, frozen)
+
+
+async def _works_alone(workers: Workers, woken: WorkerProcess) -> None:
+    for worker in workers.of(woken.queue):
+        if worker is not woken:
+            worker.kill()
+    await workers.start(force=True)
+    await workers.over(30)
+    await assert_nothing_left_over(workers.stack)
+
+
+async def _everything(stack: Stack) -> list[dict[str, object]]:
+    return await stack.rows(
+        """SELECT 'jobs' AS what, CAST(j AS text) FROM jobs j UNION ALL SELECT 'runs', CAST(r AS text) FROM runs r
+        UNION ALL SELECT 'changes', CAST(c AS text) FROM changes c
+        UNION ALL SELECT 'media', CAST(m AS text) FROM media m
+        UNION ALL SELECT 'variants', CAST(v AS text) FROM variants v
+        UNION ALL SELECT 'documents', CAST(d AS text) FROM documents d ORDER BY 1, 2"""
+    )
+
+
+@pytest.mark.chaos
+async def test_a_job_that_kills_its_worker_each_time_fails_alone_and_the_run_ends(
+    servers: Servers, tmp_path: Path
+) -> None:
+    feed = SampleFeed(FeedSpec.small(count=1, families=6, variants=2, oddities=False))
+    async with worker_stack(servers, tmp_path, feed, lease_s=1) as workers:
+        killer = list(feed.entries("A23"))[2].file_name.removesuffix(".json")
+        workers.standing = {"PROMIDATA_FAILPOINT": f"start.{killer}"}
+        workers.spawn_all()
+        await workers.start("A23")
+        async with asyncio.TaskGroup() as group:
+            replacing = group.create_task(workers.keep_alive())
+            (run,) = await workers.over(90)
+            replacing.cancel()
+        assert run["status"] == "completed_with_errors"
+        assert (run["families_failed"], run["families_completed"]) == (1, 5)
+        assert "died 10 times" in run["error"]
+        await assert_nothing_left_over(workers.stack)
+        (failed,) = await workers.stack.rows("SELECT args, deaths FROM jobs WHERE state = 'failed'")
+        assert failed == {"args": {"family_sku": killer, "version": failed["args"]["version"]}, "deaths": 10}
+        assert len([worker for worker in workers.all if worker.queue == PRODUCT_FAMILY]) >= 10

@@ -7,6 +7,7 @@ test process: feed server, services, comparison      worker processes: `workers.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import SecretStr
 
 from app.jobs.definitions import QUEUES
@@ -38,6 +40,7 @@ class WorkerProcess:
     queue: str
     process: subprocess.Popen[bytes]
     log: Path
+    replaced: bool = False
 
     @property
     def pid(self) -> int:
@@ -58,6 +61,9 @@ class WorkerProcess:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
+    def is_frozen(self) -> bool:
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -76,6 +82,8 @@ class Workers:
     stack: Stack
     folder: Path
     environment: Mapping[str, str]
+    standing: Mapping[str, str] = field(default_factory=dict)
+    """What every worker from now on has in its environment, too."""
     all: list[WorkerProcess] = field(default_factory=list)
 
     def spawn(self, queue: str, **environment: str) -> WorkerProcess:
@@ -83,7 +91,7 @@ class Workers:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", RUN, queue],
-                env={**os.environ, **self.environment, **environment},
+                env={**os.environ, **self.environment, **self.standing, **environment},
                 stdout=output,
                 stderr=output,
             )
@@ -94,6 +102,18 @@ class Workers:
     def spawn_all(self, **environment: str) -> list[WorkerProcess]:
         """One worker a queue."""
         return [self.spawn(queue, **environment) for queue in QUEUE_NAMES]
+
+    def replace_dead(self) -> None:
+        """Start a worker in place of each that ended, as `up` does."""
+        for worker in [worker for worker in self.all if not worker.running and not worker.replaced]:
+            worker.replaced = True
+            self.spawn(worker.queue)
+
+    async def keep_alive(self) -> None:
+        """Replace the dead until cancelled."""
+        while True:
+            self.replace_dead()
+            await asyncio.sleep(0.1)
 
     def of(self, queue: str) -> list[WorkerProcess]:
         return [worker for worker in self.all if worker.queue == queue and worker.running]
@@ -135,11 +155,15 @@ class Workers:
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 20.0, every_s: float = 0.02) -> None:
-    """Wait until `condition` holds."""
+    """Wait until `condition` holds; it may be a coroutine function."""
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not await _value(condition()):
         assert time.monotonic() < deadline, "it did not come about in time"
         await asyncio.sleep(every_s)
+
+
+async def _value(answer: object) -> object:
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 @asynccontextmanager

@@ -1,0 +1,224 @@
+"""A process dies at each commit and each send in turn; afterwards everything is as if nothing had happened.
+
+The list is made from the code: a new commit in the stages is tried without anybody remembering to (ENGINE.md 8).
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from sqlalchemy import text
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
+from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.operations import cancel_run
+from tests.support.stack import Servers
+from tests.support.truth import (
+    assert_as_if_nothing_had_happened,
+    assert_catalogue_equals_feed,
+    assert_nothing_left_over,
+    assert_store_equals_feed,
+)
+from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
+
+SYNC = Path(__file__).parents[2] / "app" / "sync"
+AT_ONCE = 5
+"""Most of a crash's time is the wait for a lease to run out."""
+ELSEWHERE = {"operations", "start", "discovery", "reparse"}
+"""Modules whose commits are made for a caller, not by a worker during a sync."""
+
+
+def commits() -> Iterator[str]:
+    """The names of all commits below app/sync: what hands work to `transact`."""
+    for path in sorted(SYNC.glob("*.py")):
+        if path.stem not in ELSEWHERE:
+            for name, function in _functions(ast.parse(path.read_text()).body):
+                calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_transact(node.func)]
+                yield from dict.fromkeys(_name(path.stem, name, call.args[0]) for call in calls)
+
+
+def _functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _functions(node.body, f"{node.name}.")
+        elif isinstance(node, (ast.AsyncFunctionDef, ast.FunctionDef)):
+            yield prefix + node.name, node
+
+
+def _is_transact(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr == "transact"
+
+
+def _name(module: str, function: str, work: ast.expr) -> str:
+    if isinstance(work, ast.Attribute) and isinstance(work.value, ast.Name):
+        return f"{work.value.id}.{work.attr}"
+    return f"{module}.{function}"
+
+
+COMMITS = [f"{name}:{side}" for name in commits() for side in ("before-commit", "after-commit")]
+SENDS = [f"send.{queue}:{side}" for queue in (PRODUCT_FAMILY, IMAGE_UPLOAD) for side in ("before", "after")]
+EXCHANGES = [f"exchange.{queue}:{side}" for queue in QUEUE_NAMES for side in ("before", "after")]
+CLAIMS = [f"claim.{queue}:after-commit" for queue in QUEUE_NAMES]
+PUTS = ["picture:before-put", "picture:after-put"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """What brings a sync to a point that it does not come by otherwise."""
+
+    prepare: Callable[[Workers], Awaitable[None]] | None = None
+    """Before the start."""
+    meanwhile: Callable[[Workers], Awaitable[None]] | None = None
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    mended: bool = False
+    """The first run does not bring everything: the next ordinary one does."""
+
+
+async def _fail_categories(workers: Workers) -> None:
+    workers.stack.server.faults.add("category", "status", status=500)
+
+
+async def _fail_a_picture_once(workers: Workers) -> None:
+    workers.stack.server.faults.add("picture", "status", status=500, times=1)
+
+
+async def _lose_a_picture(workers: Workers) -> None:
+    workers.stack.server.faults.add("picture", "status", status=404, times=1)
+
+
+async def _slow_pictures(workers: Workers) -> None:
+    workers.stack.server.faults.add("picture", "slow", seconds=2.0, for_s=6.0)
+
+
+async def _cancel_in_the_pictures(workers: Workers) -> None:
+    await _first_picture(workers)
+    (run,) = await workers.stack.rows("SELECT id FROM runs")
+    await cancel_run(workers.stack.services, str(run["id"]))
+
+
+async def _first_picture(workers: Workers) -> None:
+    await until(lambda: workers.stack.server.log.counts.get("picture", 0) > 0)
+
+
+async def _stop_in_the_pictures(workers: Workers) -> None:
+    await _first_picture(workers)
+    for worker in workers.of(IMAGE_UPLOAD):
+        worker.terminate()
+
+
+async def _pause_families(workers: Workers) -> None:
+    await _execute(workers, "UPDATE queues SET paused = true WHERE name = 'product-family'")
+
+
+async def _move_a_document_on(workers: Workers) -> None:
+    """As if a newer document had been fetched since the jobs were made."""
+    await until(lambda: workers.stack.rows("SELECT 1 FROM jobs WHERE queue = 'supplier-sync' AND state = 'completed'"))
+    await _execute(
+        workers, "UPDATE documents SET version = nextval('document_versions') WHERE fetched_hash IS NOT NULL"
+    )
+    await _execute(
+        workers, "UPDATE document_bodies b SET version = d.version FROM documents d WHERE d.id = b.document_id"
+    )
+    await _execute(workers, "UPDATE queues SET paused = false")
+
+
+async def _execute(workers: Workers, sql: str) -> None:
+    async with workers.stack.services.database.begin() as db:
+        await db.execute(text(sql))
+
+
+SCENARIOS = {
+    "categories_step._warn": Scenario(_fail_categories),
+    "outcomes._delay": Scenario(_fail_a_picture_once, mended=True),
+    "outcomes._end_failed": Scenario(_lose_a_picture, mended=True),
+    "outcomes.end_cancelled": Scenario(_slow_pictures, _cancel_in_the_pictures, mended=True),
+    "outcomes._hand_back": Scenario(
+        _slow_pictures, _stop_in_the_pictures, {"JOB_TIMEOUT_IMAGE_MS": "1000"}, mended=True
+    ),
+    "family_stage._supersede": Scenario(_pause_families, _move_a_document_on, mended=True),
+}
+
+
+@pytest.mark.chaos
+async def test_a_crash_at_each_commit_and_each_send_leaves_no_trace(servers: Servers, tmp_path: Path) -> None:
+    points = [*COMMITS, *SENDS, *EXCHANGES, *CLAIMS, *PUTS]
+    assert len(points) > 50
+    await _crash_at(servers, tmp_path, points)
+
+
+async def test_a_crash_at_the_commits_and_sends_that_matter_most_leaves_no_trace(
+    servers: Servers, tmp_path: Path
+) -> None:
+    await _crash_at(
+        servers,
+        tmp_path,
+        [
+            "supplier_stage._commit:after-commit",
+            "family_stage.sync_family:before-commit",
+            "family_stage.sync_family:after-commit",
+            "image_stage.ImageStage._commit:after-commit",
+        ],
+    )
+
+
+async def _crash_at(servers: Servers, folder: Path, points: list[str]) -> None:
+    """Try the points, some at a time, each on a database and a Redis database of its own."""
+    numbers: asyncio.Queue[int] = asyncio.Queue()
+    for number in range(1, AT_ONCE + 1):
+        numbers.put_nowait(number)
+    failures: dict[str, str] = {}
+
+    async def one(point: str) -> None:
+        number = await numbers.get()
+        try:
+            mine = folder / point.replace(":", "-")
+            mine.mkdir()
+            await _crash(_on_redis_database(servers, number), mine, point)
+        except (AssertionError, TimeoutError) as error:
+            failures[point] = str(error)
+        finally:
+            numbers.put_nowait(number)
+
+    async with asyncio.TaskGroup() as group:
+        for point in points:
+            group.create_task(one(point))
+    assert failures == {}
+
+
+def _on_redis_database(servers: Servers, number: int) -> Servers:
+    url = urlunsplit(urlsplit(servers.valkey.url)._replace(path=f"/{number}"))
+    return dataclasses.replace(servers, valkey=dataclasses.replace(servers.valkey, url=url))
+
+
+async def _crash(servers: Servers, folder: Path, point: str) -> None:
+    scenario = SCENARIOS.get(point.partition(":")[0], Scenario())
+    feed = SampleFeed(FeedSpec.small(count=1, families=3, variants=2, oddities=False))
+    async with worker_stack(servers, folder, feed, environment={"LEASE_S": "2", **scenario.environment}) as workers:
+        if scenario.prepare is not None:
+            await scenario.prepare(workers)
+        workers.spawn_all(PROMIDATA_FAILPOINT=point)
+        await workers.start()
+        async with asyncio.TaskGroup() as group:
+            replacing = group.create_task(workers.keep_alive())
+            if scenario.meanwhile is not None:
+                await scenario.meanwhile(workers)
+            await workers.over(60)
+            await until(lambda: any(worker.process.returncode == -9 for worker in workers.all), 5)
+            replacing.cancel()
+        if not scenario.mended:
+            await assert_as_if_nothing_had_happened(workers.stack)
+            return
+        await assert_nothing_left_over(workers.stack)
+        workers.stack.server.faults.clear()
+        workers.replace_dead()
+        await workers.start()
+        await workers.over(60)
+        await assert_nothing_left_over(workers.stack)
+        await assert_catalogue_equals_feed(workers.stack)
+        await assert_store_equals_feed(workers.stack)
