@@ -21,6 +21,7 @@ from app.feed.manifest import read_manifest
 from app.feed.outline import read_outline
 from app.samplefeed import SampleFeed
 from app.samplefeed.spec import FeedSpec, suppliers
+from bench.report import Section, Table
 
 ROUNDS = 15
 
@@ -82,9 +83,9 @@ def documents() -> Iterator[tuple[str, bytes]]:
             yield f"{variants} variants, {len(body) / 1000:.0f} KB", body
 
 
-def best_ms(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+def best_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     best = dict.fromkeys(ways, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, way in ways.items():
             started = time.perf_counter()
             way()
@@ -92,7 +93,7 @@ def best_ms(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-def document_row(body: bytes) -> dict[str, float]:
+def document_row(body: bytes, rounds: int) -> dict[str, float]:
     def read() -> object:
         return read_family([("x.json", body)], supplier="A23", price_regions=("BENELUX",), languages=("nl", "de"))
 
@@ -106,25 +107,35 @@ def document_row(body: bytes) -> dict[str, float]:
         "read_family": read,
         "fingerprint": lambda: fingerprint(family),
     }
-    return best_ms(ways)
+    return best_ms(ways, rounds)
 
 
-def manifest_ms(lines: int = 100_000) -> float:
+def manifest_ms(rounds: int, lines: int = 100_000) -> float:
     base = "https://promi-dl.de/Profiles/Live/guid"
     body = "\r\n".join(f"{base}/A{number % 30}/A{number % 30}-{number}.json|{number:040x}" for number in range(lines))
     raw = body.encode()
-    return best_ms({"manifest": lambda: read_manifest(raw, base_url=base, allowed_hosts=())})["manifest"]
+    return best_ms({"manifest": lambda: read_manifest(raw, base_url=base, allowed_hosts=())}, rounds)["manifest"]
+
+
+def measure(*, quick: bool) -> Section:
+    """The part `parsing`."""
+    rounds = 1 if quick else ROUNDS
+    rows = {name: document_row(body, rounds) for name, body in documents()}
+    columns = list(next(iter(rows.values())))
+    cells = [
+        [name, *(f"{row[column]:.2f}" for column in columns), f"{row['read_family'] / row['msgspec']:.1f}"]
+        for name, row in rows.items()
+    ]
+    return Section(
+        "Reading a document",
+        f"Milliseconds, the best of {rounds} rounds, each way in turn in every round.",
+        [Table(("document", *columns, "read_family / msgspec"), cells)],
+        remarks=[f"A manifest of 100,000 lines is read in {manifest_ms(rounds):.0f} ms."],
+    )
 
 
 def main() -> None:
-    rows = {name: document_row(body) for name, body in documents()}
-    columns = list(next(iter(rows.values())))
-    print("| document, ms | " + " | ".join(columns) + " | read_family / msgspec |")
-    print("|---|" + "---|" * (len(columns) + 1))
-    for name, row in rows.items():
-        cells = " | ".join(f"{row[column]:.2f}" for column in columns)
-        print(f"| {name} | {cells} | {row['read_family'] / row['msgspec']:.1f} |")
-    print(f"\nManifest of 100,000 lines: {manifest_ms():.0f} ms")
+    print(measure(quick=False).markdown())
 
 
 if __name__ == "__main__":

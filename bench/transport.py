@@ -21,6 +21,7 @@ import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
 from app.outbound import FetchLimits, OutboundClient
+from bench.report import Section, Table
 
 CONNECTIONS = 50
 REQUESTS = 4_000
@@ -39,33 +40,48 @@ class Cost:
     per_wall_second: float
 
 
-def main() -> None:
+def measure(*, quick: bool) -> Section:
+    """The part `transport`."""
+    requests, rounds = (100, 1) if quick else (REQUESTS, ROUNDS)
+    section = Section(
+        "What a request costs by transport",
+        f"{CONNECTIONS} connections, {requests:,} requests, the best of {rounds}; CPU of the client's process.",
+    )
     server, port = _start_server()
     try:
         for size in BODY_BYTES:
-            costs = asyncio.run(_measure_all(f"http://127.0.0.1:{port}/{size}", size))
-            print(f"\n{size:,} bytes a body, {CONNECTIONS} connections, {REQUESTS:,} requests, best of {ROUNDS}")
-            print(f"{'transport':<28}{'CPU ms/request':>16}{'a CPU second':>14}{'a second':>10}")
-            for cost in costs:
-                print(f"{cost.name:<28}{cost.cpu_ms:>16.3f}{1000 / cost.cpu_ms:>14,.0f}{cost.per_wall_second:>10,.0f}")
+            costs = asyncio.run(_measure_all(f"http://127.0.0.1:{port}/{size}", size, requests, rounds))
+            section.tables.append(_table(size, costs))
     finally:
         server.terminate()
         server.join()
+    return section
 
 
-async def _measure_all(url: str, size: int) -> list[Cost]:
+def _table(size: int, costs: list[Cost]) -> Table:
+    rows = [
+        [cost.name, f"{cost.cpu_ms:.3f}", f"{1000 / cost.cpu_ms:,.0f}", f"{cost.per_wall_second:,.0f}"]
+        for cost in costs
+    ]
+    return Table(("transport", "CPU ms a request", "a CPU second", "a second"), rows, f"{size:,} bytes a body")
+
+
+def main() -> None:
+    print(measure(quick=False).markdown())
+
+
+async def _measure_all(url: str, size: int, requests: int, rounds: int) -> list[Cost]:
     costs = []
     for name, transport in TRANSPORTS.items():
         async with transport() as fetch:
             assert await fetch(url) == size
-            rounds = [await _measure(fetch, url) for _ in range(ROUNDS)]
-        cpu_s, wall_s = min(rounds)
-        costs.append(Cost(name, 1000 * cpu_s / REQUESTS, REQUESTS / wall_s))
+            cpu_s, wall_s = min([await _measure(fetch, url, requests) for _ in range(rounds)])
+        costs.append(Cost(name, 1000 * cpu_s / requests, requests / wall_s))
     return costs
 
 
-async def _measure(fetch: Fetch, url: str) -> tuple[float, float]:
-    left = iter(range(REQUESTS))
+async def _measure(fetch: Fetch, url: str, requests: int) -> tuple[float, float]:
+    left = iter(range(requests))
 
     async def worker() -> None:
         for _ in left:

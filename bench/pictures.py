@@ -1,0 +1,130 @@
+"""Pictures alone: a sync whose image worker starts when everything else is done, and how fast it works off its queue.
+
+supplier and family worker ─▶ all families written ─▶ one image worker, 10 slots ─▶ first claim to last end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
+from app.sync.discovery import discover
+from app.sync.start import StartRequest, start_queued
+from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
+from bench.meters import CostMeter
+from bench.report import Section, Table
+from bench.sync import PICTURE_SLOTS, Size, wait_for_end
+
+LATENCIES_S = (0.02, 0.0)
+ROUNDS = 2
+SPAN = """
+    SELECT count(*) AS count, EXTRACT(epoch FROM max(finished_at) - min(started_at))::float8 AS span_s
+    FROM jobs WHERE queue = 'image-upload' AND state = 'completed'"""
+OPEN = "SELECT count(*) AS open FROM jobs WHERE queue <> 'image-upload' AND state IN ('waiting', 'active', 'delayed')"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One image worker's work."""
+
+    count: int
+    span_s: float
+    cpu_s: dict[str, float]
+    told: dict[str, Any]
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.count / self.span_s
+
+
+def measure(servers: Servers, *, quick: bool) -> Section:
+    """The part `pictures`."""
+    size = Size(families=4, variants=2, pictures=2, small=True) if quick else Size(families=50)
+    measured: dict[float, list[Pictures]] = {latency_s: [] for latency_s in LATENCIES_S}
+    with serving_feed(*size.options()) as feed:
+        for _ in range(1 if quick else ROUNDS):
+            for latency_s in LATENCIES_S:
+                measured[latency_s].append(asyncio.run(_pictures(servers, feed, latency_s)))
+        sampled = asyncio.run(_pictures(servers, feed, 0.0, "--sample", "--count"))
+    return _section(size, measured, sampled)
+
+
+async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: str) -> Pictures:
+    async with fresh_ground(servers, feed.base_url) as ground:
+        feed.set_habits(latency_s=0.0)
+        await discover(ground.services)
+        async with workers(ground, [SUPPLIER_SYNC, PRODUCT_FAMILY]):
+            await start_queued(ground.services, StartRequest())
+            await until(lambda: _only_pictures_left(ground))
+        feed.set_habits(latency_s=latency_s)
+        postgres = {"PostgreSQL": ground.servers.postgres.pid, "origin": feed.process.pid}
+        with CostMeter(postgres) as meter:
+            async with workers(ground, [IMAGE_UPLOAD], *options) as processes:
+                await wait_for_end(ground)
+                told = processes[IMAGE_UPLOAD].stop()
+        (span,) = await ground.rows(SPAN)
+        cpu_s = {"image worker": told["cpu_s"]} | {name: cost.cpu_s for name, cost in meter.costs.items()}
+        return Pictures(span["count"], span["span_s"], cpu_s, told)
+
+
+async def _only_pictures_left(ground: Ground) -> bool:
+    (left,) = await ground.rows(OPEN)
+    return not left["open"]
+
+
+def _section(size: Size, measured: dict[float, list[Pictures]], sampled: Pictures) -> Section:
+    section = Section(
+        "Pictures: one image worker, 10 slots",
+        f"{sampled.count} pictures of {'small' if size.small else 'real'} sizes, queued before the worker starts, to "
+        "the local store; medians.",
+        [_rates(measured), _parts(sampled)],
+    )
+    if sampled.told["parts"]:
+        part, _ = max(sampled.told["parts"].items(), key=lambda item: item[1])
+        section.remarks.append(f"What dominates the worker's CPU: {part}.")
+    section.remarks.append("CPU of the worker in the first table holds its start and end, too (about 1 s).")
+    return section
+
+
+def _rates(measured: dict[float, list[Pictures]]) -> Table:
+    rows = []
+    for latency_s, found in measured.items():
+        bound = f"{PICTURE_SLOTS / latency_s:.0f}" if latency_s else "CPU"
+        rates = [one.rate for one in found]
+        cpu = {name: statistics.median(1000 * one.cpu_s[name] / one.count for one in found) for name in found[0].cpu_s}
+        rows.append(
+            [
+                f"{latency_s * 1000:.0f} ms",
+                f"{statistics.median(rates):.0f}",
+                bound,
+                *(f"{cost:.1f}" for cost in cpu.values()),
+            ]
+        )
+    names = next(iter(measured.values()))[0].cpu_s
+    return Table(
+        ("origin latency", "pictures/s", "bound by latency", *(f"CPU ms a picture, {name}" for name in names)), rows
+    )
+
+
+def _parts(sampled: Pictures) -> Table:
+    rows = [
+        [part, f"{1000 * used / sampled.count:.2f}"]
+        for part, used in sorted(sampled.told["parts"].items(), key=_by_use)
+    ]
+    trips = sampled.told["trips"]
+    rows += [[f"round trips to {name}", f"{number / sampled.count:.2f}"] for name, number in trips.items()]
+    return Table(("part of the worker, 0 ms", "CPU ms (or round trips) a picture"), rows, "Where a picture's CPU goes")
+
+
+def _by_use(item: tuple[str, float]) -> float:
+    return -item[1]
+
+
+def top_functions(told: dict[str, Any], most: int = 15) -> Sequence[tuple[str, float]]:
+    """The functions that used most CPU."""
+    return sorted(told["functions"].items(), key=_by_use)[:most]

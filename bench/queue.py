@@ -1,0 +1,270 @@
+"""The queue by itself: stock ARQ and ours with its ledger, on the same servers, in turn in every round.
+
+rates        fill the queue ─▶ start a worker ─▶ first start to last end, as the worker saw it
+pick-up      one job to an idle worker: from the call that enqueues it to its start
+recovery     SIGKILL of the worker that has the job ─▶ its start on another, on each queue at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from app.jobs.definitions import QUEUES, QueueName
+from bench.contenders import Contender, Ours, StockArq
+from bench.ground import Ground, Process, Servers, fresh_ground
+from bench.queue_jobs import HANG_S, STAMPS
+from bench.report import Figure, Section, Table
+
+SLOW_FLUSH = {"commit_delay": "2000", "commit_siblings": "0"}
+ARQ_RECOVERY_S = 1_810
+"""By its construction: its time-out of 30 minutes and 10 s; not waited for."""
+SHORT_SLEEP_S = 0.01
+OURS = "ours, with the ledger"
+OURS_SLOW = "ours, each flush 2 ms slower"
+YARDSTICK = "ARQ, polling every 10 ms"
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much of everything."""
+
+    rounds: int = 3
+    bare: int = 20_000
+    bare_polling: int = 4_000
+    bare_stock: int = 1_000
+    short: int = 2_000
+    short_stock: int = 100
+    one_by_one: int = 500
+    bulk: int = 20_000
+    pick_ups: int = 200
+    pick_ups_stock: int = 40
+    kills: int = 7
+    """A queue; three queues at once."""
+
+    def jobs(self, contender: str, sleep_s: float) -> int:
+        """How many jobs a rate is measured with: about the same time for each."""
+        if contender.endswith("500 ms"):
+            return self.short_stock if sleep_s else self.bare_stock
+        if sleep_s:
+            return self.short
+        return self.bare_polling if contender == YARDSTICK else self.bare
+
+
+QUICK = Load(1, 200, 100, 50, 50, 10, 20, 200, 5, 2, 1)
+Results = dict[str, dict[str, list[float]]]
+
+
+def measure(servers: Servers, *, quick: bool) -> Section:
+    """The part `queue`."""
+    return asyncio.run(_measure(servers, QUICK if quick else Load()))
+
+
+async def _measure(servers: Servers, load: Load) -> Section:
+    results: Results = defaultdict(lambda: defaultdict(list))
+    async with AsyncExitStack() as stack:
+        ground = await stack.enter_async_context(fresh_ground(servers))
+        slow = await stack.enter_async_context(fresh_ground(servers, database_settings=SLOW_FLUSH))
+        contenders: list[Contender] = [
+            StockArq(ground, 0.5),
+            StockArq(ground, 0.01),
+            Ours(ground, OURS),
+            Ours(slow, OURS_SLOW),
+        ]
+        for _ in range(load.rounds):
+            for contender in contenders:
+                await _round(ground, contender, load, results[contender.name])
+        for contender in contenders:
+            await _count(ground, contender, load, results[contender.name])
+            await contender.close()
+    async with fresh_ground(servers) as ground:
+        results[OURS]["recovery, s"] = await _recoveries(ground, load.kills)
+    return _section(load, results)
+
+
+async def _round(ground: Ground, contender: Contender, load: Load, result: dict[str, list[float]]) -> None:
+    started = time.perf_counter()
+    batch = "one by one"
+    for _ in range(load.one_by_one):
+        await contender.enqueue(batch, load.one_by_one, 0.0)
+    result["enqueue/s one at a time"].append(load.one_by_one / (time.perf_counter() - started))
+    await _drain(ground, contender, batch)
+    for sleep_s, name in ((0.0, "no-op jobs/s"), (SHORT_SLEEP_S, "10 ms jobs/s")):
+        count = load.jobs(contender.name, sleep_s)
+        started = time.perf_counter()
+        await contender.enqueue_many(name, count, sleep_s)
+        if not sleep_s:
+            result["enqueue/s in bulk"].append(count / (time.perf_counter() - started))
+        stamp = await _drain(ground, contender, name)
+        result[name].append(count / (stamp["last"] - stamp["first"]))
+    result["pick-up, ms"] += await _pick_ups(ground, contender, load)
+
+
+async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, Any]:
+    """Let a new worker work off a batch; its stamp."""
+    worker = await contender.start_worker()
+    stamp = await _stamp(ground, batch)
+    worker.stop()
+    return stamp
+
+
+async def _stamp(ground: Ground, batch: str) -> dict[str, Any]:
+    async with Redis.from_url(ground.servers.valkey.url) as redis:
+        while True:
+            found = await redis.blpop([STAMPS], timeout=120)
+            assert found is not None, f"{batch}: not over after two minutes"
+            stamp: dict[str, Any] = orjson.loads(found[1])
+            if stamp["batch"] == batch:
+                return stamp
+
+
+async def _pick_ups(ground: Ground, contender: Contender, load: Load) -> list[float]:
+    """From the call to the start of a job, in ms, with an idle worker; at random moments of its polling."""
+    worker = await contender.start_worker()
+    count = load.pick_ups_stock if contender.name.endswith("500 ms") else load.pick_ups
+    waits = []
+    for number in range(count):
+        await asyncio.sleep(random.uniform(0.02, 0.06))
+        called_at = time.time()
+        await contender.enqueue(f"pick-up {number}", 1, 0.0)
+        stamp = await _stamp(ground, f"pick-up {number}")
+        waits.append((stamp["first"] - called_at) * 1000)
+    worker.stop()
+    return waits
+
+
+async def _count(ground: Ground, contender: Contender, load: Load, result: dict[str, list[float]]) -> None:
+    """Round trips and commands a no-op job, of the worker and of the server."""
+    count = load.jobs(contender.name, 0.0)
+    await contender.enqueue_many("counted", count, 0.0)
+    async with Redis.from_url(ground.servers.valkey.url) as redis:
+        before = await _commands(redis)
+        worker = await contender.start_worker("--count")
+        await _stamp(ground, "counted")
+        result["Redis commands a job, in scripts too"] = [(await _commands(redis) - before) / count]
+    trips = worker.stop()["trips"]
+    result["Redis round trips a job"] = [trips.get("redis", 0) / count]
+    result["PostgreSQL statements a job"] = [trips.get("postgres", 0) / count]
+
+
+async def _commands(redis: Redis) -> int:
+    stats = await redis.info("commandstats")
+    return sum(int(stat["calls"]) for stat in stats.values())
+
+
+async def _recoveries(ground: Ground, kills: int) -> list[float]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_recoveries_of(ground, queue, kills)) for queue in QUEUES]
+    return [wait_s for task in tasks for wait_s in task.result()]
+
+
+async def _recoveries_of(ground: Ground, queue: QueueName, kills: int) -> list[float]:
+    """Two workers of a queue, one job that hangs; whoever has it is killed, and a new one takes its place."""
+    ours = Ours(ground, queue, queue)
+    crew = {process.pid: process for process in [await ours.start_worker(), await ours.start_worker()]}
+    waits = []
+    for number in range(kills):
+        waits.append(await _recovery(ground, ours, crew, f"hang {queue} {number}"))
+        fresh = await ours.start_worker()
+        crew[fresh.pid] = fresh
+    for process in crew.values():
+        process.stop()
+    return waits
+
+
+async def _recovery(ground: Ground, ours: Ours, crew: dict[int, Process], batch: str) -> float:
+    async with Redis.from_url(ground.servers.valkey.url) as redis:
+        await ours.enqueue(batch, 2, HANG_S)  # 2: no stamp at its end
+        holder = await _own_stamp(redis, batch)
+        await asyncio.sleep(random.uniform(0.5, 3.5))  # any moment between two heartbeats
+        crew.pop(holder["pid"]).kill()
+        killed_at = time.time()
+        return float((await _own_stamp(redis, batch))["first"] - killed_at)
+
+
+async def _own_stamp(redis: Redis, batch: str) -> dict[str, Any]:
+    """The batch's next stamp; others on the list are left to those who wait for them."""
+    while True:
+        async with redis.pipeline() as pipe:
+            (raws,) = await pipe.lrange(STAMPS, 0, -1).execute()
+        for raw in raws:
+            stamp: dict[str, Any] = orjson.loads(raw)
+            if stamp["batch"] == batch:
+                async with redis.pipeline() as pipe:
+                    await pipe.lrem(STAMPS, 1, raw).execute()
+                return stamp
+        await asyncio.sleep(0.02)
+
+
+def _section(load: Load, results: Results) -> Section:
+    return Section(
+        "The queue, against stock ARQ",
+        f"One worker process with 10 slots, {load.rounds} rounds of each in turn on the same Valkey and PostgreSQL "
+        "(fsync on), medians. Our jobs are claimed in the ledger, and end in a commit of result, state and the run's "
+        "counters; ARQ keeps no ledger and no results. A rate is from the first start to the last end in the worker.",
+        [_table(results), _recovery_table(results)],
+        _figures(results),
+        [
+            "ARQ has no bulk enqueue: its figure is 100 single calls at once.",
+            "Pick-up: from the call that enqueues to the job's code; for ours with the row's commit and the claim.",
+            f"ARQ takes a dead worker's job back after its time-out and 10 s: {ARQ_RECOVERY_S} s at 30 min; not tried.",
+            f"Slower flushes: {', '.join(f'{name}={value}' for name, value in SLOW_FLUSH.items())} for that database.",
+        ],
+    )
+
+
+def _table(results: Results) -> Table:
+    rates = ("enqueue/s one at a time", "enqueue/s in bulk", "no-op jobs/s", "10 ms jobs/s")
+    counts = ("Redis commands a job, in scripts too", "Redis round trips a job", "PostgreSQL statements a job")
+    rows = [[name, *(f"{statistics.median(results[who][name]):,.0f}" for who in results)] for name in rates]
+    rows.append(["idle pick-up p50 / p99, ms", *(_quantiles(results[who]["pick-up, ms"]) for who in results)])
+    rows += [[name, *(f"{results[who][name][0]:.2f}" for who in results)] for name in counts]
+    return Table(("", *results), rows)
+
+
+def _recovery_table(results: Results) -> Table:
+    waits = sorted(results[OURS]["recovery, s"])
+    cells = [str(len(waits)), f"{waits[0]:.1f}", f"{statistics.median(waits):.1f}", f"{waits[-1]:.1f}"]
+    return Table(("kills", "least, s", "median, s", "most, s"), [cells], "From SIGKILL to the job's second start")
+
+
+def _quantiles(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.1f} / {p99(values):.1f}"
+
+
+def p99(values: Sequence[float]) -> float:
+    """The 99th percentile; of few values the largest."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+
+
+def _figures(results: Results) -> list[Figure]:
+    yardstick = {name: statistics.median(values) for name, values in results[YARDSTICK].items()}
+    figures = []
+    for who in (OURS, OURS_SLOW):
+        ours = {name: statistics.median(values) for name, values in results[who].items()}
+        ratio = ours["no-op jobs/s"] / yardstick["no-op jobs/s"]
+        figures.append(Figure("F5", f"no-op jobs, {who}, against ARQ at 10 ms", f"{ratio:.1f} x", ">= 3 x", ratio >= 3))
+        short = ours["10 ms jobs/s"]
+        figures.append(Figure("F5", f"10 ms jobs/s, {who}", f"{short:.0f}", ">= 850", short >= 850))
+    bulk = statistics.median(results[OURS]["enqueue/s in bulk"]) / yardstick["enqueue/s one at a time"]
+    figures.append(Figure("F5", "bulk enqueue against ARQ's one at a time", f"{bulk:.1f} x", ">= 15 x", bulk >= 15))
+    waits = results[OURS]["pick-up, ms"]
+    quick = statistics.median(waits) <= 4 and p99(waits) <= 10
+    figures.append(Figure("F6", "idle pick-up p50 / p99, ms", _quantiles(waits), "<= 4 / 10", quick))
+    recoveries = results[OURS]["recovery, s"]
+    worst = max(recoveries)
+    figures.append(
+        Figure("F7", f"recovery, the most of {len(recoveries)} kills", f"{worst:.1f} s", "<= 15 s", worst <= 15)
+    )
+    return figures
