@@ -1,8 +1,9 @@
-"""Pictures: addresses, the media behind them, and which of them a variant shows, by generation.
+"""Pictures: addresses, how they are settled, and which of them a variant shows, by generation.
 
 The family stage writes which addresses a variant shows as a new generation. Readers see the newest generation with
 nothing pending, until then the one before; for a first generation, what is there (ENGINE.md 6). `shown_generation` 0
-says that the first one is still incomplete.
+says that the first one is still incomplete. A generation whose pictures have failed one and all is not shown in place
+of one before it: the variant keeps what it has until one of them comes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.database import RepeatTransaction
 from app.persistence.ledger import to_json
 
 
@@ -31,20 +33,6 @@ class Address(msgspec.Struct, frozen=True):
     key: str | None
     size_bytes: int | None
     """Where its media is stored, and its size, when it is."""
-
-
-class StoredPicture(msgspec.Struct, frozen=True):
-    """A picture whose bytes are in the object store."""
-
-    address_id: int
-    sha256: bytes
-    key: str
-    content_type: str
-    width: int
-    height: int
-    size_bytes: int
-    etag: str | None
-    last_modified: str | None
 
 
 class FailedPicture(msgspec.Struct, frozen=True):
@@ -64,12 +52,17 @@ class FlippedVariant(msgspec.Struct, frozen=True):
 
 
 async def hold_addresses(db: AsyncConnection, urls: Sequence[str]) -> None:
-    """Make addresses known, and hold those that are not stored yet until the end of the transaction.
+    """Make addresses known, and hold them until the end of the transaction.
 
-    Called before the variants are locked: an image job locks its address first too, then the variants that name it. So
-    it either commits before this, and its picture is seen, or after, and then it sees the new generation.
+    Called before products and variants are locked: an image job locks its address first too, then what names it. So it
+    either commits before this, and its picture is seen, or after, and then it sees the new generation. What is stored
+    is held only against what would make it lead elsewhere, or away.
+
+    Raises:
+        RepeatTransaction: one of them was forgotten meanwhile.
     """
-    rows = to_json([{"hash": url_sha256(url).hex(), "url": url} for url in sorted(set(urls))])
+    hashes = sorted({url_sha256(url): url for url in urls}.items())
+    rows = to_json([{"hash": sha256.hex(), "url": url} for sha256, url in hashes])
     await db.execute(
         text("""
         INSERT INTO addresses (url_sha256, url)
@@ -78,13 +71,18 @@ async def hold_addresses(db: AsyncConnection, urls: Sequence[str]) -> None:
         ORDER BY r.hash ON CONFLICT (url_sha256) DO NOTHING"""),
         {"rows": rows},
     )
-    await db.execute(
-        text("""
-        SELECT 1 FROM addresses a WHERE a.state <> 'stored' AND a.url_sha256 IN (
-            SELECT decode(r.hash, 'hex') FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(hash text))
-        ORDER BY a.id FOR SHARE"""),
-        {"rows": rows},
-    )
+    known = {"hashes": [sha256 for sha256, _ in hashes]}
+    held = await db.execute(text(f"SELECT a.state FROM addresses a {_OF_HASHES} ORDER BY a.id FOR KEY SHARE"), known)
+    states_held = held.scalars().all()
+    if len(states_held) < len(hashes):
+        raise RepeatTransaction
+    if any(state != "stored" for state in states_held):
+        await db.execute(
+            text(f"SELECT FROM addresses a {_OF_HASHES} AND a.state <> 'stored' ORDER BY a.id FOR SHARE"), known
+        )
+
+
+_OF_HASHES = "WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[]))"
 
 
 async def write_generations(
@@ -141,7 +139,7 @@ async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -
 
 
 async def show_settled(db: AsyncConnection, variant_ids: Sequence[int]) -> list[FlippedVariant]:
-    """Show the newest generation of those variants that wait for no picture; returns those that had another before.
+    """Show the newest generation of those variants that wait for no picture; returns those that show another now.
 
     The caller holds the variants' rows and calls this as a statement of its own, so that it sees what the last holder
     committed: of two transactions that settle a generation's last two addresses, the second one sees both.
@@ -152,9 +150,13 @@ async def show_settled(db: AsyncConnection, variant_ids: Sequence[int]) -> list[
         text("""
         WITH settled AS (
             SELECT v.id, v.shown_generation AS before FROM variants v
-            WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation AND NOT EXISTS (
-                SELECT FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
-                WHERE s.variant_id = v.id AND s.generation = v.generation AND a.state = 'pending'))
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS named, count(*) FILTER (WHERE a.state = 'pending') AS pending,
+                    count(*) FILTER (WHERE a.state = 'stored') AS stored
+                FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
+                WHERE s.variant_id = v.id AND s.generation = v.generation) p
+            WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation
+              AND p.pending = 0 AND (p.stored > 0 OR p.named = 0))
         UPDATE variants v SET shown_generation = v.generation FROM settled, products p
         WHERE v.id = settled.id AND p.id = v.product_id
         RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, v.status"""),
@@ -192,6 +194,20 @@ async def unsettled_of_supplier(db: AsyncConnection, supplier_id: int) -> list[i
     return list(rows)
 
 
+async def due_for_checking(db: AsyncConnection, supplier_id: int, days: int) -> list[int]:
+    """Stored addresses that the supplier's variants name and that were last asked `days` days ago; sorted."""
+    rows = await db.scalars(
+        text("""
+        SELECT a.id FROM addresses a WHERE a.state = 'stored'
+          AND a.checked_at <= clock_timestamp() - make_interval(days => :days)
+          AND (a.next_try_at IS NULL OR a.next_try_at <= clock_timestamp()) AND EXISTS (
+            SELECT FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
+            WHERE s.address_id = a.id AND v.supplier_id = :supplier_id AND v.status = 'active') ORDER BY a.id"""),
+        {"supplier_id": supplier_id, "days": days},
+    )
+    return list(rows)
+
+
 async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Address]:
     """What image jobs need to know of their addresses, by id."""
     rows = await db.execute(
@@ -202,52 +218,6 @@ async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Addres
         {"ids": list(ids)},
     )
     return {row["id"]: Address(**row) for row in rows.mappings()}
-
-
-async def known_media(db: AsyncConnection, hashes: Sequence[bytes]) -> dict[bytes, str]:
-    """The object keys of those of these pictures, by sha256, that are stored."""
-    rows = await db.execute(
-        text("SELECT sha256, key FROM media WHERE sha256 = ANY(CAST(:hashes AS bytea[]))"), {"hashes": list(hashes)}
-    )
-    return {row.sha256: row.key for row in rows}
-
-
-async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) -> set[int]:
-    """Record stored pictures and link their addresses; returns the addresses whose bytes were new to us."""
-    if not pictures:
-        return set()
-    rows = to_json([{**msgspec.to_builtins(picture), "sha256": picture.sha256.hex()} for picture in pictures])
-    record = """jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_id bigint, sha256 text, key text,
-        content_type text, width int, height int, size_bytes bigint, etag text, last_modified text)"""
-    new = await db.scalars(
-        text(f"""
-        INSERT INTO media (sha256, key, content_type, width, height, size_bytes)
-        SELECT DISTINCT ON (r.sha256) decode(r.sha256, 'hex'), r.key, r.content_type, r.width, r.height, r.size_bytes
-        FROM {record} ORDER BY r.sha256 ON CONFLICT (sha256) DO NOTHING RETURNING encode(sha256, 'hex')"""),
-        {"rows": rows},
-    )
-    fresh = set(new)
-    await db.execute(
-        text(f"""
-        WITH mine AS (
-            SELECT a.id, m.id AS media_id, r.etag, r.last_modified FROM {record}
-            JOIN media m ON m.sha256 = decode(r.sha256, 'hex') JOIN addresses a ON a.id = r.address_id
-            ORDER BY a.id FOR NO KEY UPDATE OF a)
-        UPDATE addresses a SET state = 'stored', media_id = mine.media_id, etag = mine.etag,
-            last_modified = mine.last_modified, checked_at = clock_timestamp(), failures = 0, next_try_at = NULL,
-            error = NULL FROM mine WHERE a.id = mine.id"""),
-        {"rows": rows},
-    )
-    return _first_of_each(pictures, fresh)
-
-
-def _first_of_each(pictures: Sequence[StoredPicture], fresh: set[str]) -> set[int]:
-    """Of several addresses in one batch with the same new bytes, one counts as uploaded."""
-    first: dict[str, int] = {}
-    for picture in pictures:
-        if picture.sha256.hex() in fresh:
-            first.setdefault(picture.sha256.hex(), picture.address_id)
-    return set(first.values())
 
 
 async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) -> None:
@@ -271,14 +241,25 @@ async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) 
 
 async def record_unchanged(db: AsyncConnection, address_ids: Sequence[int]) -> None:
     """Record that the origin still has the same bytes at these addresses."""
+    if not address_ids:
+        return
     await db.execute(
-        text("UPDATE addresses SET checked_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        text("""
+        UPDATE addresses SET checked_at = clock_timestamp(), failures = 0, next_try_at = NULL, error = NULL
+        WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'stored'"""),
         {"ids": list(address_ids)},
     )
 
 
 async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[int]:
-    """Hold the variants that name these addresses, in the order of SKUs; returns their ids."""
+    """Hold the products, then the variants, that name these addresses, in the order of SKUs; returns variants' ids."""
+    await db.execute(
+        text("""
+        SELECT FROM products p WHERE p.id IN (
+            SELECT v.product_id FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
+            WHERE s.address_id = ANY(CAST(:ids AS bigint[]))) ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE"""),
+        {"ids": list(address_ids)},
+    )
     rows = await db.scalars(
         text("""
         SELECT v.id FROM variants v WHERE v.id IN (
@@ -289,36 +270,68 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[
     return list(rows)
 
 
-async def showing_already(db: AsyncConnection, address_ids: Sequence[int]) -> list[FlippedVariant]:
-    """The variants whose shown generation names these addresses: pictures that came after the rest was shown."""
+async def showing_already(db: AsyncConnection, arrived: Sequence[int], replaced: Sequence[int]) -> list[FlippedVariant]:
+    """The variants that readers see otherwise now, though they show the generation that they showed.
+
+    Args:
+        db: the transaction that settled the addresses.
+        arrived: addresses whose picture came after the rest was shown. One of a first generation that still waits for
+            others is told of when that is complete.
+        replaced: addresses that led to another picture before.
+    """
     rows = await db.execute(
         text("""
         SELECT DISTINCT v.supplier_id, v.sku, p.sku AS product_sku FROM shown_pictures s
-        JOIN variants v ON v.id = s.variant_id AND s.generation = v.shown_generation
+        JOIN variants v ON v.id = s.variant_id AND (s.generation = v.shown_generation
+            OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[])))
         JOIN products p ON p.id = v.product_id
-        WHERE s.address_id = ANY(CAST(:ids AS bigint[])) ORDER BY v.supplier_id, v.sku"""),
-        {"ids": list(address_ids)},
+        WHERE s.address_id = ANY(CAST(:arrived AS bigint[]) || CAST(:replaced AS bigint[]))"""),
+        {"arrived": list(arrived), "replaced": list(replaced)},
     )
     return [FlippedVariant(row.supplier_id, row.sku, row.product_sku) for row in rows]
 
 
-async def states(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, str]:
-    """Lock addresses, by id, and return the state of each."""
+class HeldAddress(msgspec.Struct, frozen=True):
+    """What an address led to before this transaction."""
+
+    state: str
+    media_id: int | None
+
+
+async def hold(db: AsyncConnection, address_ids: Sequence[int], *, alone: bool) -> dict[int, HeldAddress]:
+    """Lock addresses, by id, and say what each leads to.
+
+    `alone` keeps also those out who only name an address: for one that may lead elsewhere from now on.
+    """
+    strength = "UPDATE" if alone else "NO KEY UPDATE"
     rows = await db.execute(
-        text("SELECT id, state FROM addresses WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"),
+        text(f"""
+        SELECT id, state, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))
+        ORDER BY id FOR {strength}"""),
         {"ids": list(address_ids)},
     )
-    return {row.id: row.state for row in rows}
+    return {row.id: HeldAddress(row.state, row.media_id) for row in rows}
+
+
+async def media_of(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int | None]:
+    """Which media each address leads to now."""
+    rows = await db.execute(
+        text("SELECT id, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(address_ids)}
+    )
+    return {row.id: row.media_id for row in rows}
 
 
 async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedVariant]) -> None:
     """Note that products changed just now, since pictures of their variants did."""
+    if not flipped:
+        return
     pairs = sorted({(item.supplier_id, item.product_sku) for item in flipped})
     await db.execute(
         text("""
         UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
             SELECT p.id FROM products p
             JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text)
-              ON r.supplier_id = p.supplier_id AND r.sku = p.sku COLLATE "C" ORDER BY p.sku FOR NO KEY UPDATE)"""),
+              ON r.supplier_id = p.supplier_id AND r.sku = p.sku COLLATE "C"
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)"""),
         {"rows": to_json([{"supplier_id": supplier_id, "sku": sku} for supplier_id, sku in pairs])},
     )

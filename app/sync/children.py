@@ -38,15 +38,20 @@ async def add_family_jobs(
     return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
 
 
-async def add_image_jobs(db: AsyncConnection, job: ClaimedJob, address_ids: Sequence[int]) -> list[str]:
-    """Write image jobs as children of `job`, one an address; returns the ids of those that are new to the run."""
-    force = bool(job.options.get("force"))
+async def add_image_jobs(
+    db: AsyncConnection, job: ClaimedJob, address_ids: Sequence[int], *, revalidate: bool = False
+) -> list[str]:
+    """Write image jobs as children of `job`, one an address; returns the ids of those that are new to the run.
+
+    `revalidate`, or the run's `force`, has the origin asked of what is stored, too.
+    """
+    revalidate = revalidate or bool(job.options.get("force"))
     new = [
         NewJob(
             id=ledger.new_job_id(IMAGE_UPLOAD),
             queue=IMAGE_UPLOAD,
             key=str(address_id),
-            args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=force)),
+            args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=revalidate)),
             parent_id=job.id,
         )
         for address_id in address_ids

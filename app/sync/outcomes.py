@@ -33,7 +33,7 @@ from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.backoff import retry_wait_s
 from app.sync.family_stage import fail_family
-from app.sync.image_stage import address_of, fail_picture
+from app.sync.settling import address_of, fail_picture
 from app.sync.stage import Stage, plain_reason
 
 log = get_logger()

@@ -139,6 +139,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         )
         unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
         image_jobs = await add_image_jobs(db, job, unsettled)
+        image_jobs += await _add_checks(db, sync)
         to_fetch = len(_to_fetch(job, diff))
         await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=len(invalid), to_fetch=to_fetch)
         await runs.settle(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
@@ -154,6 +155,15 @@ async def _add_rereads(db: AsyncConnection, sync: SupplierSync, diff: ManifestDi
     share = sync.stage.services.settings.reread_share_a_day
     if share and not sync.job.options.get("force"):
         diff.wanted.extend(await documents.due_for_rereading(db, sync.supplier.id, share))
+
+
+async def _add_checks(db: AsyncConnection, sync: SupplierSync) -> list[str]:
+    """Image jobs for stored pictures whose address was last asked IMAGE_REVALIDATE_DAYS ago."""
+    days = sync.stage.services.settings.image_revalidate_days
+    if days is None:
+        return []
+    due = await pictures.due_for_checking(db, sync.supplier.id, days)
+    return await add_image_jobs(db, sync.job, due, revalidate=True)
 
 
 async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:

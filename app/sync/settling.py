@@ -1,0 +1,198 @@
+"""Image jobs settled: one commit for those that end together.
+
+    removals held ─▶ objects still there? ─▶ fence ─▶ addresses held ─▶ media ─▶ addresses
+        ─▶ products and variants held ─▶ generations that wait for nothing now are shown ─▶ changes ─▶ counters
+
+Locks are taken in the order of docs/decisions/0007: jobs by id, addresses by id, products, variants by (supplier, SKU),
+runs last; what a job writes depends on none of its batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import PermanentError, PromidataSyncError
+from app.jobs.definitions import ImageJob
+from app.persistence import changes, ledger, media, pictures, runs
+from app.persistence.changes import Change
+from app.persistence.ledger import ClaimedJob
+from app.persistence.media import KnownMedia, StoredPicture
+from app.persistence.pictures import FailedPicture, FlippedVariant
+
+Ending = Literal["ended", "lost", "again"]
+"""`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, nothing was written."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """How an image job ended, to be committed."""
+
+    job: ClaimedJob
+    address_id: int
+    picture: StoredPicture | None = None
+    """What the address leads to now; None when nothing changed about it."""
+    sha256: str | None = None
+    confirmed: bool = False
+    """The origin was asked and has what we have."""
+    superseded: bool = False
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What recording pictures led to."""
+
+    fresh: set[bytes]
+    """The sha256 of bytes that were new to us."""
+    shown: list[FlippedVariant]
+    """Variants that readers see with other pictures."""
+
+
+async def commit_settled(db: AsyncConnection, batch: Sequence[Settled]) -> list[Ending]:
+    """End a batch of jobs in one transaction, and say what became of each."""
+    await media.hold_removals(db)
+    known = await _known(db, batch)
+    kept = [item for item in batch if item.picture is None or not _is_gone(item.picture, known)]
+    guess = _first_of_each(kept, {sha256 for sha256, found in known.items() if found.key is None})
+    held = await ledger.complete(db, [(item.job, _result(item, fresh=item in guess)) for item in kept])
+    await _write(db, [item for item in kept if item.job.id in held], guess)
+    again = {item.job.id for item in batch} - {item.job.id for item in kept}
+    return ["again" if item.job.id in again else "ended" if item.job.id in held else "lost" for item in batch]
+
+
+async def _known(db: AsyncConnection, batch: Sequence[Settled]) -> dict[bytes, KnownMedia]:
+    hashes = sorted({item.picture.sha256 for item in batch if item.picture is not None})
+    return dict(zip(hashes, await media.known_media(db, hashes), strict=True)) if hashes else {}
+
+
+def _is_gone(picture: StoredPicture, known: Mapping[bytes, KnownMedia]) -> bool:
+    """Whether the object was removed since it was put or seen, or may be at any moment."""
+    found = known[picture.sha256]
+    return found.being_removed or found.removals != picture.removals
+
+
+async def _write(db: AsyncConnection, mine: Sequence[Settled], guess: Sequence[Settled]) -> None:
+    if not mine:
+        return
+    recorded = await record_pictures(
+        db,
+        [item.picture for item in mine if item.picture is not None],
+        also_held=[item.address_id for item in mine],
+        alone=any(item.picture is not None and item.job.args.get("revalidate") for item in mine),
+    )
+    await pictures.record_unchanged(db, [item.address_id for item in mine if item.confirmed])
+    uploads = _first_of_each(mine, recorded.fresh)
+    for item in mine:  # hardly ever: another transaction recorded the same bytes in between
+        if (item in uploads) != (item in guess):
+            await ledger.set_result(db, item.job.id, _result(item, fresh=item in uploads))
+    await note_shown(db, recorded.shown, {item.job.supplier_id: item.job.run_id for item in mine})
+    uploaded = {item.job.id for item in uploads}
+    for run_id in sorted({item.job.run_id for item in mine}):
+        ended = [item for item in mine if item.job.run_id == run_id]
+        await runs.settle(db, run_id, _counts(ended, uploaded), finished=len(ended))
+
+
+async def record_pictures(
+    db: AsyncConnection, stored: Sequence[StoredPicture], *, also_held: Sequence[int] = (), alone: bool
+) -> Recorded:
+    """Record pictures that are in the store, and show what waited for them; under `media.hold_removals`.
+
+    The changes of what is shown are the caller's to write.
+
+    Args:
+        db: the transaction.
+        stored: what arrived.
+        also_held: addresses to lock beside theirs.
+        alone: one of the addresses may have led to another picture before, see `pictures.hold`.
+    """
+    moved = sorted({picture.address_id for picture in stored})
+    before = await pictures.hold(db, sorted({*also_held, *moved}), alone=alone)
+    if not stored:
+        return Recorded(set(), [])
+    fresh = await media.record_stored(db, stored)
+    after = await pictures.media_of(db, moved)
+    other = [item for item in moved if item in before and after.get(item) != before[item].media_id]
+    replaced = [item for item in other if before[item].media_id is not None]
+    return Recorded(fresh, await show_pictures(db, other, replaced))
+
+
+async def show_pictures(
+    db: AsyncConnection, settled: Sequence[int], replaced: Sequence[int] = ()
+) -> list[FlippedVariant]:
+    """Show the generations that wait for none of `settled` any more; returns what readers see otherwise now."""
+    if not settled:
+        return []
+    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, settled))
+    also = await pictures.showing_already(db, settled, replaced)
+    shown = sorted({*flipped, *also}, key=lambda item: (item.supplier_id, item.product_sku, item.sku))
+    if shown:
+        await pictures.touch_products_showing(db, shown)
+    return shown
+
+
+async def note_shown(db: AsyncConnection, shown: Sequence[FlippedVariant], runs_of: Mapping[int, str]) -> None:
+    """Write that variants show other pictures; `runs_of` says which run of their supplier did it."""
+    for supplier_id in sorted({item.supplier_id for item in shown}):
+        await changes.add_changes(
+            db,
+            supplier_id=supplier_id,
+            run_id=runs_of.get(supplier_id),
+            changes=[
+                Change("updated", "variant", item.sku, item.product_sku, ("images",))
+                for item in shown
+                if item.supplier_id == supplier_id
+            ],
+        )
+
+
+async def fail_picture(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> None:
+    """What an image job's failure leaves behind: its address failed, and generations wait for it no more.
+
+    What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on.
+    """
+    address_id = _address_id(job)
+    if address_id is None:
+        return
+    await pictures.hold(db, [address_id], alone=False)
+    dead = isinstance(error, PermanentError)
+    await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
+    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, [address_id]))
+    await pictures.touch_products_showing(db, flipped)
+    await note_shown(db, flipped, {job.supplier_id: job.run_id})
+
+
+async def address_of(db: AsyncConnection, job: ClaimedJob) -> str | None:
+    """The address of an image job, for its problem."""
+    address_id = _address_id(job)
+    found = {} if address_id is None else await pictures.addresses(db, [address_id])
+    return next((address.url for address in found.values()), None)
+
+
+def _address_id(job: ClaimedJob) -> int | None:
+    try:
+        return msgspec.convert(job.args, ImageJob).address_id
+    except msgspec.ValidationError:
+        return None
+
+
+def _first_of_each(mine: Sequence[Settled], fresh: set[bytes]) -> list[Settled]:
+    """Of several jobs in one batch with the same new bytes, one counts as uploaded."""
+    first: dict[bytes, Settled] = {}
+    for item in mine:
+        if item.picture is not None and item.picture.sha256 in fresh:
+            first.setdefault(item.picture.sha256, item)
+    return list(first.values())
+
+
+def _counts(ended: Sequence[Settled], uploaded: set[str]) -> Counter[str]:
+    superseded = sum(item.superseded for item in ended)
+    fresh = sum(item.job.id in uploaded for item in ended)
+    return Counter(images_uploaded=fresh, images_deduplicated=len(ended) - superseded - fresh, images_total=-superseded)
+
+
+def _result(item: Settled, *, fresh: bool) -> dict[str, Any]:
+    if item.superseded:
+        return {"superseded": True}
+    return {"sha256": item.sha256, "deduplicated": not fresh}

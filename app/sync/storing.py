@@ -1,0 +1,69 @@
+"""Putting a picture's bytes in the object store, once, however many jobs arrive with them.
+
+    bytes ─▶ on their way or just stored by another job here? ─ wait ─▶ stored │ it failed: our turn
+         └─▶ being removed? wait ─▶ recorded and there, with their size? ─▶ nothing to do │ put
+
+Who stored them says so until the commit is through, so that what is stored and not recorded yet is not put again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from app.images.download import DownloadedPicture
+from app.persistence import media
+from app.persistence.media import KnownMedia
+from app.sync.batching import Batcher
+from app.sync.services import Services
+
+LOOK_AGAIN_S = 0.5
+"""While the same bytes are being removed."""
+
+
+class PictureStorer:
+    """The puts of one process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._media: Batcher[bytes, KnownMedia] = Batcher(self._known)
+        self._turns: dict[str, asyncio.Future[int | None]] = {}
+        """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
+
+    @asynccontextmanager
+    async def stored(self, got: DownloadedPicture) -> AsyncIterator[int]:
+        """The bytes are in the store; gives how often they had been removed before. Commit within the block.
+
+        Raises:
+            StoreUnavailable, DatabaseUnavailable: they could not be stored now.
+        """
+        while (turn := self._turns.get(got.sha256)) is not None:
+            removals = await asyncio.shield(turn)
+            if removals is not None:
+                yield removals
+                return
+        self._turns[got.sha256] = turn = asyncio.get_running_loop().create_future()
+        try:
+            removals = await self._store(got)
+            turn.set_result(removals)
+            yield removals
+        finally:
+            del self._turns[got.sha256]
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _store(self, got: DownloadedPicture) -> int:
+        sha256 = bytes.fromhex(got.sha256)
+        while (known := await self._media.ask(sha256)).being_removed:  # noqa: ASYNC110  another process ends it
+            await asyncio.sleep(LOOK_AGAIN_S)
+        if known.key is not None:
+            found = await self._services.store.head(known.key)
+            if found is not None and found.size == len(got.body):
+                return known.removals
+        await self._services.store.put(got.key, got.body, got.facts.content_type)
+        return known.removals
+
+    async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:
+        async with self._services.database.quick() as db:
+            return await media.known_media(db, hashes)
