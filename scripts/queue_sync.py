@@ -87,10 +87,10 @@ def look(api: httpx.Client, job: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     run = ask(api, "GET", f"/api/v1/runs/{job['runId']}")
     progress = status["progress"] or {"step": "-", "percentage": 0}
     families, images = run["families"], run["images"]
-    stored = images["uploaded"] + images["deduplicated"]
+    pictures = f"{images['uploaded'] + images['deduplicated']}/{images['total']}"
     return (
-        f"  {job['supplier']}: job {status['state']} {progress['step']} {progress['percentage']} %, run {run['status']}, "
-        f"families {families['completed']}/{families['total']}, pictures {stored}/{images['total']}"
+        f"  {job['supplier']}: job {status['state']} {progress['step']} {progress['percentage']} %, "
+        f"run {run['status']}, families {families['completed']}/{families['total']}, pictures {pictures}"
     ), run
 
 

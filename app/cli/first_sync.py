@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from app.api.run_models import Run
@@ -69,7 +70,12 @@ def _say_failures(runs: Sequence[Run], teller: Teller) -> None:
 
 def entries_table(check: FeedCheck) -> Table:
     """The suppliers of a manifest with how many documents each has."""
-    table = Table(title=f"The feed: {check.entries} documents, {check.invalid} invalid lines", title_justify="left")
+    table = Table(
+        title=f"The feed: {check.entries} documents, {check.invalid} invalid lines",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("supplier")
     table.add_column("documents", justify="right")
     for supplier in check.suppliers:

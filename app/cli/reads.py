@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from app.api.run_models import Run, RunProblem, run_out
@@ -104,7 +105,7 @@ def show_stats(*, as_json: bool) -> None:
     if as_json:
         tell_json({KEYS[name]: _stats(numbers[name]) for name in QUEUES})
         return
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("queue", no_wrap=True)
     for state in (*STATES, "total"):
         table.add_column(state, justify="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -65,10 +66,10 @@ def _status(status: str) -> Text:
 
 def summary_table(runs: Sequence[Run]) -> Table:
     """What runs did, a line each."""
-    table = Table(title="Runs", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("supplier", "status"):
         table.add_column(name, no_wrap=True)
-    for name in ("entries", "fetched", "families", "variants new / changed", "pictures", "stored once", "failed", "s"):
+    for name in ("entries", "fetched", "families", "new variants", "changed", "pictures", "stored", "failed", "s"):
         table.add_column(name, justify="right")
     for run in runs:
         table.add_row(run.supplier, _status(run.status), *_figures(run))
@@ -81,7 +82,8 @@ def _figures(run: Run) -> list[str]:
         str(run.manifest.entries),
         str(run.documents.fetched),
         str(run.families.completed),
-        f"{run.variants.created} / {run.variants.updated}",
+        str(run.variants.created),
+        str(run.variants.updated),
         str(run.images.total),
         str(run.images.uploaded),
         str(failed),
@@ -91,7 +93,7 @@ def _figures(run: Run) -> list[str]:
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """Runs as a list, the newest first."""
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("run", "supplier", "status", "trigger", "created (UTC)"):
         table.add_column(name, no_wrap=True)
     for name in ("s", "families", "pictures"):
@@ -108,7 +110,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 def problems_table(problems: Sequence[RunProblem]) -> Table:
     """What a run could not read, fetch or write."""
-    table = Table(title="Problems", title_justify="left")
+    table = Table(title="Problems", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("severity", "stage", "kind"):
         table.add_column(name, no_wrap=True)
     for name in ("where", "reason"):
