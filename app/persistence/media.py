@@ -151,6 +151,11 @@ async def without_media(db: AsyncConnection, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key not in recorded]
 
 
+async def now_s(db: AsyncConnection) -> float:
+    """PostgreSQL's clock, in seconds since the epoch."""
+    return float(await db.scalar(text("SELECT EXTRACT(epoch FROM clock_timestamp())")) or 0)
+
+
 async def mark_removals(db: AsyncConnection, keys: Mapping[str, bytes], *, older_than_s: float) -> list[str]:
     """Mark objects, key to sha256, as being removed, and forget their media; returns the keys that may be deleted.
 

@@ -94,6 +94,17 @@ async def _write(db: AsyncConnection, mine: Sequence[Settled], guess: Sequence[S
         await runs.settle(db, run_id, _counts(ended, uploaded), finished=len(ended))
 
 
+async def commit_repair(db: AsyncConnection, picture: StoredPicture) -> bool:
+    """Record a picture that no job asked for; False when its object was removed meanwhile and nothing was written."""
+    await media.hold_removals(db)
+    (found,) = await media.known_media(db, [picture.sha256])
+    if _is_gone(picture, {picture.sha256: found}):
+        return False
+    recorded = await record_pictures(db, [picture], alone=True)
+    await note_shown(db, recorded.shown, {})
+    return True
+
+
 async def record_pictures(
     db: AsyncConnection, stored: Sequence[StoredPicture], *, also_held: Sequence[int] = (), alone: bool
 ) -> Recorded:

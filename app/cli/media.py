@@ -1,0 +1,129 @@
+"""`promidata-sync media`: does the object store have what is recorded, and what in it does nobody need.
+
+`verify` changes nothing without --repair, `orphans` nothing without --delete. Both may run beside syncs.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from app.cli.exits import EPILOG, ExitCode
+
+if TYPE_CHECKING:
+    from app.cli.telling import Teller
+    from app.sync.media import OrphanReport, VerifyReport
+    from app.sync.services import Services
+
+T = TypeVar("T")
+
+media_app = typer.Typer(help="The pictures' store: check it, or clean it up.", no_args_is_help=True, epilog=EPILOG)
+Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
+SHOWN_AT_MOST = 20
+_AGE = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def read_age_s(text: str) -> float:
+    """Seconds of an age like `24h`, `90m`, `7d`, `0s`.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = _AGE.fullmatch(text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text} is no age: write 24h, 90m or 7d", param_hint="--older-than")
+    return float(int(found[1]) * _SECONDS[found[2]])
+
+
+@media_app.command("verify", epilog=EPILOG)
+def verify(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing again and put it back.")] = False,
+    json: Json = False,
+) -> None:
+    """Look whether each recorded picture is in the store with its size; exit code 1 when one is not."""
+    from app.cli.telling import Teller, tell_json
+    from app.sync.media import verify_media
+
+    with Teller(quiet=json).during("looking for each recorded picture"):
+        report = _with_services(lambda services: verify_media(services, repair=repair))
+    if json:
+        tell_json({"ok": report.is_whole, "checked": report.checked, "wrong": report.wrong})
+    else:
+        _tell_verified(report, Teller())
+    raise typer.Exit(ExitCode.OK if report.is_whole else ExitCode.FAILED)
+
+
+@media_app.command("orphans", epilog=EPILOG)
+def orphans(
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them; without it they are only listed.")] = False,
+    older_than: Annotated[str, typer.Option(help="Leave what is younger: 24h, 90m, 7d.")] = "24h",
+    json: Json = False,
+) -> None:
+    """List, or remove, addresses, recorded pictures and objects that nothing in the catalogue shows."""
+    from app.cli.telling import Teller, tell_json
+    from app.sync.media import find_orphans
+
+    older_than_s = read_age_s(older_than)
+    with Teller(quiet=json).during("looking for what nothing shows"):
+        report = _with_services(lambda services: find_orphans(services, older_than_s=older_than_s, delete=delete))
+    if json:
+        tell_json({"dryRun": not delete, **_as_json(report)})
+    else:
+        _tell_orphans(report, Teller(), deleted=delete)
+
+
+def _with_services(work: Callable[[Services], Awaitable[T]]) -> T:
+    from app.cli.surroundings import find_settings
+    from app.sync.services import open_services
+
+    async def opened() -> T:
+        async with open_services(find_settings()) as services:
+            return await work(services)
+
+    return asyncio.run(opened())
+
+
+def _tell_verified(report: VerifyReport, teller: Teller) -> None:
+    for wrong in report.wrong[:SHOWN_AT_MOST]:
+        end = "put back" if wrong.repaired else wrong.reason or "`--repair` fetches it again"
+        teller.say(f"{wrong.key}: {wrong.found}; {end}")
+    _tell_more(report.wrong, teller)
+    repaired = sum(wrong.repaired for wrong in report.wrong)
+    teller.say(f"{report.checked} pictures checked, {len(report.wrong)} were missing or wrong, {repaired} put back")
+
+
+def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> None:
+    unneeded = sorted({*report.media, *report.objects})
+    for key in unneeded[:SHOWN_AT_MOST]:
+        teller.say(key)
+    _tell_more(unneeded, teller)
+    for key in report.foreign[:SHOWN_AT_MOST]:
+        teller.say(f"{key}: none of ours, left alone")
+    counted = f"{report.addresses} addresses, {len(report.media)} pictures and {len(report.objects)} unknown objects"
+    if deleted:
+        teller.say(f"{counted} that nothing shows; {report.deleted} objects removed")
+    else:
+        teller.say(f"{counted} that nothing shows; --delete removes them")
+
+
+def _tell_more(items: list[T], teller: Teller) -> None:
+    if len(items) > SHOWN_AT_MOST:
+        teller.say(f"... and {len(items) - SHOWN_AT_MOST} more; --json lists all")
+
+
+def _as_json(report: OrphanReport) -> dict[str, object]:
+    return {
+        "addresses": report.addresses,
+        "media": report.media,
+        "objects": report.objects,
+        "foreign": report.foreign,
+        "deleted": report.deleted,
+    }
