@@ -1,0 +1,177 @@
+"""Every list and lookup of the API goes by an index, shown by EXPLAIN on tables of tens of thousands of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from app.persistence import reading_categories, reading_changes, reading_explain, reading_products
+from app.persistence.reading_jobs import COUNT_JOBS, JobFilter, jobs_statement
+from app.persistence.reading_products import ProductFilter, products_statement
+from app.persistence.reading_runs import problems_statement, runs_statement
+from tests.support.stack import Servers, Stack, open_stack
+
+FILL = """
+INSERT INTO suppliers (document_id, code, name) SELECT 'doc' || n, 'S' || n, 'Supplier' FROM generate_series(1, 20) n;
+INSERT INTO runs (id, supplier_id, mode, trigger, status, supplier_job_id, created_at)
+SELECT gen_random_uuid(), 3 + n % 20, 'queued', 'api',
+    CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END, 'none', now() - n * interval '1 min'
+FROM generate_series(1, 20000) n;
+INSERT INTO jobs (id, queue, run_id, supplier_id, key, args, state, error, created_at)
+SELECT 'image-' || r.n, 'image-upload', r.id, r.supplier_id, 'k' || r.n, '{}',
+    CASE WHEN r.n % 100 = 0 THEN 'failed' ELSE 'completed' END, 'why', now() - r.n * interval '1 s'
+FROM (SELECT id, supplier_id, row_number() OVER () AS n FROM runs) r;
+INSERT INTO jobs (id, queue, run_id, supplier_id, key, args, state, created_at)
+SELECT 'image-all-' || n, 'image-upload', r.id, r.supplier_id, 'k-all' || n, '{}', 'completed',
+    now() - n * interval '1 s'
+FROM generate_series(1, 20000) n, (SELECT id, supplier_id FROM runs ORDER BY created_at LIMIT 1) r;
+INSERT INTO problems (run_id, severity, stage, kind, reason)
+SELECT id, 'error', 'image', 'http-404', 'gone' FROM runs, generate_series(1, 2);
+INSERT INTO products (supplier_id, sku, status, content, content_digest, fingerprint, applied_version, updated_at)
+SELECT 3 + n % 20, 'P-' || lpad(CAST(n AS text), 6, '0'), CASE WHEN n % 100 = 0 THEN 'discontinued' ELSE 'active' END,
+    jsonb_build_object('name', jsonb_build_object('nl', 'Tas nummer' || n), 'category', 'C' || n % 500 || '/X'), '', '',
+    1, now() - n * interval '1 min'
+FROM generate_series(1, 30000) n;
+INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
+    prices_digest, imprint_digest, pictures_digest, generation)
+SELECT p.supplier_id, p.sku || '-' || n, p.id, 'active', n, n = 1, '{}', '', '', '', '', 1
+FROM products p, generate_series(1, 2) n;
+INSERT INTO media (sha256, key, content_type, width, height, size_bytes)
+SELECT decode(md5(CAST(n AS text)), 'hex'), 'k' || n, 'image/jpeg', 1, 1, 1 FROM generate_series(1, 30000) n;
+INSERT INTO addresses (url_sha256, url, state, media_id) SELECT sha256, key, 'stored', id FROM media;
+INSERT INTO shown_pictures (variant_id, generation, position, role, address_id)
+SELECT v.id, 1, 0, 'primary', (SELECT min(id) FROM addresses) + v.id % 30000 FROM variants v;
+INSERT INTO prices (variant_id, tiers) SELECT id, '[]' FROM variants;
+INSERT INTO imprint_positions (variant_id, positions) SELECT id, '[]' FROM variants;
+INSERT INTO documents (supplier_id, file_name, url, family_sku)
+SELECT supplier_id, sku || '.json', 'http://x', sku FROM products;
+INSERT INTO changes (seq, kind, entity, supplier_id, sku, product_sku)
+SELECT row_number() OVER (), 'created', 'product', supplier_id, sku, sku FROM products;
+INSERT INTO category_files (profile, url, checked_at) VALUES ('p', 'http://x', now());
+INSERT INTO categories (profile, key, name) SELECT 'p', 'C' || n, '{}' FROM generate_series(1, 20000) n;
+INSERT INTO idempotency_keys (caller, key, body_sha256) SELECT 'c', 'k' || n, '' FROM generate_series(1, 20000) n;
+"""
+LARGE = {
+    "runs", "jobs", "problems", "products", "variants", "media", "addresses", "shown_pictures", "prices",
+    "imprint_positions", "documents", "changes", "categories", "idempotency_keys",
+}  # fmt: skip
+NOW = datetime.now(UTC)
+RUN = str(UUID(int=1))
+
+
+@pytest.fixture(scope="module")
+async def filled(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack")) as stack:
+        for statement in FILL.split(";\n"):
+            if statement.strip():
+                async with stack.services.database.begin() as db:
+                    await db.execute(text(statement))
+        async with stack.services.database.quick() as db:
+            await db.execute(text("VACUUM ANALYZE"))
+        yield stack
+
+
+def jobs(*, after: bool, **wanted: Any) -> tuple[str, dict[str, object]]:
+    position = (NOW, "x") if after else None
+    return jobs_statement(JobFilter("image-upload", **wanted), after=position, limit=50)
+
+
+def products(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
+    return products_statement(ProductFilter(**wanted), after=("P-000100", 3) if after else None, limit=50)
+
+
+STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "jobs": jobs(after=False),
+    "jobs, next page": jobs(after=True),
+    "jobs by state": jobs(after=True, state="failed"),
+    "jobs by run": jobs(after=False, run_id=RUN),
+    "jobs by run and state": jobs(after=False, run_id=RUN, state="failed"),
+    "jobs by supplier": jobs(after=True, supplier="S3"),
+    "jobs by supplier and state": jobs(after=False, supplier="doc3", state="failed"),
+    "one job": ("SELECT * FROM jobs WHERE id = :id AND queue = :queue", {"id": "image-1", "queue": "image-upload"}),
+    "runs": runs_statement(supplier=None, status=None, after=None, limit=50),
+    "runs, next page": runs_statement(supplier=None, status=None, after=(NOW, RUN), limit=50),
+    "runs by supplier": runs_statement(supplier="S3", status=None, after=(NOW, RUN), limit=50),
+    "runs by status": runs_statement(supplier=None, status="failed", after=None, limit=50),
+    "runs by supplier and status": runs_statement(supplier="S3", status="failed", after=None, limit=50),
+    "problems": problems_statement(RUN, severity=None, stage=None, after_id=10, limit=50),
+    "problems by severity": problems_statement(RUN, severity="error", stage="image", after_id=0, limit=50),
+    "products": products(),
+    "products, next page": products(after=True),
+    "products by supplier": products(supplier="S3", after=True),
+    "products by status": products(status="discontinued"),
+    "products by category": products(category="C7/X"),
+    "products below a category": products(category="C7", after=True),
+    "products by time": products(updated_since=NOW),
+    "products by words": products(words="nummer777"),
+    "products by all": products(supplier="S3", status="active", category="C7", words="nummer7", updated_since=NOW),
+    "product by sku": (
+        "SELECT * FROM products p WHERE p.sku = :sku", {"sku": "P-000100"},
+    ),
+    "what lists show of variants": (reading_products.LIST_EXTRAS, {"ids": list(range(1, 51))}),
+    "changes": (reading_changes.CHANGES_SINCE, {"since": 1000, "limit": 50}),
+    "history": (reading_changes.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
+    "explained documents": (reading_explain.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
+    "categories": (reading_categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
+    "old idempotency keys": (
+        "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
+    ),
+}  # fmt: skip
+
+
+async def plan_of(stack: Stack, statement: str, parameters: dict[str, object]) -> list[dict[str, Any]]:
+    async with stack.services.database.begin() as db:
+        found = await db.scalar(text(f"EXPLAIN (FORMAT JSON) {statement}"), parameters)
+    plan = json.loads(found) if isinstance(found, str) else found
+    return list(nodes(plan[0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", []) for node in nodes(child))]
+
+
+def outline(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What to read when a plan is not as expected."""
+    return [
+        (n["Node Type"], n.get("Relation Name"), n.get("Index Name"), n["Plan Rows"], n["Total Cost"]) for n in found
+    ]
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_it_reads_no_large_table_whole(filled: Stack, name: str) -> None:
+    found = await plan_of(filled, *STATEMENTS[name])
+    scanned = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
+    assert scanned & LARGE == set(), outline(found)
+    assert any("Index" in node["Node Type"] for node in found)
+
+
+PAGES = (
+    "jobs, next page",
+    "jobs by state",
+    "runs, next page",
+    "runs by supplier",
+    "products, next page",
+    "changes",
+    "history",
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_is_read_in_its_order_without_sorting_all_of_it(filled: Stack, name: str) -> None:
+    found = await plan_of(filled, *STATEMENTS[name])
+    assert "Sort" not in {node["Node Type"] for node in found}, outline(found)
+
+
+async def test_the_numbers_of_a_queue_are_counted_in_its_index(filled: Stack) -> None:
+    async with filled.services.database.begin() as db:
+        # every row is of this queue here, so the whole table would be as quick; with wide rows it is not
+        await db.execute(text("SET LOCAL enable_seqscan = off"))
+        found = await db.scalar(text(f"EXPLAIN (FORMAT JSON) {COUNT_JOBS}"), {"queues": ["image-upload"]})
+    plan = nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+    assert ("Index Only Scan", "jobs_by_state") in {(n["Node Type"], n.get("Index Name")) for n in plan}, outline(plan)
