@@ -123,7 +123,8 @@ class StoredDocument(msgspec.Struct, frozen=True):
 
 DIFF = """
 WITH said AS (
-    SELECT * FROM unnest(CAST(:names AS text[]), CAST(:urls AS text[]), CAST(:hashes AS text[]))
+    SELECT u.file_name, u.url, NULLIF(u.hash, '') AS hash FROM unnest(
+        string_to_array(:names, chr(10)), string_to_array(:urls, chr(10)), string_to_array(:hashes, chr(10)))
         AS u(file_name, url, hash)),
 kept AS (
     INSERT INTO documents AS d (supplier_id, file_name, url, seen_hash)
@@ -140,7 +141,7 @@ SELECT 1
 """
 
 WANTED = """
-WITH said AS (SELECT file_name FROM unnest(CAST(:names AS text[])) AS u(file_name))
+WITH said AS (SELECT file_name FROM unnest(string_to_array(:names, chr(10))) AS u(file_name))
 SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, d.applied_version IS NULL AS is_new,
     d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
         OR d.suspect_hash IS NOT NULL AS differs,
@@ -166,14 +167,14 @@ async def take_manifest(
     force: bool,
 ) -> ManifestDiff:
     """Write what the manifest says of a supplier and return what is wanted; two set operations, whatever the size."""
-    names = [entry.file_name for entry in entries]
+    names = as_lines([entry.file_name for entry in entries])
     await db.execute(
         text(DIFF),
         {
             "supplier_id": supplier_id,
             "names": names,
-            "urls": [entry.url for entry in entries],
-            "hashes": [entry.hash for entry in entries],
+            "urls": as_lines([entry.url for entry in entries]),
+            "hashes": as_lines([entry.hash or "" for entry in entries]),
         },
     )
     rows = await db.execute(
@@ -186,15 +187,24 @@ async def take_manifest(
         },
     )
     wanted = [WantedDocument(**row) for row in rows.mappings()]
-    return ManifestDiff(len(names), wanted, await _count_removed(db, supplier_id, names))
+    return ManifestDiff(len(entries), wanted, await _count_removed(db, supplier_id, names))
 
 
-async def _count_removed(db: AsyncConnection, supplier_id: int, names: list[str]) -> int:
+def as_lines(values: Sequence[str]) -> str:
+    """Many texts as one parameter, for `string_to_array(…, chr(10))`; none of a manifest's texts holds a line break.
+
+    An array parameter is encoded element by element in Python: 0.3 s more for 100,000 entries.
+    """
+    return "\n".join(values)
+
+
+async def _count_removed(db: AsyncConnection, supplier_id: int, names: str) -> int:
     return int(
         await db.scalar(
             text("""
             SELECT count(*) FROM documents d
-            LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name) ON u.file_name = d.file_name COLLATE "C"
+            LEFT JOIN unnest(string_to_array(:names, chr(10))) AS u(file_name)
+                ON u.file_name = d.file_name COLLATE "C"
             WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL"""),
             {"supplier_id": supplier_id, "names": names},
         )
@@ -419,7 +429,7 @@ async def note_missing(
         WITH gone AS (
             UPDATE documents SET missing_runs = missing_runs + 1, present = missing_runs + 1 < :remove_after
             WHERE id IN (
-                SELECT d.id FROM documents d LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name)
+                SELECT d.id FROM documents d LEFT JOIN unnest(string_to_array(:names, chr(10))) AS u(file_name)
                     ON u.file_name = d.file_name COLLATE "C"
                 WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL ORDER BY d.id
                 FOR NO KEY UPDATE OF d)
@@ -429,7 +439,7 @@ async def note_missing(
           AND d.id NOT IN (SELECT id FROM gone)
           AND d.family_sku IN (SELECT family_sku FROM gone WHERE NOT present)
         GROUP BY d.family_sku ORDER BY d.family_sku"""),
-        {"supplier_id": supplier_id, "names": list(names), "remove_after": remove_after_runs},
+        {"supplier_id": supplier_id, "names": as_lines(names), "remove_after": remove_after_runs},
     )
     return [(row.family_sku, row.version, row.remaining) for row in rows]
 
@@ -440,10 +450,10 @@ async def count_families_missing(db: AsyncConnection, supplier_id: int, names: S
         await db.scalar(
             text("""
             SELECT count(*) FROM products p WHERE p.supplier_id = :supplier_id AND p.status = 'active' AND NOT EXISTS (
-                SELECT FROM documents d JOIN unnest(CAST(:names AS text[])) AS u(file_name)
+                SELECT FROM documents d JOIN unnest(string_to_array(:names, chr(10))) AS u(file_name)
                     ON u.file_name = d.file_name COLLATE "C"
                 WHERE d.supplier_id = :supplier_id AND d.family_sku = p.sku AND d.present)"""),
-            {"supplier_id": supplier_id, "names": list(names)},
+            {"supplier_id": supplier_id, "names": as_lines(names)},
         )
         or 0
     )
@@ -487,22 +497,22 @@ class Previewed(msgspec.Struct, frozen=True):
 
 async def preview_manifest(db: AsyncConnection, supplier_id: int, entries: Sequence[SaidEntry]) -> Previewed:
     """Decide what `take_manifest` would, from what is stored, without writing."""
-    names = [entry.file_name for entry in entries]
+    names = as_lines([entry.file_name for entry in entries])
     differing = await db.execute(
         text("""
         SELECT COALESCE(d.family_sku, regexp_replace(u.file_name, '\\.json$', '')) AS sku,
             d.applied_version IS NULL AS is_new
-        FROM unnest(CAST(:names AS text[]), CAST(:hashes AS text[])) AS u(file_name, hash)
+        FROM unnest(string_to_array(:names, chr(10)), string_to_array(:hashes, chr(10))) AS u(file_name, hash)
         LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.file_name = u.file_name COLLATE "C"
-        WHERE d.applied_version IS NULL OR u.hash IS NULL OR d.applied_hash IS DISTINCT FROM u.hash
+        WHERE d.applied_version IS NULL OR NULLIF(u.hash, '') IS NULL OR d.applied_hash IS DISTINCT FROM u.hash
             OR d.suspect_hash IS NOT NULL"""),
-        {"supplier_id": supplier_id, "names": names, "hashes": [entry.hash for entry in entries]},
+        {"supplier_id": supplier_id, "names": names, "hashes": as_lines([entry.hash or "" for entry in entries])},
     )
     rows = differing.all()
     removed = await db.scalars(
         text("""
         SELECT COALESCE(d.family_sku, d.file_name) FROM documents d
-        LEFT JOIN unnest(CAST(:names AS text[])) AS u(file_name) ON u.file_name = d.file_name COLLATE "C"
+        LEFT JOIN unnest(string_to_array(:names, chr(10))) AS u(file_name) ON u.file_name = d.file_name COLLATE "C"
         WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL"""),
         {"supplier_id": supplier_id, "names": names},
     )
