@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay"]
+Fault = Literal["none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay", "unavailable"]
 HEAD_END = b"\r\n\r\n"
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass
@@ -82,7 +83,7 @@ async def _pump_both(
     near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
 ) -> None:
-    up = asyncio.create_task(_pump_requests(proxy, near[0], far[1]))
+    up = asyncio.create_task(_pump_requests(proxy, near, far[1]))
     down = asyncio.create_task(_pump_answers(proxy, far[0], near[1]))
     try:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,8 +94,14 @@ async def _pump_both(
                 await task
 
 
-async def _pump_requests(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
+async def _pump_requests(
+    proxy: FaultProxy, near: tuple[asyncio.StreamReader, asyncio.StreamWriter], writer: asyncio.StreamWriter
+) -> None:
+    while data := await near[0].read(65_536):
+        if proxy.take("unavailable"):
+            near[1].write(UNAVAILABLE)
+            await near[1].drain()
+            return
         has_body = len(data) - data.find(HEAD_END) > 200
         if has_body and proxy.take("cut-request"):
             writer.write(data[: len(data) - 50])

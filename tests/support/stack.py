@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -54,6 +54,41 @@ def running_servers(folder: Path) -> Iterator[Servers]:
         finally:
             postgres.stop(discard=True)
             valkey.stop(discard=True)
+
+
+@contextmanager
+def own_valkey(servers: Servers, folder: Path) -> Iterator[Servers]:
+    """The session's PostgreSQL with a Valkey of one's own, which may be killed (`valkey_again` starts it anew)."""
+    with start_valkey(folder, say=lambda _: None) as valkey:
+        port = valkey.port
+        try:
+            yield replace(servers, valkey=valkey)
+        finally:
+            valkey.stop()
+            start_valkey(folder, say=lambda _: None, port=port).stop(discard=True)
+
+
+def valkey_again(folder: Path, port: int) -> EmbeddedServer:
+    """Valkey at the same port with the same password and, after a kill, empty."""
+    return start_valkey(folder, say=lambda _: None, port=port)
+
+
+@asynccontextmanager
+async def own_postgres(servers: Servers, folder: Path) -> AsyncIterator[Servers]:
+    """The session's Valkey with a PostgreSQL of one's own, which may be stopped (`postgres_again` starts it anew)."""
+    with start_postgres(folder, say=lambda _: None, durable=False) as postgres:
+        await _make_template(postgres.url)
+        port = postgres.port
+        try:
+            yield replace(servers, postgres=postgres)
+        finally:
+            postgres.stop()
+            start_postgres(folder, say=lambda _: None, port=port, durable=False).stop(discard=True)
+
+
+def postgres_again(folder: Path, port: int) -> EmbeddedServer:
+    """PostgreSQL at the same port on the same data."""
+    return start_postgres(folder, say=lambda _: None, port=port, durable=False)
 
 
 async def _make_template(url: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
+from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
 from app.samplefeed import SampleFeed
 from app.settings import Settings
@@ -132,9 +133,10 @@ class Workers:
         """Wait until no run is under way; returns the runs, the newest first."""
         deadline = time.monotonic() + timeout_s
         while True:
-            runs = await self.stack.rows("SELECT * FROM runs ORDER BY created_at DESC")
-            if all(run["status"] not in UNDER_WAY for run in runs):
-                return runs
+            with suppress(DatabaseUnavailable):
+                runs = await self.stack.rows("SELECT * FROM runs ORDER BY created_at DESC")
+                if all(run["status"] not in UNDER_WAY for run in runs):
+                    return runs
             assert time.monotonic() < deadline, await self._stuck()
             await asyncio.sleep(0.1)
 
