@@ -77,7 +77,7 @@ class ApiClient:
         items: list[Any] = []
         cursor: dict[str, str] = {}
         while True:
-            page = await self.get(path, limit=limit, **params, **cursor)
+            page = await self.call("GET", path, params={"limit": limit, **params, **cursor})
             assert len(page["items"]) <= limit
             items += page["items"]
             if page["nextCursor"] is None:
