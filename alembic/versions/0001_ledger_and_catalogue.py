@@ -24,10 +24,13 @@ CREATE TABLE suppliers (
     time_zone text NOT NULL DEFAULT 'UTC',
     next_run_at timestamptz,
     removal_guard_share double precision CHECK (removal_guard_share BETWEEN 0 AND 1),
-    reset_at timestamptz,
+    clean_manifest text,
+    clean_entries int,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+
+COMMENT ON COLUMN suppliers.clean_manifest IS 'sha256 of the manifest that left nothing to do';
 
 CREATE TABLE manifests (
     profile bytea PRIMARY KEY,

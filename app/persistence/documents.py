@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
+from app.persistence.suppliers import note_clean
 
 
 class SaidEntry(msgspec.Struct, frozen=True):
@@ -50,6 +51,11 @@ class ManifestDiff(msgspec.Struct, frozen=True):
     entries: int
     wanted: list[WantedDocument]
     removed: int
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether everything that the manifest names is applied, and nothing else is there."""
+        return not self.wanted and not self.removed
 
     @property
     def new(self) -> int:
@@ -405,6 +411,7 @@ async def reset_supplier(db: AsyncConnection, supplier_id: int) -> None:
             failures = 0, next_try_at = NULL WHERE supplier_id = :supplier_id"""),
         {"supplier_id": supplier_id},
     )
+    await note_clean(db, supplier_id, None, None)
 
 
 async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str) -> None:

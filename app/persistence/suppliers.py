@@ -19,9 +19,12 @@ class Supplier(msgspec.Struct, frozen=True):
     name: str
     is_active: bool
     removal_guard_share: float | None
+    clean_manifest: str | None
+    """The sha256 of the manifest that left nothing to do; None once anything else was seen."""
+    clean_entries: int | None
 
 
-COLUMNS = "id, document_id, code, name, is_active, removal_guard_share"
+COLUMNS = "id, document_id, code, name, is_active, removal_guard_share, clean_manifest, clean_entries"
 
 
 async def find_supplier(db: AsyncConnection, document_id_or_code: str) -> Supplier | None:
@@ -59,3 +62,13 @@ async def add_suppliers(db: AsyncConnection, codes: Sequence[str]) -> list[str]:
         {"document_ids": [uuid4().hex[:24] for _ in codes], "codes": list(codes)},
     )
     return sorted(rows)
+
+
+async def note_clean(db: AsyncConnection, supplier_id: int, sha256: str | None, entries: int | None) -> None:
+    """Note the manifest that left nothing to do for a supplier, or that there is none (None)."""
+    await db.execute(
+        text("""
+        UPDATE suppliers SET clean_manifest = :sha256, clean_entries = :entries
+        WHERE id = :id AND clean_manifest IS DISTINCT FROM :sha256"""),
+        {"id": supplier_id, "sha256": sha256, "entries": entries},
+    )

@@ -35,7 +35,7 @@ async def check_feed(services: Services) -> FeedCheck:
         OriginUnavailable, OriginRefused, ManifestUnreadable: it could not be had or read, and why.
         SettingsError: PROMIDATA_BASE_URL is not set.
     """
-    manifest = await get_manifest(services, keep=False)
+    manifest = await get_manifest(services)
     data = manifest.data
     return FeedCheck(ok=True, entries=data.total, suppliers=_by_code(data.entries), invalid=data.invalid_total)
 
@@ -47,7 +47,7 @@ async def discover(services: Services) -> list[str]:
         OriginUnavailable, OriginRefused, ManifestUnreadable: the manifest could not be had or read, and why.
         SettingsError: PROMIDATA_BASE_URL is not set.
     """
-    manifest = await get_manifest(services, keep=False)
+    manifest = await get_manifest(services)
     codes = sorted(manifest.data.entries)
 
     async def work(db: AsyncConnection) -> list[str]:

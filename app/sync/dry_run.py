@@ -39,7 +39,7 @@ async def dry_run(services: Services, request: StartRequest) -> list[DryRun]:
     """
     async with services.database.read() as db:
         suppliers = await meant(db, request)
-    manifest = await get_manifest(services, keep=False)
+    manifest = await get_manifest(services)
     async with services.database.read() as db:
         return [await _look(db, services, supplier, manifest) for supplier in suppliers]
 

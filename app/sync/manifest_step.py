@@ -24,6 +24,20 @@ from app.sync.services import Services
 ZSTD_LEVEL = 3
 
 
+class ManifestBody(msgspec.Struct, frozen=True):
+    """A profile's manifest as it stands now, not read yet."""
+
+    profile: bytes
+    sha256: str
+    fetched: Fetched
+    stored: StoredManifest | None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether what stands now is what we have, byte for byte."""
+        return self.stored is not None and self.stored.sha256 == self.sha256
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """A profile's manifest as it stands now."""
 
@@ -48,32 +62,76 @@ def manifest_limits(settings: Settings) -> FetchLimits:
     )
 
 
-async def get_manifest(services: Services, *, keep: bool = True) -> Manifest:
-    """Ask for the manifest and read it.
-
-    Args:
-        services: the process's parts.
-        keep: store what arrived; a dry run and a connection test do not.
+async def get_manifest(services: Services) -> Manifest:
+    """Ask for the manifest and read it, without keeping it: for a dry run and a connection test.
 
     Raises:
         OriginUnavailable: transient.
-        ManifestUnreadable: it is empty, not text, or names nothing; or it is gone.
+        OriginRefused, ManifestUnreadable: it is gone, empty, not text, or names nothing.
     """
-    settings = services.settings
-    profile = manifests.profile_key(settings.base_url)
+    return await read(services, await fetch(services))
+
+
+async def fetch(services: Services) -> ManifestBody:
+    """Ask for the manifest, conditionally.
+
+    Raises:
+        OriginUnavailable: transient.
+        OriginRefused: it is gone.
+    """
+    profile = manifests.profile_key(services.settings.base_url)
     async with services.database.read() as db:
         stored = await manifests.stored_manifest(db, profile)
     fetched = await _ask(services, stored)
     if fetched.not_modified and stored is not None:
-        body, sha256 = await asyncio.to_thread(_unpack, stored.body), stored.sha256
-    else:
-        body, sha256 = fetched.body, hashlib.sha256(fetched.body).hexdigest()
+        return ManifestBody(profile, stored.sha256, fetched, stored)
+    return ManifestBody(profile, hashlib.sha256(fetched.body).hexdigest(), fetched, stored)
+
+
+async def read(services: Services, body: ManifestBody) -> Manifest:
+    """Read a manifest, from the stored body where the origin sent none.
+
+    Raises:
+        ManifestUnreadable: it is empty, not text, or names nothing.
+    """
+    settings = services.settings
+    raw = body.fetched.body
+    if body.fetched.not_modified and body.stored is not None:
+        raw = await asyncio.to_thread(_unpack, body.stored.body)
     data = await asyncio.to_thread(
-        read_manifest, body, base_url=settings.base_url, allowed_hosts=tuple(document_hosts(settings))
+        read_manifest, raw, base_url=settings.base_url, allowed_hosts=tuple(document_hosts(settings))
     )
-    if keep and not fetched.not_modified:
-        await _store(services, profile, sha256, fetched, data)
-    return Manifest(profile, sha256, data, None if stored is None else stored.applied_entries)
+    applied_entries = None if body.stored is None else body.stored.applied_entries
+    return Manifest(body.profile, body.sha256, data, applied_entries)
+
+
+async def keep(services: Services, body: ManifestBody, entries: int) -> None:
+    """Store a manifest that was read, in place of the last one; one that is stored already is left alone.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away.
+    """
+    fetched = body.fetched
+    if fetched.not_modified:
+        return
+    if body.is_stored and body.stored is not None:
+        same = (body.stored.etag, body.stored.last_modified) == (fetched.etag, fetched.last_modified)
+        if same:
+            return
+    packed = await asyncio.to_thread(zstandard.compress, fetched.body, ZSTD_LEVEL)
+
+    async def work(db: AsyncConnection) -> None:
+        await manifests.store_manifest(
+            db,
+            body.profile,
+            sha256=body.sha256,
+            body=packed,
+            etag=fetched.etag,
+            last_modified=fetched.last_modified,
+            entries=entries,
+        )
+
+    await services.database.transact(work)
 
 
 async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
@@ -89,23 +147,6 @@ async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
         allowed_hosts=document_hosts(settings),
         headers=headers,
     )
-
-
-async def _store(services: Services, profile: bytes, sha256: str, fetched: Fetched, data: ManifestData) -> None:
-    packed = await asyncio.to_thread(zstandard.compress, fetched.body, ZSTD_LEVEL)
-
-    async def work(db: AsyncConnection) -> None:
-        await manifests.store_manifest(
-            db,
-            profile,
-            sha256=sha256,
-            body=packed,
-            etag=fetched.etag,
-            last_modified=fetched.last_modified,
-            entries=data.total,
-        )
-
-    await services.database.transact(work)
 
 
 def _unpack(body: bytes) -> bytes:

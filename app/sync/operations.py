@@ -174,7 +174,7 @@ async def confirm_removals(services: Services, run_id: str) -> Started:
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it")
     await services.queue.check()
     sha256 = run["guard"]["manifestSha256"]
-    if (await get_manifest(services, keep=False)).sha256 != sha256:
+    if (await get_manifest(services)).sha256 != sha256:
         raise Conflict("the manifest is not the same any more: sync again and look at what it would remove now")
     started = await _start_confirmed(services, run, sha256)
     await _send(services, [ReopenedJob(started.job_id, SUPPLIER_SYNC, started.run_id)])

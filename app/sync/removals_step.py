@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.guard import ManifestState, check_removals
 from app.jobs.definitions import PRODUCT_FAMILY
-from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs
+from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs, suppliers
 from app.persistence.changes import Change
 from app.persistence.documents import DoubleFamily, ManifestDiff
 from app.persistence.ledger import ClaimedJob
@@ -93,6 +93,8 @@ async def _remove(db: AsyncConnection, ending: Ending, settling: Settling) -> No
         await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
         return
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
+    if diff.nothing_to_do and not manifest.data.invalid_of(supplier.code):
+        await suppliers.note_clean(db, supplier.id, manifest.sha256, diff.entries)
     if diff.removed:
         await _drop_missing(db, job, names, settling, remove_after_runs=settings.remove_after_runs)
 

@@ -1,6 +1,8 @@
 """The supplier stage: one supplier's manifest in, documents stored and family jobs out.
 
-    manifest ─▶ diff against what was applied ─▶ fetch what is new, changed or unfinished
+    manifest ─▶ the one that left nothing to do? ─▶ done
+       │
+       └─▶ diff against what was applied ─▶ fetch what is new, changed or unfinished
        10 %            │                              30 %  │ every 200 documents or 2 s, in one transaction:
        │               └─▶ pictures left unsettled          │ fence, bodies, listings, family jobs, counters
        │                                                    ▼
@@ -25,14 +27,16 @@ from app.persistence.documents import FailedDocument, FetchedDocument, ManifestD
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
+from app.sync import manifest_step
 from app.sync.categories_step import refresh_categories
 from app.sync.children import add_family_jobs, add_image_jobs
 from app.sync.documents_step import DocumentFetcher, Outcome
-from app.sync.manifest_step import Manifest, get_manifest
+from app.sync.manifest_step import Manifest
 from app.sync.removals_step import Ending, finish_supplier
 from app.sync.reparse import reparse_supplier
 from app.sync.stage import Stage, messages_of
 from app.sync.tasks import together
+from app.sync.unchanged_step import finish_unchanged, nothing_to_do
 
 COMMIT_DOCUMENTS = 200
 COMMIT_EVERY_S = 2.0
@@ -69,10 +73,15 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     if job.options.get("reparse"):
         await reparse_supplier(stage, job)
         return
-    manifest = await get_manifest(stage.services)
+    body = await manifest_step.fetch(stage.services)
+    await refresh_categories(stage, job.run_id, body.profile)
+    if nothing_to_do(stage.services.settings, supplier, job, body):
+        await finish_unchanged(stage, job, supplier, body)
+        return
+    manifest = await manifest_step.read(stage.services, body)
+    await manifest_step.keep(stage.services, body, manifest.data.total)
     sync = SupplierSync(stage, job, supplier, manifest)
     diff = await _take_manifest(sync)
-    await refresh_categories(sync.stage, job.run_id, manifest.profile)
     stage.progress.note(job, "fetching_variants")
     await _fetch(sync, _to_fetch(job, diff))
     stage.progress.note(job, "grouping_families")
@@ -137,6 +146,8 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             ]
             + _unknown_skus(job, diff),
         )
+        if invalid or not diff.nothing_to_do:
+            await suppliers.note_clean(db, supplier.id, None, None)
         unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
         image_jobs = await add_image_jobs(db, job, unsettled)
         image_jobs += await _add_checks(db, sync)
