@@ -13,7 +13,21 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from app.api import changes, feed, health, home, jobs, media, metrics, products, runs, suppliers, sync, workers
+from app.api import (
+    changes,
+    feed,
+    health,
+    home,
+    jobs,
+    media,
+    metrics,
+    products,
+    runs,
+    suppliers,
+    sync,
+    webhooks,
+    workers,
+)
 from app.api.body_limit import BodyLimit
 from app.api.health import Readiness
 from app.api.local_door import LocalDoor
@@ -23,7 +37,7 @@ from app.api.problems import Problem, add_handlers
 from app.settings import Settings, load_settings
 from app.sync.services import open_services
 
-ROUTERS = (sync, jobs, workers, runs, suppliers, feed, products, changes, health, metrics, media, home)
+ROUTERS = (sync, jobs, workers, runs, suppliers, feed, products, changes, webhooks, health, metrics, media, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 VERSION = "0.1.0"
 

@@ -1,0 +1,127 @@
+"""A webhook and its deliveries, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field, JsonValue, StrictBool
+
+from app.api.schemas import In, Out, Storable, example
+from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
+
+Event = Literal["run.finished", "catalogue.changed"]
+EVENTS: tuple[Event, ...] = ("run.finished", "catalogue.changed")
+Url = Annotated[str, Field(min_length=1, max_length=2_000, examples=["https://shop.example/hooks/promidata"]), Storable]
+Events = Annotated[list[Event], Field(min_length=1, max_length=2)]
+WEBHOOK: dict[str, Any] = {
+    "id": "0b9f3c52-7a41-4f0e-8d52-6f7f2f5c1a90",
+    "url": "https://shop.example/hooks/promidata",
+    "events": ["run.finished", "catalogue.changed"],
+    "isActive": True,
+    "deactivatedReason": None,
+    "createdAt": "2026-01-05T03:00:00Z",
+    "updatedAt": "2026-01-05T03:00:00Z",
+}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105  an example
+DELIVERY: dict[str, Any] = {
+    "id": "7d3d1e0c-2b7f-4c58-9b0f-0a4f8f1f7a11",
+    "event": "run.finished",
+    "runId": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
+    "state": "delivered",
+    "attempts": 2,
+    "nextAttemptAt": None,
+    "responseStatus": 204,
+    "error": None,
+    "createdAt": "2026-01-05T03:02:35Z",
+    "lastAttemptAt": "2026-01-05T03:02:41Z",
+    "deliveredAt": "2026-01-05T03:02:41Z",
+    "tries": [
+        {"at": "2026-01-05T03:02:36Z", "status": 503, "error": "https://shop.example/hooks answered 503"},
+        {"at": "2026-01-05T03:02:41Z", "status": 204, "error": None},
+    ],
+    "payload": {"type": "run.finished", "timestamp": "2026-01-05T03:02:35Z", "data": {"supplier": "A360"}},
+}
+
+
+class Webhook(Out):
+    """A receiver; `deactivatedReason` says why it is told nothing more, if it was not an operator who said so."""
+
+    model_config = example(**WEBHOOK)
+    id: str
+    url: str
+    events: list[Event]
+    is_active: bool
+    deactivated_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CreatedWebhook(Webhook):
+    """A new receiver and its secret, which is not shown again."""
+
+    model_config = example(**WEBHOOK, secret=SECRET)
+    secret: str
+
+
+class NewWebhook(In):
+    """A receiver to be added."""
+
+    url: Url
+    events: Events = Field(default_factory=lambda: list(EVENTS))
+    is_active: StrictBool = True
+
+
+class WebhookChanges(In):
+    """What to change; a field that is left out stays."""
+
+    url: Url = ""
+    events: Events = Field(default_factory=list)
+    is_active: StrictBool = True
+
+
+class Try(Out):
+    """One request to the receiver: what it answered, or why there was no answer."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+
+
+class Delivery(Out):
+    """One message to one receiver; its id is sent as `webhook-id`, the same on each try."""
+
+    model_config = example(**DELIVERY)
+    id: str
+    event: Event
+    run_id: str
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    next_attempt_at: datetime | None
+    response_status: int | None
+    error: str | None
+    created_at: datetime
+    last_attempt_at: datetime | None
+    delivered_at: datetime | None
+    tries: list[Try]
+    payload: JsonValue
+
+
+def webhook_out(row: WebhookRow) -> Webhook:
+    """A webhook's row as an answer."""
+    return Webhook.model_validate(row, from_attributes=True)
+
+
+def delivery_out(row: DeliveryRow) -> Delivery:
+    """A delivery's row as an answer; what is settled has no next attempt."""
+    pending = row.state == "pending"
+    return Delivery.model_validate(
+        {
+            **{
+                name: getattr(row, name) for name in Delivery.model_fields if name not in {"payload", "next_attempt_at"}
+            },
+            "next_attempt_at": row.next_attempt_at if pending else None,
+            "payload": orjson.loads(row.payload),
+        }
+    )

@@ -1,0 +1,229 @@
+"""Webhooks: who is told that a run finished or that the catalogue changed, and what came of telling them.
+
+A webhook's secret is shown once, in the answer that creates it. Deliveries are made by the workers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import Admin
+from app.api.cursors import (
+    LARGEST_BIGINT,
+    AfterNumber,
+    AfterRun,
+    Cursor,
+    from_micros,
+    read_cursor,
+    to_micros,
+    write_cursor,
+)
+from app.api.problems import ProblemError, problem_answers
+from app.api.schemas import (
+    DEFAULT_LIMIT,
+    DatabaseNeeded,
+    Limit,
+    Page,
+    ServicesNeeded,
+    cut,
+    page_example,
+)
+from app.api.webhook_models import (
+    DELIVERY,
+    WEBHOOK,
+    CreatedWebhook,
+    Delivery,
+    Event,
+    NewWebhook,
+    Webhook,
+    WebhookChanges,
+    delivery_out,
+    webhook_out,
+)
+from app.errors import AddressRefused, Conflict, NotFound
+from app.notify.signing import new_secret
+from app.persistence import reading_webhooks
+from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
+from app.sync.services import Services
+
+router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
+
+
+def get_webhook_id(webhook_id: Annotated[str, Path(alias="webhookId", examples=[WEBHOOK["id"]])]) -> str:
+    """The webhook that a path names; what is no id is an unknown webhook."""
+    return _uuid(webhook_id, "webhook")
+
+
+def get_delivery_id(delivery_id: Annotated[str, Path(alias="deliveryId", examples=[DELIVERY["id"]])]) -> str:
+    """The delivery that a path names; what is no id is an unknown delivery."""
+    return _uuid(delivery_id, "delivery")
+
+
+def _uuid(text: str, what: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise NotFound(f"there is no {what} {text}") from None
+
+
+WebhookId = Annotated[str, Depends(get_webhook_id)]
+DeliveryId = Annotated[str, Depends(get_delivery_id)]
+
+
+@router.get(
+    "",
+    operation_id="listWebhooks",
+    summary="Webhooks, the newest first",
+    responses={**page_example(WEBHOOK), **problem_answers(403)},
+)
+async def list_webhooks(
+    database: DatabaseNeeded, _: Admin, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Webhook]:
+    """Without their secrets."""
+    after = read_cursor(AfterRun, cursor)
+    position = None if after is None else (from_micros(after.micros), after.id)
+    async with database.quick() as db:
+        rows = await reading_webhooks.list_webhooks(db, after=position, limit=limit + 1)
+    shown, more = cut(rows, limit)
+    last = shown[-1] if more else None
+    return Page(
+        items=[webhook_out(row) for row in shown],
+        next_cursor=None if last is None else write_cursor(AfterRun(to_micros(last.created_at), last.id)),
+    )
+
+
+@router.post(
+    "",
+    operation_id="createWebhook",
+    summary="Add a webhook",
+    status_code=201,
+    responses=problem_answers(403, 413),
+)
+async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -> CreatedWebhook:
+    """The answer holds the secret that its messages are signed with; it is not shown again."""
+    await _refuse_address(services, body.url)
+    secret = new_secret()
+
+    async def insert(db: AsyncConnection) -> WebhookRow:
+        return await reading_webhooks.insert_webhook(
+            db, url=body.url, events=_once_each(body.events), secret=secret, is_active=body.is_active
+        )
+
+    row = await services.database.transact(insert)
+    return CreatedWebhook(**webhook_out(row).model_dump(), secret=secret)
+
+
+@router.get(
+    "/{webhookId:segment}",
+    operation_id="getWebhook",
+    summary="One webhook",
+    responses=problem_answers(403, 404),
+)
+async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
+    """Without its secret."""
+    async with database.quick() as db:
+        return webhook_out(_found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id))
+
+
+@router.patch(
+    "/{webhookId:segment}",
+    operation_id="updateWebhook",
+    summary="Change a webhook",
+    responses=problem_answers(403, 404, 413),
+)
+async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Admin, body: WebhookChanges) -> Webhook:
+    """What waits for one that is not active any more stays and is sent when it is active again."""
+    values = body.model_dump(exclude_unset=True)
+    if "url" in values:
+        await _refuse_address(services, body.url)
+    if "events" in values:
+        values["events"] = _once_each(body.events)
+
+    async def update(db: AsyncConnection) -> WebhookRow | None:
+        return await reading_webhooks.update_webhook(db, webhook_id, values)
+
+    return webhook_out(_found(await services.database.transact(update), webhook_id))
+
+
+@router.delete(
+    "/{webhookId:segment}",
+    operation_id="deleteWebhook",
+    summary="Delete a webhook with its deliveries",
+    responses=problem_answers(403, 404),
+)
+async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
+    """Answers what was deleted."""
+
+    async def delete(db: AsyncConnection) -> WebhookRow | None:
+        return await reading_webhooks.delete_webhook(db, webhook_id)
+
+    return webhook_out(_found(await database.transact(delete), webhook_id))
+
+
+@router.get(
+    "/{webhookId:segment}/deliveries",
+    operation_id="listDeliveries",
+    summary="What was sent to a webhook, the newest first",
+    responses={**page_example(DELIVERY), **problem_answers(403, 404)},
+)
+async def list_deliveries(
+    webhook_id: WebhookId, database: DatabaseNeeded, _: Admin, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Delivery]:
+    """Each with its tries, and when the next one is."""
+    after = read_cursor(AfterNumber, cursor)
+    before = LARGEST_BIGINT if after is None else after.number
+    async with database.quick() as db:
+        _found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id)
+        rows = await reading_webhooks.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
+    shown, more = cut(rows, limit)
+    return Page(
+        items=[delivery_out(row) for row in shown],
+        next_cursor=write_cursor(AfterNumber(shown[-1].number)) if more else None,
+    )
+
+
+@router.post(
+    "/{webhookId:segment}/deliveries/{deliveryId:segment}/retry",
+    operation_id="retryDelivery",
+    summary="Send a delivery again",
+    status_code=202,
+    responses=problem_answers(403, 404, 409),
+)
+async def retry_delivery(
+    webhook_id: WebhookId, delivery_id: DeliveryId, database: DatabaseNeeded, _: Admin
+) -> Delivery:
+    """At once, under the id that it had. 409 when it was delivered, or its webhook is not active."""
+
+    async def reopen(db: AsyncConnection) -> DeliveryRow:
+        webhook = _found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id)
+        delivery = await reading_webhooks.hold_delivery(db, webhook_id, delivery_id)
+        if delivery is None:
+            raise NotFound(f"there is no delivery {delivery_id} to webhook {webhook_id}")
+        if delivery.state == "delivered":
+            raise Conflict(f"delivery {delivery_id} was delivered")
+        if not webhook.is_active:
+            raise Conflict(f"webhook {webhook_id} is not active: activate it first")
+        return await reading_webhooks.reopen_delivery(db, delivery_id)
+
+    return delivery_out(await database.transact(reopen))
+
+
+async def _refuse_address(services: Services, url: str) -> None:
+    try:
+        await services.outbound.check(url)
+    except AddressRefused as error:
+        raise ProblemError(422, f"url: {error}", errors=[{"field": "url", "message": str(error)}]) from None
+
+
+def _once_each(events: list[Event]) -> list[Event]:
+    return list(dict.fromkeys(events))
+
+
+def _found(row: WebhookRow | None, webhook_id: str) -> WebhookRow:
+    if row is None:
+        raise NotFound(f"there is no webhook {webhook_id}")
+    return row
