@@ -41,6 +41,9 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         rounds += 1
         sent = await reconcile(stage, queue, name, lease_ms=lease_ms, whole=rounds % WHOLE_LOOK_EVERY == 0)
         await stage.services.database.transact(runs.end_abandoned)
+        ended = await stage.services.database.end_stalled()
+        if ended:
+            log.warning("ended sessions of processes that stand still in a transaction", sessions=ended)
         if sent:
             log.info("sent again what Redis did not know", queue=name, jobs=sent)
 
@@ -61,13 +64,22 @@ async def number_changes(database: Database) -> None:
     """Number the change feed until cancelled."""
 
     async def number() -> None:
-        async with database.quick() as db:
-            if not await changes.any_unnumbered(db):
-                return
-        while await database.transact(changes.number_changes) == changes.NUMBERED_AT_ONCE:
-            pass
+        await number_all(database)
 
     await every(NUMBER_EVERY_S, number)
+
+
+async def number_all(database: Database) -> None:
+    """Number the changes that are committed and have no number yet.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away.
+    """
+    async with database.quick() as db:
+        if not await changes.any_unnumbered(db):
+            return
+    while await database.transact(changes.number_changes) == changes.NUMBERED_AT_ONCE:
+        pass
 
 
 async def every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:

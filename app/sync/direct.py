@@ -19,6 +19,7 @@ from app.jobs.definitions import QUEUES, QueueName, policies
 from app.jobs.queue import Message
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
+from app.sync.chores import number_all, number_changes
 from app.sync.handlers import handlers
 from app.sync.outcomes import end_cancelled, work_off
 from app.sync.progress import ProgressBoard
@@ -95,6 +96,7 @@ class DirectRun:
         async with together() as group:
             background = [
                 group.create_task(self._stage.progress.run()),
+                group.create_task(number_changes(self._services.database)),
                 group.create_task(self._hold()),
                 *[group.create_task(self._work_off(name)) for name in QUEUES],
             ]
@@ -102,6 +104,7 @@ class DirectRun:
                 await self._pause()
             for task in background:
                 task.cancel()
+        await number_all(self._services.database)  # no worker may be there to do it
 
     async def _is_over(self) -> bool:
         try:

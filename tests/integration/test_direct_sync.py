@@ -25,3 +25,9 @@ async def test_a_second_sync_of_an_unchanged_feed_asks_for_the_manifest_alone(st
     results = await stack.sync()
     assert dict(stack.server.log.counts) == {"manifest": 2}
     assert [result.products_processed for result in results] == [0, 0]
+
+
+async def test_changes_of_a_direct_sync_are_numbered_without_any_worker(stack: Stack) -> None:
+    await stack.sync("A23")
+    numbers = [row["seq"] for row in await stack.rows("SELECT seq FROM changes ORDER BY id")]
+    assert numbers == list(range(1, len(numbers) + 1))
