@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from structlog import get_logger
 
@@ -63,10 +64,7 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
 async def number_changes(database: Database) -> None:
     """Number the change feed until cancelled."""
 
-    async def number() -> None:
-        await number_all(database)
-
-    await every(NUMBER_EVERY_S, number)
+    await every(NUMBER_EVERY_S, partial(number_all, database))
 
 
 async def number_all(database: Database) -> None:
