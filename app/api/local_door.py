@@ -54,9 +54,11 @@ def is_loopback_name(name: str) -> bool:
     if name.lower().rstrip(".") == "localhost":
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _is_local_end(end: tuple[str, int | None] | None) -> bool:

@@ -17,7 +17,7 @@ FIELDS = 5
 def next_run(schedule: str, time_zone: str, after: datetime) -> datetime:
     """The first time after `after` that the schedule names, in UTC.
 
-    >>> next_run("30 3 * * *", "Europe/Amsterdam", datetime(2026, 1, 5, tzinfo=timezone.utc)).isoformat()
+    >>> next_run("30 3 * * *", "Europe/Amsterdam", datetime(2026, 1, 5, tzinfo=UTC)).isoformat()
     '2026-01-05T02:30:00+00:00'
 
     Raises:

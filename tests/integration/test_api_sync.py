@@ -103,6 +103,19 @@ async def test_broken_json_is_refused(api: ApiClient) -> None:
         await api.problem("POST", "/sync", 422, content=content, headers=as_json)
 
 
+async def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(api: ApiClient, stack: Stack) -> None:
+    answer = await api.post("/sync", {"supplierId": "A23", "dryRun": True})
+    assert (answer["success"], answer["mode"]) == (True, "dry-run")
+    (supplier,) = answer["suppliers"]
+    assert supplier.keys() == {"supplier", "manifest", "guard", "skus"}
+    assert (supplier["supplier"], supplier["guard"]) == ("A23", None)
+    assert supplier["skus"].keys() == {"new", "changed", "removed"}
+    assert (await api.get("/runs"))["items"] == []
+    assert await stack.value("SELECT count(*) FROM documents") == 0
+    (result,) = (await api.post("/sync", {"supplierId": "A23", "useQueue": False}))["results"]
+    assert (await api.get(f"/runs/{result['runId']}"))["manifest"] == supplier["manifest"]
+
+
 async def test_a_direct_sync_answers_when_it_is_done(api: ApiClient, stack: Stack) -> None:
     answer = await api.post("/sync", {"supplierId": "A23", "useQueue": False})
     assert (answer["success"], answer["mode"], answer["suppliersProcessed"]) == (True, "direct", 1)

@@ -1,0 +1,145 @@
+"""The API's small parts: cursors, masking, the local door, paths, buying prices, schedules."""
+
+from __future__ import annotations
+
+import doctest
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.api import buying_prices, local_door, path_segments
+from app.api.auth import find_caller
+from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
+from app.api.masking import mask_base
+from app.api.problems import ProblemError
+from app.api.schemas import epoch_ms
+from app.catalogue import schedule
+from app.settings import ApiKey, Settings
+
+BASE = "https://promi-dl.de/Profiles/Live/0f3c9a2e-1111-2222"
+
+
+def settings(base: str = BASE) -> Settings:
+    return Settings.model_validate({"promidata_base_url": base})
+
+
+@pytest.mark.parametrize("module", [buying_prices, local_door, path_segments, schedule])
+def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_a_cursor_gives_its_key_back_to_the_microsecond() -> None:
+    moment = datetime(2026, 1, 5, 3, 0, 0, 123457, tzinfo=UTC)
+    cursor = write_cursor(AfterTime(to_micros(moment), "image-1"))
+    read = read_cursor(AfterTime, cursor)
+    assert read == AfterTime(to_micros(moment), "image-1")
+    assert read is not None
+    assert from_micros(read.micros) == moment
+    assert cursor.replace("-", "").replace("_", "").isalnum()
+
+
+def test_a_cursor_of_another_list_is_refused() -> None:
+    cursor = write_cursor(AfterTime(1, "image-1"))
+    with pytest.raises(ProblemError) as refused:
+        read_cursor(AfterRun, cursor)
+    assert refused.value.status == 422
+
+
+def test_no_cursor_is_the_beginning() -> None:
+    assert read_cursor(AfterRun, None) is None
+    assert read_cursor(AfterRun, "") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"{BASE}/A23/A23-1.json", "https://promi-dl.de/Profiles/Live/0f3c…/A23/A23-1.json"),
+        ("no answer from 0f3c9a2e-1111-2222", "no answer from 0f3c…"),
+        ("https://old.example/Profiles/Live/99887766-5544/A23/x.json", "https://old.example/Profiles/Live/9988…/A23/x.json"),
+        ("http://user:word@host/x.json", "http://host/x.json"),
+        ("https://images.promi-dl.de/Images/LiveR2/5b0c9c1e-0d7c/1f2e.jpg", "https://images.promi-dl.de/Images/LiveR2/5b0c9c1e-0d7c/1f2e.jpg"),
+        ("the origin answered 404", "the origin answered 404"),
+    ],
+)  # fmt: skip
+def test_only_what_is_secret_of_an_address_is_masked(text: str, shown: str) -> None:
+    assert mask_base(settings(), text) == shown
+
+
+def scope(**changes: Any) -> dict[str, Any]:
+    headers = {"host": "localhost:8000", **changes.pop("headers", {})}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {
+        "type": "http", "method": "POST", "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 8000), "headers": raw,
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"client": None},
+        {"client": ("::1", 5), "server": ("::1", 8000)},
+        {"client": ("::ffff:127.0.0.1", 5)},
+        {"server": ("/run/promidata.sock", None)},
+        {"headers": {"origin": "http://localhost:8000"}},
+        {"headers": {"sec-fetch-site": "none"}},
+        {"method": "GET", "headers": {"origin": "https://evil.example"}},
+    ],
+)
+def test_the_local_door_lets_this_machine_in(changes: dict[str, Any]) -> None:
+    assert local_door.refusal(scope(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client": ("10.0.0.7", 5)},
+        {"server": ("192.168.1.2", 8000)},
+        {"headers": {"host": "evil.example"}},
+        {"headers": {"host": "["}},
+        {"headers": {"origin": "http://localhost:9000"}},
+        {"headers": {"sec-fetch-site": "cross-site"}},
+    ],
+)
+def test_the_local_door_keeps_others_out(changes: dict[str, Any]) -> None:
+    assert local_door.refusal(scope(**changes)) is not None
+
+
+def test_a_sku_is_the_same_after_its_way_through_a_path() -> None:
+    convertor = path_segments.SegmentConvertor()
+    for sku in ("A/B", "100%", "%2F", "a b", "ä", "/", "%"):
+        assert convertor.convert(convertor.to_string(sku)) == sku
+
+
+def test_buying_prices_go_at_any_depth() -> None:
+    kept = {"kind": "selling", "price": "1"}
+    value = {
+        "prices": [kept, {"kind": "buying", "price": "0.5"}],
+        "imprintPositions": [
+            {"options": [{"prices": [{"kind": "buying"}], "costs": [{"prices": [{"kind": "buying"}]}]}]}
+        ],
+        "attributes": {"sample": {"GeneralBuyingPrice": [1], "other": 2}},
+    }  # fmt: skip
+    assert buying_prices.without_buying(value) == {
+        "prices": [kept],
+        "imprintPositions": [{"options": [{"prices": [], "costs": [{"prices": []}]}]}],
+        "attributes": {"sample": {"other": 2}},
+    }
+
+
+def test_a_key_is_found_by_its_secret_alone() -> None:
+    keys = [ApiKey.parse("a:viewer:one"), ApiKey.parse("b:admin:two:three")]
+    found = find_caller(keys, "two:three")
+    assert found is not None
+    assert (found.name, found.role) == ("b", "admin")
+    assert find_caller(keys, "two") is None
+    assert find_caller(keys, "zwölf") is None
+
+
+def test_times_are_whole_milliseconds() -> None:
+    assert epoch_ms(datetime(2024, 10, 27, 3, 33, 20, 500_000, tzinfo=UTC)) == 1730000000500
+    assert epoch_ms(None) is None
