@@ -45,6 +45,13 @@ MOST_TIMEOUTS = 2
 OUTAGE_CLASSES = ("08", "57P", "53", "25P03")
 """Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen."""
 READ_ONLY = "25006"
+APPLICATION_NAME = "promidata-sync"
+END_STALLED = """
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = :name AND state = 'active'
+  AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '5 s' AND query NOT ILIKE '%copy%'
+"""
+"""A session whose client fell silent between the messages of one statement: no time-out of PostgreSQL 16 ends it."""
 
 
 class RepeatTransaction(Exception):
@@ -78,7 +85,7 @@ class Database:
             connect["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
             options["prepared_statement_cache_size"] = 0
         else:
-            connect["server_settings"] = {**SESSION_SETTINGS, **extra, "application_name": "promidata-sync"}
+            connect["server_settings"] = {**SESSION_SETTINGS, **extra, "application_name": APPLICATION_NAME}
         engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -154,6 +161,15 @@ class Database:
             reach(f"{point}:before-commit")
         reach(f"{point}:after-commit")
         return result
+
+    async def end_stalled(self) -> int:
+        """End sessions of frozen processes that hold rows, and which the time-outs do not reach; returns how many.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL is away.
+        """
+        async with self.quick() as db:
+            return int(await db.scalar(text(END_STALLED), {"name": APPLICATION_NAME}) or 0)
 
     async def run_sync(self, work: Callable[..., T]) -> T:
         """Run `work(connection)` with a synchronous connection, for Alembic; no time-outs apply to a migration."""

@@ -18,6 +18,7 @@ from app.jobs.queue import RedisQueue
 from app.persistence import changes, runs
 from app.persistence.database import Database
 from app.sync.reconcile import reconcile
+from app.sync.retention import FORGET_EVERY_S, forget_old
 from app.sync.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
 from app.sync.schedules import run_schedules
 from app.sync.stage import Stage
@@ -53,10 +54,14 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
     async def start_scheduled() -> None:
         await run_schedules(services)
 
+    async def forget() -> None:
+        await forget_old(services)
+
     async with together() as group:
         group.create_task(stage.progress.run())
         group.create_task(every(SCHEDULES_EVERY_S, start_scheduled))
         group.create_task(deliver_webhooks(services))
+        group.create_task(every(FORGET_EVERY_S, forget))
         group.create_task(number_changes(stage.services.database))
         group.create_task(every(RECONCILE_EVERY_S, look))
 

@@ -199,7 +199,7 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone_and_the_run_end
         await workers.start("A23")
         async with asyncio.TaskGroup() as group:
             replacing = group.create_task(workers.keep_alive())
-            (run,) = await workers.over(90)
+            (run,) = await workers.over(150)
             replacing.cancel()
         assert run["status"] == "completed_with_errors"
         assert (run["families_failed"], run["families_completed"]) == (1, 5)
