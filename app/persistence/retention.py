@@ -1,0 +1,128 @@
+"""Forgetting what is old, in small batches, so that no statement is long and no lock is held for long.
+
+Changes are forgotten from the beginning of the feed alone: first the mark moves (a follower from before it gets a 410),
+then the rows go. The newest run of a supplier is never forgotten, nor anything of one that is under way.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.idempotency import KEPT
+
+BATCH = 2_000
+
+NOT_NEWEST = """EXISTS (SELECT FROM runs n WHERE n.supplier_id = r.supplier_id
+    AND (n.created_at, n.id) > (r.created_at, r.id))"""
+OLD_RUN = f"""r.finished_at < clock_timestamp() - make_interval(secs => :age_s) AND {NOT_NEWEST}"""
+
+
+async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
+    """Move the beginning of the change feed past the oldest changes if they are older; returns by how many.
+
+    Stops at the first change that is young enough: numbers follow commits, so times are only nearly in order.
+    """
+    moved = await db.scalar(
+        text("""
+        WITH head AS (SELECT pruned_seq FROM change_head FOR UPDATE SKIP LOCKED),
+        oldest AS (
+            SELECT c.seq, c.at < clock_timestamp() - make_interval(secs => :age_s) AS is_old
+            FROM changes c, head h WHERE c.seq > h.pruned_seq ORDER BY c.seq LIMIT :most),
+        cut AS (
+            SELECT COALESCE((SELECT min(seq) - 1 FROM oldest WHERE NOT is_old), (SELECT max(seq) FROM oldest)) AS seq)
+        UPDATE change_head c SET pruned_seq = cut.seq FROM cut, head h
+        WHERE cut.seq > h.pruned_seq RETURNING cut.seq - h.pruned_seq"""),
+        {"age_s": age_s, "most": BATCH},
+    )
+    return int(moved or 0)
+
+
+async def delete_changes(db: AsyncConnection) -> int:
+    """Delete some changes from before the feed's beginning; returns how many."""
+    return await _count(
+        db,
+        """
+        DELETE FROM changes WHERE id IN (
+            SELECT c.id FROM changes c, change_head h WHERE c.seq <= h.pruned_seq
+            ORDER BY c.seq LIMIT :most FOR UPDATE OF c SKIP LOCKED)""",
+    )
+
+
+async def delete_idempotency_keys(db: AsyncConnection) -> int:
+    """Delete some answers that are no longer kept; returns how many."""
+    return await _count(
+        db,
+        f"""
+        DELETE FROM idempotency_keys WHERE (caller, key) IN (
+            SELECT caller, key FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '{KEPT}'
+            ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)""",
+    )
+
+
+async def delete_deliveries(db: AsyncConnection, age_s: float) -> int:
+    """Delete some settled deliveries; returns how many."""
+    return await _count(
+        db,
+        """
+        DELETE FROM deliveries WHERE id IN (
+            SELECT id FROM deliveries
+            WHERE state <> 'pending' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
+            ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)""",
+        age_s=age_s,
+    )
+
+
+async def delete_completed_jobs(db: AsyncConnection, age_s: float) -> int:
+    """Delete some completed jobs of old runs; returns how many. What failed stays as long as its run."""
+    return await _count(
+        db,
+        f"""
+        DELETE FROM jobs WHERE id IN (
+            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state = 'completed'
+            WHERE {OLD_RUN} LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
+        age_s=age_s,
+    )
+
+
+async def delete_runs(db: AsyncConnection, age_s: float) -> int:
+    """Delete some of what old runs left, the runs themselves last; returns how many rows.
+
+    A run is never deleted with many jobs or problems still hanging on it, which one cascade would have to delete.
+    """
+    jobs = await _count(
+        db,
+        f"""
+        DELETE FROM jobs WHERE id IN (
+            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id WHERE {OLD_RUN}
+            LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
+        age_s=age_s,
+    )
+    problems = await _count(
+        db,
+        f"""
+        DELETE FROM problems WHERE id IN (
+            SELECT p.id FROM runs r JOIN problems p ON p.run_id = r.id WHERE {OLD_RUN}
+            LIMIT :most FOR UPDATE OF p SKIP LOCKED)""",
+        age_s=age_s,
+    )
+    runs = await _count(
+        db,
+        f"""
+        DELETE FROM runs WHERE id IN (
+            SELECT r.id FROM runs r WHERE {OLD_RUN}
+              AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = r.id)
+              AND NOT EXISTS (SELECT FROM problems p WHERE p.run_id = r.id)
+            ORDER BY r.finished_at LIMIT :most FOR UPDATE OF r SKIP LOCKED)""",
+        age_s=age_s,
+    )
+    return jobs + problems + runs
+
+
+async def _count(db: AsyncConnection, delete: str, **parameters: float) -> int:
+    return int(
+        await db.scalar(
+            text(f"WITH gone AS ({delete} RETURNING 1) SELECT count(*) FROM gone"), {"most": BATCH, **parameters}
+        )
+        or 0
+    )

@@ -1,0 +1,61 @@
+"""Forgetting what is old: changes, answers kept by idempotency key, deliveries, jobs, and runs with their problems.
+
+Any worker does it, now and then, batch by batch, each in a transaction of its own; two at once skip each other's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog import get_logger
+
+from app.persistence import retention
+from app.persistence.database import Database
+from app.settings import Settings
+from app.sync.services import Services
+
+log = get_logger()
+
+FORGET_EVERY_S = 30.0
+DAY_S = 86_400.0
+
+Batch = Callable[[AsyncConnection], Awaitable[int]]
+
+
+async def forget_old(services: Services) -> None:
+    """Forget everything that is older than the settings keep it."""
+    for name, batch in _batches(services.settings):
+        forgotten = await _until_none(services.database, batch)
+        if forgotten:
+            log.info("forgot what was old", what=name, rows=forgotten)
+
+
+async def _until_none(database: Database, batch: Batch) -> int:
+    forgotten = 0
+    while rows := await database.transact(batch):
+        forgotten += rows
+    return forgotten
+
+
+def _batches(settings: Settings) -> list[tuple[str, Batch]]:
+    async def feed_start(db: AsyncConnection) -> int:
+        return await retention.move_feed_start(db, settings.changes_retention_days * DAY_S)
+
+    async def deliveries(db: AsyncConnection) -> int:
+        return await retention.delete_deliveries(db, settings.job_retention_days * DAY_S)
+
+    async def jobs(db: AsyncConnection) -> int:
+        return await retention.delete_completed_jobs(db, settings.job_retention_days * DAY_S)
+
+    async def runs(db: AsyncConnection) -> int:
+        return await retention.delete_runs(db, settings.run_retention_days * DAY_S)
+
+    return [
+        ("the change feed's beginning", feed_start),
+        ("changes", retention.delete_changes),
+        ("idempotency keys", retention.delete_idempotency_keys),
+        ("deliveries", deliveries),
+        ("completed jobs", jobs),
+        ("runs", runs),
+    ]
