@@ -23,7 +23,9 @@ SETTLED_S = 10.0
 """A message that was sent less long ago is given the time to arrive."""
 
 
-async def reconcile(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int, whole: bool) -> int:
+async def reconcile(
+    stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int, whole: bool, settled_s: float = SETTLED_S
+) -> int:
     """Send what is missing in Redis, and return how many jobs that were.
 
     Args:
@@ -32,6 +34,7 @@ async def reconcile(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         name: whose jobs to look at.
         lease_ms: how long a running job's holder has to put its lease back.
         whole: look at every open job even if the counts agree.
+        settled_s: leave alone what was sent less long ago.
 
     Raises:
         QueueUnavailable, DatabaseUnavailable: a part is away; try again later.
@@ -43,7 +46,7 @@ async def reconcile(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         expected = await ledger.count_open(db, name)
     if not (emptied or whole) and await queue.length(name) >= expected:
         return 0
-    return await _send_missing(database, queue, name, lease_ms=lease_ms, settled_s=0.0 if emptied else SETTLED_S)
+    return await _send_missing(database, queue, name, lease_ms=lease_ms, settled_s=0.0 if emptied else settled_s)
 
 
 async def _send_missing(database: Database, queue: RedisQueue, name: str, *, lease_ms: int, settled_s: float) -> int:
