@@ -8,8 +8,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, ImageJob
-from app.persistence import ledger
+from app.persistence import ledger, pictures
 from app.persistence.ledger import ClaimedJob, NewJob
+from app.settings import Settings
 
 
 async def add_family_jobs(
@@ -36,6 +37,16 @@ async def add_family_jobs(
         for sku, version in families
     ]
     return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
+
+
+async def add_old_pictures(db: AsyncConnection, job: ClaimedJob, settings: Settings) -> list[str]:
+    """Image jobs for what earlier runs left: pictures unsettled, and stored ones that are to be checked by now."""
+    unsettled = await pictures.unsettled_of_supplier(db, job.supplier_id)
+    added = await add_image_jobs(db, job, unsettled)
+    if settings.image_revalidate_days is not None:
+        due = await pictures.due_for_checking(db, job.supplier_id, settings.image_revalidate_days)
+        added += await add_image_jobs(db, job, due, revalidate=True)
+    return added
 
 
 async def add_image_jobs(

@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
-from app.persistence import documents, ledger, pictures, problems, runs, suppliers
+from app.persistence import documents, ledger, problems, runs, suppliers
 from app.persistence.documents import FailedDocument, FetchedDocument, ManifestDiff, SaidEntry, WantedDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
 from app.sync import manifest_step
 from app.sync.categories_step import refresh_categories
-from app.sync.children import add_family_jobs, add_image_jobs
+from app.sync.children import add_family_jobs, add_old_pictures
 from app.sync.documents_step import DocumentFetcher, Outcome
 from app.sync.manifest_step import Manifest
 from app.sync.removals_step import Ending, finish_supplier
@@ -148,9 +148,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         )
         if invalid or not diff.nothing_to_do:
             await suppliers.note_clean(db, supplier.id, None, None)
-        unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
-        image_jobs = await add_image_jobs(db, job, unsettled)
-        image_jobs += await _add_checks(db, sync)
+        image_jobs = await add_old_pictures(db, job, sync.stage.services.settings)
         to_fetch = len(_to_fetch(job, diff))
         await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=len(invalid), to_fetch=to_fetch)
         await runs.settle(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
@@ -166,15 +164,6 @@ async def _add_rereads(db: AsyncConnection, sync: SupplierSync, diff: ManifestDi
     share = sync.stage.services.settings.reread_share_a_day
     if share and not sync.job.options.get("force"):
         diff.wanted.extend(await documents.due_for_rereading(db, sync.supplier.id, share))
-
-
-async def _add_checks(db: AsyncConnection, sync: SupplierSync) -> list[str]:
-    """Image jobs for stored pictures whose address was last asked IMAGE_REVALIDATE_DAYS ago."""
-    days = sync.stage.services.settings.image_revalidate_days
-    if days is None:
-        return []
-    due = await pictures.due_for_checking(db, sync.supplier.id, days)
-    return await add_image_jobs(db, sync.job, due, revalidate=True)
 
 
 async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:

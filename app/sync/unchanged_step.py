@@ -11,12 +11,12 @@ from collections import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.definitions import IMAGE_UPLOAD
-from app.persistence import documents, ledger, pictures, runs
+from app.persistence import documents, ledger, runs
 from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.suppliers import Supplier
 from app.settings import Settings
-from app.sync.children import add_image_jobs
+from app.sync.children import add_old_pictures
 from app.sync.manifest_step import ManifestBody
 from app.sync.stage import Stage, messages_of
 
@@ -38,8 +38,7 @@ async def finish_unchanged(stage: Stage, job: ClaimedJob, supplier: Supplier, bo
         families = await documents.count_families(db, supplier.id)
         result = {"familiesEnqueued": 0, "familiesSkipped": families, "efficiency": "100%"}
         await ledger.complete_one(db, job, result)
-        unsettled = await pictures.unsettled_of_supplier(db, supplier.id)
-        images = await add_image_jobs(db, job, unsettled)
+        images = await add_old_pictures(db, job, stage.services.settings)
         diff = ManifestDiff(entries=supplier.clean_entries or 0, wanted=[], removed=0)
         await runs.set_manifest(db, job.run_id, body.sha256, diff, invalid=0, to_fetch=0)
         await runs.settle(db, job.run_id, Counter(images_total=len(images)), added=len(images), finished=1)

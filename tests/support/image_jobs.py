@@ -1,0 +1,50 @@
+"""Runs brought to where their image jobs wait, so that a test decides when each of them goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName, policies
+from app.persistence import ledger
+from app.persistence.ledger import ClaimedJob
+from app.sync.direct import InlineQueue
+from app.sync.handlers import Handler, handlers
+from app.sync.outcomes import work_off
+from app.sync.progress import ProgressBoard
+from app.sync.stage import Stage as Surroundings
+from app.sync.start import StartRequest, start_runs
+from tests.support.stack import Stack
+
+
+class HeldRun:
+    """A direct run that only does what it is told."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.surroundings = Surroundings(stack.services, InlineQueue(), ProgressBoard(stack.services.database))
+        self.handlers: dict[QueueName, Handler] = handlers(self.surroundings)
+        self.run_id = ""
+
+    async def start(self, supplier: str = "A23", **options: Any) -> list[ClaimedJob]:
+        """Start a run and bring it to its image jobs, which are claimed and given."""
+        services = self.surroundings.services
+        (started,) = await start_runs(services, StartRequest(supplier=supplier, **options), "direct")
+        self.run_id = started.run_id
+        for queue in (SUPPLIER_SYNC, PRODUCT_FAMILY):
+            await self.work(await self.claim(queue))
+        return await self.claim(IMAGE_UPLOAD)
+
+    async def claim(self, queue: QueueName) -> list[ClaimedJob]:
+        async with self.surroundings.services.database.quick() as db:
+            claimed = await ledger.claim_of_run(db, self.run_id, queue, 1_000)
+        return sorted(claimed, key=lambda job: int(job.args.get("address_id", 0)))
+
+    async def work(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Run jobs to their ends, one after the other."""
+        for job in jobs:
+            await self.work_one(job)
+
+    async def work_one(self, job: ClaimedJob) -> None:
+        name: QueueName = job.queue  # type: ignore[assignment]
+        policy = policies(self.surroundings.services.settings)[name]
+        await work_off(self.surroundings, job, policy, lambda claimed: self.handlers[name](claimed, lambda: None))
