@@ -1,0 +1,250 @@
+"""`promidata-sync up` as a newcomer meets it: from the first start to Ctrl-C, and what happens when parts of it die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from app.cli.up_file import RunningUp
+from app.persistence.reading_cli import count_catalogue
+from tests.support.command_line import command, environment, environment_of, start
+from tests.support.processes import still_there
+from tests.support.stack import Stack
+
+SERVING = "serving; Ctrl-C stops everything"
+
+
+class RunningCommand:
+    """An `up` that runs, with what it has said so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.pauses_s: list[float] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        last = time.monotonic()
+        async for line in self.process.stdout:
+            now = time.monotonic()
+            self.pauses_s.append(now - last)
+            last = now
+            self.lines.append(line.decode().rstrip())
+
+    async def until(self, text: str, *, times: int = 1, timeout_s: float = 90.0) -> None:
+        """Wait for so many lines with `text`."""
+        deadline = time.monotonic() + timeout_s
+        while sum(text in line for line in self.lines) < times:
+            assert self.process.returncode is None, await self.everything()
+            assert time.monotonic() < deadline, "\n".join(self.lines)
+            await asyncio.sleep(0.05)
+
+    async def end(self, timeout_s: float = 30.0) -> int:
+        async with asyncio.timeout(timeout_s):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+    async def everything(self) -> str:
+        assert self.process.stderr is not None
+        return "\n".join([*self.lines, (await self.process.stderr.read()).decode()])
+
+    @property
+    def tree(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@asynccontextmanager
+async def running_up(folder: Path, env: dict[str, str], *arguments: str) -> AsyncIterator[RunningCommand]:
+    up = RunningCommand(await start(folder, env, "up", "--port", "0", *arguments))
+    try:
+        yield up
+    finally:
+        if up.process.returncode is None:
+            up.process.kill()
+            await up.end()
+
+
+def announcement(data_dir: Path) -> RunningUp:
+    return msgspec.json.decode((data_dir / "up.json").read_bytes(), type=RunningUp)
+
+
+def entries(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def named(processes: list[psutil.Process], *words: str) -> psutil.Process:
+    (found,) = [one for one in processes if all(word in " ".join(one.cmdline()) for word in words)]
+    return found
+
+
+@pytest.mark.slow
+async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    env = environment()
+    data_dir = tmp_path / ".data"
+    async with running_up(tmp_path, env) as up:
+        await up.until(SERVING)
+        tree = up.tree
+        assert len(tree) >= 7, "PostgreSQL, Valkey, sample feed, API, three workers"
+        assert max(up.pauses_s[1:-1]) < 3.0, "somebody who reads along sees a line every two seconds"
+        said = "\n".join(up.lines)
+        for supplier in ("A23", "A360", "A461"):
+            assert f"{supplier}: completed, documents 26/26, families 22/22, pictures 270/270" in said
+        assert "in the catalogue: 66 families, 369 variants, 768 pictures" in said
+        assert "ready in " in said
+        assert "synced 3 suppliers in " in said
+
+        running = announcement(data_dir)
+        async with httpx.AsyncClient(base_url=running.api_url, trust_env=False) as api:
+            answers = [await api.get(path) for path in ("/readyz", "/docs", "/", "/api/v1/products?limit=1")]
+            runs = (await api.get("/api/v1/runs")).json()["items"]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
+
+        second, listed, doctor = await asyncio.gather(
+            command(tmp_path, env, "up", "--port", "0"),
+            command(tmp_path, env, "runs", "--json"),
+            command(tmp_path, env, "doctor", "--json"),
+        )
+        assert second.code == 1
+        assert f"process {up.process.pid}" in second.err
+        assert "another DATA_DIR" in second.err
+        assert {run["id"] for run in listed.json} == {run["id"] for run in runs}
+        assert doctor.json["ok"] is True, doctor
+
+        up.process.send_signal(signal.SIGINT)
+        assert await up.end() == 0, await up.everything()
+    assert still_there(tree) == []
+    assert not (data_dir / "up.json").exists()
+    assert entries(tmp_path) == {".data"}, "nothing is written anywhere else"
+
+
+async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_says_so(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """On servers of one's own, too."""
+    env = environment_of(stack) | {"HOST": "127.0.0.1", "SHUTDOWN_GRACE_S": "5"}
+    async with running_up(tmp_path, env) as up:
+        await up.until(SERVING)
+        said = "\n".join(up.lines)
+        assert "nothing is synced yet" in said
+        assert f"    DATA_DIR={stack.settings.data_dir} promidata-sync sync A23 --watch" in said
+        assert "7c1f6a52" not in said, "the feed's address is a credential"
+        assert len(up.tree) == 4, "API and workers"
+        assert stack.server.log.counts.get("document", 0) == 0
+
+        beside = environment(DATA_DIR=str(stack.settings.data_dir))
+        synced = await command(tmp_path, beside, "sync", "A23", "--watch")
+        assert synced.code == 0, synced
+        async with stack.services.database.read() as db:
+            assert (await count_catalogue(db)).families == 4
+
+        tree = up.tree
+        up.process.send_signal(signal.SIGTERM)
+        assert await up.end() == 0, await up.everything()
+    assert still_there(tree) == []
+
+
+async def test_sync_all_syncs_a_feed_of_ones_own(stack: Stack, tmp_path: Path) -> None:
+    async with running_up(tmp_path, environment_of(stack), "--sync-all") as up:
+        await up.until(SERVING)
+        assert any("A360: completed" in line for line in up.lines)
+        async with stack.services.database.read() as db:
+            assert (await count_catalogue(db)).families == 8
+
+
+async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    async with running_up(tmp_path, env | {"PROMIDATA_BASE_URL": env["PROMIDATA_BASE_URL"] + "x"}) as up:
+        await up.until(SERVING)
+        up.process.send_signal(signal.SIGTERM)
+        await up.end()
+        assert "the first sync did not come about" in await up.everything()
+
+
+async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp_path: Path) -> None:
+    env = environment(DEMO="0")
+    data_dir = tmp_path / ".data"
+    async with running_up(tmp_path, env) as up:
+        await up.until(SERVING)
+        assert not any("discovered" in line for line in up.lines), "DEMO=0 leaves that to the caller"
+        running = announcement(data_dir)
+        before = up.tree
+        for words in (("valkey-server",), ("worker", "image"), ("postgres", "-D")):
+            named(before, *words).kill()
+        await up.until("Valkey is back")
+        await up.until("PostgreSQL is back")
+        await up.until("worker-image ended (signal 9")
+        async with httpx.AsyncClient(base_url=running.api_url, trust_env=False) as api:
+
+            async def workers() -> set[str]:
+                answer = await api.get("/api/v1/workers")
+                return {one["queueName"] for one in answer.json()["items"]} if answer.is_success else set()
+
+            deadline = time.monotonic() + 20
+            while await workers() != {"supplier-sync", "product-family", "image-upload"}:
+                assert time.monotonic() < deadline, up.lines
+                await asyncio.sleep(0.1)
+
+        tree = up.tree
+        os.kill(up.process.pid, signal.SIGKILL)
+        await up.end()
+        assert still_there(tree) == []
+        assert (data_dir / "up.json").exists()
+
+    async with running_up(tmp_path, env) as again:
+        await again.until(SERVING)
+        assert announcement(data_dir).base_url == running.base_url, "the sample feed keeps its address"
+        again.process.send_signal(signal.SIGTERM)
+        again.process.send_signal(signal.SIGTERM)
+        assert await again.end() == 0
+
+
+async def test_an_open_door_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(HOST="0.0.0.0"), "up")
+    assert ended.code == 1
+    assert "set API_KEYS=name:role:secret, or HOST=127.0.0.1" in ended.err
+    assert entries(tmp_path) == set()
+
+
+async def test_a_port_that_is_taken_is_one_clear_message(tmp_path: Path) -> None:
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as taken:
+        port = taken.sockets[0].getsockname()[1]
+        up, api = await asyncio.gather(
+            command(tmp_path, environment(), "up", "--port", str(port)),
+            command(tmp_path, environment(DATABASE_URL="postgresql://x@127.0.0.1:9/x", PORT=str(port)), "api"),
+        )
+    assert (up.code, api.code) == (1, 1)
+    assert f"cannot listen on 127.0.0.1:{port}" in up.err
+    assert "--port N" in up.err
+    assert f"cannot listen on 127.0.0.1:{port}" in api.err
+
+
+async def test_the_api_ends_with_0_within_its_grace_period_although_connections_are_open(
+    stack: Stack, tmp_path: Path
+) -> None:
+    env = environment_of(stack) | {"PORT": "0", "SHUTDOWN_GRACE_S": "3"}
+    process = await start(tmp_path, env, "api")
+    assert process.stdout is not None
+    address = (await process.stdout.readline()).decode().removeprefix("API: http://").strip()
+    host, _, port = address.rpartition(":")
+    connections = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
+    for _, writer in connections:
+        writer.write(b"POST /api/v1/sync HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    process.terminate()
+    assert await process.wait() == 0
+    assert time.monotonic() - began < 3
+    for _, writer in connections:
+        writer.close()

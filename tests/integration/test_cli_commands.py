@@ -1,0 +1,217 @@
+"""The commands against real servers: what they print, how they end, and that an error is one clear message."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from app.jobs.states import draw
+from tests.conftest import MakeStack
+from tests.support.command_line import command, environment, environment_of, start
+from tests.support.stack import Servers, Stack, fresh_database
+
+NOWHERE = "postgresql://user:secret@127.0.0.1:9/promidata"
+
+
+async def test_a_command_without_a_database_says_what_to_set(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(), "runs")
+    assert ended.code == 1
+    assert "DATABASE_URL is not set" in ended.err
+    assert "promidata-sync up" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(DATABASE_URL=NOWHERE), "stats")
+    assert ended.code == 1
+    assert "127.0.0.1:9/promidata" in ended.err
+    assert "DATABASE_URL" in ended.err
+    assert "secret" not in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+async def test_a_traceback_is_shown_at_debug(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(DATABASE_URL=NOWHERE, LOG_LEVEL="DEBUG"), "stats")
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+
+
+async def test_settings_that_make_no_sense_are_named_together(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(PORT="seventy", DATABASE_URL="mysql://x"), "runs")
+    assert ended.code == 1
+    assert "PORT" in ended.err
+    assert "DATABASE_URL: should begin with postgresql://" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("synk",),
+        ("sync", "--skus", "A23-1"),
+        ("sync", "A23", "--skus", " , "),
+        ("worker", "everything"),
+        ("migrate", "--down-to", "0001"),
+        ("runs", "--limit", "0"),
+    ],
+)
+async def test_wrong_usage_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = await command(tmp_path, environment(), *arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+
+
+async def test_version_states_and_help_need_nothing(tmp_path: Path) -> None:
+    version, states, usage, serve = await asyncio.gather(
+        command(tmp_path, environment(), "--version"),
+        command(tmp_path, environment(), "states"),
+        command(tmp_path, environment(), "sync", "--help"),
+        command(tmp_path, environment(), "feed", "serve", "--help"),
+    )
+    assert version.out.startswith("promidata-sync ")
+    assert states.out == draw() + "\n"
+    assert "Exit codes" in usage.out
+    assert "--latency-ms" in serve.out
+    assert [ended.code for ended in (version, states, usage, serve)] == [0, 0, 0, 0]
+
+
+async def test_four_migrations_at_once_leave_one_schema_and_it_can_be_taken_down(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async with fresh_database(servers.postgres.url) as url:
+        env = environment(DATABASE_URL=url)
+        assert (await command(tmp_path, env, "migrate", "--down-to", "base")).out == "the schema is gone\n"
+        ended = await asyncio.gather(*[command(tmp_path, env, "migrate") for _ in range(4)])
+        assert [one.code for one in ended] == [0, 0, 0, 0], ended
+        assert all("the schema is at revision" in one.out for one in ended)
+        stats = await command(tmp_path, env, "stats", "--json")
+    assert list(stats.json) == ["supplierSync", "productFamily", "imageUpload"]
+
+
+async def test_a_direct_sync_is_listed_with_its_problems_and_its_status_is_the_exit_code(
+    stack: Stack, tmp_path: Path
+) -> None:
+    env = environment_of(stack)
+    stack.server.faults.add("*/A23/*.json", "broken_json", times=1)
+    ended = await command(tmp_path, env, "sync", "A23", "--direct", "--json")
+    assert ended.code == 3, ended
+    (run,) = ended.json
+    assert run["status"] == "completed_with_errors"
+    listed, one, table = await asyncio.gather(
+        command(tmp_path, env, "runs", "--json"),
+        command(tmp_path, env, "runs", run["id"], "--json"),
+        command(tmp_path, env, "runs", run["id"]),
+    )
+    assert [other["id"] for other in listed.json] == [run["id"]]
+    (problem,) = [problem for problem in one.json["problems"] if problem["severity"] == "error"]
+    assert problem["stage"] == "supplier"
+    assert "/Profiles/Live/7c1f…/" in problem["url"]
+    assert "document-unreadable" in table.out
+
+
+async def test_a_queued_sync_returns_at_once_and_a_second_one_finds_it(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    first = await command(tmp_path, env, "sync", "A23", "--json")
+    second = await command(tmp_path, env, "sync", "A23", "--json")
+    assert (first.code, second.code) == (0, 0)
+    assert first.json[0]["status"] == "enqueued"
+    assert second.json == [{**first.json[0], "status": "already-running"}]
+    stats = await command(tmp_path, env, "stats")
+    assert "supplier-sync" in stats.out
+
+
+async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    process = await start(tmp_path, env, "sync", "A23", "--watch")
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    assert b"waiting for a supplier worker" in line
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 130
+    assert "the sync goes on" in err.decode()
+    assert (await stack.run("A23"))["status"] == "queued"
+
+
+async def test_a_watched_sync_ends_when_its_workers_have_done_it(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    workers = [await start(tmp_path, env, "worker", kind) for kind in ("supplier", "family", "image")]
+    watched = await command(tmp_path, env, "sync", "--watch")
+    for worker in workers:
+        worker.terminate()
+    ends = [await worker.communicate() for worker in workers]
+    assert watched.code == 0, (watched, ends)
+    assert "A360: completed" in watched.out
+    assert [worker.returncode for worker in workers] == [0, 0, 0], ends
+
+
+async def test_a_sync_of_an_unknown_supplier_says_so(stack: Stack, tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment_of(stack), "sync", "A99", "--direct")
+    assert (ended.code, ended.err) == (1, "error: there is no supplier A99\n")
+
+
+async def test_a_first_sync_discovers_the_suppliers(stack: Stack, servers: Servers, tmp_path: Path) -> None:
+    async with fresh_database(servers.postgres.url) as url:
+        ended = await command(tmp_path, environment_of(stack) | {"DATABASE_URL": url}, "sync", "A23", "--direct")
+    assert ended.code == 0, ended
+    assert "discovered 2 suppliers: A23, A360" in ended.out
+
+
+async def test_an_unknown_run_is_an_error(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    missing, nonsense = await asyncio.gather(
+        command(tmp_path, env, "runs", "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"), command(tmp_path, env, "runs", "x")
+    )
+    assert (missing.code, nonsense.code) == (1, 1)
+    assert "there is no run 5b0c" in missing.err
+    assert "there is no run x" in nonsense.err
+
+
+async def test_feed_check_needs_no_database(stack: Stack, tmp_path: Path) -> None:
+    env = {name: value for name, value in environment_of(stack).items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+    table, json, refused = await asyncio.gather(
+        command(tmp_path, env, "feed", "check"),
+        command(tmp_path, env, "feed", "check", "--json"),
+        command(tmp_path, env | {"ALLOW_PRIVATE_ADDRESSES": ""}, "feed", "check"),
+    )
+    assert "A360" in table.out
+    assert json.json["ok"] is True
+    assert [supplier["code"] for supplier in json.json["suppliers"]] == ["A23", "A360"]
+    assert json.json["entries"] == sum(1 for _ in stack.feed.entries())
+    assert refused.code == 1
+    assert "7c1f6a52" not in refused.err, "the feed's address is a credential"
+
+
+async def test_doctor_finds_nothing_wrong_with_a_working_system(stack: Stack, tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment_of(stack), "doctor", "--json")
+    assert ended.code == 0, ended
+    found = {check["part"]: check["found"] for check in ended.json["checks"]}
+    assert found["database"].startswith("PostgreSQL 18")
+    assert found["redis"].startswith("valkey 9")
+    assert found["workers"] == "none is running"
+
+
+async def test_doctor_names_each_part_that_is_wrong_and_what_to_do(
+    make_stack: MakeStack, servers: Servers, tmp_path: Path
+) -> None:
+    async with make_stack() as stack, fresh_database(servers.postgres.url) as url:
+        bare = environment_of(stack) | {"DATABASE_URL": url}
+        await command(tmp_path, bare, "migrate", "--down-to", "base")
+        away = bare | {"REDIS_URL": "redis://127.0.0.1:9/0", "PROMIDATA_BASE_URL": f"{stack.settings.base_url}x"}
+        (tmp_path / "file").write_text("in the way")
+        ended = await command(tmp_path, away | {"DATA_DIR": str(tmp_path / "file")}, "doctor", "--json")
+    wrong = {check["part"]: check for check in ended.json["checks"] if not check["ok"]}
+    assert ended.code == 1
+    assert set(wrong) == {"schema", "redis", "workers", "store", "feed"}
+    assert wrong["schema"]["do"] == "run `promidata-sync migrate`"
+    assert "127.0.0.1:9" in wrong["redis"]["found"]
+    assert all(check["do"] for check in wrong.values())
+
+
+async def test_doctor_without_a_database_says_how_to_get_one(tmp_path: Path) -> None:
+    ended = await command(tmp_path, environment(), "doctor")
+    assert ended.code == 1
+    assert "DATABASE_URL is not set" in ended.out
+    assert "PROMIDATA_BASE_URL is not set" in ended.out
