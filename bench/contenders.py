@@ -117,7 +117,7 @@ class Ours:
         told = _told(self._ground)
         arguments = ["bench.worker_process", self._queue, "--out", str(told), "--bare", *options]
         process = spawn(self.name, arguments, self._ground.env, told)
-        await wait_ready(self._ground, {process.pid})
+        await wait_ready(self._ground, [process])
         return process
 
     async def close(self) -> None:

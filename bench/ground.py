@@ -196,7 +196,7 @@ async def workers(ground: Ground, queues: Sequence[str], *options: str) -> Async
             told = ground.folder / f"told-{queue}-{next(_numbers)}.json"
             arguments = ["bench.worker_process", queue, "--out", str(told), *options]
             running[queue] = spawn(queue, arguments, ground.env, told)
-        await wait_ready(ground, {process.pid for process in running.values()})
+        await wait_ready(ground, list(running.values()))
         yield running
     finally:
         for process in running.values():
@@ -204,15 +204,22 @@ async def workers(ground: Ground, queues: Sequence[str], *options: str) -> Async
                 process.stop()
 
 
-async def wait_ready(ground: Ground, pids: set[int]) -> None:
-    """Until each of these worker processes has shown its first heartbeat."""
+async def wait_ready(ground: Ground, processes: Sequence[Process]) -> None:
+    """Until each of these worker processes has shown its first heartbeat.
+
+    Raises:
+        RuntimeError: one of them ended instead.
+    """
     async with Redis.from_url(ground.servers.valkey.url) as redis, asyncio.timeout(READY_WITHIN_S):
-        await until(lambda: _all_alive(redis, pids))
+        await until(lambda: _all_alive(redis, processes))
     await asyncio.sleep(0.3)  # the listener's first connection
 
 
-async def _all_alive(redis: Redis, pids: set[int]) -> bool:
-    return pids <= {beat.pid for beat in await live_workers(redis)}
+async def _all_alive(redis: Redis, processes: Sequence[Process]) -> bool:
+    for process in processes:
+        if process.popen.poll() is not None:
+            raise RuntimeError(f"{process.name} ended with {process.popen.returncode} instead of working")
+    return {process.pid for process in processes} <= {beat.pid for beat in await live_workers(redis)}
 
 
 async def until(reached: Callable[[], Awaitable[bool]], *, look_every_s: float = 0.05) -> None:

@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -195,15 +195,18 @@ async def _recovery(ground: Ground, ours: Ours, crew: dict[int, Process], batch:
 async def _own_stamp(redis: Redis, batch: str) -> dict[str, Any]:
     """The batch's next stamp; others on the list are left to those who wait for them."""
     while True:
-        async with redis.pipeline() as pipe:
-            (raws,) = await pipe.lrange(STAMPS, 0, -1).execute()
-        for raw in raws:
+        for raw in await _both_types(redis.lrange(STAMPS, 0, -1)):
             stamp: dict[str, Any] = orjson.loads(raw)
             if stamp["batch"] == batch:
-                async with redis.pipeline() as pipe:
-                    await pipe.lrem(STAMPS, 1, raw).execute()
+                await _both_types(redis.lrem(STAMPS, 1, raw))
                 return stamp
         await asyncio.sleep(0.02)
+
+
+async def _both_types(answer: Awaitable[Any] | object) -> Any:
+    """Await what redis types as the answer of its two clients at once."""
+    assert isinstance(answer, Awaitable)
+    return await answer
 
 
 def _section(load: Load, results: Results) -> Section:

@@ -92,7 +92,7 @@ async def _large(
 
 async def _seed(ground: Ground) -> None:
     await discover(ground.services)
-    manifest = await get_manifest(ground.services, keep=False)
+    manifest = await get_manifest(ground.services)
     (entries,) = [of_supplier.values() for of_supplier in manifest.data.entries.values()]
     columns = [
         [entry.file_name for entry in entries],
