@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +18,7 @@ from starlette.middleware import Middleware
 
 from app.api import (
     changes,
+    events,
     feed,
     health,
     home,
@@ -30,6 +34,7 @@ from app.api import (
 )
 from app.api.body_limit import BodyLimit
 from app.api.health import Readiness
+from app.api.live_events import LiveEvents
 from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
@@ -37,7 +42,8 @@ from app.api.problems import Problem, add_handlers
 from app.settings import Settings, load_settings
 from app.sync.services import open_services
 
-ROUTERS = (sync, jobs, workers, runs, suppliers, feed, products, changes, webhooks, health, metrics, media, home)
+CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
+ROUTERS = (*CALLED, health, metrics, media, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 VERSION = "0.1.0"
 
@@ -90,12 +96,36 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.services = services
             app.state.readiness = Readiness(services)
             app.state.verbs = set()
+            app.state.live = LiveEvents(services.database, settings)
             try:
-                yield
+                with told_of_the_end(app.state.live.close):
+                    yield
             finally:
                 await _end(app.state.verbs)
 
     return lifespan
+
+
+@contextmanager
+def told_of_the_end(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` as soon as the server is asked to end: it waits for open streams before it says so to anybody."""
+    loop = asyncio.get_running_loop()
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(tell)
+        before[signum](signum, frame)
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        present = signal.getsignal(name)
+        if callable(present) and threading.current_thread() is threading.main_thread():
+            before[name] = present
+            signal.signal(name, handle)
+    try:
+        yield
+    finally:
+        for signum, previous in before.items():
+            signal.signal(signum, previous)
 
 
 async def _end(verbs: set[asyncio.Task[Any]]) -> None:

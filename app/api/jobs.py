@@ -31,6 +31,7 @@ from app.jobs.states import JobState
 from app.persistence import reading_jobs
 from app.persistence.database import Database
 from app.persistence.reading_jobs import JobFilter, JobRow, QueueNumbers
+from app.settings import Settings
 from app.sync import operations
 
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"])
@@ -154,10 +155,11 @@ async def get_one_queue_stats(queue: QueueNeeded, database: DatabaseNeeded, _: V
 async def _count(database: Database, *queues: str) -> dict[str, QueueStats]:
     async with database.quick() as db:
         numbers = await reading_jobs.count_jobs(db, queues or QUEUES)
-    return {name: _stats(found) for name, found in numbers.items()}
+    return {name: queue_stats(found) for name, found in numbers.items()}
 
 
-def _stats(found: QueueNumbers) -> QueueStats:
+def queue_stats(found: QueueNumbers) -> QueueStats:
+    """A queue's numbers as an answer."""
     states = {name: found.states.get(name, 0) for name in ("waiting", "active", "completed", "failed", "delayed")}
     return QueueStats(queue_name=found.name, paused=found.paused, total=sum(states.values()), **states)
 
@@ -190,17 +192,22 @@ async def list_jobs(
     shown, more = cut(rows, limit)
     last = shown[-1] if more else None
     return Page(
-        items=[ListedJob(**_listed(request, row)) for row in shown],
+        items=[ListedJob(**_listed(request.app.state.settings, row)) for row in shown],
         next_cursor=None if last is None else write_cursor(AfterTime(to_micros(last.created_at), last.id)),
     )
 
 
-def _listed(request: Request, row: JobRow) -> dict[str, Any]:
+def job_status(settings: Settings, row: JobRow) -> JobStatus:
+    """A job's row as an answer."""
+    return JobStatus(**_listed(settings, row), progress=row.progress, result=row.result)
+
+
+def _listed(settings: Settings, row: JobRow) -> dict[str, Any]:
     return {
         "job_id": row.id,
         "queue_name": row.queue,
         "state": row.state,
-        "error": None if row.state == "completed" else mask_optional(request.app.state.settings, row.error),
+        "error": None if row.state == "completed" else mask_optional(settings, row.error),
         "attempts_made": row.attempts + (row.state in {"active", "completed"}),
         "processed_on": epoch_ms(row.started_at),
         "finished_on": epoch_ms(row.finished_at),
@@ -228,7 +235,7 @@ async def _status(request: Request, database: Database, queue: str, job_id: str)
         row = await reading_jobs.find_job(db, queue, job_id)
     if row is None:
         raise ProblemError(404, f"there is no job {job_id} in {queue}", found=False, jobId=job_id, queueName=queue)
-    return JobStatus(**_listed(request, row), progress=row.progress, result=row.result)
+    return job_status(request.app.state.settings, row)
 
 
 VERB = problem_answers(403, 404, 409)

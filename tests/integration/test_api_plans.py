@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.persistence import reading_categories, reading_changes, reading_explain, reading_products
+from app.persistence import reading_categories, reading_changes, reading_explain, reading_live, reading_products
 from app.persistence.reading_jobs import COUNT_JOBS, JobFilter, jobs_statement
 from app.persistence.reading_products import ProductFilter, products_statement
 from app.persistence.reading_runs import problems_statement, runs_statement
@@ -119,6 +119,11 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "history": (reading_changes.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
     "explained documents": (reading_explain.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
     "categories": (reading_categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
+    "moving jobs": (
+        reading_live.MOVING_JOBS,
+        {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},
+    ),
+    "moving runs": (reading_live.MOVING_RUNS, {"ids": [RUN], "newest": 20}),
     "old idempotency keys": (
         "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
     ),

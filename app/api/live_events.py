@@ -1,0 +1,176 @@
+"""The events behind a stream: what differs between two looks at the ledger, numbered and kept for who comes back.
+
+    look every 0.5 s, while anybody listens ─▶ what differs from the last look ─▶ numbered, kept ─▶ every stream
+
+The ledger is looked at rather than told by the stages: an event is then never about something that was not committed,
+it needs no Redis, and 50 streams cost one look. A job that runs for less than a look may be told of by its queue's
+numbers alone. Ids begin with a word of this process: one from another process, or from before a restart, is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from structlog import get_logger
+
+from app.api.jobs import job_status, queue_stats
+from app.api.run_models import run_out
+from app.api.schemas import Out
+from app.errors import DatabaseUnavailable
+from app.jobs.definitions import QUEUES
+from app.jobs.states import OPEN
+from app.persistence import reading_jobs, reading_live
+from app.persistence.database import Database
+from app.settings import Settings
+
+log = get_logger()
+
+LOOK_EVERY_S = 0.5
+KEPT_EVENTS = 2_000
+MISSED = "the id is unknown or too old: read everything again"
+UNDER_WAY = frozenset({"queued", "running", "cancelling"})
+
+State = dict[tuple[str, str], dict[str, Any]]
+"""Kind and id to what was seen."""
+
+
+class LiveEvent(msgspec.Struct, frozen=True):
+    """Something that changed; `kind` is `job`, `queue`, `run`, or `reset` for a listener that missed some."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class LiveEvents:
+    """One process's events."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._process = uuid4().hex[:8]
+        self._kept: deque[LiveEvent] = deque(maxlen=KEPT_EVENTS)
+        self._number = 0
+        self._seen: State | None = None
+        self._listeners = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._one_look = asyncio.Lock()
+        self._news = asyncio.Condition()
+        self._closing: asyncio.Future[None] | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Take the first look, so that whatever happens after this is told.
+
+        Raises:
+            DatabaseUnavailable: there is nothing to look at.
+        """
+        if self._seen is None or not self._listeners:
+            await self._look()
+
+    async def follow(self, last_id: str | None) -> AsyncIterator[LiveEvent]:
+        """Events from after `last_id` on, as they happen; a `reset` first when some of them are gone."""
+        number = self._number if last_id is None else self._after(last_id)
+        if number is None:
+            number = self._number
+            yield LiveEvent(self._id(number), "reset", {"reason": MISSED})
+        self._join()
+        try:
+            while not self._closed:
+                for event in self._since(number):
+                    yield event
+                number = self._number
+                async with self._news:
+                    await self._news.wait_for(lambda: self._closed or self._number != number)  # noqa: B023
+        finally:
+            self._leave()
+
+    def close(self) -> None:
+        """End every stream, since the process is ending."""
+        self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        self._closing = asyncio.ensure_future(self._tell())
+
+    def _join(self) -> None:
+        self._listeners += 1
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._keep_looking())
+
+    def _leave(self) -> None:
+        self._listeners -= 1
+        if not self._listeners and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self._look()
+            except DatabaseUnavailable as error:
+                log.warning("no events without the database", error=str(error))
+
+    async def _look(self) -> None:
+        async with self._one_look:
+            before = self._seen or {}
+            now = await self._read(before)
+            if self._seen is not None:
+                for key, data in now.items():
+                    if before.get(key) != data:
+                        self._add(key[0], data)
+            self._seen = now
+        await self._tell()
+
+    async def _read(self, before: State) -> State:
+        """The state of everything that moves, and once more of what moved at the last look."""
+        moved = [key for key, data in before.items() if _moves(key[0], data)]
+        async with self._database.read() as db:
+            numbers = await reading_jobs.count_jobs(db, QUEUES)
+            runs = await reading_live.moving_runs(db, [name for kind, name in moved if kind == "run"])
+            jobs = await reading_live.moving_jobs(
+                db, QUEUES, [name for kind, name in moved if kind == "job"], [str(run["id"]) for run in runs]
+            )
+        state: State = {("queue", name): _json(queue_stats(found)) for name, found in numbers.items()}
+        state |= {("run", str(run["id"])): _without_clock(_json(run_out(self._settings, run))) for run in runs}
+        return state | {("job", job.id): _json(job_status(self._settings, job)) for job in jobs}
+
+    def _add(self, kind: str, data: dict[str, Any]) -> None:
+        self._number += 1
+        self._kept.append(LiveEvent(self._id(self._number), kind, data))
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    def _since(self, number: int) -> list[LiveEvent]:
+        first = self._number - len(self._kept)
+        return list(self._kept)[max(0, number - first) :]
+
+    def _id(self, number: int) -> str:
+        return f"{self._process}-{number}"
+
+    def _after(self, last_id: str) -> int | None:
+        """The number in an id of this process whose successors are all kept, else None."""
+        process, _, number = last_id.rpartition("-")
+        if process != self._process or not number.isdecimal() or len(number) > 18:
+            return None
+        return int(number) if self._number - len(self._kept) <= int(number) <= self._number else None
+
+
+def _json(out: Out) -> dict[str, Any]:
+    return out.model_dump(mode="json", by_alias=True)
+
+
+def _without_clock(run: dict[str, Any]) -> dict[str, Any]:
+    """A run whose duration counts up by itself has not changed by that."""
+    return run if run["finishedAt"] else {**run, "durationSeconds": None}
+
+
+def _moves(kind: str, data: Mapping[str, Any]) -> bool:
+    return (kind == "run" and data["status"] in UNDER_WAY) or (kind == "job" and data["state"] in OPEN)
