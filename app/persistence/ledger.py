@@ -89,6 +89,9 @@ async def add_jobs(
 
     `dispatched_at` is set as if the message had been sent, since it will be right after the commit; where that did not
     happen the reconciler notices after ten seconds.
+
+    A job that is there is looked for first: ON CONFLICT alone would wait for whoever is ending it, and that one may
+    wait for the addresses that the caller holds.
     """
     if not jobs:
         return []
@@ -99,6 +102,8 @@ async def add_jobs(
                clock_timestamp()
         FROM jsonb_to_recordset(CAST(:jobs AS jsonb))
              AS r(id text, queue text, parent_id text, key text, args jsonb)
+        WHERE NOT EXISTS (SELECT FROM jobs j
+            WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = r.queue AND j.key = r.key)
         ON CONFLICT (run_id, queue, key) DO NOTHING
         RETURNING id"""),
         {"jobs": to_json(jobs), "run_id": run_id, "supplier_id": supplier_id, "direct": direct},

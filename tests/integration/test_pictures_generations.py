@@ -1,0 +1,307 @@
+"""Which pictures readers see (ENGINE.md 6): never half old and half new, never none because one failed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from app.jobs.definitions import PRODUCT_FAMILY, SUPPLIER_SYNC
+from app.persistence import reading_products
+from app.persistence.ledger import ClaimedJob
+from app.persistence.media import StoredPicture
+from app.samplefeed import SampleFeed
+from app.sync.settling import Ending, Settled, commit_settled
+from tests.conftest import MakeStack
+from tests.support.image_jobs import HeldRun
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.stack import Stack
+
+Json = dict[str, Any]
+
+
+@pytest_asyncio.fixture
+async def origin() -> AsyncIterator[PictureOrigin]:
+    async with picture_origin() as opened:
+        yield opened
+
+
+async def seen(stack: Stack) -> dict[str, list[str]]:
+    """What readers see: the first characters of each picture's hash, by variant, in order."""
+    async with stack.services.database.read() as db:
+        found: dict[str, list[str]] = {}
+        for product in await reading_products.list_products(
+            db, reading_products.ProductFilter(), after=None, limit=100
+        ):
+            names = {row.id: row.sku for row in await reading_products.variants_of(db, product.id)}
+            for picture in await reading_products.pictures_of(db, product.id):
+                found.setdefault(names[picture.variant_id], []).append(picture.sha256)
+        return found
+
+
+def hashes(origin: PictureOrigin, *paths: str) -> list[str]:
+    return [hashlib.sha256(origin.bodies[path]).hexdigest() for path in paths]
+
+
+async def told(stack: Stack, since: int = 0) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Changes of variants."""
+    rows = await stack.rows(
+        "SELECT sku, kind, fields FROM changes WHERE entity = 'variant' AND id > :since ORDER BY id", since=since
+    )
+    return [(row["sku"], row["kind"], tuple(row["fields"])) for row in rows]
+
+
+async def newest_change(stack: Stack) -> int:
+    return int(await stack.value("SELECT COALESCE(max(id), 0) FROM changes"))
+
+
+def two_pictures(origin: PictureOrigin) -> tuple[SampleFeed, str, str]:
+    """One variant that shows /a and /b; the family's and the variant's SKU."""
+    feed = bare_feed()
+    sku = skus_of(feed)[0]
+    show(feed, sku, [origin.put("/a", jpeg(1)), origin.put("/b", jpeg(2))])
+    return feed, sku, str(feed.document(sku)["ChildProducts"][0]["Sku"])
+
+
+async def test_readers_see_the_old_pictures_until_all_the_new_ones_are_there(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed, sku, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        old = hashes(origin, "/a", "/b")
+        show(feed, sku, [origin.put("/c", jpeg(3)), origin.put("/d", jpeg(4))])
+        run, before = HeldRun(stack), await newest_change(stack)
+        first, second = await run.start()
+        assert await seen(stack) == {variant: old}
+        await run.work_one(first)
+        assert await seen(stack) == {variant: old}
+        assert ("updated", ("images",)) not in [entry[1:] for entry in await told(stack, before)]
+        before = await newest_change(stack)
+        await run.work_one(second)
+        assert await seen(stack) == {variant: hashes(origin, "/c", "/d")}
+        assert await told(stack, before) == [(variant, "updated", ("images",))]
+        assert (await stack.run("A23"))["status"] == "completed"
+
+
+async def test_a_first_generation_shows_what_is_there_and_tells_when_it_is_complete(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed, _, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        run = HeldRun(stack)
+        first, second = await run.start()
+        assert await seen(stack) == {}
+        await run.work_one(second)
+        assert await seen(stack) == {variant: hashes(origin, *origin.given)}
+        assert await told(stack) == [(variant, "created", ())]
+        await run.work_one(first)
+        assert await seen(stack) == {variant: hashes(origin, "/a", "/b")}
+        assert await told(stack) == [(variant, "created", ()), (variant, "updated", ("images",))]
+
+
+async def test_what_failed_is_left_out_and_told_of_when_it_comes(make_stack: MakeStack, origin: PictureOrigin) -> None:
+    feed, sku, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        show(feed, sku, [origin.put("/c", jpeg(3)), origin.url("/gone")])
+        await stack.sync()
+        run = await stack.run("A23")
+        assert (run["status"], run["images_failed"], run["images_uploaded"]) == ("completed_with_errors", 1, 1)
+        assert await seen(stack) == {variant: hashes(origin, "/c")}
+        origin.put("/gone", jpeg(5))
+        before = await newest_change(stack)
+        await stack.sync()
+        assert await seen(stack) == {variant: hashes(origin, "/c", "/gone")}
+        assert await told(stack, before) == [(variant, "updated", ("images",))]
+        assert (await stack.run("A23"))["status"] == "completed"
+
+
+async def test_a_variant_keeps_its_pictures_when_all_the_new_ones_fail(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed, sku, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        old = hashes(origin, "/a", "/b")
+        show(feed, sku, [origin.url("/gone")])
+        await stack.sync()
+        assert await seen(stack) == {variant: old}
+        origin.put("/gone", jpeg(5))
+        before = await newest_change(stack)
+        await stack.sync()
+        assert await seen(stack) == {variant: hashes(origin, "/gone")}
+        assert await told(stack, before) == [(variant, "updated", ("images",))]
+
+
+async def test_a_document_without_pictures_takes_them_away(make_stack: MakeStack, origin: PictureOrigin) -> None:
+    feed, sku, _ = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        show(feed, sku)
+        await stack.sync()
+        assert await seen(stack) == {}
+
+
+async def test_a_failed_picture_that_is_retried_by_hand_is_told_of(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    """The retry makes it pending again, in a generation that is shown already."""
+    feed, sku, variant = two_pictures(origin)
+    show(feed, sku, [origin.url("/a"), origin.url("/gone")])
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        assert await seen(stack) == {variant: hashes(origin, "/a")}
+        origin.put("/gone", jpeg(5))
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql("UPDATE addresses SET state = 'pending' WHERE state = 'failed'")
+        before = await newest_change(stack)
+        await stack.sync()
+        assert await seen(stack) == {variant: hashes(origin, "/a", "/gone")}
+        assert await told(stack, before) == [(variant, "updated", ("images",))]
+
+
+async def test_an_address_that_nothing_names_any_more_is_not_asked(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    """An old job is retried after the world moved on: superseded, and the run's total says so."""
+    feed, sku, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        run = HeldRun(stack)
+        jobs = await run.start()
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql("DELETE FROM shown_pictures WHERE position = 1")
+        await run.work(jobs)
+        assert origin.asked == {"/a": 1}
+        ended = await stack.run("A23")
+        assert (ended["status"], ended["images_total"], ended["images_uploaded"]) == ("completed", 1, 1)
+        results = await stack.rows("SELECT result FROM jobs WHERE queue = 'image-upload'")
+        assert sorted(row["result"].get("superseded", False) for row in results) == [False, True]
+        assert await seen(stack) == {variant: hashes(origin, "/a")}
+        assert sku
+
+
+def settled(job: ClaimedJob, seed: int) -> Settled:
+    """A job whose bytes are in the store."""
+    sha256 = bytes([seed]) * 32
+    key = f"{sha256.hex()[:2]}/{sha256.hex()[2:4]}/{sha256.hex()}.jpg"
+    picture = StoredPicture(int(job.args["address_id"]), sha256, key, "image/jpeg", 1, 1, 1, None, None)
+    return Settled(job, picture.address_id, picture, sha256.hex())
+
+
+async def ended(stack: Stack, batch: Sequence[Settled]) -> list[Ending]:
+    return await stack.services.database.transact(lambda db: commit_settled(db, batch))
+
+
+async def test_two_jobs_that_settle_the_last_two_addresses_at_once_show_the_generation(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    """The second commit begins while the first is still open, and sees what it wrote."""
+    feed, _, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        first, second = await HeldRun(stack).start()
+        async with stack.services.database.begin() as db:
+            assert await commit_settled(db, [settled(first, 1)]) == ["ended"]
+            late = asyncio.create_task(ended(stack, [settled(second, 2)]))
+            await asyncio.sleep(0.2)
+            assert not late.done()
+        assert await late == ["ended"]
+        assert await told(stack) == [(variant, "created", ()), (variant, "updated", ("images",))]
+        assert await stack.value("SELECT shown_generation = generation FROM variants") is True
+        assert (await stack.run("A23"))["status"] == "completed"
+
+
+@pytest.mark.parametrize("image_first", [True, False])
+async def test_a_family_that_names_an_address_while_it_is_settled_sees_it_or_is_seen(
+    make_stack: MakeStack, origin: PictureOrigin, image_first: bool
+) -> None:
+    """The other supplier's family names the address while this one's image commit is open, or the other way round."""
+    feed = bare_feed(count=2)
+    url = origin.put("/a", jpeg(1))
+    for sku in skus_of(feed):
+        show(feed, sku, [url])
+    async with make_stack(feed) as stack:
+        (job,) = await HeldRun(stack).start("A23")
+        other = HeldRun(stack)
+        if image_first:
+            async with stack.services.database.begin() as db:
+                await commit_settled(db, [settled(job, 1)])
+                starting = asyncio.create_task(other.start("A360"))
+                await asyncio.sleep(0.5)
+                assert not starting.done()
+            await other.work(await starting)
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(other.start("A360"))
+                group.create_task(ended(stack, [settled(job, 1)]))
+        assert await stack.value("SELECT count(*) FROM variants WHERE shown_generation = generation") == 2
+        assert [len(pictures) for pictures in (await seen(stack)).values()] == [1, 1]
+
+
+async def test_a_claim_that_is_lost_leaves_the_rest_of_its_batch_alone(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed, _, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        first, second = await HeldRun(stack).start()
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql(f"UPDATE jobs SET claim = gen_random_uuid() WHERE id = '{second.id}'")
+        assert await ended(stack, [settled(first, 1), settled(second, 2)]) == ["ended", "lost"]
+        run = await stack.run("A23")
+        assert (run["open_jobs"], run["images_uploaded"], run["images_deduplicated"]) == (1, 1, 0)
+        assert await stack.value("SELECT count(*) FROM addresses WHERE state = 'pending'") == 1
+        assert list(await seen(stack)) == [variant]
+
+
+async def test_of_equal_bytes_in_one_batch_one_is_uploaded_and_the_results_say_which(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed = bare_feed()
+    show(feed, skus_of(feed)[0], [origin.url(f"/{number}") for number in range(5)])
+    async with make_stack(feed) as stack:
+        jobs = await HeldRun(stack).start()
+        await ended(stack, [settled(job, 1 if index < 3 else 2) for index, job in enumerate(jobs)])
+        run = await stack.run("A23")
+        assert (run["status"], run["images_uploaded"], run["images_deduplicated"]) == ("completed", 2, 3)
+        results = await stack.rows(
+            """SELECT result -> 'deduplicated' AS known FROM jobs WHERE queue = 'image-upload'
+            ORDER BY args -> 'address_id'"""
+        )
+        assert [row["known"] for row in results] == [False, True, True, False, True]
+
+
+async def test_four_suppliers_that_share_their_pictures_lock_each_other_out_of_nothing(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    """B6: no conflict reaches a job, everything is shown, every picture is uploaded once."""
+    feed = bare_feed(count=4, families=4, variants=5)
+    urls = [origin.put(f"/{number}", jpeg(number)) for number in range(40)]
+    for index, sku in enumerate(skus_of(feed)):
+        show(feed, sku, *([urls[(index * 7 + child * 3 + at) % 40] for at in range(6)] for child in range(5)))
+    async with make_stack(feed, concurrency_families=8, concurrency_images=40, database_pool_size=20) as stack:
+        for _ in range(2):
+            async with asyncio.TaskGroup() as group:
+                for supplier in feed.suppliers():
+                    group.create_task(stack.sync(supplier, force=True))
+        runs = await stack.rows("SELECT * FROM runs")
+        assert {run["status"] for run in runs} == {"completed"}
+        assert sum(run["images_uploaded"] for run in runs) == await stack.value("SELECT count(*) FROM media")
+        assert await stack.value("SELECT max(attempts) FROM jobs") == 0
+        assert await stack.value("SELECT count(*) FROM variants WHERE shown_generation <> generation") == 0
+        assert {len(pictures) for pictures in (await seen(stack)).values()} == {6}
+        log = await stack.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert log == [{"deadlocks": 0}]
+
+
+async def test_a_held_run_needs_no_jobs_of_its_own(make_stack: MakeStack) -> None:
+    """The tests above rest on it: what it does not work off stays claimed."""
+    async with make_stack(bare_feed()) as stack:
+        run = HeldRun(stack)
+        assert await run.start() == []
+        assert await run.claim(SUPPLIER_SYNC) == []
+        assert await run.claim(PRODUCT_FAMILY) == []
+        assert (await stack.run("A23"))["status"] == "completed"
