@@ -63,10 +63,8 @@ class Follower:
             await self.read()
             await asyncio.sleep(random.uniform(0, 0.03))
 
-    async def to_the_end(self) -> None:
-        while len(self.seen) < await self.stack.value("SELECT count(*) FROM changes"):
-            await self.read()
-            await asyncio.sleep(0.02)
+    async def has_all(self) -> bool:
+        return len(self.seen) >= int(await self.stack.value("SELECT count(*) FROM changes"))
 
 
 @asynccontextmanager
@@ -116,7 +114,7 @@ async def test_a_follower_misses_nothing_and_sees_nothing_twice_beside_ten_slow_
         async with asyncio.TaskGroup() as group:
             for number in range(WRITERS):
                 group.create_task(write(stack, number, committed, rounds=12))
-        await follower.to_the_end()
+        await eventually(follower.has_all)
         by_entity = defaultdict(list)
         for row in follower.seen:
             by_entity[row.sku].append(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,18 @@ async def test_workers_that_were_all_down_when_it_was_time_sync_when_they_are_ba
         ended = await workers.over()
         assert [(run["status"], run["trigger"]) for run in ended] == [("completed", "schedule")] * 2
         assert (await workers.stack.run("A23"))["families_completed"] > 0
+
+
+@pytest.mark.parametrize("point", ["schedules.start_due:before-commit", "schedules.start_due:after-commit"])
+async def test_a_worker_that_dies_as_it_starts_a_run_by_the_clock_loses_and_doubles_nothing(
+    servers: Servers, tmp_path: Path, point: str
+) -> None:
+    async with worker_stack(servers, tmp_path) as workers:
+        await set_due(workers.stack, "A23")
+        first = workers.spawn("supplier-sync", PROMIDATA_FAILPOINT=point)
+        assert await first.exit_code() == -signal.SIGKILL
+        assert await workers.stack.value("SELECT count(*) FROM runs") == (1 if "after" in point else 0)
+        workers.spawn_all()
+        await eventually(lambda: workers.stack.value("SELECT count(*) = 1 FROM runs"))
+        (run,) = await workers.over()
+        assert (run["status"], run["trigger"]) == ("completed", "schedule")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from app.notify.signing import new_secret
 from app.persistence import reading_webhooks
@@ -271,20 +274,28 @@ async def test_the_message_arrives_although_every_process_dies_as_the_run_ends(
         assert len(shop.received) == 2
 
 
+@pytest.mark.parametrize(
+    ("point", "requests"),
+    [
+        ("webhooks._claim:before-commit", 1),
+        ("webhooks._claim:after-commit", 1),
+        ("webhooks._settle:before-commit", 2),
+        ("webhooks._settle:after-commit", 1),
+    ],
+)
 async def test_a_worker_that_dies_while_it_delivers_lets_another_send_the_same_message(
-    servers: Servers, tmp_path: Path
+    servers: Servers, tmp_path: Path, point: str, requests: int
 ) -> None:
-    async with worker_stack(servers, tmp_path) as workers, listening(Receiver(free_port(), hang_s=600)) as shop:
+    async with worker_stack(servers, tmp_path) as workers, listening(Receiver(free_port())) as shop:
         await add_webhook(workers.stack, shop.url, ("run.finished",))
         await workers.stack.sync("A23")
-        (first,) = [workers.spawn("supplier-sync")]
-        await until(lambda: shop.received)
-        first.kill()
+        first = workers.spawn("supplier-sync", PROMIDATA_FAILPOINT=point)
+        assert await first.exit_code() == -signal.SIGKILL
         async with workers.stack.services.database.quick() as db:
-            await db.exec_driver_sql("UPDATE deliveries SET lease_until = now()")  # what 30 s would do
-        shop.hang_s = 0
+            await db.exec_driver_sql("UPDATE deliveries SET lease_until = now() WHERE claim IS NOT NULL")  # after 30 s
         workers.spawn("image-upload")
-        await until(lambda: len(shop.received) == 2, timeout_s=30)
+        await eventually(lambda: workers.stack.value("SELECT state = 'delivered' FROM deliveries"))
+        assert len(shop.received) == requests
         assert len({message.id for message in shop.received}) == 1
 
 
