@@ -9,7 +9,7 @@ A direct run's jobs are never dispatched; its loops find them in the ledger.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from structlog import get_logger
@@ -59,8 +59,12 @@ class InlineQueue:
             self.something.notify_all()
 
 
-async def sync_direct(services: Services, request: StartRequest) -> list[DirectResult]:
+async def sync_direct(
+    services: Services, request: StartRequest, *, tell: Callable[[list[Started]], None] | None = None
+) -> list[DirectResult]:
     """Sync in this process, one supplier after the other, and return when all is done.
+
+    `tell` gets the runs as soon as they are in the ledger, so that somebody can follow them there.
 
     Raises:
         NotFound, Invalid: as for a queued sync.
@@ -69,7 +73,25 @@ async def sync_direct(services: Services, request: StartRequest) -> list[DirectR
     async with services.database.begin() as db:
         await runs.end_abandoned(db)
     started = await start_runs(services, request, "direct")
-    return [await _run_one(services, run) for run in started]
+    if tell is not None:
+        tell(started)
+    async with together() as group:
+        leases = group.create_task(_hold_leases(services, [run.run_id for run in started]))
+        results = [await _run_one(services, run) for run in started]
+        leases.cancel()
+    return results
+
+
+async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
+    """Renew the leases of all runs until cancelled, also of those that wait for their turn."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        try:
+            async with services.database.quick() as db:
+                for run_id in run_ids:
+                    await runs.renew_lease(db, run_id)
+        except DatabaseUnavailable as error:
+            log.warning("leases not renewed", error=str(error))
 
 
 async def _run_one(services: Services, run: Started) -> DirectResult:
@@ -92,12 +114,12 @@ class DirectRun:
         self._lost: set[str] = set()
 
     async def to_its_end(self) -> None:
-        """Work until the run is over, holding its lease meanwhile."""
+        """Work until the run is over; whoever started it holds its lease meanwhile."""
         async with together() as group:
             background = [
                 group.create_task(self._stage.progress.run()),
                 group.create_task(number_changes(self._services.database)),
-                group.create_task(self._hold()),
+                group.create_task(self._drop_lost()),
                 *[group.create_task(self._work_off(name)) for name in QUEUES],
             ]
             while not await self._is_over():
@@ -114,16 +136,15 @@ class DirectRun:
             log.warning("waiting for the database", error=str(error))
             return False
 
-    async def _hold(self) -> None:
-        """Renew the lease, and stop jobs whose claim is gone: their run is being cancelled."""
+    async def _drop_lost(self) -> None:
+        """Stop jobs whose claim is gone: their run is being cancelled."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 async with self._services.database.quick() as db:
-                    await runs.renew_lease(db, self._run_id)
                     self._lost |= await ledger.lost(db, [job for job, _ in self._running.values()])
             except DatabaseUnavailable as error:
-                log.warning("lease not renewed", run=self._run_id, error=str(error))
+                log.warning("not looked for what was cancelled", run=self._run_id, error=str(error))
             for job_id in self._lost & self._running.keys():
                 self._running[job_id][1].cancel()
 
