@@ -127,7 +127,7 @@ class PlainView:
             self._tell(line_of(run))
         waiting = sum(run.status == "queued" for run in runs)
         if len(running) > PLAIN_LINES or (waiting and not running):
-            self._tell(f"{len(running)} running, {waiting} waiting for a supplier worker{self._doubt(len(running))}")
+            self._tell(f"{len(running)} running, {waiting} waiting to start{self._doubt(len(running))}")
 
     def _doubt(self, running: int) -> str:
         waited_long = not running and time.monotonic() - self._began > WAITED_LONG_S

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from app.cli.exits import EPILOG, ExitCode
+from app.cli.media import media_app
 from app.errors import PromidataSyncError
 from app.jobs.definitions import QueueName
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 feed = typer.Typer(help="The feed: test the connection, or serve the sample feed.", no_args_is_help=True, epilog=EPILOG)
 app.add_typer(feed, name="feed")
+app.add_typer(media_app, name="media")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
@@ -119,6 +121,7 @@ def sync(
     supplier: Annotated[str | None, typer.Argument(help="A supplier's code or documentId; all active ones.")] = None,
     *,
     direct: Annotated[bool, typer.Option("--direct", help="In this process, without Redis and workers.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do; nothing is written.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch and write all, whatever the hashes say.")] = False,
     skus: Annotated[str | None, typer.Option(help="Only these families of SUPPLIER, as with --force: A,B,C.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; Ctrl-C leaves it running.")] = False,
@@ -135,7 +138,7 @@ def sync(
     if wanted is not None and (supplier is None or not wanted):
         raise typer.BadParameter("name families and their supplier: sync A23 --skus A23-1,A23-2", param_hint="--skus")
     request = StartRequest(supplier=supplier, force=force, skus=wanted, trigger="cli")
-    raise typer.Exit(run_sync(SyncOptions(request, direct=direct, watch=watch, as_json=json)))
+    raise typer.Exit(run_sync(SyncOptions(request, direct=direct, dry_run=dry_run, watch=watch, as_json=json)))
 
 
 @app.command(epilog=EPILOG)

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from app.api.run_models import Run, RunProblem
+from app.sync.dry_run import DryRun
 
 BAR_WIDTH = 14
+MANIFEST_PARTS = ("entries", "new", "changed", "unchanged", "removed", "invalid")
 STYLES = {
     "completed": "green",
     "completed_with_errors": "yellow",
@@ -105,6 +107,19 @@ def runs_table(runs: Sequence[Run]) -> Table:
         created = f"{run.created_at:%Y-%m-%d %H:%M:%S}"
         error = Text(run.error or "")
         table.add_row(run.id, run.supplier, _status(run.status), run.trigger, created, seconds, *parts, error)
+    return table
+
+
+def dry_run_table(looks: Sequence[DryRun]) -> Table:
+    """What a sync would do, a line a supplier."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("supplier", no_wrap=True)
+    for name in MANIFEST_PARTS:
+        table.add_column(name, justify="right")
+    table.add_column("guard")
+    for look in looks:
+        guard = "" if look.guard is None else f"would hold back {look.guard['wouldRemove']} of {look.guard['active']}"
+        table.add_row(look.supplier, *[str(look.manifest[name]) for name in MANIFEST_PARTS], guard)
     return table
 
 

@@ -1,8 +1,11 @@
 """`promidata-sync sync`: start a sync, follow it, or do it in this process.
 
-sync              a run in the ledger and a message, then back to the prompt
-sync --watch      the same, followed to its end; Ctrl-C leaves it running
-sync --direct     the stages in this process, without Redis
+    sync              a run in the ledger and a message, then back to the prompt
+    sync --watch      the same, followed to its end; Ctrl-C leaves it running
+    sync --direct     the stages in this process, without Redis; followed, too
+    sync --dry-run    what a sync would do, from the manifest alone; nothing is written
+
+The status of runs that were followed is the exit code (exits.py).
 """
 
 from __future__ import annotations
@@ -14,16 +17,18 @@ import msgspec
 
 from app.api.run_models import Run
 from app.cli.exits import ExitCode, exit_code_of
-from app.cli.follow import follow, read_runs
-from app.cli.run_tables import summary_table
+from app.cli.follow import follow
+from app.cli.run_tables import dry_run_table, summary_table
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, own_name, remark, tell_json
 from app.errors import NotFound
 from app.persistence.suppliers import active_suppliers
 from app.sync.direct import sync_direct
 from app.sync.discovery import discover
+from app.sync.dry_run import DryRun, dry_run
 from app.sync.services import Services, open_services
 from app.sync.start import Started, StartRequest, start_queued
+from app.sync.tasks import together
 
 
 class SyncOptions(msgspec.Struct, frozen=True):
@@ -31,6 +36,7 @@ class SyncOptions(msgspec.Struct, frozen=True):
 
     request: StartRequest
     direct: bool
+    dry_run: bool
     watch: bool
     as_json: bool
 
@@ -48,6 +54,8 @@ def run_sync(options: SyncOptions) -> ExitCode:
 
 async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
     async with open_services(find_settings()) as services:
+        if options.dry_run:
+            return await _dry_run(services, options, teller)
         await _know_suppliers(services, teller)
         if options.direct:
             return await _direct(services, options, teller)
@@ -71,9 +79,32 @@ async def _know_suppliers(services: Services, teller: Teller) -> None:
 
 
 async def _direct(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:
-    with teller.during("syncing in this process"):
-        results = await sync_direct(services, options.request)
-    return _finish(await read_runs(services, [result.run_id for result in results]), options, teller)
+    """Work and follow at once; an error of the start ends both."""
+    begun: asyncio.Future[list[Started]] = asyncio.get_running_loop().create_future()
+    async with together() as group:
+        group.create_task(sync_direct(services, options.request, tell=begun.set_result))
+        runs = await follow(services, [run.run_id for run in await begun], teller)
+    return _finish(runs, options, teller)
+
+
+async def _dry_run(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:
+    looks = await dry_run(services, options.request)
+    if options.as_json:
+        tell_json(looks)
+    elif looks:
+        teller.show(dry_run_table(looks))
+        for look in looks:
+            _say_skus(look, teller)
+    else:
+        teller.say(f"no supplier is known yet: `{own_name()} sync` discovers them")
+    return ExitCode.OK
+
+
+def _say_skus(look: DryRun, teller: Teller) -> None:
+    for kind, skus in look.skus.items():
+        if skus:
+            shown = ", ".join(skus)
+            teller.say(f"{look.supplier} {kind}: {shown}{', ...' if look.manifest[kind] > len(skus) else ''}")
 
 
 async def _watch(services: Services, started: Sequence[Started], options: SyncOptions, teller: Teller) -> ExitCode:

@@ -172,6 +172,7 @@ async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Sta
         assert "the first sync did not come about" in await up.everything()
 
 
+@pytest.mark.chaos
 async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp_path: Path) -> None:
     env = environment(DEMO="0")
     data_dir = tmp_path / ".data"

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.main import main
 from app.jobs.states import draw
+from app.sync import direct
+from app.sync.start import Started, StartRequest
 from tests.conftest import MakeStack
 from tests.support.command_line import command, environment, environment_of, start
 from tests.support.stack import Servers, Stack, fresh_database
@@ -57,24 +60,33 @@ async def test_settings_that_make_no_sense_are_named_together(tmp_path: Path) ->
         ("runs", "--limit", "0"),
     ],
 )
-async def test_wrong_usage_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    ended = await command(tmp_path, environment(), *arguments)
-    assert ended.code == 2
-    assert "Traceback" not in ended.err
+def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
-async def test_version_states_and_help_need_nothing(tmp_path: Path) -> None:
-    version, states, usage, serve = await asyncio.gather(
-        command(tmp_path, environment(), "--version"),
-        command(tmp_path, environment(), "states"),
-        command(tmp_path, environment(), "sync", "--help"),
-        command(tmp_path, environment(), "feed", "serve", "--help"),
-    )
-    assert version.out.startswith("promidata-sync ")
-    assert states.out == draw() + "\n"
-    assert "Exit codes" in usage.out
-    assert "--latency-ms" in serve.out
-    assert [ended.code for ended in (version, states, usage, serve)] == [0, 0, 0, 0]
+def test_version_states_and_help_need_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for arguments in (["--version"], ["states"], ["sync", "--help"], ["feed", "serve", "--help"], []):
+        assert main(arguments) == (0 if arguments else 2)
+        said.append(capsys.readouterr().out)
+    assert said[0].startswith("promidata-sync ")
+    assert said[1] == draw() + "\n"
+    assert "Exit codes" in said[2]
+    assert "--latency-ms" in said[3]
+
+
+def test_an_error_that_nobody_foresaw_is_one_message_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise RuntimeError("the disk is upside down")
+
+    monkeypatch.setattr("app.jobs.states.draw", fail)
+    assert main(["states"]) == 1
+    said = capsys.readouterr().err
+    assert "unexpected RuntimeError: the disk is upside down; LOG_LEVEL=DEBUG shows where" in said
+    assert "Traceback" not in said
 
 
 async def test_four_migrations_at_once_leave_one_schema_and_it_can_be_taken_down(
@@ -122,12 +134,23 @@ async def test_a_queued_sync_returns_at_once_and_a_second_one_finds_it(stack: St
     assert "supplier-sync" in stats.out
 
 
+async def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    table, json = await asyncio.gather(
+        command(tmp_path, env, "sync", "--dry-run"), command(tmp_path, env, "sync", "A23", "--dry-run", "--json")
+    )
+    (look,) = json.json
+    assert look["manifest"]["new"] == look["manifest"]["entries"] > 0
+    assert "A23 new: A23-100000" in table.out
+    assert await stack.value("SELECT count(*) FROM runs") == 0
+
+
 async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack)
     process = await start(tmp_path, env, "sync", "A23", "--watch")
     assert process.stdout is not None
     line = await process.stdout.readline()
-    assert b"waiting for a supplier worker" in line
+    assert b"0 running, 1 waiting to start" in line
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == 130
@@ -215,3 +238,22 @@ async def test_doctor_without_a_database_says_how_to_get_one(tmp_path: Path) -> 
     assert ended.code == 1
     assert "DATABASE_URL is not set" in ended.out
     assert "PROMIDATA_BASE_URL is not set" in ended.out
+
+
+async def test_a_direct_sync_holds_the_leases_of_runs_that_wait_for_their_turn(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise any worker's chores would end them as abandoned after 15 s."""
+    monkeypatch.setattr(direct, "RENEW_EVERY_S", 0.05)
+    stack.server.habits.latency_s = 0.2
+    begun: asyncio.Future[list[Started]] = asyncio.get_running_loop().create_future()
+    syncing = asyncio.create_task(direct.sync_direct(stack.services, StartRequest(), tell=begun.set_result))
+    waiting = (await begun)[1]
+    seen: list[object] = []
+    while len(set(seen)) < 3:
+        run = await stack.run(waiting.supplier)
+        assert run["status"] == "queued"
+        seen.append(run["lease_until"])
+        await asyncio.sleep(0.02)
+    stack.server.habits.latency_s = 0.0
+    assert [result.errors for result in await syncing] == [0, 0]
