@@ -14,11 +14,12 @@ from sqlalchemy import text
 
 from app.persistence import idempotency
 from app.persistence.changes import Change, add_changes
+from app.persistence.database import Database
 from app.persistence.reading_changes import changes_since, feed_ends
 from app.samplefeed import FeedSpec, SampleFeed
-from app.sync.chores import number_changes
+from app.sync.chores import number_all
 from app.sync.retention import forget_old
-from app.sync.services import open_services
+from app.sync.services import Services, open_services
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Stack
@@ -29,10 +30,16 @@ WRITERS = 10
 MINUTE_DAYS = 1 / 1440
 
 
+async def number_restlessly(database: Database) -> None:
+    while True:
+        await number_all(database)
+        await asyncio.sleep(random.uniform(0, 0.01))
+
+
 @asynccontextmanager
-async def numbering(*stacks: Any) -> AsyncIterator[None]:
-    """A sequencer a replica."""
-    tasks = [asyncio.create_task(number_changes(services.database)) for services in stacks]
+async def numbering(*stacks: Services) -> AsyncIterator[None]:
+    """Two sequencers a replica, far busier than in a worker, so that they get in each other's way."""
+    tasks = [asyncio.create_task(number_restlessly(services.database)) for services in stacks * 2]
     try:
         yield
     finally:
