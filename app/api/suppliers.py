@@ -224,7 +224,6 @@ async def reset_supplier(request: Request, supplier_id: SupplierId, database: Da
     async def work(db: AsyncConnection) -> SupplierRow:
         found = await _found(db, supplier_id)
         await documents.reset_supplier(db, found.id)
-        await reading_suppliers.note_reset(db, found.id)
         return found
 
     return _out(request.app.state.settings, await database.transact(work))

@@ -106,11 +106,6 @@ async def update_supplier(db: AsyncConnection, supplier_id: int, values: Mapping
         )
 
 
-async def note_reset(db: AsyncConnection, supplier_id: int) -> None:
-    """Note when a supplier's entries were last taken as unknown."""
-    await db.execute(text("UPDATE suppliers SET reset_at = clock_timestamp() WHERE id = :id"), {"id": supplier_id})
-
-
 async def database_now(db: AsyncConnection) -> datetime:
     """PostgreSQL's clock, by which everything is timed."""
     now = await db.scalar(text("SELECT clock_timestamp()"))
