@@ -26,6 +26,7 @@ from app.logs import mask_address
 from app.outbound.addresses import AddressPolicy, Network
 from app.outbound.answers import REDIRECT_STATUSES, judge_status
 from app.outbound.body import check_size, decoder_for, read_body
+from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
 from app.outbound.urls import WebAddress, parse_address, resolve_redirect
 
@@ -71,7 +72,8 @@ class OutboundClient:
     """The one way out. An async context manager; safe to use from many tasks of one event loop.
 
     `allow_private` are the exceptions of ALLOW_PRIVATE_ADDRESSES, compared with the address connected to. `lookup` and
-    `tls` replace the name resolution and the trusted certificates where the system's are not wanted.
+    `tls` replace the name resolution and the trusted certificates where the system's are not wanted; `gate` decides
+    who may ask a host now.
     """
 
     def __init__(
@@ -80,10 +82,12 @@ class OutboundClient:
         allow_private: Sequence[Network] = (),
         lookup: Lookup = system_lookup,
         tls: ssl.SSLContext | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._policy = AddressPolicy(allow_private)
         self._lookup = lookup
         self._tls = tls
+        self._gate: Gate = gate or OpenGate()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,9 +132,27 @@ class OutboundClient:
             BodyTooLarge: over the cap.
             PermanentError: a content encoding that was not asked for.
         """
-        sent = {name.lower(): value for name, value in (headers or {}).items()}
-        async with _limited(limits.total_timeout_s, _mask(url), "the whole answer"):
-            address = self._admit(parse_address(url), allowed_hosts)
+        address = self._admit(parse_address(url), allowed_hosts)
+        async with self._gate.slot(f"{address.host}:{address.port}") as place:
+            try:
+                fetched = await self._follow(address, limits, allowed_hosts, headers or {})
+            except OriginUnavailable as error:
+                if error.status is not None:
+                    place.note(error.status, error.retry_after_s)
+                raise
+            place.note(fetched.status)
+            return fetched
+
+    async def _follow(
+        self,
+        address: WebAddress,
+        limits: FetchLimits,
+        allowed_hosts: frozenset[str] | None,
+        headers: Mapping[str, str],
+    ) -> Fetched:
+        """Ask, follow redirects, and read the whole answer; the wait for a place at the gate is no part of its time."""
+        sent, shown = {name.lower(): value for name, value in headers.items()}, _mask(str(address))
+        async with _limited(limits.total_timeout_s, shown, "the whole answer"):
             for _ in range(MAX_REDIRECTS + 1):
                 async with self._asked("GET", address, headers=sent, limits=limits) as answer:
                     if answer.status not in REDIRECT_STATUSES:
@@ -141,7 +163,7 @@ class OutboundClient:
                 if target.origin != address.origin:
                     sent = {name: value for name, value in sent.items() if name in HEADERS_FOR_ANY_HOST}
                 address = target
-            raise OriginRefused(f"{_mask(url)} redirects more than {MAX_REDIRECTS} times", answer.status)
+            raise OriginRefused(f"{shown} redirects more than {MAX_REDIRECTS} times", answer.status)
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], limits: FetchLimits) -> int:
         """Send `body` and give the status, a 2xx. Redirects are not followed and the answer's body is not read.

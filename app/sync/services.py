@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from app.coordination.budget import OriginBudget
 from app.errors import SettingsError
 from app.images.inspect import PictureInspector
 from app.images.store import ObjectStore, open_store
@@ -44,15 +45,21 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         transaction_pooler=settings.database_transaction_pooler,
     )
     queue = None if settings.redis_url is None else RedisQueue(settings.redis_url.get_secret_value())
+    budget = OriginBudget(
+        None if queue is None else queue.redis,
+        most_at_once=settings.origin_max_concurrency,
+        most_a_second=settings.origin_max_rps,
+    )
     inspector = PictureInspector(max_pixels=settings.picture_max_pixels)
     try:
         async with (
-            OutboundClient(allow_private=settings.allow_private_addresses) as outbound,
+            OutboundClient(allow_private=settings.allow_private_addresses, gate=budget) as outbound,
             open_store(settings) as store,
         ):
             yield Services(settings, database, queue, outbound, store, inspector)
     finally:
         inspector.close()
+        await budget.close()
         if queue is not None:
             await queue.close()
         await database.close()
