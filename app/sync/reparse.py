@@ -31,14 +31,17 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
     """Make the jobs of one page of families; returns where the next begins, or None after the last."""
 
     async def work(db: AsyncConnection) -> tuple[str | None, list[str]]:
-        await ledger.checkpoint(db, job)
+        await ledger.fence(db, job)
         page = await documents.stored_families(db, job.supplier_id, after=after, limit=PAGE)
         added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page], judged=True)
+        if added:
+            await ledger.checkpoint(db, job)
         await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
         return (page[-1].sku if page else None), added
 
     last, added = await stage.services.database.transact(work)
-    stage.progress.note_checkpoint(job)
+    if added:
+        stage.progress.note_checkpoint(job)
     await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
     return last
 

@@ -127,7 +127,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
     invalid = data.invalid_of(supplier.code)
 
     async def work(db: AsyncConnection) -> tuple[ManifestDiff, list[str]]:
-        await ledger.checkpoint(db, job)
+        await ledger.fence(db, job)
         diff = await documents.take_manifest(
             db,
             supplier.id,
@@ -206,7 +206,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
     failed = sorted((item for item in batch if isinstance(item, FailedDocument)), key=lambda item: item.id)
 
     async def work(db: AsyncConnection) -> list[str]:
-        await ledger.checkpoint(db, job)
+        await (ledger.checkpoint if fetched else ledger.fence)(db, job)
         versions = await documents.store_fetched(db, job.run_id, fetched)
         await documents.note_failed(db, failed)
         await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
@@ -245,11 +245,13 @@ async def _group_families(sync: SupplierSync) -> None:
     while True:
 
         async def work(db: AsyncConnection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
-            await ledger.checkpoint(db, job)
+            await ledger.fence(db, job)
             page = await documents.unapplied_families(
                 db, sync.supplier.id, after=after, limit=COMMIT_DOCUMENTS * 5, run_id=job.run_id
             )
             added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page])
+            if added:
+                await ledger.checkpoint(db, job)
             await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
             return page, added
 

@@ -98,7 +98,7 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
             workers.spawn(queue)
         await workers.ready()
         await workers.start("A23")
-        kills = await _kill(recoveries, struck_at_least=20, each_kind=3)
+        kills = await _kill(recoveries, {"supplier-sync": 4, "product-family": 6, "image-upload": 10})
         await workers.over(120)
         await until(lambda: not recoveries.waiting, RECOVERY_S)
         record_property("kills", kills)
@@ -109,16 +109,16 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
         await assert_redis_forgets(workers.stack)
 
 
-async def _kill(recoveries: Recoveries, *, struck_at_least: int, each_kind: int) -> dict[str, int]:
+async def _kill(recoveries: Recoveries, quotas: dict[str, int]) -> dict[str, int]:
     """Kill workers in the middle of a job, at random moments, each replaced at once as `up` does."""
-    workers, struck = recoveries.workers, dict.fromkeys(QUEUE_NAMES, 0)
-    while sum(struck.values()) < struck_at_least or min(struck.values()) < each_kind:
-        await asyncio.sleep(random.uniform(0.1, 1.2))
-        running = await workers.stack.rows("SELECT DISTINCT queue FROM jobs WHERE state = 'active'")
-        busy = [row["queue"] for row in running if workers.of(row["queue"])]
+    workers, struck = recoveries.workers, dict.fromkeys(quotas, 0)
+    while due := [name for name in quotas if struck[name] < quotas[name]]:
+        await asyncio.sleep(random.uniform(0.1, 1.5))
+        rows = await workers.stack.rows("SELECT DISTINCT queue FROM jobs WHERE state = 'active' AND deaths < 2")
         assert await workers.stack.rows("SELECT 1 FROM runs WHERE finished_at IS NULL"), f"too quick: {struck}"
+        busy = [row["queue"] for row in rows if row["queue"] in due and workers.of(row["queue"])]
         if busy:
-            queue = min(busy, key=lambda name: (struck[name] >= each_kind, random.random()))
+            queue = random.choice(busy)
             struck[queue] += await recoveries.kill(random.choice(workers.of(queue)))
             workers.replace_dead()
     return struck
@@ -130,7 +130,7 @@ async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers
         workers.stack.server.habits.latency_s = 0.2
         workers.spawn_all()
         await workers.start("A23")
-        await _kill(recoveries, struck_at_least=2, each_kind=0)
+        await _kill(recoveries, {"product-family": 1, "image-upload": 1})
         await workers.over()
         await assert_as_if_nothing_had_happened(workers.stack)
 
