@@ -2,129 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
-from pydantic import JsonValue
 
 from app.api.auth import Operator, Viewer
 from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
-from app.api.masking import mask_optional
+from app.api.job_models import (
+    LISTED_JOB,
+    AllQueueStats,
+    Deleted,
+    JobStatus,
+    ListedJob,
+    Paused,
+    QueueStats,
+    Retried,
+    job_status,
+    listed_job,
+    queue_stats,
+)
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import (
     DEFAULT_LIMIT,
     DatabaseNeeded,
     Limit,
-    Out,
     Page,
     QueueNeeded,
     ServicesNeeded,
     Word,
     cut,
-    epoch_ms,
-    example,
     page_example,
 )
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
 from app.jobs.states import JobState
 from app.persistence import reading_jobs
 from app.persistence.database import Database
-from app.persistence.reading_jobs import JobFilter, JobRow, QueueNumbers
-from app.settings import Settings
+from app.persistence.reading_jobs import JobFilter
 from app.sync import operations
 
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"])
 
 JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-1730000000000-A360"])]
-LISTED_JOB: dict[str, JsonValue] = {
-    "found": True,
-    "jobId": "supplier-sync-1730000000000-A360",
-    "queueName": "supplier-sync",
-    "state": "active",
-    "error": None,
-    "attemptsMade": 1,
-    "processedOn": 1730000000500,
-    "finishedOn": None,
-    "timestamp": 1730000000000,
-    "runId": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
-    "parentJobId": None,
-}
-PROGRESS: dict[str, JsonValue] = {"step": "fetching_variants", "percentage": 30}
-
-
-class ListedJob(Out):
-    """A job as lists show it; times are milliseconds since the epoch."""
-
-    model_config = example(**LISTED_JOB)
-    found: Literal[True] = True
-    job_id: str
-    queue_name: str
-    state: JobState
-    error: str | None
-    attempts_made: int
-    processed_on: int | None
-    finished_on: int | None
-    timestamp: int
-    run_id: str
-    parent_job_id: str | None
-
-
-class JobStatus(ListedJob):
-    """A job with how far it is and what came of it."""
-
-    model_config = example(**LISTED_JOB, progress=PROGRESS, result=None)
-    progress: dict[str, Any] | None
-    result: dict[str, Any] | None
-
-
-class QueueStats(Out):
-    """How many jobs of a queue are in each state; cancelled ones are not among them."""
-
-    model_config = example(
-        queueName="supplier-sync", waiting=0, active=1, completed=10, failed=0, delayed=0, total=11, paused=False
-    )
-    queue_name: str
-    waiting: int
-    active: int
-    completed: int
-    failed: int
-    delayed: int
-    total: int
-    paused: bool
-
-
-class AllQueueStats(Out):
-    """The numbers of all three queues."""
-
-    supplier_sync: QueueStats
-    product_family: QueueStats
-    image_upload: QueueStats
-
-
-class Retried(Out):
-    """How many jobs wait again."""
-
-    model_config = example(queueName="image-upload", retried=12)
-    queue_name: str
-    retried: int
-
-
-class Paused(Out):
-    """Whether a queue is paused."""
-
-    model_config = example(queueName="image-upload", paused=True)
-    queue_name: str
-    paused: bool
-
-
-class Deleted(Out):
-    """A job that is no more."""
-
-    model_config = example(queueName="image-upload", jobId="image-upload-5f0c", deleted=True)
-    queue_name: str
-    job_id: str
-    deleted: Literal[True] = True
 
 
 @router.get(
@@ -158,12 +77,6 @@ async def _count(database: Database, *queues: str) -> dict[str, QueueStats]:
     return {name: queue_stats(found) for name, found in numbers.items()}
 
 
-def queue_stats(found: QueueNumbers) -> QueueStats:
-    """A queue's numbers as an answer."""
-    states = {name: found.states.get(name, 0) for name in ("waiting", "active", "completed", "failed", "delayed")}
-    return QueueStats(queue_name=found.name, paused=found.paused, total=sum(states.values()), **states)
-
-
 @router.get(
     "/{queueName}/jobs",
     operation_id="listJobs",
@@ -192,29 +105,9 @@ async def list_jobs(
     shown, more = cut(rows, limit)
     last = shown[-1] if more else None
     return Page(
-        items=[ListedJob(**_listed(request.app.state.settings, row)) for row in shown],
+        items=[ListedJob(**listed_job(request.app.state.settings, row)) for row in shown],
         next_cursor=None if last is None else write_cursor(AfterTime(to_micros(last.created_at), last.id)),
     )
-
-
-def job_status(settings: Settings, row: JobRow) -> JobStatus:
-    """A job's row as an answer."""
-    return JobStatus(**_listed(settings, row), progress=row.progress, result=row.result)
-
-
-def _listed(settings: Settings, row: JobRow) -> dict[str, Any]:
-    return {
-        "job_id": row.id,
-        "queue_name": row.queue,
-        "state": row.state,
-        "error": None if row.state == "completed" else mask_optional(settings, row.error),
-        "attempts_made": row.attempts + (row.state in {"active", "completed"}),
-        "processed_on": epoch_ms(row.started_at),
-        "finished_on": epoch_ms(row.finished_at),
-        "timestamp": epoch_ms(row.created_at),
-        "run_id": row.run_id,
-        "parent_job_id": row.parent_id,
-    }
 
 
 @router.get(

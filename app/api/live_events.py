@@ -18,7 +18,7 @@ from uuid import uuid4
 import msgspec
 from structlog import get_logger
 
-from app.api.jobs import job_status, queue_stats
+from app.api.job_models import job_status, queue_stats
 from app.api.run_models import run_out
 from app.api.schemas import Out
 from app.errors import DatabaseUnavailable
