@@ -64,13 +64,30 @@ FAILURES = f"""(SELECT count(*) FROM runs r WHERE r.supplier_id = s.id AND r.sta
     AND r.created_at > COALESCE(GREATEST(s.schedule_resumed_at, {LAST_GOOD}), '-infinity'))"""
 
 
+NOT_PAUSED = "s.next_run_at IS NOT NULL AND s.schedule IS NOT NULL AND s.schedule_paused_at IS NULL"
+RECOVERED = """s.schedule_paused_at IS NOT NULL AND s.schedule IS NOT NULL AND EXISTS (
+    SELECT FROM runs r WHERE r.supplier_id = s.id AND r.finished_at > s.schedule_paused_at
+      AND r.status IN ('completed', 'completed_with_errors'))"""
+
+
+async def any_to_pause_or_resume(db: AsyncConnection, most_failures: int) -> bool:
+    """Whether the runs of any supplier say that its schedule is to be paused, or to go on; holds nothing."""
+    return bool(
+        await db.scalar(
+            text(f"""
+            SELECT EXISTS (SELECT FROM suppliers s WHERE {NOT_PAUSED} AND {FAILURES} >= :most)
+                OR EXISTS (SELECT FROM suppliers s WHERE {RECOVERED})"""),
+            {"most": most_failures},
+        )
+    )
+
+
 async def pause_failing(db: AsyncConnection, most_failures: int) -> list[str]:
     """Pause the schedules of suppliers that failed so often in a row; returns their codes."""
     rows = await db.scalars(
         text(f"""
         WITH failing AS (
-            SELECT s.id, {FAILURES} AS failures FROM suppliers s
-            WHERE s.next_run_at IS NOT NULL AND s.schedule IS NOT NULL AND s.schedule_paused_at IS NULL
+            SELECT s.id, {FAILURES} AS failures FROM suppliers s WHERE {NOT_PAUSED}
             FOR NO KEY UPDATE OF s SKIP LOCKED)
         UPDATE suppliers s SET schedule_paused_at = clock_timestamp(), next_run_at = NULL,
             schedule_paused_reason = 'the last ' || f.failures || ' runs failed'
@@ -84,10 +101,7 @@ async def take_recovered(db: AsyncConnection) -> list[ScheduledSupplier]:
     """Suppliers whose schedule is paused and that had a successful run since, held by this transaction."""
     rows = await db.execute(
         text(f"""
-        SELECT {COLUMNS} FROM suppliers s
-        WHERE s.schedule_paused_at IS NOT NULL AND s.schedule IS NOT NULL AND EXISTS (
-            SELECT FROM runs r WHERE r.supplier_id = s.id AND r.finished_at > s.schedule_paused_at
-              AND r.status IN ('completed', 'completed_with_errors'))
+        SELECT {COLUMNS} FROM suppliers s WHERE {RECOVERED}
         ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED""")
     )
     return [ScheduledSupplier(**row) for row in rows.mappings()]

@@ -61,6 +61,9 @@ async def start_due(db: AsyncConnection) -> Turn | None:
 
 async def _pause_and_resume(services: Services) -> None:
     most = services.settings.schedule_pause_after_failures
+    async with services.database.quick() as db:
+        if not await schedules.any_to_pause_or_resume(db, most):
+            return
 
     async def pause_failing(db: AsyncConnection) -> list[str]:
         return await schedules.pause_failing(db, most)

@@ -58,7 +58,10 @@ async def _claim(services: Services, most: int) -> list[ClaimedDelivery]:
 
 async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
     parcel = Parcel(claimed.id, claimed.url, claimed.secret, claimed.payload, claimed.at)
-    verdict = await send(services.outbound, parcel)
+    try:
+        verdict = await send(services.outbound, parcel)
+    except Exception as error:  # noqa: BLE001  whatever one receiver leads to, the worker goes on
+        verdict = Verdict("again", error=f"{type(error).__name__}: {error}")
     log.info("webhook", delivery=claimed.id, attempt=claimed.attempts, outcome=verdict.kind, error=verdict.error)
     try:
         await _settle(services, claimed, verdict)
