@@ -49,11 +49,15 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class Program:
-    """What is kept running. `env` is its whole environment; None hands on ours."""
+    """What is kept running.
+
+    `env` is its whole environment; None hands on ours. `descriptors` of ours stay open in it.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
+    descriptors: Sequence[int] = ()
 
 
 def next_pause_s(previous_s: float | None, ran_s: float) -> float:
@@ -73,9 +77,16 @@ class Supervisor:
         self.pids: dict[str, int] = {}
         """The process id of each program that runs at this moment, by name."""
 
-    def add(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Name a program; `run_until` starts it."""
-        self._programs.append(Program(name, argv, env))
+        self._programs.append(Program(name, argv, env, descriptors))
 
     async def run_until(self, stop: StopRequest) -> None:
         """Run all programs until `stop` is asked; when this returns, or is cancelled, none is left.
@@ -123,7 +134,9 @@ class Supervisor:
 
 async def _start(program: Program) -> Process:
     argv = wrap(program.argv, signum=signal.SIGKILL)
-    return await asyncio.create_subprocess_exec(*argv, env=program.env, start_new_session=True)
+    return await asyncio.create_subprocess_exec(
+        *argv, env=program.env, pass_fds=program.descriptors, start_new_session=True
+    )
 
 
 async def _first_of(timeout_s: float | None, *waits: Coroutine[Any, Any, object]) -> None:
