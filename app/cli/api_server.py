@@ -12,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 
-from app.cli.programs import listener
+from app.cli.programs import http_address, listener
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
 from app.cli.up_file import UpError
@@ -23,8 +23,8 @@ SHARE_FOR_CONNECTIONS = 0.6
 """Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
 
 
-def run_api() -> None:
-    """Serve until stopped.
+def run_api(descriptor: int | None = None) -> None:
+    """Serve until stopped, on HOST and PORT, or on a listening socket that was inherited as `descriptor`.
 
     Raises:
         SettingsError: a setting makes no sense, or HOST is open to others without API_KEYS.
@@ -32,9 +32,8 @@ def run_api() -> None:
     """
     settings = find_settings()
     app = create_app(settings)
-    with _listen(settings) as opened:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        Teller().say(f"API: http://{host}:{opened.getsockname()[1]}")
+    with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
+        Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}")
         # uvicorn raises the signal that ended it once more; ending when asked to is success.
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, _already_served)

@@ -87,11 +87,11 @@ def up(
 
 
 @app.command(epilog=EPILOG)
-def api() -> None:
+def api(*, descriptor: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Serve the HTTP API on HOST and PORT."""
     from app.cli.api_server import run_api
 
-    run_api()
+    run_api(descriptor)
 
 
 @app.command(epilog=EPILOG)

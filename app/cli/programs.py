@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ LOOPBACK = "127.0.0.0/8"
 KINDS = ("supplier", "family", "image")
 LOGGED = ["/bin/sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "logged"]
 """Becomes the program, so that signals and the process id are the program's."""
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what a browser can open
 _FEED_PORT = "sample-feed.json"
 
 
@@ -66,6 +67,16 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
+def http_address(host: str, port: int | str) -> str:
+    """What a browser on this machine can open when something listens there.
+
+    >>> http_address("0.0.0.0", 8000), http_address("::1", 8000)
+    ('http://127.0.0.1:8000', 'http://[::1]:8000')
+    """
+    shown = _ANY_ADDRESS.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
 def listener(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 picks a free one.
 
@@ -76,8 +87,10 @@ def listener(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def choose_port(settings: Settings, port: int | None) -> int:
-    """The port that the API gets: the one asked for, or any free one for 0, or where nobody asked and 8000 is taken.
+def listen_for_api(settings: Settings, port: int | None) -> socket.socket:
+    """The socket that the API gets: on the port asked for; on a free one for 0, or when nobody asked and it is taken.
+
+    `up` holds it to its end: nobody else can take the port, and callers wait while the API is being started again.
 
     Raises:
         UpError: the port that was asked for is taken.
@@ -85,11 +98,10 @@ def choose_port(settings: Settings, port: int | None) -> int:
     wanted = settings.port if port is None else port
     asked = port is not None or "port" in settings.model_fields_set
     try:
-        with listener(settings.host, wanted) as probe:
-            return int(probe.getsockname()[1])
+        return listener(settings.host, wanted)
     except OSError as error:
         if not asked:
-            return choose_port(settings, 0)
+            return listen_for_api(settings, 0)
         raise UpError(
             f"cannot listen on {settings.host}:{wanted} ({error.strerror}): "
             "choose another with --port N, or --port 0 for any"
@@ -110,22 +122,22 @@ def environment(settings: Settings, *, port: int, database_url: str, redis_url: 
     }
 
 
-def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed) -> Path:
-    """Name everything that `up` keeps running; returns the folder of their logs."""
+def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed, door: socket.socket) -> Path:
+    """Name everything that `up` keeps running, the API behind `door`; returns the folder of their logs."""
     logs = Path(given["DATA_DIR"]) / "logs"
     logs.mkdir(exist_ok=True)
     env = {**os.environ, **given}
 
-    def add(name: str, *arguments: str) -> None:
+    def add(name: str, *arguments: str, descriptors: Sequence[int] = ()) -> None:
         log = logs / f"{name}.log"
         if log.exists():
             log.replace(log.with_name(f"{name}.before.log"))
         # -P: a folder `app` where the command was started is not ours.
-        supervisor.add(name, [*LOGGED, str(log), sys.executable, "-P", "-m", *arguments], env)
+        supervisor.add(name, [*LOGGED, str(log), sys.executable, "-P", "-m", *arguments], env, descriptors=descriptors)
 
     if feed.port is not None:
         add("sample-feed", "app.cli.feed_serve", "--port", str(feed.port))
-    add("api", "app.cli.main", "api")
+    add("api", "app.cli.main", "api", "--descriptor", str(door.fileno()), descriptors=[door.fileno()])
     for kind in KINDS:
         add(f"worker-{kind}", "app.cli.main", "worker", kind)
     return logs

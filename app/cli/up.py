@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from app.cli.first_sync import begin_with
-from app.cli.programs import Feed, add_programs, choose_port, environment, find_feed
+from app.cli.programs import Feed, add_programs, environment, find_feed, http_address, listen_for_api
 from app.cli.readiness import wait_until_ready
 from app.cli.servers import EmbeddedServers
 from app.cli.supervisor import StopRequest, Supervisor
@@ -30,8 +31,6 @@ from app.settings import Settings, load_settings
 from app.sync.services import Services, open_services
 from app.sync.tasks import together
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - shown as what a browser can open
-
 
 def run_up(*, port: int | None, sync_all: bool) -> None:
     """Bring everything up and serve until stopped. `port` None is PORT's.
@@ -43,11 +42,11 @@ def run_up(*, port: int | None, sync_all: bool) -> None:
     """
     began = time.monotonic()
     settings = load_settings()
-    configure_logs(settings.log_level)
     settings.refuse_open_door(settings.host)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
-    with only_one(settings.data_dir):
-        asyncio.run(Up(settings, Teller(), began, sync_all=sync_all).run(choose_port(settings, port)))
+    with only_one(settings.data_dir), listen_for_api(settings, port) as door:
+        configure_logs(settings.log_level)
+        asyncio.run(Up(settings, Teller(), began, sync_all=sync_all).run(door))
 
 
 class Up:
@@ -60,22 +59,26 @@ class Up:
         self._sync_all = sync_all
         self._stop = StopRequest()
 
-    async def run(self, port: int) -> None:
-        """Do what the module says, with the API on `port`."""
+    async def run(self, door: socket.socket) -> None:
+        """Do what the module says, with the API behind `door`."""
         self._stop.listen()
         with EmbeddedServers(self._settings.data_dir, self._teller) as servers:
             database_url, redis_url = servers.start_missing(self._settings)
             feed = find_feed(self._settings)
-            given = environment(self._settings, port=port, database_url=database_url, redis_url=redis_url, feed=feed)
+            given = environment(
+                self._settings, port=door.getsockname()[1], database_url=database_url, redis_url=redis_url, feed=feed
+            )
             async with open_services(inside(self._settings, given)) as services:
                 with self._teller.during("bringing the schema up to date"):
                     await migrate(services.database)
-                await self._serve(services, servers, feed, given)
+                await self._serve(services, servers, feed, given, door)
         self._teller.say("stopped")
 
-    async def _serve(self, services: Services, servers: EmbeddedServers, feed: Feed, given: Mapping[str, str]) -> None:
+    async def _serve(
+        self, services: Services, servers: EmbeddedServers, feed: Feed, given: Mapping[str, str], door: socket.socket
+    ) -> None:
         supervisor = Supervisor(say=self._say_ended, grace_s=self._settings.shutdown_grace_s)
-        logs = add_programs(supervisor, given, feed)
+        logs = add_programs(supervisor, given, feed, door)
         async with together() as group:
             begin = group.create_task(self._begin(services, supervisor, feed, given, logs))
             group.create_task(servers.watch(self._stop))
@@ -88,8 +91,7 @@ class Up:
         self, services: Services, supervisor: Supervisor, feed: Feed, given: Mapping[str, str], logs: Path
     ) -> None:
         """From the programs' start until we are stopped."""
-        host = ANY_ADDRESS.get(given["HOST"], given["HOST"])
-        api_url = f"http://{host}:{given['PORT']}"
+        api_url = http_address(given["HOST"], given["PORT"])
         if services.queue is None:
             raise QueueUnavailable("Redis has no address")
         with self._teller.during("starting API and workers"):

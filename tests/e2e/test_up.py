@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +16,12 @@ import msgspec
 import psutil
 import pytest
 
-from app.cli.up_file import RunningUp
+from app.cli.main import main
+from app.cli.programs import find_feed, listen_for_api
+from app.cli.up_file import RunningUp, UpError
 from app.persistence.reading_cli import count_catalogue
-from tests.support.command_line import command, environment, environment_of, start
+from app.settings import Settings
+from tests.support.command_line import OURS, command, environment, environment_of, start
 from tests.support.processes import still_there
 from tests.support.stack import Stack
 
@@ -211,24 +215,55 @@ async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp
         assert await again.end() == 0
 
 
-async def test_an_open_door_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    ended = await command(tmp_path, environment(HOST="0.0.0.0"), "up")
-    assert ended.code == 1
-    assert "set API_KEYS=name:role:secret, or HOST=127.0.0.1" in ended.err
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """This process in a folder of its own, without any setting."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+def test_an_open_door_is_refused_before_anything_starts(
+    bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bare.setenv("HOST", "0.0.0.0")
+    assert main(["up"]) == 1
+    assert "set API_KEYS=name:role:secret, or HOST=127.0.0.1" in capsys.readouterr().err
     assert entries(tmp_path) == set()
 
 
-async def test_a_port_that_is_taken_is_one_clear_message(tmp_path: Path) -> None:
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as taken:
-        port = taken.sockets[0].getsockname()[1]
-        up, api = await asyncio.gather(
-            command(tmp_path, environment(), "up", "--port", str(port)),
-            command(tmp_path, environment(DATABASE_URL="postgresql://x@127.0.0.1:9/x", PORT=str(port)), "api"),
-        )
-    assert (up.code, api.code) == (1, 1)
-    assert f"cannot listen on 127.0.0.1:{port}" in up.err
-    assert "--port N" in up.err
-    assert f"cannot listen on 127.0.0.1:{port}" in api.err
+@pytest.mark.usefixtures("bare")
+def test_a_port_that_is_taken_is_one_clear_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["up", "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert "--port N" in said
+
+
+def test_a_port_that_nobody_asked_for_gives_way_to_a_free_one(bare: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        unasked = Settings.model_construct(_fields_set=set(), **{**Settings().model_dump(), "port": port})
+        with listen_for_api(unasked, None) as door:
+            assert door.getsockname()[1] not in {0, port}
+        bare.setenv("PORT", str(port))
+        with pytest.raises(UpError, match=f"cannot listen on 127.0.0.1:{port}"):
+            listen_for_api(Settings(), None)
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_sample_feed_keeps_its_port_while_that_is_free(tmp_path: Path) -> None:
+    settings = Settings().model_copy(update={"data_dir": tmp_path})
+    first, again = find_feed(settings), find_feed(settings)
+    assert first == again
+    assert first.port is not None
+    with socket.create_server(("127.0.0.1", first.port)):
+        assert find_feed(settings) != first
+    (tmp_path / "sample-feed.json").write_text("{garbled")
+    assert find_feed(settings).port is not None
 
 
 async def test_the_api_ends_with_0_within_its_grace_period_although_connections_are_open(
