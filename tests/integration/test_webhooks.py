@@ -177,6 +177,10 @@ async def test_a_receiver_that_hangs_holds_up_no_other(stack: Stack) -> None:
         await until(lambda: len(quick.received) == 4, timeout_s=15)
         assert time.monotonic() - began < 15
         assert len(slow.received) == 1, "one at a time"
+        await eventually(lambda: stack.value("SELECT count(error) = 1 FROM deliveries"))
+        (row,) = await stack.rows("SELECT * FROM deliveries WHERE error IS NOT NULL")
+        assert (row["state"], row["response_status"]) == ("pending", None)
+        assert "took over" in row["error"]
 
 
 async def test_a_webhook_into_a_private_network_is_refused_at_both_ends(make_stack: MakeStack) -> None:
