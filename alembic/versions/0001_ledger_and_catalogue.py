@@ -251,8 +251,10 @@ CREATE TABLE prices (
 );
 CREATE TABLE imprint_positions (
     variant_id bigint PRIMARY KEY REFERENCES variants ON DELETE CASCADE,
-    positions jsonb NOT NULL
+    packed bytea NOT NULL
 );
+ALTER TABLE imprint_positions ALTER COLUMN packed SET STORAGE EXTERNAL;
+COMMENT ON COLUMN imprint_positions.packed IS 'JSON as zstd: most of a document''s bytes, and never looked into by SQL';
 
 CREATE TABLE media (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, VariantDiff
 from app.persistence.ledger import to_json
+from app.persistence.packing import pack_json, unpack_json
 
 
 async def lock_product(db: AsyncConnection, supplier_id: int, sku: str) -> StoredProduct | None:
@@ -155,19 +156,32 @@ async def write_parts(db: AsyncConnection, variants: Sequence[tuple[int, Variant
     """Replace price schedules and imprint positions, as sets, where they differ, or all of them (`rewrite`)."""
     prices = [(key, item.variant.prices) for key, item in variants if rewrite or "prices" in item.parts]
     imprint = [(key, item.variant.imprint) for key, item in variants if rewrite or "imprint" in item.parts]
-    await _write_part(db, "prices", "tiers", prices)
-    await _write_part(db, "imprint_positions", "positions", imprint)
+    await _write_prices(db, prices)
+    await _write_imprint(db, imprint)
 
 
-async def _write_part(db: AsyncConnection, table: str, column: str, rows: Sequence[tuple[int, Any]]) -> None:
+async def _write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
     if not rows:
         return
     await db.execute(
-        text(f"""
-        INSERT INTO {table} (variant_id, {column})
+        text("""
+        INSERT INTO prices (variant_id, tiers)
         SELECT r.id, r.value FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, value jsonb) ORDER BY r.id
-        ON CONFLICT (variant_id) DO UPDATE SET {column} = EXCLUDED.{column}"""),
+        ON CONFLICT (variant_id) DO UPDATE SET tiers = EXCLUDED.tiers"""),
         {"rows": to_json([{"id": key, "value": value} for key, value in rows])},
+    )
+
+
+async def _write_imprint(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
+    if not rows:
+        return
+    await db.execute(
+        text("""
+        INSERT INTO imprint_positions (variant_id, packed)
+        SELECT r.id, r.packed FROM unnest(CAST(:ids AS bigint[]), CAST(:packed AS bytea[])) AS r(id, packed)
+        ORDER BY r.id
+        ON CONFLICT (variant_id) DO UPDATE SET packed = EXCLUDED.packed"""),
+        {"ids": [key for key, _ in rows], "packed": [pack_json(value) for _, value in rows]},
     )
 
 
@@ -177,12 +191,19 @@ async def stored_parts(db: AsyncConnection, ids: Sequence[int]) -> dict[int, dic
         return {}
     rows = await db.execute(
         text("""
-        SELECT v.id, v.content, p.tiers AS prices, i.positions AS "imprintPositions" FROM variants v
+        SELECT v.id, v.content, p.tiers AS prices, i.packed FROM variants v
         LEFT JOIN prices p ON p.variant_id = v.id LEFT JOIN imprint_positions i ON i.variant_id = v.id
         WHERE v.id = ANY(CAST(:ids AS bigint[]))"""),
         {"ids": list(ids)},
     )
-    return {row.id: {"content": row.content, "prices": row.prices, "imprint": row.imprintPositions} for row in rows}
+    return {
+        row.id: {
+            "content": row.content,
+            "prices": row.prices,
+            "imprint": None if row.packed is None else unpack_json(row.packed),
+        }
+        for row in rows
+    }
 
 
 async def mark_dropped(db: AsyncConnection, ids: Sequence[int], run_id: str) -> None:

@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.packing import unpack_json
 
 LAST_CHARACTER = "\U0010ffff"
 
@@ -80,7 +82,8 @@ CONDITIONS = {
     "supplier": "p.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)",
     "status": "p.status = :status",
     # the operators of text_pattern_ops, so that the index is used whatever the plan knows of the parameter
-    "category": "(p.category = :category OR (p.category ~>=~ (:category || '/') AND p.category ~<~ (:category || '0')))",
+    "category": """(p.category = :category
+        OR (p.category ~>=~ (:category || '/') AND p.category ~<~ (:category || '0')))""",
     "updated_since": "p.updated_at >= :updated_since",
     "words": """p.id IN (
         SELECT w.id FROM products w WHERE w.words @@ plainto_tsquery('simple', :words)
@@ -159,12 +162,18 @@ async def variants_of(db: AsyncConnection, product_id: int) -> list[VariantRow]:
     """A product's variants in the feed's order, discontinued ones last."""
     rows = await db.execute(
         text("""
-        SELECT v.id, v.sku, v.status, v.is_primary, v.content, p.tiers AS prices, i.positions AS imprint_positions
+        SELECT v.id, v.sku, v.status, v.is_primary, v.content, p.tiers AS prices, i.packed
         FROM variants v LEFT JOIN prices p ON p.variant_id = v.id LEFT JOIN imprint_positions i ON i.variant_id = v.id
         WHERE v.product_id = :product_id ORDER BY v.status, v.position, v.sku"""),
         {"product_id": product_id},
     )
-    return [VariantRow(**row) for row in rows.mappings()]
+    return [_variant(row) for row in rows.mappings()]
+
+
+def _variant(row: RowMapping) -> VariantRow:
+    fields = dict(row)
+    packed = fields.pop("packed")
+    return VariantRow(**fields, imprint_positions=None if packed is None else unpack_json(packed))
 
 
 async def pictures_of(db: AsyncConnection, product_id: int) -> list[PictureRow]:

@@ -48,7 +48,7 @@ INSERT INTO addresses (url_sha256, url, state, media_id) SELECT sha256, key, 'st
 INSERT INTO shown_pictures (variant_id, generation, position, role, address_id)
 SELECT v.id, 1, 0, 'primary', (SELECT min(id) FROM addresses) + v.id % 30000 FROM variants v;
 INSERT INTO prices (variant_id, tiers) SELECT id, '[]' FROM variants;
-INSERT INTO imprint_positions (variant_id, positions) SELECT id, '[]' FROM variants;
+INSERT INTO imprint_positions (variant_id, packed) SELECT id, '' FROM variants;
 INSERT INTO documents (supplier_id, file_name, url, family_sku)
 SELECT supplier_id, sku || '.json', 'http://x', sku FROM products;
 INSERT INTO changes (seq, kind, entity, supplier_id, sku, product_sku)
