@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 
 import uvloop
+from structlog import get_logger
 
 from app.errors import DatabaseUnavailable, QueueUnavailable, SettingsError
 from app.failpoints import arm
 from app.jobs.definitions import QueueName, policies
+from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
 from app.sync.services import open_services
 from workers.runtime import Worker
+
+log = get_logger()
 
 
 def main(name: QueueName, settings: Settings | None = None) -> int:
@@ -44,6 +48,19 @@ async def work(settings: Settings, name: QueueName) -> None:
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)
+        await try_redis(services.queue)
         redis_url = settings.redis_url.get_secret_value()
         worker = Worker(services, services.queue, redis_url, name, policies(settings)[name])
         await worker.run()
+
+
+async def try_redis(queue: RedisQueue) -> None:
+    """See that Redis lets us do what we need; one that is away just now is waited for by the worker itself.
+
+    Raises:
+        SettingsError: a command is missing; names it.
+    """
+    try:
+        await queue.try_commands()
+    except QueueUnavailable as error:
+        log.warning("Redis is away; waiting for it", error=str(error))

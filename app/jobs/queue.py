@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import msgspec
 from arq.jobs import serialize_job
@@ -19,13 +20,15 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    ConnectionError as RedisConnectionError,
     NoPermissionError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
 
-from app.errors import QueueUnavailable
+from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
 from app.jobs import scripts
 from app.jobs.definitions import QUEUES
@@ -180,6 +183,40 @@ class RedisQueue:
         """
         async with self._translated():
             await self.redis.set("promidata:check", "1", px=1000)
+
+    async def try_commands(self) -> None:
+        """Run each command that we need once, on keys of no consequence, so that a missing one is known at the start.
+
+        Raises:
+            SettingsError: the user of REDIS_URL may not run a command, or the server does not have it; names it.
+            QueueUnavailable: Redis is away.
+        """
+        name = f"promidata:try:{uuid4().hex}"
+        try:
+            await self._try_queue(name)
+            await self._try_plain(name)
+        except ResponseError as error:
+            if not isinstance(error, NoPermissionError) and "NOPERM" not in str(error) and "nknown" not in str(error):
+                raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
+            raise SettingsError(f"Redis at {self._shown}: {_advice(error)}") from error
+        except (RedisError, OSError) as error:
+            raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
+
+    async def _try_queue(self, name: str) -> None:
+        await self._send(keys=[name, wake_key(name), f"{name}:fair"], args=[1000, name, name, "", b""])
+        await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 1, 0])
+        await self._known(keys=[name], args=[name])
+        await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 0, 1, name])
+        await self.redis.zadd(wake_key(name), {"w": 0})
+        await self.redis.bzpopmin([wake_key(name)], timeout=1)
+
+    async def _try_plain(self, name: str) -> None:
+        await self.redis.set(name, "1", nx=True, px=1000)
+        await self.redis.mget([name])
+        await self.redis.zrange(wake_key(name), 0, -1)
+        await self.redis.zcard(name)
+        await self.redis.expire(name, 1)
+        await self.redis.delete(name, f"{name}:fair", wake_key(name))
 
     async def close(self) -> None:
         """Close the pool."""

@@ -39,13 +39,13 @@ class Recoveries:
     async def kill(self, worker: WorkerProcess) -> bool:
         """Freeze it, see what it holds, kill it; whether it held anything."""
         worker.freeze()
-        held = await self._held_by(worker)
+        held = await self.held_by(worker)
         for job_id, claim in held:
             self.waiting[job_id] = (claim, time.monotonic())
         worker.kill()
         return bool(held)
 
-    async def _held_by(self, worker: WorkerProcess) -> list[tuple[str, str]]:
+    async def held_by(self, worker: WorkerProcess) -> list[tuple[str, str]]:
         queue = self.workers.stack.services.queue
         assert queue is not None
         active = await self.workers.stack.rows(
@@ -113,13 +113,12 @@ async def _kill(recoveries: Recoveries, quotas: dict[str, int]) -> dict[str, int
     """Kill workers in the middle of a job, at random moments, each replaced at once as `up` does."""
     workers, struck = recoveries.workers, dict.fromkeys(quotas, 0)
     while due := [name for name in quotas if struck[name] < quotas[name]]:
-        await asyncio.sleep(random.uniform(0.1, 1.5))
-        rows = await workers.stack.rows("SELECT DISTINCT queue FROM jobs WHERE state = 'active' AND deaths < 2")
+        await asyncio.sleep(random.uniform(0.1, 1.0))
         assert await workers.stack.rows("SELECT 1 FROM runs WHERE finished_at IS NULL"), f"too quick: {struck}"
-        busy = [row["queue"] for row in rows if row["queue"] in due and workers.of(row["queue"])]
+        busy = [worker for name in due for worker in workers.of(name) if await recoveries.held_by(worker)]
         if busy:
-            queue = random.choice(busy)
-            struck[queue] += await recoveries.kill(random.choice(workers.of(queue)))
+            victim = random.choice(busy)
+            struck[victim.queue] += await recoveries.kill(victim)
             workers.replace_dead()
     return struck
 

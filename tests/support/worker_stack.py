@@ -85,13 +85,15 @@ class Workers:
     environment: Mapping[str, str]
     standing: Mapping[str, str] = field(default_factory=dict)
     """What every worker from now on has in its environment, too."""
+    prelude: str = ""
+    """What every worker from now on runs first."""
     all: list[WorkerProcess] = field(default_factory=list)
 
     def spawn(self, queue: str, **environment: str) -> WorkerProcess:
         log = self.folder / f"worker-{len(self.all)}-{queue}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", RUN, queue],
+                [sys.executable, "-c", self.prelude + RUN, queue],
                 env={**os.environ, **self.environment, **self.standing, **environment},
                 stdout=output,
                 stderr=output,

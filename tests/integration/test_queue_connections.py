@@ -1,0 +1,136 @@
+"""Ways to reach Redis: TLS, a password, a user who may not run the dangerous commands; and what is said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from arq.jobs import deserialize_job_raw
+from redis.asyncio import Redis
+
+from app.errors import QueueUnavailable, SettingsError
+from app.jobs.definitions import IMAGE_UPLOAD
+from app.jobs.queue import Message, RedisQueue, unpack
+from app.sync.operations import cancel_run, pause, resume, retry_failed
+from tests.support.stack import Servers
+from tests.support.tls_terminator import make_certificate, tls_terminator
+from tests.support.truth import assert_as_if_nothing_had_happened, assert_catalogue_equals_feed
+from tests.support.worker_stack import until, worker_stack
+
+# what BullMQ's and ARQ's users meet at managed servers
+MANAGED = ["reset", "on", ">pw-of-app", "~*", "&*", "+@all", "-@dangerous"]
+
+
+def password_of(servers: Servers) -> str:
+    return urlsplit(servers.valkey.url).password or ""
+
+
+@asynccontextmanager
+async def a_user(servers: Servers, name: str, *rules: str) -> AsyncIterator[Servers]:
+    """The same servers, reached as another user."""
+    async with Redis.from_url(servers.valkey.url) as administrator:
+        await administrator.execute_command("ACL", "SETUSER", name, *rules)
+        url = f"redis://{name}:pw-of-app@127.0.0.1:{servers.valkey.port}/0"
+        try:
+            yield replace(servers, valkey=replace(servers.valkey, url=url))
+        finally:
+            await administrator.execute_command("ACL", "DELUSER", name)
+
+
+async def test_a_whole_sync_through_tls(servers: Servers, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    async with tls_terminator(certificate, servers.valkey.port) as port:
+        url = f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+        async with worker_stack(servers, tmp_path, redis_url=url) as workers:
+            workers.spawn_all()
+            await workers.start()
+            await workers.over()
+            await assert_as_if_nothing_had_happened(workers.stack)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(servers: Servers, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    async with tls_terminator(certificate, servers.valkey.port) as port:
+        queue = RedisQueue(f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0")
+        with pytest.raises(QueueUnavailable, match="certificate"):
+            await queue.check()
+        await queue.close()
+
+
+async def test_everything_works_for_a_user_without_the_dangerous_commands(servers: Servers, tmp_path: Path) -> None:
+    """CASES.md B2."""
+    async with (
+        a_user(servers, "app", *MANAGED) as managed,
+        worker_stack(servers, tmp_path, redis_url=managed.valkey.url, lease_s=2) as workers,
+    ):
+        services = workers.stack.services
+        workers.stack.server.faults.add("picture", "status", status=404, times=1)
+        workers.spawn_all()
+        await pause(services, IMAGE_UPLOAD)
+        await workers.start()
+        await until(lambda: workers.stack.rows("SELECT 1 FROM jobs WHERE queue = 'image-upload'"))
+        await resume(services, IMAGE_UPLOAD)
+        await workers.over()
+        workers.of(IMAGE_UPLOAD)[0].kill()
+        workers.replace_dead()
+        assert await retry_failed(services, IMAGE_UPLOAD) == 1
+        await until(lambda: workers.stack.rows("SELECT 1 WHERE NOT EXISTS (SELECT FROM runs WHERE open_jobs > 0)"))
+        await assert_catalogue_equals_feed(workers.stack)
+        (one, _) = await workers.start(force=True)
+        await cancel_run(services, one.run_id)
+        await workers.over()
+
+
+@pytest.mark.parametrize("command", ["zadd", "evalsha", "bzpopmin"])
+async def test_a_missing_command_ends_the_start_with_its_name(servers: Servers, tmp_path: Path, command: str) -> None:
+    async with (
+        a_user(servers, f"no-{command}", *MANAGED, f"-{command}") as restricted,
+        worker_stack(servers, tmp_path) as workers,
+    ):
+        worker = workers.spawn(IMAGE_UPLOAD, REDIS_URL=restricted.valkey.url)
+        assert await worker.exit_code() == 1
+        assert command in worker.said().splitlines()[-1]
+
+
+async def test_a_wrong_password_is_said_with_what_to_do(servers: Servers) -> None:
+    queue = RedisQueue(f"redis://:wrong@127.0.0.1:{servers.valkey.port}/0")
+    with pytest.raises(QueueUnavailable, match="put the user and password into REDIS_URL") as raised:
+        await queue.check()
+    assert "wrong@" not in str(raised.value)
+    await queue.close()
+
+
+async def test_a_full_redis_refuses_a_sync_and_says_so(servers: Servers, tmp_path: Path) -> None:
+    async with worker_stack(servers, tmp_path) as workers, Redis.from_url(servers.valkey.url) as administrator:
+        await administrator.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(QueueUnavailable, match="refuses writes"):
+                await workers.start()
+        finally:
+            await administrator.config_set("maxmemory", "0")
+        assert await workers.stack.rows("SELECT 1 FROM runs") == []
+
+
+async def test_messages_are_msgpack_and_hold_ids_alone(servers: Servers) -> None:
+    queue = RedisQueue(servers.valkey.url)
+    await queue.redis.flushdb()
+    await queue.send([Message("image-upload-1", IMAGE_UPLOAD, "run")])
+    raw = await queue.redis.get("arq:job:image-upload-1")
+    assert raw is not None
+    assert set(msgspec.msgpack.decode(raw)) == {"t", "f", "a", "k", "et"}
+    function, arguments, keywords, _, _ = deserialize_job_raw(raw, deserializer=unpack)
+    assert (function, tuple(arguments), keywords) == ("settle_image", ("image-upload-1",), {})
+    await queue.close()
+
+
+async def test_what_is_no_redis_address_is_refused_by_name(servers: Servers, tmp_path: Path) -> None:
+    async with worker_stack(servers, tmp_path) as workers:
+        worker = workers.spawn(IMAGE_UPLOAD, REDIS_URL="http://127.0.0.1")
+        assert await worker.exit_code() == 1
+        assert "REDIS_URL" in worker.said()
+        assert SettingsError.__name__ not in worker.said()
