@@ -92,7 +92,7 @@ def postgres_again(folder: Path, port: int) -> EmbeddedServer:
 
 
 async def _make_template(url: str) -> None:
-    await _execute(url, f"CREATE DATABASE {TEMPLATE}")
+    await execute(url, f"CREATE DATABASE {TEMPLATE}")
     database = Database(database_named(url, TEMPLATE))
     await migrate(database)
     await database.close()
@@ -102,11 +102,11 @@ async def _make_template(url: str) -> None:
 async def fresh_database(url: str) -> AsyncIterator[str]:
     """The address of a database of one's own, migrated and empty."""
     name = f"test_{next(_numbers)}"
-    await _execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     try:
         yield database_named(url, name)
     finally:
-        await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+        await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def database_named(url: str, name: str) -> str:
@@ -114,7 +114,8 @@ def database_named(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-async def _execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
+    """Run one statement outside of any transaction."""
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(text(statement))
