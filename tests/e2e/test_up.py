@@ -184,9 +184,9 @@ async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp
         await up.until(SERVING)
         assert not any("discovered" in line for line in up.lines), "DEMO=0 leaves that to the caller"
         running = announcement(data_dir)
-        before = up.tree
-        for words in (("valkey-server",), ("worker", "image"), ("postgres", "-D")):
-            named(before, *words).kill()
+        tree = up.tree
+        for victim in [named(tree, *words) for words in (("valkey-server",), ("worker", "image"), ("postgres", "-D"))]:
+            victim.kill()
         await up.until("Valkey is back")
         await up.until("PostgreSQL is back")
         await up.until("worker-image ended (signal 9")
