@@ -40,6 +40,7 @@ from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
 from app.settings import Settings, load_settings
+from app.sync.chores import do_chores_without_queue
 from app.sync.services import open_services
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
@@ -97,6 +98,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.readiness = Readiness(services)
             app.state.verbs = set()
             app.state.live = LiveEvents(services.database, settings)
+            if services.queue is None:
+                app.state.verbs.add(asyncio.create_task(do_chores_without_queue(services)))
             try:
                 with told_of_the_end(app.state.live.close):
                     yield

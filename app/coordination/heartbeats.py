@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.errors import QueueUnavailable
 
 BEAT_EVERY_S = 2.0
 BEAT_LIFE_S = 7
@@ -54,7 +57,18 @@ def forget_beat(redis: SyncRedis, worker_id: str) -> None:
 
 
 async def live_workers(redis: Redis) -> list[WorkerBeat]:
-    """The workers whose beat is fresh, by queue and start; forgets the others."""
+    """The workers whose beat is fresh, by queue and start; forgets the others.
+
+    Raises:
+        QueueUnavailable: Redis is away or refuses writes.
+    """
+    try:
+        return await _live_workers(redis)
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis cannot say which workers live: {error}") from error
+
+
+async def _live_workers(redis: Redis) -> list[WorkerBeat]:
     ids = [worker_id.decode() for worker_id in await redis.zrange(REGISTRY, 0, -1)]
     if not ids:
         return []

@@ -21,6 +21,7 @@ from app.sync.reconcile import reconcile
 from app.sync.retention import FORGET_EVERY_S, forget_old
 from app.sync.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
 from app.sync.schedules import run_schedules
+from app.sync.services import Services
 from app.sync.stage import Stage
 from app.sync.tasks import together
 from app.sync.webhooks import deliver_webhooks
@@ -49,26 +50,23 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         if sent:
             log.info("sent again what Redis did not know", queue=name, jobs=sent)
 
-    services = stage.services
-
-    async def start_scheduled() -> None:
-        await run_schedules(services)
-
-    async def forget() -> None:
-        await forget_old(services)
-
     async with together() as group:
         group.create_task(stage.progress.run())
-        group.create_task(every(SCHEDULES_EVERY_S, start_scheduled))
-        group.create_task(deliver_webhooks(services))
-        group.create_task(every(FORGET_EVERY_S, forget))
-        group.create_task(number_changes(stage.services.database))
+        group.create_task(every(SCHEDULES_EVERY_S, partial(run_schedules, stage.services)))
         group.create_task(every(RECONCILE_EVERY_S, look))
+        group.create_task(do_chores_without_queue(stage.services))
+
+
+async def do_chores_without_queue(services: Services) -> None:
+    """Do, until cancelled, the chores that need no Redis; an API that runs without workers does them itself."""
+    async with together() as group:
+        group.create_task(deliver_webhooks(services))
+        group.create_task(every(FORGET_EVERY_S, partial(forget_old, services)))
+        group.create_task(number_changes(services.database))
 
 
 async def number_changes(database: Database) -> None:
     """Number the change feed until cancelled."""
-
     await every(NUMBER_EVERY_S, partial(number_all, database))
 
 
@@ -85,12 +83,18 @@ async def number_all(database: Database) -> None:
         pass
 
 
-async def every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do `work` again and again, `pause_s` apart with some jitter; an outage is waited out."""
+async def every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` again and again, `pause_s` apart with some jitter; an outage is waited out, a bug is logged.
+
+    A chore that fails does not take the worker's jobs down with it.
+    """
     while True:
         await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  spreads workers, no secret
         try:
             await work()
         except OutageError as error:
             log.warning("a chore waits for a part of ours", error=str(error))
+            await asyncio.sleep(1.0)
+        except Exception:
+            log.exception("a bug in a chore")
             await asyncio.sleep(1.0)
