@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from tests.support.command_line import OURS, command, environment, environment_o
 from tests.support.processes import still_there
 from tests.support.stack import Stack
 
+ROOT = Path(__file__).parents[2]
 SERVING = "serving; Ctrl-C stops everything"
 
 
@@ -125,6 +127,12 @@ async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves
         assert "another DATA_DIR" in second.err
         assert {run["id"] for run in listed.json} == {run["id"] for run in runs}
         assert doctor.json["ok"] is True, doctor
+        shown = await asyncio.create_subprocess_exec(
+            sys.executable, ROOT / "scripts/queue_sync.py", "--url", running.api_url, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await shown.communicate()
+        assert shown.returncode == 0, out
+        assert b"image-upload: waiting 0, active 0, delayed 0, completed 810, failed 0" in out
 
         up.process.send_signal(signal.SIGINT)
         assert await up.end() == 0, await up.everything()
