@@ -20,7 +20,10 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    MasterDownError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -42,6 +45,10 @@ CHUNK = 1_000
 """Messages a script call, so that no call holds Redis for long."""
 FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
 """Queue to the name of the function that a stock ARQ worker registers."""
+
+
+REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
+"""redis-py takes the code off the message of these."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -196,7 +203,7 @@ class RedisQueue:
             await self._try_queue(name)
             await self._try_plain(name)
         except ResponseError as error:
-            if not isinstance(error, NoPermissionError) and "NOPERM" not in str(error) and "nknown" not in str(error):
+            if not _is_missing(error):
                 raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
             raise SettingsError(f"Redis at {self._shown}: {_advice(error)}") from error
         except (RedisError, OSError) as error:
@@ -242,14 +249,20 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def _is_missing(error: ResponseError) -> bool:
+    """Whether a command may not be run or is not there, also where a script ran into it."""
+    text = str(error).lower()
+    return isinstance(error, NoPermissionError) or "no permissions" in text or "unknown" in text
+
+
 def _advice(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
         return f"{text}; put the user and password into REDIS_URL (redis://user:password@host:6379/0)"
-    if isinstance(error, NoPermissionError):
-        return f"{text}; the user of REDIS_URL must be allowed this command"
+    if isinstance(error, ResponseError) and _is_missing(error):
+        return f"{text}; the server must have this command, and the user of REDIS_URL be allowed it"
     if isinstance(error, BusyLoadingError):
         return "it is loading its data; this passes by itself"
-    if isinstance(error, ResponseError) and text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
+    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
         return f"it refuses writes ({text})"
     return f"{text}; is it running, and is REDIS_URL right?"

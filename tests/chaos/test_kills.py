@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
+from app.jobs.definitions import PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.oracle import expected_pictures
 from tests.support.stack import Servers, Stack
@@ -34,7 +34,7 @@ class Recoveries:
     workers: Workers
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Job id to the dead worker's claim and when it died."""
-    took_s: list[float] = field(default_factory=list)
+    took_s: dict[str, float] = field(default_factory=dict)
 
     async def kill(self, worker: WorkerProcess) -> bool:
         """Freeze it, see what it holds, kill it; whether it held anything."""
@@ -62,13 +62,13 @@ class Recoveries:
         while True:
             await asyncio.sleep(0.1)
             rows = await self.workers.stack.rows(
-                "SELECT id, claim FROM jobs WHERE id = ANY(:ids)", ids=list(self.waiting)
+                "SELECT id, claim, deaths FROM jobs WHERE id = ANY(:ids)", ids=list(self.waiting)
             )
             for row in rows:
                 claim, died_at = self.waiting[row["id"]]
                 if row["claim"] != claim:
                     del self.waiting[row["id"]]
-                    self.took_s.append(time.monotonic() - died_at)
+                    self.took_s[f"{row['id']} after death {row['deaths']}"] = time.monotonic() - died_at
 
 
 @asynccontextmanager
@@ -94,7 +94,7 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
     ):
         assert len(expected_pictures(feed)) >= 600
         workers.stack.server.habits.latency_s = 0.4
-        for queue in (*QUEUE_NAMES, IMAGE_UPLOAD):
+        for queue in (*QUEUE_NAMES, *QUEUE_NAMES):
             workers.spawn(queue)
         await workers.ready()
         await workers.start("A23")
@@ -103,8 +103,8 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
         await until(lambda: not recoveries.waiting, RECOVERY_S)
         record_property("kills", kills)
         record_property("jobs run again", len(recoveries.took_s))
-        record_property("slowest recovery in seconds", round(max(recoveries.took_s), 1))
-        assert max(recoveries.took_s) <= RECOVERY_S
+        record_property("slowest recovery in seconds", round(max(recoveries.took_s.values()), 1))
+        assert {job: took_s for job, took_s in recoveries.took_s.items() if took_s > RECOVERY_S} == {}
         await assert_as_if_nothing_had_happened(workers.stack)
         await assert_redis_forgets(workers.stack)
 

@@ -67,7 +67,7 @@ async def test_all_stop_in_the_middle_and_start_again_as_if_nothing_had_happened
 
 async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: Path) -> None:
     async with worker_stack(servers, tmp_path) as workers:
-        workers.stack.server.faults.add("picture", "slow", seconds=6, for_s=6)
+        workers.stack.server.faults.add("picture", "slow", seconds=30)
         workers.spawn_all()
         await workers.start("A23")
         await _pictures_under_way(workers)
@@ -80,6 +80,7 @@ async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: P
         assert time.monotonic() - again < 3
         rows = await workers.stack.rows("SELECT DISTINCT state, attempts, deaths FROM jobs WHERE state = 'delayed'")
         assert [(row["attempts"], row["deaths"]) for row in rows] == [(0, 0)]
+        workers.stack.server.faults.clear()
         workers.spawn("image-upload")
         await workers.over()
         await assert_redis_forgets(workers.stack)
@@ -87,7 +88,7 @@ async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: P
 
 async def test_a_time_out_while_draining_spends_no_attempt(servers: Servers, tmp_path: Path) -> None:
     async with worker_stack(servers, tmp_path, job_timeout_image_ms=3000) as workers:
-        workers.stack.server.faults.add("picture", "slow", seconds=7, for_s=5)
+        workers.stack.server.faults.add("picture", "slow", seconds=30)
         workers.spawn_all()
         await workers.start("A23")
         await _pictures_under_way(workers)
@@ -125,7 +126,7 @@ async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: 
     async with worker_stack(servers, tmp_path, lease_s=2, retry_backoff_s=2) as workers:
         workers.prelude = SHIFTED.format(shift_s=shift_s)
         workers.stack.server.faults.add("picture", "status", status=503, times=1)
-        workers.stack.server.faults.add("picture", "slow", seconds=1.5, for_s=4)
+        workers.stack.server.faults.add("picture", "slow", seconds=1.5, times=15)
         workers.spawn_all()
         await workers.start("A23")
         await until(lambda: workers.stack.rows("SELECT 1 FROM jobs WHERE state = 'delayed'"))

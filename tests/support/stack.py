@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -38,6 +38,8 @@ class Servers:
 
     postgres: EmbeddedServer
     valkey: EmbeddedServer
+    again: list[EmbeddedServer] = field(default_factory=list)
+    """Those that took the place of one that a test stopped."""
 
 
 @contextmanager
@@ -60,17 +62,17 @@ def running_servers(folder: Path) -> Iterator[Servers]:
 def own_valkey(servers: Servers, folder: Path) -> Iterator[Servers]:
     """The session's PostgreSQL with a Valkey of one's own, which may be killed (`valkey_again` starts it anew)."""
     with start_valkey(folder, say=lambda _: None) as valkey:
-        port = valkey.port
+        own = replace(servers, valkey=valkey, again=[])
         try:
-            yield replace(servers, valkey=valkey)
+            yield own
         finally:
-            valkey.stop()
-            start_valkey(folder, say=lambda _: None, port=port).stop(discard=True)
+            for server in (valkey, *own.again):
+                server.stop(discard=True)
 
 
-def valkey_again(folder: Path, port: int) -> EmbeddedServer:
+def valkey_again(own: Servers, folder: Path) -> None:
     """Valkey at the same port with the same password and, after a kill, empty."""
-    return start_valkey(folder, say=lambda _: None, port=port)
+    own.again.append(start_valkey(folder, say=lambda _: None, port=own.valkey.port))
 
 
 @asynccontextmanager
@@ -78,17 +80,17 @@ async def own_postgres(servers: Servers, folder: Path) -> AsyncIterator[Servers]
     """The session's Valkey with a PostgreSQL of one's own, which may be stopped (`postgres_again` starts it anew)."""
     with start_postgres(folder, say=lambda _: None, durable=False) as postgres:
         await _make_template(postgres.url)
-        port = postgres.port
+        own = replace(servers, postgres=postgres, again=[])
         try:
-            yield replace(servers, postgres=postgres)
+            yield own
         finally:
-            postgres.stop()
-            start_postgres(folder, say=lambda _: None, port=port, durable=False).stop(discard=True)
+            for server in (postgres, *own.again):
+                server.stop(discard=True)
 
 
-def postgres_again(folder: Path, port: int) -> EmbeddedServer:
+def postgres_again(own: Servers, folder: Path) -> None:
     """PostgreSQL at the same port on the same data."""
-    return start_postgres(folder, say=lambda _: None, port=port, durable=False)
+    own.again.append(start_postgres(folder, say=lambda _: None, port=own.postgres.port, durable=False))
 
 
 async def _make_template(url: str) -> None:

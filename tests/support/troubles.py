@@ -63,14 +63,14 @@ async def redis_down(servers: Servers, folder: Path, for_s: float) -> None:
     servers.valkey.process.kill()
     servers.valkey.stop()
     await asyncio.sleep(for_s)
-    valkey_again(folder, servers.valkey.port)
+    valkey_again(servers, folder)
 
 
 async def postgres_down(servers: Servers, folder: Path, for_s: float) -> None:
     """Stopped as an administrator does, and started again at the same port."""
     await asyncio.to_thread(servers.postgres.stop)
     await asyncio.sleep(for_s)
-    postgres_again(folder, servers.postgres.port)
+    postgres_again(servers, folder)
 
 
 @contextmanager
