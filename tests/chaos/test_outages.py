@@ -106,9 +106,7 @@ async def test_idle_workers_work_again_within_five_seconds_of_redis_coming_back(
             await until(lambda: workers.stack.rows("SELECT 1 FROM runs WHERE started_at IS NOT NULL"), 5)
             assert time.monotonic() - back_at < 5
             await workers.over()
-            assert workers.stack.services.queue is not None
-            beats = await live_workers(workers.stack.services.queue.redis)
-            assert {beat.pid for beat in beats} == {worker.pid for worker in workers.all}
+            await until(lambda: _all_beat(workers), 5)
 
 
 @pytest.mark.parametrize("whole", LENGTHS)
@@ -161,3 +159,9 @@ async def test_an_object_store_that_is_unavailable(servers: Servers, tmp_path: P
                 await asyncio.sleep(30 if whole else 3)
                 assert proxy.seen > 0
                 proxy.strike("none")
+
+
+async def _all_beat(workers: Workers) -> bool:
+    assert workers.stack.services.queue is not None
+    beats = await live_workers(workers.stack.services.queue.redis)
+    return {beat.pid for beat in beats} == {worker.pid for worker in workers.all}
