@@ -1,0 +1,80 @@
+"""What the reconciler asks the ledger: which jobs are open, when each was last sent, and whether the books balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class OpenJob(msgspec.Struct, frozen=True):
+    """A job that Redis should know of."""
+
+    id: str
+    queue: str
+    run_id: str
+    active: bool
+    wait_ms: int
+
+
+async def open_jobs(db: AsyncConnection, queue: str, after_id: str, limit: int, settled_s: float) -> list[OpenJob]:
+    """A page, by id, of the open jobs that were last sent more than `settled_s` seconds ago."""
+    rows = await db.execute(
+        text("""
+        SELECT id, queue, run_id, state = 'active' AS active,
+            CAST(GREATEST(0, CEIL(EXTRACT(epoch FROM run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms
+        FROM jobs
+        WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND id > :after_id AND NOT direct
+          AND (dispatched_at IS NULL OR dispatched_at <= clock_timestamp() - make_interval(secs => :settled_s))
+        ORDER BY id LIMIT :limit"""),
+        {"queue": queue, "after_id": after_id, "limit": limit, "settled_s": settled_s},
+    )
+    return [OpenJob(row.id, row.queue, str(row.run_id), row.active, row.wait_ms) for row in rows]
+
+
+async def count_open(db: AsyncConnection, queue: str) -> int:
+    """How many open jobs of a queue Redis should know of."""
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(*) FROM jobs
+            WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND NOT direct"""),
+            {"queue": queue},
+        )
+        or 0
+    )
+
+
+async def left_of_cancelled(db: AsyncConnection, queue: str) -> list[str]:
+    """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds."""
+    rows = await db.scalars(
+        text("""
+        SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id
+        WHERE r.status = 'cancelling' AND j.queue = :queue AND NOT j.direct
+          AND (j.state IN ('waiting', 'delayed')
+               OR j.state = 'active' AND j.claim IS NULL AND j.started_at < clock_timestamp() - interval '10 s')
+        ORDER BY j.id LIMIT 1000"""),
+        {"queue": queue},
+    )
+    return list(rows)
+
+
+async def mark_dispatched(db: AsyncConnection, ids: Sequence[str]) -> None:
+    """Note that messages were sent just now."""
+    await db.execute(
+        text("UPDATE jobs SET dispatched_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS text[]))"),
+        {"ids": list(ids)},
+    )
+
+
+async def drifted_runs(db: AsyncConnection) -> list[tuple[str, int, int]]:
+    """Runs under way whose `open_jobs` is not the number of their open jobs: id, what it says, what there are."""
+    rows = await db.execute(
+        text("""
+        SELECT r.id, r.open_jobs, count(j.id) AS counted FROM runs r
+        LEFT JOIN jobs j ON j.run_id = r.id AND j.state IN ('waiting', 'active', 'delayed')
+        WHERE r.status IN ('queued', 'running', 'cancelling') GROUP BY r.id HAVING r.open_jobs <> count(j.id)""")
+    )
+    return [(str(row.id), row.open_jobs, row.counted) for row in rows]
