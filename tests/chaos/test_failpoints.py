@@ -9,8 +9,8 @@ import ast
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
 from app.sync.operations import cancel_run
+from tests.support.at_once import assert_all
 from tests.support.stack import Servers
 from tests.support.truth import (
     assert_as_if_nothing_had_happened,
@@ -28,10 +29,8 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
 SYNC = Path(__file__).parents[2] / "app" / "sync"
-AT_ONCE = 5
-"""Most of a crash's time is the wait for a lease to run out."""
-ELSEWHERE = {"operations", "start", "discovery", "reparse"}
-"""Modules whose commits are made for a caller, not by a worker during a sync."""
+ELSEWHERE = {"operations", "start", "discovery", "reparse", "schedules", "webhooks"}
+"""Modules whose commits are made for a caller, by the clock, or after a run's end: not during a sync."""
 
 
 def commits() -> Iterator[str]:
@@ -168,32 +167,7 @@ async def test_a_crash_at_the_commits_and_sends_that_matter_most_leaves_no_trace
 
 
 async def _crash_at(servers: Servers, folder: Path, points: list[str]) -> None:
-    """Try the points, some at a time, each on a database and a Redis database of its own."""
-    numbers: asyncio.Queue[int] = asyncio.Queue()
-    for number in range(1, AT_ONCE + 1):
-        numbers.put_nowait(number)
-    failures: dict[str, str] = {}
-
-    async def one(point: str) -> None:
-        number = await numbers.get()
-        try:
-            mine = folder / point.replace(":", "-")
-            mine.mkdir()
-            await _crash(_on_redis_database(servers, number), mine, point)
-        except (AssertionError, TimeoutError) as error:
-            failures[point] = str(error)
-        finally:
-            numbers.put_nowait(number)
-
-    async with asyncio.TaskGroup() as group:
-        for point in points:
-            group.create_task(one(point))
-    assert failures == {}
-
-
-def _on_redis_database(servers: Servers, number: int) -> Servers:
-    url = urlunsplit(urlsplit(servers.valkey.url)._replace(path=f"/{number}"))
-    return dataclasses.replace(servers, valkey=dataclasses.replace(servers.valkey, url=url))
+    await assert_all(servers, folder, {point: partial(_crash, point=point) for point in points})
 
 
 async def _crash(servers: Servers, folder: Path, point: str) -> None:
@@ -204,13 +178,15 @@ async def _crash(servers: Servers, folder: Path, point: str) -> None:
             await scenario.prepare(workers)
         workers.spawn_all(PROMIDATA_FAILPOINT=point)
         await workers.start()
-        async with asyncio.TaskGroup() as group:
-            replacing = group.create_task(workers.keep_alive())
+        replacing = asyncio.create_task(workers.keep_alive())
+        try:
             if scenario.meanwhile is not None:
                 await scenario.meanwhile(workers)
             await workers.over(60)
-            await until(lambda: any(worker.process.returncode == -9 for worker in workers.all), 5)
+            await until(lambda: any(worker.process.returncode == -9 for worker in workers.all), 8)
+        finally:
             replacing.cancel()
+            await asyncio.wait([replacing])
         if not scenario.mended:
             await assert_as_if_nothing_had_happened(workers.stack)
             return

@@ -1,6 +1,6 @@
 """Redis, PostgreSQL or the object store is away in the middle of a sync: it waits, goes on, and spends no attempt.
 
-Each trouble has a short form in the ordinary suite and one of its full length here.
+Each has a short form, and its full length, which all have at the same time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from app.coordination.heartbeats import live_workers
 from app.errors import DatabaseUnavailable, QueueUnavailable
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support import troubles
+from tests.support.at_once import assert_all
 from tests.support.fault_proxy import fault_proxy
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server
 from tests.support.stack import Servers, own_postgres, own_valkey
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets, stored_products
 from tests.support.worker_stack import Workers, until, worker_stack
 
-Trouble = Callable[[Servers, Workers, Path], Awaitable[None]]
-LENGTHS = [pytest.param(False, id="short"), pytest.param(True, id="whole", marks=pytest.mark.chaos)]
+Outage = Callable[..., Awaitable[None]]
 
 
 @asynccontextmanager
@@ -45,36 +46,35 @@ async def under_way(servers: Servers, folder: Path, *, whole: bool, **settings: 
             assert worker.running, worker.said()
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_flushed_redis(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with under_way(servers, tmp_path, whole=whole) as workers, troubles.at_redis(servers) as redis:
-        await troubles.flush_all(redis, times=6 if whole else 1, every_s=1.5)
-        await workers.over(120)
-        await assert_redis_forgets(workers.stack)
+async def flushed_redis(servers: Servers, folder: Path, *, whole: bool) -> None:
+    with own_valkey(servers, folder) as own:
+        async with under_way(own, folder, whole=whole) as workers, troubles.at_redis(own) as redis:
+            await troubles.flush_all(redis, times=6 if whole else 1, every_s=1.5)
+            await workers.over(120)
+            await assert_redis_forgets(workers.stack)
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_scripts_and_keys_that_vanish(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with under_way(servers, tmp_path, whole=whole), troubles.at_redis(servers) as redis:
-        await troubles.flush_scripts(redis, times=10 if whole else 2, every_s=0.2)
-        await troubles.delete_keys(redis, times=30 if whole else 4, every_s=0.25)
+async def scripts_and_keys_vanish(servers: Servers, folder: Path, *, whole: bool) -> None:
+    with own_valkey(servers, folder) as own:
+        async with under_way(own, folder, whole=whole), troubles.at_redis(own) as redis:
+            await troubles.flush_scripts(redis, times=10 if whole else 2, every_s=0.2)
+            await troubles.delete_keys(redis, times=30 if whole else 4, every_s=0.25)
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_a_redis_that_is_a_read_only_replica(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with under_way(servers, tmp_path, whole=whole) as workers, troubles.at_redis(servers) as redis:
-        replica = asyncio.create_task(troubles.be_replica(redis, 20 if whole else 2))
-        await asyncio.sleep(0.5)
-        with pytest.raises(QueueUnavailable, match="refuses writes"):
-            await workers.start()
-        await replica
+async def redis_is_a_replica(servers: Servers, folder: Path, *, whole: bool) -> None:
+    with own_valkey(servers, folder) as own:
+        async with under_way(own, folder, whole=whole) as workers, troubles.at_redis(own) as redis:
+            replica = asyncio.create_task(troubles.be_replica(redis, 20 if whole else 2))
+            await asyncio.sleep(0.5)
+            with pytest.raises(QueueUnavailable, match="refuses writes"):
+                await workers.start()
+            await replica
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_a_redis_that_is_killed_and_comes_back_empty(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    with own_valkey(servers, tmp_path) as own:
-        async with under_way(own, tmp_path, whole=whole) as workers:
-            down = asyncio.create_task(troubles.redis_down(own, tmp_path, 15 if whole else 1))
+async def redis_comes_back_empty(servers: Servers, folder: Path, *, whole: bool) -> None:
+    with own_valkey(servers, folder) as own:
+        async with under_way(own, folder, whole=whole) as workers:
+            down = asyncio.create_task(troubles.redis_down(own, folder, 15 if whole else 1))
             await asyncio.sleep(0.5)
             with pytest.raises(QueueUnavailable):
                 await workers.start()
@@ -82,25 +82,21 @@ async def test_a_redis_that_is_killed_and_comes_back_empty(servers: Servers, tmp
             await down
 
 
-@pytest.mark.chaos
-async def test_a_redis_that_is_cut_off_silently(servers: Servers, tmp_path: Path) -> None:
-    with own_valkey(servers, tmp_path) as own:
-        async with under_way(own, tmp_path, whole=True):
+async def redis_falls_silent(servers: Servers, folder: Path, *, whole: bool) -> None:
+    with own_valkey(servers, folder) as own:
+        async with under_way(own, folder, whole=whole):
             with troubles.frozen(own.valkey.pid):
-                await asyncio.sleep(20)
+                await asyncio.sleep(20 if whole else 3)
 
 
-@pytest.mark.parametrize("down_s", [3, pytest.param(90, marks=pytest.mark.chaos)])
-async def test_idle_workers_work_again_within_five_seconds_of_redis_coming_back(
-    servers: Servers, tmp_path: Path, down_s: float
-) -> None:
-    """CASES.md B1."""
-    with own_valkey(servers, tmp_path) as own:
-        async with worker_stack(own, tmp_path) as workers:
+async def idle_while_redis_is_down(servers: Servers, folder: Path, *, whole: bool) -> None:
+    """CASES.md B1: workers take a new sync within five seconds of the return, and show that they live."""
+    with own_valkey(servers, folder) as own:
+        async with worker_stack(own, folder) as workers:
             workers.spawn_all()
             await workers.ready()
             await asyncio.sleep(1)
-            await troubles.redis_down(own, tmp_path, down_s)
+            await troubles.redis_down(own, folder, 90 if whole else 3)
             back_at = time.monotonic()
             await workers.start("A23")
             await until(lambda: workers.stack.rows("SELECT 1 FROM runs WHERE started_at IS NOT NULL"), 5)
@@ -109,32 +105,34 @@ async def test_idle_workers_work_again_within_five_seconds_of_redis_coming_back(
             await until(lambda: _all_beat(workers), 5)
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_a_postgresql_that_is_stopped(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with own_postgres(servers, tmp_path) as own, under_way(own, tmp_path, whole=whole) as workers:
-        down = asyncio.create_task(troubles.postgres_down(own, tmp_path, 30 if whole else 2))
+async def _all_beat(workers: Workers) -> bool:
+    assert workers.stack.services.queue is not None
+    beats = await live_workers(workers.stack.services.queue.redis)
+    return {beat.pid for beat in beats} == {worker.pid for worker in workers.all}
+
+
+async def postgres_is_stopped(servers: Servers, folder: Path, *, whole: bool) -> None:
+    async with own_postgres(servers, folder) as own, under_way(own, folder, whole=whole) as workers:
+        down = asyncio.create_task(troubles.postgres_down(own, folder, 30 if whole else 2))
         await asyncio.sleep(1)
         with pytest.raises(DatabaseUnavailable):
             await workers.start()
         await down
 
 
-@pytest.mark.chaos
-async def test_a_postgresql_that_stands_still(servers: Servers, tmp_path: Path) -> None:
-    async with own_postgres(servers, tmp_path) as own, under_way(own, tmp_path, whole=True):
+async def postgres_falls_silent(servers: Servers, folder: Path, *, whole: bool) -> None:
+    async with own_postgres(servers, folder) as own, under_way(own, folder, whole=whole):
         with troubles.frozen(own.postgres.pid):
-            await asyncio.sleep(35)
+            await asyncio.sleep(35 if whole else 3)
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_terminated_connections(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with under_way(servers, tmp_path, whole=whole) as workers:
+async def connections_are_terminated(servers: Servers, folder: Path, *, whole: bool) -> None:
+    async with under_way(servers, folder, whole=whole) as workers:
         await troubles.terminate_connections(servers, workers, times=30 if whole else 4, every_s=0.3)
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_a_postgresql_that_only_reads(servers: Servers, tmp_path: Path, whole: bool) -> None:
-    async with under_way(servers, tmp_path, whole=whole) as workers:
+async def postgres_only_reads(servers: Servers, folder: Path, *, whole: bool) -> None:
+    async with under_way(servers, folder, whole=whole) as workers:
         reading = asyncio.create_task(troubles.read_only(servers, workers, 30 if whole else 2))
         await asyncio.sleep(1)
         with pytest.raises(DatabaseUnavailable):
@@ -143,8 +141,7 @@ async def test_a_postgresql_that_only_reads(servers: Servers, tmp_path: Path, wh
         await reading
 
 
-@pytest.mark.parametrize("whole", LENGTHS)
-async def test_an_object_store_that_is_unavailable(servers: Servers, tmp_path: Path, whole: bool) -> None:
+async def store_is_unavailable(servers: Servers, folder: Path, *, whole: bool) -> None:
     with moto_server() as endpoint:
         async with fault_proxy(endpoint) as proxy:
             bucket = {
@@ -154,14 +151,33 @@ async def test_an_object_store_that_is_unavailable(servers: Servers, tmp_path: P
                 "s3_secret_access_key": SECRET_KEY,
                 "s3_region": "us-east-1",
             }
-            async with under_way(servers, tmp_path, whole=whole, **bucket):
+            async with under_way(servers, folder, whole=whole, **bucket):
                 proxy.strike("unavailable")
-                await asyncio.sleep(30 if whole else 3)
+                await asyncio.sleep(30 if whole else 2)
                 assert proxy.seen > 0
                 proxy.strike("none")
 
 
-async def _all_beat(workers: Workers) -> bool:
-    assert workers.stack.services.queue is not None
-    beats = await live_workers(workers.stack.services.queue.redis)
-    return {beat.pid for beat in beats} == {worker.pid for worker in workers.all}
+OUTAGES = (
+    idle_while_redis_is_down,
+    postgres_falls_silent,
+    postgres_is_stopped,
+    postgres_only_reads,
+    store_is_unavailable,
+    redis_falls_silent,
+    redis_is_a_replica,
+    redis_comes_back_empty,
+    flushed_redis,
+    scripts_and_keys_vanish,
+    connections_are_terminated,
+)
+
+
+@pytest.mark.parametrize("outage", [flushed_redis, redis_comes_back_empty, postgres_is_stopped, store_is_unavailable])
+async def test_a_short_outage_is_waited_out(servers: Servers, tmp_path: Path, outage: Outage) -> None:
+    await outage(servers, tmp_path, whole=False)
+
+
+@pytest.mark.chaos
+async def test_each_outage_at_its_full_length_is_waited_out(servers: Servers, tmp_path: Path) -> None:
+    await assert_all(servers, tmp_path, {outage.__name__: partial(outage, whole=True) for outage in OUTAGES})
