@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from botocore.handlers import add_expect_header
 from pydantic import SecretStr
 
 from app.errors import SettingsError, StoreUnavailable
@@ -184,6 +185,9 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
     presigner = Presigner(session, bucket, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)
     await presigner.refresh()
     async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=_config(settings)) as client:
+        # `Expect: 100-continue` costs a round trip a picture, and a store that never says "continue" would be waited
+        # for without any time-out.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
         yield S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner)
 
 

@@ -27,9 +27,12 @@ from app.sync.batching import Batcher
 from app.sync.services import Services
 from app.sync.settling import Ending, Settled, commit_settled
 from app.sync.stage import Stage
-from app.sync.storing import PictureStorer
+from app.sync.storing import PictureStorer, is_stored
 
 VALIDATOR_MAX_CHARS = 512
+LINGER_S = 0.05
+"""How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
+the slot is free meanwhile, so the wait costs no picture anything."""
 
 
 class ImageStage:
@@ -39,7 +42,10 @@ class ImageStage:
         self._services = stage.services
         self._storer = PictureStorer(stage.services)
         self._addresses: Batcher[int, Address | None] = Batcher(self._load)
-        self._ends: Batcher[Settled, Ending] = Batcher(self._commit, most=50)
+        self._under_way = 0
+        self._ends: Batcher[Settled, Ending] = Batcher(
+            self._commit, most=50, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
+        )
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
         """Run an image job to its end; `free_slot` is called once only the commit is left.
@@ -59,8 +65,12 @@ class ImageStage:
 
     async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> Ending:
         """One go; `again` when the object was removed between its being seen and the commit."""
-        address = await self._addresses.ask(arguments.address_id)
-        got = await self._ask(address, revalidate=arguments.revalidate)
+        self._under_way += 1
+        try:
+            address = await self._addresses.ask(arguments.address_id)
+            got = await self._ask(address, revalidate=arguments.revalidate)
+        finally:
+            self._under_way -= 1
         if address is None or got is None:
             free_slot()
             return await self._ends.ask(_without_download(job, arguments, address))
@@ -77,15 +87,8 @@ class ImageStage:
         """What the origin has, or None where it need not be asked."""
         if address is None or not address.named or (address.state == "stored" and not revalidate):
             return None
-        conditional = address.state == "stored" and await self._is_whole(address)
-        return await fetch_picture(self._services, address, conditional=conditional)
-
-    async def _is_whole(self, address: Address) -> bool:
-        """Whether the object store still has what the address leads to, with its size."""
-        if address.key is None:
-            return False
-        found = await self._services.store.head(address.key)
-        return found is not None and found.size == address.size_bytes
+        whole = address.key is not None and await is_stored(self._services, address.key, address.size_bytes)
+        return await fetch_picture(self._services, address, conditional=whole)
 
     async def _load(self, ids: Sequence[int]) -> list[Address | None]:
         async with self._services.database.quick() as db:

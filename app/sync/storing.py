@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from app.errors import StoreUnavailable
 from app.images.download import DownloadedPicture
 from app.persistence import media
 from app.persistence.media import KnownMedia
@@ -20,6 +21,32 @@ from app.sync.services import Services
 
 LOOK_AGAIN_S = 0.5
 """While the same bytes are being removed."""
+HEAD_WITHIN_S = 10.0
+PUT_WITHIN_S = 40.0
+"""With every retry of the store's client; enough for 20 MB over a slow line."""
+
+
+async def is_stored(services: Services, key: str, size_bytes: int | None) -> bool:
+    """Whether the object store has the object, with its size.
+
+    Raises:
+        StoreUnavailable: it does not say.
+    """
+    async with _answered_within(HEAD_WITHIN_S):
+        found = await services.store.head(key)
+    return found is not None and found.size == size_bytes
+
+
+@asynccontextmanager
+async def _answered_within(seconds: float) -> AsyncIterator[None]:
+    """A store that is silent is away: that must show before the job's own time is up, which would spend an attempt."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise StoreUnavailable(f"the object store did not answer within {seconds:g} s") from None
 
 
 class PictureStorer:
@@ -57,11 +84,9 @@ class PictureStorer:
         sha256 = bytes.fromhex(got.sha256)
         while (known := await self._media.ask(sha256)).being_removed:  # noqa: ASYNC110  another process ends it
             await asyncio.sleep(LOOK_AGAIN_S)
-        if known.key is not None:
-            found = await self._services.store.head(known.key)
-            if found is not None and found.size == len(got.body):
-                return known.removals
-        await self._services.store.put(got.key, got.body, got.facts.content_type)
+        if known.key is None or not await is_stored(self._services, known.key, len(got.body)):
+            async with _answered_within(PUT_WITHIN_S):
+                await self._services.store.put(got.key, got.body, got.facts.content_type)
         return known.removals
 
     async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:
