@@ -22,9 +22,26 @@ class Batcher(Generic[Item, Answer]):
     that cannot be written costs its neighbours nothing; an outage is everybody's.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 100) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        most: int = 100,
+        linger_s: float = 0.0,
+        more_coming: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Prepare an empty batch.
+
+        Args:
+            work: answers a batch.
+            most: the largest batch.
+            linger_s: how long the first of a batch waits for others, where `more_coming` says that there will be any.
+            more_coming: asked when a batch is about to begin; a lone item never waits.
+        """
         self._work = work
         self._most = most
+        self._linger_s = linger_s
+        self._more_coming = more_coming
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -39,6 +56,8 @@ class Batcher(Generic[Item, Answer]):
     async def _run(self) -> None:
         await asyncio.sleep(0)  # lets everything that is ready in this turn of the loop join the first batch
         while self._waiting:
+            if self._linger_s and len(self._waiting) < self._most and self._more_coming():
+                await asyncio.sleep(self._linger_s)
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             batch = [(item, future) for item, future in batch if not future.done()]
             if batch:
