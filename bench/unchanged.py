@@ -27,6 +27,7 @@ ENTRIES = 100_000
 ENTRIES_OF_F2 = 10_000
 SHARE_OF_F2 = 100
 FRESHNESS_TRIES = 10
+CHANGE_WITHIN_S = 60.0
 ROUNDS = 3
 
 SEED = (
@@ -37,10 +38,10 @@ SEED = (
     """
     INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
         prices_digest, imprint_digest, pictures_digest)
-    SELECT supplier_id, sku || '-1', id, 'active', 0, true, '{}', '\\x00', '\\x00', '\\x00', '\\x00' FROM products""",
+    SELECT supplier_id, sku || '-001', id, 'active', 0, true, '{}', '\\x00', '\\x00', '\\x00', '\\x00' FROM products""",
     """
     INSERT INTO listings (supplier_id, variant_sku, document_id)
-    SELECT supplier_id, family_sku || '-1', id FROM documents""",
+    SELECT supplier_id, family_sku || '-001', id FROM documents""",
 )
 DOCUMENTS = """
     INSERT INTO documents (supplier_id, file_name, url, seen_hash, applied_hash, fetched_hash, version, applied_version,
@@ -115,14 +116,18 @@ async def _freshness(ground: Ground, feed: Feed, tries: int) -> list[float]:
             (before,) = await ground.rows("SELECT COALESCE(max(seq), 0) AS head FROM changes")
             started = time.perf_counter()
             await start_queued(ground.services, StartRequest())
-            await until(lambda head=before["head"]: _moved(ground, head), look_every_s=0.01)  # type: ignore[misc]
+            await _until_moved(ground, before["head"])
             waits.append(time.perf_counter() - started)
             await wait_for_end(ground)
     return waits
 
 
-async def _moved(ground: Ground, head: int) -> bool:
-    return bool(await ground.rows("SELECT 1 FROM changes WHERE seq > $1 LIMIT 1", head))
+async def _until_moved(ground: Ground, head: int) -> None:
+    async def moved() -> bool:
+        return bool(await ground.rows("SELECT 1 FROM changes WHERE seq > $1 LIMIT 1", head))
+
+    async with asyncio.timeout(CHANGE_WITHIN_S):
+        await until(moved, look_every_s=0.01)
 
 
 async def _share_changed(servers: Servers, feed: Feed, share: int) -> tuple[Measured, dict[str, int]]:
