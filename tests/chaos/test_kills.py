@@ -123,6 +123,7 @@ async def _kill(recoveries: Recoveries, quotas: dict[str, int]) -> dict[str, int
     return struck
 
 
+@pytest.mark.chaos
 async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers, tmp_path: Path) -> None:
     feed = SampleFeed(FeedSpec.small(count=1, families=8, variants=3, oddities=False))
     async with worker_stack(servers, tmp_path, feed, lease_s=2) as workers, watched(workers) as recoveries:

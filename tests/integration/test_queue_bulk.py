@@ -43,6 +43,7 @@ async def test_all_failed_jobs_of_a_queue_are_retried_each_once(stack: Stack, nu
     assert await stack.services.queue.length(IMAGE_UPLOAD) == number
 
 
+@pytest.mark.chaos
 async def test_suppliers_that_share_pictures_do_not_get_in_each_others_way(servers: Servers, tmp_path: Path) -> None:
     feed = SampleFeed(FeedSpec.small(count=4, families=8, variants=3, oddities=False))
     async with worker_stack(

@@ -49,7 +49,14 @@ async def _while_jobs_are_delayed(workers: Workers) -> None:
 
 
 @pytest.mark.parametrize(
-    "reach", [_in_the_documents, _with_a_paused_family_queue, _in_the_pictures, _while_jobs_are_delayed]
+    "reach",
+    [
+        _in_the_pictures,
+        *[
+            pytest.param(reach, marks=pytest.mark.chaos)
+            for reach in (_in_the_documents, _with_a_paused_family_queue, _while_jobs_are_delayed)
+        ],
+    ],
 )
 async def test_a_cancelled_run_stops_and_the_next_sync_brings_what_it_left_out(
     servers: Servers, tmp_path: Path, reach: Callable[[Workers], Awaitable[None]]

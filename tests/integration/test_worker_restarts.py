@@ -65,6 +65,7 @@ async def test_all_stop_in_the_middle_and_start_again_as_if_nothing_had_happened
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
 
 
+@pytest.mark.chaos
 async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: Path) -> None:
     async with worker_stack(servers, tmp_path) as workers:
         workers.stack.server.faults.add("picture", "slow", seconds=30)
@@ -120,7 +121,7 @@ async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Serve
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
 
 
-@pytest.mark.parametrize("shift_s", [-600, 600])
+@pytest.mark.parametrize("shift_s", [600, pytest.param(-600, marks=pytest.mark.chaos)])
 async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: Path, shift_s: int) -> None:
     """CASES.md C2: nothing early, late or twice, and a killed worker's jobs are back in time."""
     async with worker_stack(servers, tmp_path, lease_s=2, retry_backoff_s=2) as workers:
@@ -151,6 +152,7 @@ async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: 
         assert now == []
 
 
+@pytest.mark.chaos
 async def test_a_worker_in_the_same_place_is_another_one(servers: Servers, tmp_path: Path) -> None:
     """CASES.md C2: identity is random a start, not host name and pid."""
     async with worker_stack(servers, tmp_path) as workers:
