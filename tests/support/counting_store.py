@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from app.errors import StoreUnavailable
 from app.images.store import ObjectStore, StoredObject
 from tests.support.stack import Stack
+
+AWAY_AFTER_S = 0.1
+"""A store that is away does not say so at once: others arrive with the same bytes meanwhile."""
 
 
 @dataclass
@@ -22,6 +26,7 @@ class CountingStore:
     async def put(self, key: str, body: bytes, content_type: str) -> None:
         if self.away_for_puts:
             self.away_for_puts -= 1
+            await asyncio.sleep(AWAY_AFTER_S)
             raise StoreUnavailable("the store is away")
         self.puts.append(key)
         await self.inner.put(key, body, content_type)
