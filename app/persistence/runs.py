@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.catalogue.verdict import RunCounts, decide_end
 from app.errors import RunCancelled
 from app.persistence import webhooks
+from app.persistence.database import RepeatTransaction
 from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import to_json
 
@@ -311,24 +312,35 @@ async def end_abandoned(db: AsyncConnection) -> list[str]:
           AND lease_until < clock_timestamp() ORDER BY id""")
     )
     ended = [str(run_id) for run_id in gone]
-    for run_id in ended:
-        await _end_abandoned(db, run_id)
-    return ended
+    return [run_id for run_id in ended if await _end_abandoned(db, run_id)]
 
 
-async def _end_abandoned(db: AsyncConnection, run_id: str) -> None:
+async def _end_abandoned(db: AsyncConnection, run_id: str) -> bool:
+    """End one; False when another did meanwhile. The run's row is locked last, so only then is it seen whether.
+
+    Raises:
+        RepeatTransaction: its process turned out to live after jobs were cancelled.
+    """
     rows = await db.scalars(
         text("""
-        UPDATE jobs SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
-        WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active') RETURNING queue"""),
+        WITH open AS (
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active')
+            ORDER BY id FOR UPDATE)
+        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        FROM open WHERE j.id = open.id RETURNING j.queue"""),
         {"id": run_id},
     )
     counts = Counter(rows)
-    await db.execute(
+    held = await db.scalar(
         text("""
         UPDATE runs SET fatal = true, error = 'the process that ran this direct sync is gone'
-        WHERE id = CAST(:id AS uuid)"""),
+        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL AND lease_until < clock_timestamp() RETURNING 1"""),
         {"id": run_id},
     )
+    if held is None:
+        if counts:
+            raise RepeatTransaction
+        return False
     await _move(db, run_id, cancelled_counts(counts), -counts.total())
     await _write_end(db, run_id, "failed", "the process that ran this direct sync is gone")
+    return True

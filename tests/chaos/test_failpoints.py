@@ -29,7 +29,7 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
 SYNC = Path(__file__).parents[2] / "app" / "sync"
-ELSEWHERE = {"operations", "start", "discovery", "reparse", "schedules", "webhooks"}
+ELSEWHERE = {"operations", "start", "discovery", "media", "reparse", "schedules", "webhooks"}
 """Modules whose commits are made for a caller, by the clock, or after a run's end: not during a sync."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +31,15 @@ async def assert_all(
             mine.mkdir()
             await scenarios[name](on_redis_database(servers, number), mine)
         except Exception as error:  # noqa: BLE001  all of them are shown in the end
-            failures[name] = f"{type(error).__name__}: {error}"
+            where = traceback.extract_tb(error.__traceback__)[-2:]
+            failures[name] = f"{type(error).__name__}: {error} at {[f'{at.name}:{at.lineno}' for at in where]}"
         finally:
             numbers.put_nowait(number)
 
     async with asyncio.TaskGroup() as group:
         for name in scenarios:
             group.create_task(one(name))
-    assert failures == {}
+    assert not failures, "\n".join(f"{name}: {what}" for name, what in failures.items())
 
 
 def on_redis_database(servers: Servers, number: int) -> Servers:
