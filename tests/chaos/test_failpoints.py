@@ -29,7 +29,7 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
 SYNC = Path(__file__).parents[2] / "app" / "sync"
-ELSEWHERE = {"operations", "start", "discovery", "media", "reparse", "schedules", "webhooks"}
+ELSEWHERE = {"operations", "start", "discovery", "media", "reparse", "retention", "schedules", "webhooks"}
 """Modules whose commits are made for a caller, by the clock, or after a run's end: not during a sync."""
 
 
@@ -77,6 +77,10 @@ class Scenario:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     mended: bool = False
     """The first run does not bring everything: the next ordinary one does."""
+
+
+async def _sync_before(workers: Workers) -> None:
+    await workers.stack.sync()
 
 
 async def _fail_categories(workers: Workers) -> None:
@@ -133,6 +137,7 @@ async def _execute(workers: Workers, sql: str) -> None:
 
 
 SCENARIOS = {
+    "unchanged_step.finish_unchanged": Scenario(_sync_before, mended=True),
     "categories_step._warn": Scenario(_fail_categories),
     "outcomes._delay": Scenario(_fail_a_picture_once, mended=True),
     "outcomes._end_failed": Scenario(_lose_a_picture, mended=True),
