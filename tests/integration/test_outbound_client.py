@@ -87,6 +87,7 @@ def raw_deflate(body: bytes) -> bytes:
         ("deflate", raw_deflate(b"hello" * 5_000)),
         ("identity", b"hello" * 5_000),
     ],
+    ids=["gzip", "x-gzip", "gzip-members", "deflate", "raw-deflate", "identity"],
 )
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 async def test_an_encoded_body_is_opened_however_it_is_cut(
