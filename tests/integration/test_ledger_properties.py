@@ -45,6 +45,7 @@ from tests.support.stack import Servers, fresh_database
 
 LEASE_MS = 40
 WORKERS = 2
+HOWS = ("complete", "fail", "delay", "hand back")
 FINAL = {"completed", "failed", "cancelled"}
 numbers = itertools.count(1)
 
@@ -87,6 +88,8 @@ class Jobs(RuleBasedStateMachine):
         self.untold: list[list[Ended]] = [[] for _ in range(WORKERS)]
         self.runs: list[str] = []
         self.ends: dict[str, Any] = {}
+        self.newest: dict[str, Any] = {}
+        """Job id to the claim that was given last: every other one is void."""
 
     def do(self, work: Any) -> Any:
         return self.ground.runner.run(work)
@@ -94,7 +97,8 @@ class Jobs(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.do(self.queue.redis.flushdb())
-        self.start_run(2)
+        self.start_run(4)
+        self.take(0, 2, dies=False)
 
     # callers
 
@@ -103,7 +107,7 @@ class Jobs(RuleBasedStateMachine):
     def start_run(self, count: int) -> None:
         self.runs.append(self.do(self._start(count)))
 
-    @rule(run=st.integers(0, 2), count=st.integers(1, 3), told=st.booleans())
+    @rule(run=st.integers(0, 2), count=st.integers(1, 3), told=st.sampled_from([True, True, False]))
     def add_jobs(self, run: int, count: int, told: bool) -> None:
         """A stage commits jobs to a run that is under way; it may die before it tells Redis."""
         if run < len(self.runs):
@@ -125,7 +129,7 @@ class Jobs(RuleBasedStateMachine):
             return started.run_id
 
         run_id: str = await self.stage.services.database.transact(work)
-        await self._add(run_id, count, told=False)
+        await self._add(run_id, count, told=True)
         return run_id
 
     async def _add(self, run_id: str, count: int, told: bool) -> None:
@@ -153,7 +157,7 @@ class Jobs(RuleBasedStateMachine):
 
     # workers
 
-    @rule(worker=st.integers(0, WORKERS - 1), room=st.integers(1, 3), dies=st.booleans())
+    @rule(worker=st.integers(0, WORKERS - 1), room=st.integers(1, 3), dies=st.sampled_from([False, False, False, True]))
     def take(self, worker: int, room: int, dies: bool) -> None:
         """A worker tells Redis what ended and takes jobs; it may die between Redis and the claim."""
         self.do(self._take(worker, room, dies))
@@ -173,15 +177,33 @@ class Jobs(RuleBasedStateMachine):
         async with self.stage.services.database.quick() as db:
             claimed, unclaimed = await ledger.claim(db, got.ids, queue=PRODUCT_FAMILY)
         self.held[worker] += claimed
+        self.newest |= {job.id: job.claim for job in claimed}
         self.untold[worker] += [Ended(one.id, None if one.closed else 0) for one in unclaimed]
         if closed := [one.id for one in unclaimed if one.closed]:
             await end_cancelled(self.stage, closed)
 
-    @rule(worker=st.integers(0, WORKERS - 1), how=st.sampled_from(["complete", "fail", "delay", "hand back"]))
+    @precondition(lambda self: any(self.held))
+    @rule(worker=st.integers(0, WORKERS - 1), how=st.sampled_from(HOWS))
     def end_one(self, worker: int, how: str) -> None:
         if self.held[worker]:
-            ended = self.do(self._end_one(self.held[worker].pop(0), how))
+            ended = self.do(self._end_fenced(self.held[worker].pop(0), how))
             self.untold[worker] += [ended] if ended is not None else []
+
+    async def _end_fenced(self, job: ClaimedJob, how: str) -> Ended | None:
+        """Whoever has a void claim moves nothing."""
+        before = await self._row(job)
+        ended = await self._end_one(job, how)
+        after = await self._row(job)
+        if self.newest[job.id] != job.claim and after[0] != "cancelled":
+            assert after == before
+        return ended
+
+    async def _row(self, job: ClaimedJob) -> tuple[Any, ...]:
+        async with self.stage.services.database.read() as db:
+            row = await db.execute(
+                text("SELECT state, claim, attempts, deaths, finished_at FROM jobs WHERE id = :id"), {"id": job.id}
+            )
+            return tuple(row.one())
 
     async def _end_one(self, job: ClaimedJob, how: str) -> Ended | None:
         if how == "fail":
@@ -210,9 +232,13 @@ class Jobs(RuleBasedStateMachine):
     def crash(self, worker: int) -> None:
         self.held[worker], self.untold[worker] = [], []
 
-    @rule()
-    def leases_run_out(self) -> None:
+    @precondition(lambda self: any(self.held))
+    @rule(worker=st.integers(0, WORKERS - 1), how=st.sampled_from(HOWS))
+    def freeze_past_the_lease(self, worker: int, how: str) -> None:
+        """The other worker takes the jobs over; then this one wakes and goes on with what it held."""
         self.do(asyncio.sleep(1.5 * LEASE_MS / 1000))
+        self.do(self._take((worker + 1) % WORKERS, 5, dies=False))
+        self.end_one(worker, how)
 
     @rule()
     def flush(self) -> None:
