@@ -221,7 +221,7 @@ class RedisQueue:
         await self.redis.set(name, "1", nx=True, px=1000)
         await self.redis.mget([name])
         await self.redis.zrange(wake_key(name), 0, -1)
-        await self.redis.zcard(name)
+        await self.redis.zcard(wake_key(name))
         await self.redis.expire(name, 1)
         await self.redis.delete(name, f"{name}:fair", wake_key(name))
 

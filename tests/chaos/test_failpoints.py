@@ -80,7 +80,8 @@ class Scenario:
 
 
 async def _sync_before(workers: Workers) -> None:
-    await workers.stack.sync()
+    for _ in range(2):
+        await workers.stack.sync()
 
 
 async def _fail_categories(workers: Workers) -> None:
@@ -96,7 +97,7 @@ async def _lose_a_picture(workers: Workers) -> None:
 
 
 async def _slow_pictures(workers: Workers) -> None:
-    workers.stack.server.faults.add("picture", "slow", seconds=2.0, for_s=6.0)
+    workers.stack.server.faults.add("picture", "slow", seconds=2.0, times=40)
 
 
 async def _cancel_in_the_pictures(workers: Workers) -> None:

@@ -132,13 +132,11 @@ async def connections_are_terminated(servers: Servers, folder: Path, *, whole: b
 
 
 async def postgres_only_reads(servers: Servers, folder: Path, *, whole: bool) -> None:
-    async with under_way(servers, folder, whole=whole) as workers:
-        reading = asyncio.create_task(troubles.read_only(servers, workers, 30 if whole else 2))
-        await asyncio.sleep(1)
+    async with under_way(servers, folder, whole=whole) as workers, troubles.read_only(servers, workers):
         with pytest.raises(DatabaseUnavailable):
             await workers.start()
         await stored_products(workers.stack, "A23")
-        await reading
+        await asyncio.sleep(30 if whole else 2)
 
 
 async def store_is_unavailable(servers: Servers, folder: Path, *, whole: bool) -> None:

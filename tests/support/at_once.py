@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import pytest
+
 from tests.support.stack import Servers
 
 Scenario = Callable[[Servers, Path], Awaitable[None]]
@@ -30,7 +32,7 @@ async def assert_all(
             mine = folder / name.replace(":", "-").replace(" ", "-")
             mine.mkdir()
             await scenarios[name](on_redis_database(servers, number), mine)
-        except Exception as error:  # noqa: BLE001  all of them are shown in the end
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  all of them are shown in the end
             where = traceback.extract_tb(error.__traceback__)[-2:]
             failures[name] = f"{type(error).__name__}: {error} at {[f'{at.name}:{at.lineno}' for at in where]}"
         finally:

@@ -106,13 +106,14 @@ async def terminate_connections(servers: Servers, workers: Workers, times: int, 
             await asyncio.sleep(every_s)
 
 
-async def read_only(servers: Servers, workers: Workers, for_s: float) -> None:
+@asynccontextmanager
+async def read_only(servers: Servers, workers: Workers) -> AsyncIterator[None]:
     """As after a failover to a standby: connections are cut, and new ones may only read."""
     name = database_of(workers)
     async with _administrator(servers) as engine, engine.connect() as db:
         await db.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         await db.execute(text(TERMINATE), {"name": name})
-        await asyncio.sleep(for_s)
+        yield
         await db.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
 
 

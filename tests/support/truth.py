@@ -56,7 +56,7 @@ async def assert_store_equals_feed(stack: Stack) -> None:
     expected = Counter(expected_pictures(stack.feed).values())
     if stack.settings.s3_bucket is None:
         folder = Path(stack.settings.data_dir) / "media"
-        stored = Counter(path.name.partition(".")[0] for path in folder.rglob("*") if path.is_file())
+        stored = Counter(path.name.partition(".")[0] for path in folder.glob("[0-9a-f]*/**/*") if path.is_file())
         assert stored == Counter(dict.fromkeys(expected, 1))
     recorded = await stack.rows("SELECT encode(sha256, 'hex') AS sha256, key, size_bytes FROM media")
     assert sorted(row["sha256"] for row in recorded) == sorted(expected)
