@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from app.errors import StoreUnavailable
+from app.failpoints import reach
 from app.images.download import DownloadedPicture
 from app.persistence import media
 from app.persistence.media import KnownMedia
@@ -85,8 +86,10 @@ class PictureStorer:
         while (known := await self._media.ask(sha256)).being_removed:  # noqa: ASYNC110  another process ends it
             await asyncio.sleep(LOOK_AGAIN_S)
         if known.key is None or not await is_stored(self._services, known.key, len(got.body)):
+            reach("picture:before-put")
             async with _answered_within(PUT_WITHIN_S):
                 await self._services.store.put(got.key, got.body, got.facts.content_type)
+            reach("picture:after-put")
         return known.removals
 
     async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:
