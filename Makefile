@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
+# Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
+TEST_PROCESSES ?= 4
 
 .PHONY: help setup run test test-chaos check format bench lock openapi ci
 
@@ -22,7 +24,7 @@ run: $(STAMP) ## everything on embedded servers: migrate, API, workers, sample f
 
 test: $(STAMP) ## the test suite with branch coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not chaos" $(ARGS)
+	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 
