@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from structlog import get_logger
 
-from alembic import command
 from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
 
