@@ -176,7 +176,7 @@ CREATE TABLE documents (
     error text,
     UNIQUE (supplier_id, file_name)
 ) WITH (fillfactor = 80);
-COMMENT ON COLUMN documents.suspect_hash IS 'the hash under which was read what is not believed until it was read again';
+COMMENT ON COLUMN documents.suspect_hash IS 'the hash under which was read what is not believed until read again';
 CREATE INDEX documents_of_family ON documents (supplier_id, family_sku);
 
 CREATE TABLE document_bodies (
