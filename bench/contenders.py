@@ -17,7 +17,7 @@ from uuid import uuid4
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.definitions import IMAGE_UPLOAD, QueueName
+from app.jobs.definitions import IMAGE_UPLOAD, SUPPLIER_SYNC, QueueName
 from app.jobs.queue import Message
 from app.persistence import ledger, runs, suppliers
 from app.persistence.ledger import NewJob
@@ -42,6 +42,9 @@ class Contender(Protocol):
 
     async def start_worker(self, *options: str) -> Process:
         """A worker process of this queue, ready to work."""
+
+    async def describe(self) -> str:
+        """What is left in it, where something hangs."""
 
     async def close(self) -> None:
         """Let go."""
@@ -84,6 +87,10 @@ class StockArq:
         await redis.delete(f"{self._queue}:health-check")
         return process
 
+    async def describe(self) -> str:
+        """See Contender."""
+        return f"{await (await self._pool()).zcard(self._queue)} queued"
+
     async def close(self) -> None:
         """See Contender."""
         if self._redis is not None:
@@ -120,6 +127,15 @@ class Ours:
         await wait_ready(self._ground, [process])
         return process
 
+    async def describe(self) -> str:
+        """See Contender."""
+        return str(
+            await self._ground.rows(
+                "SELECT state, attempts, deaths, args ->> 'batch' AS batch, count(*), max(error) AS error FROM jobs "
+                "GROUP BY 1, 2, 3, 4"
+            )
+        )
+
     async def close(self) -> None:
         """See Contender."""
 
@@ -143,17 +159,20 @@ class Ours:
         await services.queue.send(messages)
 
     async def _under_way(self) -> tuple[str, int]:
-        """A run that these jobs belong to; its supplier job is never done, so that it does not end."""
+        """A run that these jobs belong to; its supplier job is not due for a year, so that it does not end."""
         if self._run is None:
             code = f"B{uuid4().hex[:8]}"
+            job = NewJob(f"bench-{code}", SUPPLIER_SYNC, code, {})
             async with self._ground.services.database.begin() as db:
                 await suppliers.add_suppliers(db, [code])
                 supplier = await suppliers.find_supplier(db, code)
                 assert supplier is not None
                 started = await runs.start_run(
-                    db, supplier_id=supplier.id, job_id=f"bench-{code}", mode="queued", trigger="cli", options={}
+                    db, supplier_id=supplier.id, job_id=job.id, mode="queued", trigger="cli", options={}
                 )
                 await runs.mark_running(db, started.run_id)
+                await ledger.add_jobs(db, [job], run_id=started.run_id, supplier_id=supplier.id, direct=False)
+            await self._ground.rows("UPDATE jobs SET run_at = now() + interval '1 year' WHERE id = $1", job.id)
             self._run = (started.run_id, supplier.id)
         return self._run
 

@@ -30,6 +30,7 @@ SLOW_FLUSH = {"commit_delay": "2000", "commit_siblings": "0"}
 ARQ_RECOVERY_S = 1_810
 """By its construction: its time-out of 30 minutes and 10 s; not waited for."""
 SHORT_SLEEP_S = 0.01
+OVER_WITHIN_S = 120
 OURS = "ours, with the ledger"
 OURS_SLOW = "ours, each flush 2 ms slower"
 YARDSTICK = "ARQ, polling every 10 ms"
@@ -40,8 +41,8 @@ class Load:
     """How much of everything."""
 
     rounds: int = 3
-    bare: int = 20_000
-    bare_polling: int = 4_000
+    bare: int = 10_000
+    bare_polling: int = 3_000
     bare_stock: int = 1_000
     short: int = 2_000
     short_stock: int = 100
@@ -113,7 +114,10 @@ async def _round(ground: Ground, contender: Contender, load: Load, result: dict[
 async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, Any]:
     """Let a new worker work off a batch; its stamp."""
     worker = await contender.start_worker()
-    stamp = await _stamp(ground, batch)
+    try:
+        stamp = await _stamp(ground, batch)
+    except TimeoutError as error:
+        raise RuntimeError(f"{contender.name}: {batch} is not over: {await contender.describe()}") from error
     worker.stop()
     return stamp
 
@@ -121,8 +125,9 @@ async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, 
 async def _stamp(ground: Ground, batch: str) -> dict[str, Any]:
     async with Redis.from_url(ground.servers.valkey.url) as redis:
         while True:
-            found = await redis.blpop([STAMPS], timeout=120)
-            assert found is not None, f"{batch}: not over after two minutes"
+            found = await redis.blpop([STAMPS], timeout=OVER_WITHIN_S)
+            if found is None:
+                raise TimeoutError(batch)
             stamp: dict[str, Any] = orjson.loads(found[1])
             if stamp["batch"] == batch:
                 return stamp

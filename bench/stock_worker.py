@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,9 @@ async def _work(queue: str, url: str, poll_s: float) -> None:
         poll_delay=poll_s,
         keep_result=0,
     )
-    try:
-        await worker.async_run()
-    except asyncio.CancelledError:
-        await worker.close()
+    for work in (worker.async_run, worker.close):
+        with suppress(asyncio.CancelledError):  # how ARQ ends on SIGTERM, and again for a job that was not finished
+            await work()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.masking import mask_base, mask_optional
 from app.api.problems import ProblemError
@@ -15,7 +14,7 @@ from app.api.schemas import Out, example
 from app.api.suppliers import LastRun
 from app.errors import NotFound
 from app.persistence import reading_explain, reading_products
-from app.persistence.database import Database
+from app.persistence.database import Connection, Database
 from app.persistence.reading_explain import ExplainedDocument, PictureStates
 from app.persistence.reading_products import ProductRow
 from app.persistence.suppliers import find_supplier
@@ -110,7 +109,7 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
 
 
 async def _supplier_meant(
-    db: AsyncConnection,
+    db: Connection,
     sku: str,
     supplier: str | None,
     products: Sequence[ProductRow],

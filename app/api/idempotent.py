@@ -11,14 +11,13 @@ import orjson
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Caller
 from app.api.masking import mask_base
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
 from app.errors import RequestError
 from app.persistence import idempotency
-from app.persistence.database import Database
+from app.persistence.database import Connection, Database
 from app.settings import Settings
 
 Answer = tuple[int, dict[str, Any]]
@@ -72,7 +71,7 @@ class _Kept:
             await self._database.transact(lambda db: idempotency.release_key(db, self._caller, self._key))
             raise
 
-        async def keep(db: AsyncConnection) -> None:
+        async def keep(db: Connection) -> None:
             await idempotency.keep_answer(db, self._caller, self._key, status, answer)
 
         await self._database.transact(keep)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Caller, Viewer
 from app.api.buying_prices import without_buying
@@ -28,6 +27,7 @@ from app.api.schemas import (
 )
 from app.errors import NotFound
 from app.persistence import reading_changes, reading_products
+from app.persistence.database import Connection
 from app.persistence.reading_products import ProductFilter, ProductRow
 
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"])
@@ -145,7 +145,7 @@ async def get_product(
     return OrjsonResponse(_visible(caller, body))
 
 
-async def _one(db: AsyncConnection, sku: str, supplier: str | None) -> ProductRow:
+async def _one(db: Connection, sku: str, supplier: str | None) -> ProductRow:
     found = await reading_products.find_products(db, sku, supplier)
     if not found:
         raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, StrictBool
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Admin, Viewer
 from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
@@ -29,6 +28,7 @@ from app.api.schemas import (
 from app.catalogue.schedule import find_zone, next_run
 from app.errors import Conflict, NotFound
 from app.persistence import documents, reading_suppliers
+from app.persistence.database import Connection
 from app.persistence.reading_suppliers import SupplierRow
 from app.settings import Settings
 from app.sync.discovery import discover
@@ -153,7 +153,7 @@ async def list_suppliers(
 async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, body: NewSupplier) -> Supplier:
     """409 when its code or `documentId` is taken."""
 
-    async def work(db: AsyncConnection) -> SupplierRow:
+    async def work(db: Connection) -> SupplierRow:
         values: dict[str, Any] = body.model_dump(exclude={"code", "document_id"})
         values["name"] = body.name or body.code
         values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone, is_active=body.is_active)
@@ -201,7 +201,7 @@ async def update_supplier(
 ) -> Supplier:
     """A new schedule or time zone counts from now on, as does an old one when its supplier is active again."""
 
-    async def work(db: AsyncConnection) -> SupplierRow:
+    async def work(db: Connection) -> SupplierRow:
         found = await _found(db, supplier_id)
         values = body.model_dump(exclude_unset=True)
         if values.keys() & {"schedule", "time_zone", "is_active"}:
@@ -221,7 +221,7 @@ async def update_supplier(
 async def reset_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin) -> Supplier:
     """The next sync fetches and writes it anew; nothing is deleted."""
 
-    async def work(db: AsyncConnection) -> SupplierRow:
+    async def work(db: Connection) -> SupplierRow:
         found = await _found(db, supplier_id)
         await documents.reset_supplier(db, found.id)
         return found
@@ -229,14 +229,14 @@ async def reset_supplier(request: Request, supplier_id: SupplierId, database: Da
     return _out(request.app.state.settings, await database.transact(work))
 
 
-async def _found(db: AsyncConnection, supplier_id: str) -> SupplierRow:
+async def _found(db: Connection, supplier_id: str) -> SupplierRow:
     row = await reading_suppliers.find_supplier_row(db, supplier_id)
     if row is None:
         raise NotFound(f"there is no supplier {supplier_id}")
     return row
 
 
-async def _schedule_anew(db: AsyncConnection, found: SupplierRow, values: dict[str, Any]) -> dict[str, Any]:
+async def _schedule_anew(db: Connection, found: SupplierRow, values: dict[str, Any]) -> dict[str, Any]:
     """Plan the next run; a schedule that was paused goes on, and failures count from now."""
     next_run_at = await _next_run(
         db,
@@ -249,7 +249,7 @@ async def _schedule_anew(db: AsyncConnection, found: SupplierRow, values: dict[s
     return {"next_run_at": next_run_at, **resumed}
 
 
-async def _next_run(db: AsyncConnection, schedule: str | None, time_zone: str, *, is_active: bool) -> datetime | None:
+async def _next_run(db: Connection, schedule: str | None, time_zone: str, *, is_active: bool) -> datetime | None:
     field = "timeZone"
     try:
         find_zone(time_zone)

@@ -9,7 +9,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.auth import Admin
 from app.api.cursors import (
@@ -47,6 +46,7 @@ from app.api.webhook_models import (
 from app.errors import AddressRefused, Conflict, NotFound
 from app.notify.signing import new_secret
 from app.persistence import reading_webhooks
+from app.persistence.database import Connection
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
 from app.sync.services import Services
 
@@ -108,7 +108,7 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
     await _refuse_address(services, body.url)
     secret = new_secret()
 
-    async def insert(db: AsyncConnection) -> WebhookRow:
+    async def insert(db: Connection) -> WebhookRow:
         return await reading_webhooks.insert_webhook(
             db, url=body.url, events=_once_each(body.events), secret=secret, is_active=body.is_active
         )
@@ -143,7 +143,7 @@ async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Adm
     if "events" in values:
         values["events"] = _once_each(body.events)
 
-    async def update(db: AsyncConnection) -> WebhookRow | None:
+    async def update(db: Connection) -> WebhookRow | None:
         return await reading_webhooks.update_webhook(db, webhook_id, values)
 
     return webhook_out(_found(await services.database.transact(update), webhook_id))
@@ -158,7 +158,7 @@ async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Adm
 async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
     """Answers what was deleted."""
 
-    async def delete(db: AsyncConnection) -> WebhookRow | None:
+    async def delete(db: Connection) -> WebhookRow | None:
         return await reading_webhooks.delete_webhook(db, webhook_id)
 
     return webhook_out(_found(await database.transact(delete), webhook_id))
@@ -198,7 +198,7 @@ async def retry_delivery(
 ) -> Delivery:
     """At once, under the id that it had. 409 when it was delivered, or its webhook is not active."""
 
-    async def reopen(db: AsyncConnection) -> DeliveryRow:
+    async def reopen(db: Connection) -> DeliveryRow:
         webhook = _found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id)
         delivery = await reading_webhooks.hold_delivery(db, webhook_id, delivery_id)
         if delivery is None:

@@ -30,6 +30,8 @@ from app.errors import DatabaseUnavailable
 from app.failpoints import name_of, reach
 
 T = TypeVar("T")
+Connection = AsyncConnection
+"""What a stage or an endpoint hands to repositories; outside of this folder nobody needs to know whose it is."""
 
 SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "5s",

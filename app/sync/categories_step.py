@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.errors import OriginRefused, PermanentError, TransientError
 from app.feed.categories import read_categories
 from app.outbound.client import Fetched
 from app.persistence import manifests, problems
+from app.persistence.database import Connection
 from app.persistence.problems import Problem
 from app.sync.manifest_step import document_hosts, manifest_limits
 from app.sync.services import Services
@@ -23,7 +22,7 @@ async def refresh_categories(stage: Stage, run_id: str, profile: bytes) -> None:
     services = stage.services
     url = f"{services.settings.base_url}/CAT.csv"
 
-    async def take_turn(db: AsyncConnection) -> tuple[str | None, str | None] | None:
+    async def take_turn(db: Connection) -> tuple[str | None, str | None] | None:
         return await manifests.claim_category_check(db, profile, url)
 
     validators = await services.database.transact(take_turn)
@@ -54,14 +53,14 @@ async def _ask(services: Services, url: str, validators: tuple[str | None, str |
 async def _store(services: Services, profile: bytes, fetched: Fetched) -> None:
     names = {category.key: category.name for category in read_categories(fetched.body)}
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await manifests.store_categories(db, profile, names, fetched.etag, fetched.last_modified)
 
     await services.database.transact(work)
 
 
 async def _warn(services: Services, run_id: str, url: str, reason: str) -> None:
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await problems.add_problems(db, run_id, [Problem("warning", "supplier", "categories", reason, url=url)])
 
     await services.database.transact(work)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, ImageJob
 from app.persistence import ledger, pictures
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
 
 
 async def add_family_jobs(
-    db: AsyncConnection,
+    db: Connection,
     job: ClaimedJob,
     families: Sequence[tuple[str, int]],
     *,
@@ -39,7 +39,7 @@ async def add_family_jobs(
     return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
 
 
-async def add_old_pictures(db: AsyncConnection, job: ClaimedJob, settings: Settings) -> list[str]:
+async def add_old_pictures(db: Connection, job: ClaimedJob, settings: Settings) -> list[str]:
     """Image jobs for what earlier runs left: pictures unsettled, and stored ones that are to be checked by now."""
     unsettled = await pictures.unsettled_of_supplier(db, job.supplier_id)
     added = await add_image_jobs(db, job, unsettled)
@@ -50,7 +50,7 @@ async def add_old_pictures(db: AsyncConnection, job: ClaimedJob, settings: Setti
 
 
 async def add_image_jobs(
-    db: AsyncConnection, job: ClaimedJob, address_ids: Sequence[int], *, revalidate: bool = False
+    db: Connection, job: ClaimedJob, address_ids: Sequence[int], *, revalidate: bool = False
 ) -> list[str]:
     """Write image jobs as children of `job`, one an address; returns the ids of those that are new to the run.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence import suppliers
+from app.persistence.database import Connection
 from app.sync.manifest_step import get_manifest
 from app.sync.services import Services
 
@@ -50,7 +50,7 @@ async def discover(services: Services) -> list[str]:
     manifest = await get_manifest(services)
     codes = sorted(manifest.data.entries)
 
-    async def work(db: AsyncConnection) -> list[str]:
+    async def work(db: Connection) -> list[str]:
         return await suppliers.add_suppliers(db, codes)
 
     return await services.database.transact(work)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.guard import ManifestState, check_removals
 from app.persistence import catalogue, documents
+from app.persistence.database import Connection
 from app.persistence.documents import SaidEntry
 from app.persistence.suppliers import Supplier
 from app.sync.manifest_step import Manifest, get_manifest
@@ -44,7 +44,7 @@ async def dry_run(services: Services, request: StartRequest) -> list[DryRun]:
         return [await _look(db, services, supplier, manifest) for supplier in suppliers]
 
 
-async def _look(db: AsyncConnection, services: Services, supplier: Supplier, manifest: Manifest) -> DryRun:
+async def _look(db: Connection, services: Services, supplier: Supplier, manifest: Manifest) -> DryRun:
     said = [SaidEntry(item.file_name, item.url, item.hash) for item in manifest.data.entries_of(supplier.code)]
     seen = await documents.preview_manifest(db, supplier.id, said)
     names = [item.file_name for item in said]

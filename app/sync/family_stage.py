@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import zstandard
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.content import FamilyContent, prepare
 from app.catalogue.diff import FamilyDiff, decide
@@ -28,6 +27,7 @@ from app.catalogue.types import ReadingWarning
 from app.feed.document import read_family
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, read_arguments
 from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs, suppliers
+from app.persistence.database import Connection
 from app.persistence.documents import StoredDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
@@ -80,7 +80,7 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
     read = await asyncio.to_thread(_read, chosen, supplier.code, stage.services.settings)
     stage.progress.note(job, "upserting_product")
 
-    async def work(db: AsyncConnection) -> Outcome | None:
+    async def work(db: Connection) -> Outcome | None:
         return await _apply(db, stage, job, read, judged=arguments.judged)
 
     outcome = await stage.services.database.transact(work)
@@ -111,16 +111,14 @@ def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> Fa
 
 
 async def _supersede(stage: Stage, job: ClaimedJob) -> None:
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await ledger.complete_one(db, job, {"superseded": True})
         await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
 
     await stage.services.database.transact(work)
 
 
-async def _apply(
-    db: AsyncConnection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool
-) -> Outcome | None:
+async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool) -> Outcome | None:
     """The whole commit; None when the documents moved on since they were read."""
     family, settling = read.family, Settling()
     await ledger.complete_one(db, job, {})
@@ -161,7 +159,7 @@ async def _apply(
     return Outcome(settling.added, images)
 
 
-async def _doubt(db: AsyncConnection, job: ClaimedJob, read: FamilyRead, reason: str) -> Outcome:
+async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str) -> Outcome:
     """Write nothing of a document that is not believed yet; the next run reads it once more, past caches."""
     await documents.suspect(db, [document.id for document in read.chosen])
     doubt = Problem("warning", "family", "suspect", reason, url=read.chosen[0].url, sku=read.family.sku, job_id=job.id)
@@ -171,7 +169,7 @@ async def _doubt(db: AsyncConnection, job: ClaimedJob, read: FamilyRead, reason:
     return Outcome()
 
 
-async def _settle_drops(db: AsyncConnection, job: ClaimedJob, diff: FamilyDiff, settling: Settling) -> None:
+async def _settle_drops(db: Connection, job: ClaimedJob, diff: FamilyDiff, settling: Settling) -> None:
     """Variants that the family lists no more are settled by the supplier job's end, or here when that was already."""
     if not diff.dropped:
         return
@@ -228,7 +226,7 @@ def _result(sku: str, variants: int, images: int) -> dict[str, Any]:
     return {"sku": sku, "variants": variants, "imagesEnqueued": images}
 
 
-async def fail_family(db: AsyncConnection, job: ClaimedJob) -> None:
+async def fail_family(db: Connection, job: ClaimedJob) -> None:
     """What a family job's failure leaves behind: its documents are fetched anew next time, even under the same hash."""
     try:
         arguments = msgspec.convert(job.args, FamilyJob)

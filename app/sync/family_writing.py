@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff
 from app.persistence import catalogue, pictures
-from app.persistence.database import RepeatTransaction
+from app.persistence.database import Connection, RepeatTransaction
 from app.persistence.ledger import ClaimedJob
 from app.persistence.pictures import FlippedVariant
 
@@ -28,7 +26,7 @@ class Written:
 
 
 async def write_family(
-    db: AsyncConnection,
+    db: Connection,
     job: ClaimedJob,
     product: StoredProduct | None,
     diff: FamilyDiff,
@@ -62,7 +60,7 @@ async def write_family(
     return Written(_ids(diff, new_ids), old, flipped)
 
 
-async def _write_pictures(db: AsyncConnection, variants: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
+async def _write_pictures(db: Connection, variants: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
     await pictures.write_generations(
         db, {key: (item.variant.digests["pictures"], item.variant.pictures) for key, item in variants}
     )

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 import zstandard
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ManifestUnreadable
 from app.feed.manifest import ManifestData, read_manifest
 from app.outbound.client import Fetched, FetchLimits
 from app.persistence import manifests
+from app.persistence.database import Connection
 from app.persistence.manifests import StoredManifest
 from app.settings import Settings
 from app.sync.services import Services
@@ -120,7 +120,7 @@ async def keep(services: Services, body: ManifestBody, entries: int) -> None:
             return
     packed = await asyncio.to_thread(zstandard.compress, fetched.body, ZSTD_LEVEL)
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await manifests.store_manifest(
             db,
             body.profile,

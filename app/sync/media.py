@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import PermanentError, StoreUnavailable, TransientError
 from app.images.download import DownloadedPicture, NotModified
 from app.images.store import is_media_key
 from app.persistence import media, pictures
+from app.persistence.database import Connection
 from app.persistence.media import REMOVAL_LEASE_S, MediaRow
 from app.persistence.pictures import Address
 from app.sync.backoff import retry_wait_s
@@ -177,7 +177,7 @@ async def find_orphans(services: Services, *, older_than_s: float, delete: bool 
 async def _forget_addresses(services: Services, older_than_s: float) -> int:
     forgotten = 0
 
-    async def work(db: AsyncConnection) -> int:
+    async def work(db: Connection) -> int:
         return await media.forget_addresses(db, older_than_s=older_than_s, limit=PAGE)
 
     while gone := await services.database.transact(work):
@@ -207,7 +207,7 @@ async def _remove(services: Services, keys: Sequence[str], older_than_s: float) 
     """Mark, commit, delete, and only then let the bytes be stored again."""
     hashes = {key: bytes.fromhex(_sha256_of(key)) for key in keys}
 
-    async def mark(db: AsyncConnection) -> list[str]:
+    async def mark(db: Connection) -> list[str]:
         return await media.mark_removals(db, hashes, older_than_s=older_than_s)
 
     free = await services.database.transact(mark)
@@ -220,7 +220,7 @@ async def _remove(services: Services, keys: Sequence[str], older_than_s: float) 
     return len(free)
 
 
-async def _end(db: AsyncConnection, hashes: Mapping[str, bytes], keys: Sequence[str]) -> None:
+async def _end(db: Connection, hashes: Mapping[str, bytes], keys: Sequence[str]) -> None:
     await media.end_removals(db, sorted({hashes[key] for key in keys}))
 
 

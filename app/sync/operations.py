@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.errors import Conflict, NotFound, QueueUnavailable
@@ -16,6 +15,7 @@ from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
 from app.jobs.states import CLOSED, OPEN
 from app.persistence import ledger, operators, reading_runs, runs
+from app.persistence.database import Connection
 from app.persistence.operators import JobState, ReopenedJob
 from app.sync.manifest_step import get_manifest
 from app.sync.services import Services
@@ -35,7 +35,7 @@ async def retry_job(services: Services, queue: str, job_id: str) -> None:
         Conflict: it has not failed, or its run was cancelled, was direct, or has a successor under way.
     """
 
-    async def work(db: AsyncConnection) -> list[ReopenedJob]:
+    async def work(db: Connection) -> list[ReopenedJob]:
         _refuse_retry(job_id, queue, await _held(db, queue, job_id))
         return await operators.reopen(db, queue, [job_id])
 
@@ -68,7 +68,7 @@ async def retry_failed(services: Services, queue: str) -> int:
 async def _retry_page(
     services: Services, queue: str, after: tuple[datetime, str]
 ) -> tuple[operators.FailedPage, list[ReopenedJob]]:
-    async def work(db: AsyncConnection) -> tuple[operators.FailedPage, list[ReopenedJob]]:
+    async def work(db: Connection) -> tuple[operators.FailedPage, list[ReopenedJob]]:
         page = await operators.failed_page(db, queue, after, RETRIED_AT_ONCE)
         return page, await operators.reopen(db, queue, page.ids)
 
@@ -83,7 +83,7 @@ async def cancel_job(services: Services, queue: str, job_id: str) -> None:
         Conflict: it is over.
     """
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         job = await _held(db, queue, job_id)
         if job.state not in OPEN:
             raise Conflict(f"job {job_id} is {job.state} already")
@@ -103,7 +103,7 @@ async def delete_job(services: Services, queue: str, job_id: str) -> None:
         Conflict: it is open.
     """
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         job = await _held(db, queue, job_id)
         if job.state not in CLOSED:
             raise Conflict(f"job {job_id} is {job.state}: cancel it first")
@@ -112,7 +112,7 @@ async def delete_job(services: Services, queue: str, job_id: str) -> None:
     await services.database.transact(work)
 
 
-async def _held(db: AsyncConnection, queue: str, job_id: str) -> JobState:
+async def _held(db: Connection, queue: str, job_id: str) -> JobState:
     job = await operators.job_state(db, queue, job_id)
     if job is None:
         raise NotFound(f"there is no job {job_id} in {queue}")
@@ -135,7 +135,7 @@ async def resume(services: Services, queue: str) -> None:
 
 
 async def _set_paused(services: Services, queue: str, *, paused: bool) -> None:
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await ledger.set_paused(db, queue, paused=paused)
 
     await services.database.transact(work)
@@ -149,7 +149,7 @@ async def cancel_run(services: Services, run_id: str) -> None:
         Conflict: it is over.
     """
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         run = await _found_run(db, run_id)
         if run["status"] != "cancelling" and not await runs.cancel(db, run_id):
             raise Conflict(f"run {run_id} is over: it is {run['status']}")
@@ -186,7 +186,7 @@ async def _start_confirmed(services: Services, run: reading_runs.RunRow, sha256:
     options = {"force": False, "skus": None, "confirmed_manifest": sha256}
     supplier_id: int = run["supplier_id"]
 
-    async def work(db: AsyncConnection) -> Started:
+    async def work(db: Connection) -> Started:
         new = await runs.start_run(
             db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger="api", options=options
         )
@@ -204,7 +204,7 @@ def _supplier_args(supplier_id: int) -> dict[str, Any]:
     return args
 
 
-async def _found_run(db: AsyncConnection, run_id: str) -> reading_runs.RunRow:
+async def _found_run(db: Connection, run_id: str) -> reading_runs.RunRow:
     run = await reading_runs.find_run(db, run_id)
     if run is None:
         raise NotFound(f"there is no run {run_id}")

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.errors import (
@@ -29,6 +28,7 @@ from app.errors import (
 )
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueuePolicy
 from app.persistence import ledger, problems, runs
+from app.persistence.database import Connection
 from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.backoff import retry_wait_s
@@ -127,7 +127,7 @@ async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Wor
 
 
 async def _hand_back(stage: Stage, job: ClaimedJob) -> Ended:
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         await ledger.hand_back(db, [job])
 
     await stage.services.database.transact(work)
@@ -154,7 +154,7 @@ async def settle_error(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error
 
 
 async def _end_failed(stage: Stage, job: ClaimedJob, error: PromidataSyncError) -> Ended | None:
-    async def work(db: AsyncConnection) -> bool:
+    async def work(db: Connection) -> bool:
         return await _fail(db, job, error)
 
     held = await stage.services.database.transact(work)
@@ -162,7 +162,7 @@ async def _end_failed(stage: Stage, job: ClaimedJob, error: PromidataSyncError) 
 
 
 async def _delay(stage: Stage, job: ClaimedJob, error: PromidataSyncError, wait_s: float) -> Ended | None:
-    async def work(db: AsyncConnection) -> bool:
+    async def work(db: Connection) -> bool:
         return await ledger.delay(db, job, str(error), wait_s)
 
     held = await stage.services.database.transact(work)
@@ -175,7 +175,7 @@ def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: Promidata
     return retry_wait_s(stage.services.settings, job.attempts + 1, error.retry_after_s)
 
 
-async def _fail(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> bool:
+async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> bool:
     if not await ledger.fail(db, job, str(error)):
         return False
     url = None
@@ -202,7 +202,7 @@ def _problem(job: ClaimedJob, error: PromidataSyncError, url: str | None) -> Pro
 async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> None:
     """Close jobs of runs that are being cancelled, and end those runs when these were the last."""
 
-    async def work(db: AsyncConnection) -> None:
+    async def work(db: Connection) -> None:
         for run_id, queues in sorted((await ledger.end_cancelled(db, job_ids)).items()):
             await runs.settle(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
 

@@ -15,12 +15,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.catalogue.guard import ManifestState, check_removals
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs, suppliers
 from app.persistence.changes import Change
+from app.persistence.database import Connection
 from app.persistence.documents import DoubleFamily, ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
@@ -57,7 +56,7 @@ async def finish_supplier(ending: Ending) -> None:
     """
     stage, job = ending.stage, ending.job
 
-    async def work(db: AsyncConnection) -> list[str]:
+    async def work(db: Connection) -> list[str]:
         settling = Settling()
         await ledger.complete_one(db, job, {})
         if job.options.get("skus") is None:
@@ -75,7 +74,7 @@ async def finish_supplier(ending: Ending) -> None:
     await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
 
-async def _remove(db: AsyncConnection, ending: Ending, settling: Settling) -> None:
+async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
     job, supplier, manifest, diff = ending.job, ending.supplier, ending.manifest, ending.diff
     settings = ending.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
@@ -100,7 +99,7 @@ async def _remove(db: AsyncConnection, ending: Ending, settling: Settling) -> No
 
 
 async def _drop_missing(
-    db: AsyncConnection, job: ClaimedJob, names: list[str], settling: Settling, *, remove_after_runs: int
+    db: Connection, job: ClaimedJob, names: list[str], settling: Settling, *, remove_after_runs: int
 ) -> None:
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
     for sku, version, remaining in lessened:
@@ -115,7 +114,7 @@ async def _drop_missing(
     )
 
 
-async def settle_dropped(db: AsyncConnection, job: ClaimedJob, settling: Settling, *, again: str) -> None:
+async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, again: str) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them."""
     gone = await catalogue.take_dropped(db, job.supplier_id)
     settling.counts["variants_discontinued"] += len(gone)
@@ -129,7 +128,7 @@ async def settle_dropped(db: AsyncConnection, job: ClaimedJob, settling: Settlin
     settling.added += await add_family_jobs(db, job, taking, again=again)
 
 
-async def _report_doubles(db: AsyncConnection, job: ClaimedJob, settling: Settling) -> None:
+async def _report_doubles(db: Connection, job: ClaimedJob, settling: Settling) -> None:
     """Two documents with one family SKU: the one whose file name equals it counts, the other is an error."""
     by_sku: dict[str, list[DoubleFamily]] = {}
     for double in await documents.doubled_families(db, job.supplier_id):
@@ -161,7 +160,7 @@ async def _report_doubles(db: AsyncConnection, job: ClaimedJob, settling: Settli
     )
 
 
-async def _result(db: AsyncConnection, job: ClaimedJob, settling: Settling) -> dict[str, Any]:
+async def _result(db: Connection, job: ClaimedJob, settling: Settling) -> dict[str, Any]:
     enqueued = await runs.families_so_far(db, job.run_id) + len(settling.added)
     families = await documents.count_families(db, job.supplier_id)
     skipped = max(0, families - enqueued)

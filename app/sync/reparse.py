@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import documents, ledger, runs
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.children import add_family_jobs
 from app.sync.stage import Stage, messages_of
@@ -30,7 +29,7 @@ async def reparse_supplier(stage: Stage, job: ClaimedJob) -> None:
 async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
     """Make the jobs of one page of families; returns where the next begins, or None after the last."""
 
-    async def work(db: AsyncConnection) -> tuple[str | None, list[str]]:
+    async def work(db: Connection) -> tuple[str | None, list[str]]:
         await ledger.fence(db, job)
         page = await documents.stored_families(db, job.supplier_id, after=after, limit=PAGE)
         added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page], judged=True)
@@ -46,7 +45,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
     return last
 
 
-async def _finish(db: AsyncConnection, job: ClaimedJob) -> None:
+async def _finish(db: Connection, job: ClaimedJob) -> None:
     enqueued = await runs.families_so_far(db, job.run_id)
     result = {"familiesEnqueued": enqueued, "familiesSkipped": 0, "efficiency": "0%"}
     await ledger.complete_one(db, job, result)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.persistence import retention
-from app.persistence.database import Database
+from app.persistence.database import Connection, Database
 from app.settings import Settings
 from app.sync.services import Services
 
@@ -20,7 +19,7 @@ log = get_logger()
 FORGET_EVERY_S = 30.0
 DAY_S = 86_400.0
 
-Batch = Callable[[AsyncConnection], Awaitable[int]]
+Batch = Callable[[Connection], Awaitable[int]]
 
 
 async def forget_old(services: Services) -> None:
@@ -39,16 +38,16 @@ async def _until_none(database: Database, batch: Batch) -> int:
 
 
 def _batches(settings: Settings) -> list[tuple[str, Batch]]:
-    async def feed_start(db: AsyncConnection) -> int:
+    async def feed_start(db: Connection) -> int:
         return await retention.move_feed_start(db, settings.changes_retention_days * DAY_S)
 
-    async def deliveries(db: AsyncConnection) -> int:
+    async def deliveries(db: Connection) -> int:
         return await retention.delete_deliveries(db, settings.job_retention_days * DAY_S)
 
-    async def jobs(db: AsyncConnection) -> int:
+    async def jobs(db: Connection) -> int:
         return await retention.delete_completed_jobs(db, settings.job_retention_days * DAY_S)
 
-    async def runs(db: AsyncConnection) -> int:
+    async def runs(db: Connection) -> int:
         return await retention.delete_runs(db, settings.run_retention_days * DAY_S)
 
     return [

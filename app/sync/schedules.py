@@ -10,11 +10,11 @@ However many times were missed while everything was down, the next time is count
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.catalogue.schedule import next_run
 from app.persistence import schedules
+from app.persistence.database import Connection
 from app.persistence.schedules import ScheduledSupplier
 from app.persistence.suppliers import get_supplier
 from app.sync.services import Services
@@ -44,7 +44,7 @@ async def run_schedules(services: Services) -> None:
         await send_started(services, [turn.run])
 
 
-async def start_due(db: AsyncConnection) -> Turn | None:
+async def start_due(db: Connection) -> Turn | None:
     """Plan the next time of the supplier that is due the longest, and write its run unless one is under way."""
     due = await schedules.take_due(db)
     if due is None:
@@ -65,7 +65,7 @@ async def _pause_and_resume(services: Services) -> None:
         if not await schedules.any_to_pause_or_resume(db, most):
             return
 
-    async def pause_failing(db: AsyncConnection) -> list[str]:
+    async def pause_failing(db: Connection) -> list[str]:
         return await schedules.pause_failing(db, most)
 
     for code in await services.database.transact(pause_failing):
@@ -73,13 +73,13 @@ async def _pause_and_resume(services: Services) -> None:
     await services.database.transact(resume_recovered)
 
 
-async def resume_recovered(db: AsyncConnection) -> None:
+async def resume_recovered(db: Connection) -> None:
     """Let the schedules go on whose supplier had a successful run since they were paused."""
     for supplier in await schedules.take_recovered(db):
         await _resume(db, supplier)
 
 
-async def _resume(db: AsyncConnection, supplier: ScheduledSupplier) -> None:
+async def _resume(db: Connection, supplier: ScheduledSupplier) -> None:
     try:
         next_run_at = next_run(supplier.schedule, supplier.time_zone, supplier.now)
     except ValueError:

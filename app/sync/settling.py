@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import PermanentError, PromidataSyncError
 from app.jobs.definitions import ImageJob
 from app.persistence import changes, ledger, media, pictures, runs
 from app.persistence.changes import Change
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import KnownMedia, StoredPicture
 from app.persistence.pictures import FailedPicture, FlippedVariant
@@ -50,7 +50,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """Variants that readers see with other pictures."""
 
 
-async def commit_settled(db: AsyncConnection, batch: Sequence[Settled]) -> list[Ending]:
+async def commit_settled(db: Connection, batch: Sequence[Settled]) -> list[Ending]:
     """End a batch of jobs in one transaction, and say what became of each."""
     await media.hold_removals(db)
     known = await _known(db, batch)
@@ -62,7 +62,7 @@ async def commit_settled(db: AsyncConnection, batch: Sequence[Settled]) -> list[
     return ["again" if item.job.id in again else "ended" if item.job.id in held else "lost" for item in batch]
 
 
-async def _known(db: AsyncConnection, batch: Sequence[Settled]) -> dict[bytes, KnownMedia]:
+async def _known(db: Connection, batch: Sequence[Settled]) -> dict[bytes, KnownMedia]:
     hashes = sorted({item.picture.sha256 for item in batch if item.picture is not None})
     return dict(zip(hashes, await media.known_media(db, hashes), strict=True)) if hashes else {}
 
@@ -73,7 +73,7 @@ def _is_gone(picture: StoredPicture, known: Mapping[bytes, KnownMedia]) -> bool:
     return found.being_removed or found.removals != picture.removals
 
 
-async def _write(db: AsyncConnection, mine: Sequence[Settled], guess: Sequence[Settled]) -> None:
+async def _write(db: Connection, mine: Sequence[Settled], guess: Sequence[Settled]) -> None:
     if not mine:
         return
     recorded = await record_pictures(
@@ -94,7 +94,7 @@ async def _write(db: AsyncConnection, mine: Sequence[Settled], guess: Sequence[S
         await runs.settle(db, run_id, _counts(ended, uploaded), finished=len(ended))
 
 
-async def commit_repair(db: AsyncConnection, picture: StoredPicture) -> bool:
+async def commit_repair(db: Connection, picture: StoredPicture) -> bool:
     """Record a picture that no job asked for; False when its object was removed meanwhile and nothing was written."""
     await media.hold_removals(db)
     (found,) = await media.known_media(db, [picture.sha256])
@@ -106,7 +106,7 @@ async def commit_repair(db: AsyncConnection, picture: StoredPicture) -> bool:
 
 
 async def record_pictures(
-    db: AsyncConnection, stored: Sequence[StoredPicture], *, also_held: Sequence[int] = (), alone: bool
+    db: Connection, stored: Sequence[StoredPicture], *, also_held: Sequence[int] = (), alone: bool
 ) -> Recorded:
     """Record pictures that are in the store, and show what waited for them; under `media.hold_removals`.
 
@@ -129,9 +129,7 @@ async def record_pictures(
     return Recorded(fresh, await show_pictures(db, other, replaced))
 
 
-async def show_pictures(
-    db: AsyncConnection, settled: Sequence[int], replaced: Sequence[int] = ()
-) -> list[FlippedVariant]:
+async def show_pictures(db: Connection, settled: Sequence[int], replaced: Sequence[int] = ()) -> list[FlippedVariant]:
     """Show the generations that wait for none of `settled` any more; returns what readers see otherwise now."""
     if not settled:
         return []
@@ -143,7 +141,7 @@ async def show_pictures(
     return shown
 
 
-async def note_shown(db: AsyncConnection, shown: Sequence[FlippedVariant], runs_of: Mapping[int, str]) -> None:
+async def note_shown(db: Connection, shown: Sequence[FlippedVariant], runs_of: Mapping[int, str]) -> None:
     """Write that variants show other pictures; `runs_of` says which run of their supplier did it."""
     for supplier_id in sorted({item.supplier_id for item in shown}):
         await changes.add_changes(
@@ -158,7 +156,7 @@ async def note_shown(db: AsyncConnection, shown: Sequence[FlippedVariant], runs_
         )
 
 
-async def fail_picture(db: AsyncConnection, job: ClaimedJob, error: PromidataSyncError) -> None:
+async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> None:
     """What an image job's failure leaves behind: its address failed, and generations wait for it no more.
 
     What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on.
@@ -174,7 +172,7 @@ async def fail_picture(db: AsyncConnection, job: ClaimedJob, error: PromidataSyn
     await note_shown(db, flipped, {job.supplier_id: job.run_id})
 
 
-async def address_of(db: AsyncConnection, job: ClaimedJob) -> str | None:
+async def address_of(db: Connection, job: ClaimedJob) -> str | None:
     """The address of an image job, for its problem."""
     address_id = _address_id(job)
     found = {} if address_id is None else await pictures.addresses(db, [address_id])

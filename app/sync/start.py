@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.errors import Conflict, Invalid, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
 from app.persistence import ledger, runs
+from app.persistence.database import Connection
 from app.persistence.suppliers import Supplier, active_suppliers, find_supplier
 from app.sync.services import Services
 
@@ -71,7 +71,7 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
         Invalid: `skus` without a supplier.
     """
 
-    async def work(db: AsyncConnection) -> list[Started]:
+    async def work(db: Connection) -> list[Started]:
         started = [await start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
         taken = [run.supplier for run in started if not run.started]
         if mode == "direct" and taken:
@@ -81,7 +81,7 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
     return await services.database.transact(work)
 
 
-async def meant(db: AsyncConnection, request: StartRequest) -> list[Supplier]:
+async def meant(db: Connection, request: StartRequest) -> list[Supplier]:
     """The suppliers that a request is about.
 
     Raises:
@@ -101,7 +101,7 @@ async def meant(db: AsyncConnection, request: StartRequest) -> list[Supplier]:
     return [supplier]
 
 
-async def start_one(db: AsyncConnection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
+async def start_one(db: Connection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
     """Write one supplier's run and its job, or give the run that is under way; whoever calls commits, then sends."""
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
     options = {"force": request.force or request.skus is not None, "skus": request.skus}

@@ -19,10 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
 from app.persistence import documents, ledger, problems, runs, suppliers
+from app.persistence.database import Connection
 from app.persistence.documents import FailedDocument, FetchedDocument, ManifestDiff, SaidEntry, WantedDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
@@ -109,7 +108,7 @@ def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
 
 
 async def _begin(stage: Stage, job: ClaimedJob, arguments: SupplierJob) -> Supplier:
-    async def work(db: AsyncConnection) -> Supplier:
+    async def work(db: Connection) -> Supplier:
         await ledger.fence(db, job)
         await runs.mark_running(db, job.run_id)
         return await suppliers.get_supplier(db, arguments.supplier_id)
@@ -126,7 +125,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
     ]
     invalid = data.invalid_of(supplier.code)
 
-    async def work(db: AsyncConnection) -> tuple[ManifestDiff, list[str]]:
+    async def work(db: Connection) -> tuple[ManifestDiff, list[str]]:
         await ledger.fence(db, job)
         diff = await documents.take_manifest(
             db,
@@ -159,7 +158,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
     return diff
 
 
-async def _add_rereads(db: AsyncConnection, sync: SupplierSync, diff: ManifestDiff) -> None:
+async def _add_rereads(db: Connection, sync: SupplierSync, diff: ManifestDiff) -> None:
     """Documents whose turn it is to be read again, beside those that the manifest says have changed."""
     share = sync.stage.services.settings.reread_share_a_day
     if share and not sync.job.options.get("force"):
@@ -205,7 +204,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
     fetched = sorted((item for item in batch if isinstance(item, FetchedDocument)), key=lambda item: item.id)
     failed = sorted((item for item in batch if isinstance(item, FailedDocument)), key=lambda item: item.id)
 
-    async def work(db: AsyncConnection) -> list[str]:
+    async def work(db: Connection) -> list[str]:
         await (ledger.checkpoint if fetched else ledger.fence)(db, job)
         versions = await documents.store_fetched(db, job.run_id, fetched)
         await documents.note_failed(db, failed)
@@ -244,7 +243,7 @@ async def _group_families(sync: SupplierSync) -> None:
     job, after = sync.job, ""
     while True:
 
-        async def work(db: AsyncConnection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
+        async def work(db: Connection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
             await ledger.fence(db, job)
             page = await documents.unapplied_families(
                 db, sync.supplier.id, after=after, limit=COMMIT_DOCUMENTS * 5, run_id=job.run_id

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.jobs.definitions import IMAGE_UPLOAD
 from app.persistence import documents, ledger, runs
+from app.persistence.database import Connection
 from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.suppliers import Supplier
@@ -34,7 +33,7 @@ async def finish_unchanged(stage: Stage, job: ClaimedJob, supplier: Supplier, bo
         ClaimLost, RunCancelled: it is not ours any more; nothing was written.
     """
 
-    async def work(db: AsyncConnection) -> list[str]:
+    async def work(db: Connection) -> list[str]:
         families = await documents.count_families(db, supplier.id)
         result = {"familiesEnqueued": 0, "familiesSkipped": families, "efficiency": "100%"}
         await ledger.complete_one(db, job, result)

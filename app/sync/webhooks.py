@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog import get_logger
 
 from app.errors import OutageError
 from app.notify.retrying import next_pause_s
 from app.notify.sending import Parcel, Verdict, send
 from app.persistence import webhooks
+from app.persistence.database import Connection
 from app.persistence.webhooks import ClaimedDelivery
 from app.sync.services import Services
 from app.sync.tasks import together
@@ -50,7 +50,7 @@ async def _claim(services: Services, most: int) -> list[ClaimedDelivery]:
         if not await webhooks.any_due(db):
             return []
 
-    async def claim_due(db: AsyncConnection) -> list[ClaimedDelivery]:
+    async def claim_due(db: Connection) -> list[ClaimedDelivery]:
         return await webhooks.claim_due(db, most)
 
     return await services.database.transact(claim_due)
@@ -72,7 +72,7 @@ async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
 async def _settle(services: Services, claimed: ClaimedDelivery, verdict: Verdict) -> None:
     pause_s = next_pause_s(claimed.attempts, verdict.wish_s) if verdict.kind == "again" else None
 
-    async def settle_delivery(db: AsyncConnection) -> None:
+    async def settle_delivery(db: Connection) -> None:
         held = await webhooks.settle(db, claimed, status=verdict.status, error=verdict.error, pause_s=pause_s)
         if held and verdict.kind == "gone":
             await webhooks.deactivate(db, claimed.webhook_id, "the receiver answered 410 Gone")
