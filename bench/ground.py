@@ -96,15 +96,6 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
-async def fetch(url: str, query: str, *arguments: object) -> list[dict[str, Any]]:
-    """The rows of a query."""
-    connection = await asyncpg.connect(plain_url(url))
-    try:
-        return [dict(row) for row in await connection.fetch(query, *arguments)]
-    finally:
-        await connection.close()
-
-
 @dataclass(frozen=True)
 class Ground:
     """One measurement's database, Redis and folder, with services on them in this process."""
@@ -114,10 +105,12 @@ class Ground:
     database_url: str
     folder: Path
     env: Mapping[str, str]
+    pool: asyncpg.Pool
+    """Kept open: a new connection for every look would be the largest part of what PostgreSQL does."""
 
     async def rows(self, query: str, *arguments: object) -> list[dict[str, Any]]:
         """The rows of a query."""
-        return await fetch(self.database_url, query, *arguments)
+        return [dict(row) for row in await self.pool.fetch(query, *arguments)]
 
 
 @asynccontextmanager
@@ -141,8 +134,11 @@ async def fresh_ground(
         "S3_BUCKET": "",
     }
     settings = Settings.model_validate({key.lower(): value for key, value in values.items()})
-    async with open_services(settings) as services:
-        yield Ground(servers, services, url, servers.folder / name, os.environ | values)
+    async with (
+        open_services(settings) as services,
+        asyncpg.create_pool(plain_url(url), min_size=1, max_size=3) as pool,
+    ):
+        yield Ground(servers, services, url, servers.folder / name, os.environ | values, pool)
     await execute(servers.postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
     shutil.rmtree(servers.folder / name, ignore_errors=True)
 

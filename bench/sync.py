@@ -17,7 +17,7 @@ from typing import Any
 from app.jobs.definitions import QUEUES
 from app.sync.discovery import discover
 from app.sync.start import StartRequest, start_queued
-from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, workers
+from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, Cost, CostMeter
 from bench.reference import Reference, measure_reference
 from bench.report import Figure, Section, Table
@@ -138,14 +138,15 @@ async def wait_for_end(ground: Ground) -> dict[str, Any]:
             EXTRACT(epoch FROM j.started_at)::float8 AS claimed_at
         FROM runs r JOIN jobs j ON j.id = r.supplier_job_id ORDER BY r.created_at DESC LIMIT 1"""
     async with asyncio.timeout(RUN_WITHIN_S):
-        while True:
-            (run,) = await ground.rows(query)
-            if run["finished_at"] is not None:
-                break
-            await asyncio.sleep(0.1)
+        await until(lambda: _ended(ground), look_every_s=0.1)
+    (run,) = await ground.rows(query)
     if run["status"] != "completed":
         raise RuntimeError(f"the run ended {run['status']}: {run['error']}")
     return run
+
+
+async def _ended(ground: Ground) -> bool:
+    return not await ground.rows("SELECT FROM runs WHERE status IN ('queued', 'running', 'cancelling')")
 
 
 def bound_s(reference: Reference, latency_s: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from app.jobs.definitions import QUEUES, SUPPLIER_SYNC
 from app.sync.discovery import discover
 from app.sync.manifest_step import get_manifest
 from app.sync.start import StartRequest, start_queued
-from bench.ground import Feed, Ground, Servers, execute, fetch, fresh_ground, serving_feed, until, workers
+from bench.ground import Feed, Ground, Servers, execute, fresh_ground, serving_feed, until, workers
 from bench.report import Figure, Section, Table
 from bench.sync import Measured, measure_sync, wait_for_end
 
@@ -100,7 +100,7 @@ async def _seed(ground: Ground) -> None:
         [entry.url for entry in entries],
         [entry.hash for entry in entries],
     ]
-    await fetch(ground.database_url, DOCUMENTS, *columns)
+    await ground.rows(DOCUMENTS, *columns)
     await execute(ground.database_url, *SEED, "VACUUM ANALYZE", "CHECKPOINT")
 
 
