@@ -18,27 +18,21 @@ from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
 REPORTS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
-PARTS: dict[str, Callable[[Servers, bool], list[Section]]] = {
-    "sync": lambda servers, quick: [sync.measure(servers, quick=quick)],
-    "unchanged": lambda servers, quick: [unchanged.measure(servers, quick=quick)],
-    "queue": lambda servers, quick: [queue.measure(servers, quick=quick)],
-    "pictures": lambda servers, quick: [pictures.measure(servers, quick=quick)],
-    "parsing": lambda _, quick: [parsing.measure(quick=quick)],
-    "transport": lambda _, quick: [transport.measure(quick=quick)],
+PARTS: dict[str, Callable[[Servers, bool], Section]] = {
+    "sync": lambda servers, quick: sync.measure(servers, quick=quick),
+    "unchanged": lambda servers, quick: unchanged.measure(servers, quick=quick),
+    "queue": lambda servers, quick: queue.measure(servers, quick=quick),
+    "pictures": lambda servers, quick: pictures.measure(servers, quick=quick),
+    "parsing": lambda _, quick: parsing.measure(quick=quick),
+    "transport": lambda _, quick: transport.measure(quick=quick),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     chosen = options.part or list(PARTS)
-    sections: list[Section] = []
     with running_servers() as servers:
-        for part in chosen:
-            started = time.monotonic()
-            print(f"{part} ...", file=sys.stderr, flush=True)
-            sections += PARTS[part](servers, options.quick)
-            print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    text = page(sections, _command(options))
+        text = page([_run(part, servers, quick=options.quick) for part in chosen], _command(options))
     out = options.out or (None if options.quick else _file_for(options.part))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"written to {out}", file=sys.stderr)
     print(text)
     return 0
+
+
+def _run(part: str, servers: Servers, *, quick: bool) -> Section:
+    print(f"{part} ...", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    section = PARTS[part](servers, quick)
+    print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return section
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -1,0 +1,49 @@
+"""The bench's code still runs: no figure is looked at here, since a test that measures time fails on a busy machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.jobs.definitions import QUEUES
+from app.sync.discovery import discover
+from bench import ground as real_parts
+from bench import parsing
+from bench.reference import Reference
+from bench.report import Figure, page
+from bench.sync import Size, bound_s, measure_sync
+from tests.support.stack import Servers
+
+
+async def test_a_sync_is_measured_from_outside_and_from_within_its_workers(servers: Servers, tmp_path: Path) -> None:
+    size = Size(families=2, variants=2, pictures=2, small=True)
+    with real_parts.serving_feed(*size.options()) as feed:
+        parts = real_parts.Servers(servers.postgres, servers.valkey, tmp_path)
+        async with real_parts.fresh_ground(parts, feed.base_url) as ground:
+            await discover(ground.services)
+            measured = await measure_sync(ground, feed, QUEUES, "--sample", "--count")
+    assert measured.requests == {"manifest": 1, "category": 1, "document": 2, "picture": 8}
+    assert measured.run["images_uploaded"] == 8
+    for queue in QUEUES:
+        told = measured.told[queue]
+        assert measured.costs[queue].cpu_s > 0
+        assert 10 < measured.costs[queue].peak_mb < 1_000
+        assert told["trips"]["postgres"] > 0
+        assert told["trips"]["redis"] > 0
+        assert sum(told["parts"].values()) <= told["cpu_s"] + 0.5
+    assert measured.costs["PostgreSQL"].peak_mb > 10
+
+
+def test_the_bound_is_given_by_latency_and_by_the_cpu_of_the_bare_loop() -> None:
+    reference = Reference(100, 1_000, document_cpu_s=0.01, picture_cpu_s=0.002, origin_cpu_s=1.0)
+    bounds = bound_s(reference, latency_s=0.02)
+    assert bounds["documents, latency"] == 100 * 0.02 / 10
+    assert bounds["pictures, latency"] == 1_000 * 0.02 / 10
+    assert bounds["pictures, CPU"] < bounds["pictures, latency"]
+
+
+def test_a_report_holds_each_figure_beside_its_goal() -> None:
+    section = parsing.measure(quick=True)
+    section.figures.append(Figure("F0", "a figure", "2.0", "<= 1.0", reached=False))
+    text = page([section], "python -m bench parsing")
+    assert "| F0 | a figure | 2.0 | <= 1.0 | **missed** |" in text
+    assert "| document | msgspec | orjson |" in text
