@@ -107,7 +107,7 @@ async def _cancel_in_the_pictures(workers: Workers) -> None:
 
 
 async def _first_picture(workers: Workers) -> None:
-    await until(lambda: workers.stack.server.log.counts.get("picture", 0) > 0)
+    await until(lambda: workers.stack.server.log.counts.get("picture", 0) > 0, 60)
 
 
 async def _stop_in_the_pictures(workers: Workers) -> None:
