@@ -30,6 +30,7 @@ from app.sync.start import StartRequest
 
 TEMPLATE = "template_migrated"
 _numbers = itertools.count(1)
+_migrating = asyncio.Lock()
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def valkey_again(own: Servers, folder: Path) -> None:
 async def own_postgres(servers: Servers, folder: Path) -> AsyncIterator[Servers]:
     """The session's Valkey with a PostgreSQL of one's own, which may be stopped (`postgres_again` starts it anew)."""
     with start_postgres(folder, say=lambda _: None, durable=False) as postgres:
-        await _make_template(postgres.url)
+        async with _migrating:  # Alembic's context is one a process
+            await _make_template(postgres.url)
         own = replace(servers, postgres=postgres, again=[])
         try:
             yield own
