@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
+from app.cli.queue_commands import QUEUE_OF, queue_app
 from app.errors import PromidataSyncError
-from app.jobs.definitions import QueueName
 
 app = typer.Typer(
     name="promidata-sync",
@@ -33,23 +32,12 @@ app = typer.Typer(
 feed = typer.Typer(help="The feed: test the connection, or serve the sample feed.", no_args_is_help=True, epilog=EPILOG)
 app.add_typer(feed, name="feed")
 app.add_typer(media_app, name="media")
+app.add_typer(queue_app)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
 
-class WorkerKind(StrEnum):
-    """The three workers."""
-
-    supplier = "supplier"
-    family = "family"
-    image = "image"
-
-
-QUEUE_OF: dict[WorkerKind, QueueName] = {
-    WorkerKind.supplier: "supplier-sync",
-    WorkerKind.family: "product-family",
-    WorkerKind.image: "image-upload",
-}
+WorkerKind = Literal["supplier", "family", "image"]
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -18,7 +16,6 @@ from app.cli.exits import EPILOG, ExitCode
 if TYPE_CHECKING:
     from app.cli.telling import Teller
     from app.sync.media import OrphanReport, VerifyReport
-    from app.sync.services import Services
 
 T = TypeVar("T")
 
@@ -48,11 +45,12 @@ def verify(
     json: Json = False,
 ) -> None:
     """Look whether each recorded picture is in the store with its size; exit code 1 when one is not."""
+    from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
     from app.sync.media import verify_media
 
     with Teller(quiet=json).during("looking for each recorded picture"):
-        report = _with_services(lambda services: verify_media(services, repair=repair))
+        report = with_services(lambda services: verify_media(services, repair=repair))
     if json:
         tell_json({"ok": report.is_whole, "checked": report.checked, "wrong": report.wrong})
     else:
@@ -68,27 +66,17 @@ def orphans(
     json: Json = False,
 ) -> None:
     """List, or remove, addresses, recorded pictures and objects that nothing in the catalogue shows."""
+    from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
     from app.sync.media import find_orphans
 
     older_than_s = read_age_s(older_than)
     with Teller(quiet=json).during("looking for what nothing shows"):
-        report = _with_services(lambda services: find_orphans(services, older_than_s=older_than_s, delete=delete))
+        report = with_services(lambda services: find_orphans(services, older_than_s=older_than_s, delete=delete))
     if json:
         tell_json({"dryRun": not delete, **_as_json(report)})
     else:
         _tell_orphans(report, Teller(), deleted=delete)
-
-
-def _with_services(work: Callable[[Services], Awaitable[T]]) -> T:
-    from app.cli.surroundings import find_settings
-    from app.sync.services import open_services
-
-    async def opened() -> T:
-        async with open_services(find_settings()) as services:
-            return await work(services)
-
-    return asyncio.run(opened())
 
 
 def _tell_verified(report: VerifyReport, teller: Teller) -> None:

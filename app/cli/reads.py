@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from uuid import UUID
 
 from rich.box import SIMPLE_HEAD
@@ -13,16 +10,14 @@ from rich.table import Table
 from app.api.run_models import Run, RunProblem, run_out
 from app.cli.follow import read_runs
 from app.cli.run_tables import problems_table, runs_table, summary_table
-from app.cli.surroundings import find_settings
+from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES
 from app.logs import mask_address
 from app.persistence import reading_jobs, reading_runs
 from app.persistence.reading_jobs import QueueNumbers
-from app.sync.services import Services, open_services
-
-T = TypeVar("T")
+from app.sync.services import Services
 
 STATES = ("waiting", "active", "delayed", "completed", "failed")
 KEYS = {"supplier-sync": "supplierSync", "product-family": "productFamily", "image-upload": "imageUpload"}
@@ -40,7 +35,7 @@ def show_runs(*, supplier: str | None, status: str | None, limit: int, as_json: 
             rows = await reading_runs.list_runs(db, supplier=supplier, status=status, after=None, limit=limit)
         return [run_out(services.settings, row) for row in rows]
 
-    runs = _with_services(read)
+    runs = with_services(read)
     if as_json:
         tell_json([run.model_dump(mode="json", by_alias=True) for run in runs])
     elif runs:
@@ -63,7 +58,7 @@ def show_run(run_id: str, *, limit: int, as_json: bool) -> None:
             rows = await reading_runs.list_problems(db, run.id, severity=None, stage=None, after_id=0, limit=limit)
         return run, [_problem(row) for row in rows]
 
-    run, problems = _with_services(read)
+    run, problems = with_services(read)
     if as_json:
         shown = [problem.model_dump(mode="json", by_alias=True) for problem in problems]
         tell_json({**run.model_dump(mode="json", by_alias=True), "problems": shown})
@@ -101,7 +96,7 @@ def show_stats(*, as_json: bool) -> None:
         async with services.database.read() as db:
             return await reading_jobs.count_jobs(db, QUEUES)
 
-    numbers = _with_services(read)
+    numbers = with_services(read)
     if as_json:
         tell_json({KEYS[name]: _stats(numbers[name]) for name in QUEUES})
         return
@@ -119,11 +114,3 @@ def show_stats(*, as_json: bool) -> None:
 def _stats(numbers: QueueNumbers) -> dict[str, object]:
     counts = {state: numbers.states.get(state, 0) for state in STATES}
     return {"queueName": numbers.name, **counts, "total": sum(counts.values()), "paused": numbers.paused}
-
-
-def _with_services(read: Callable[[Services], Awaitable[T]]) -> T:
-    async def work() -> T:
-        async with open_services(find_settings()) as services:
-            return await read(services)
-
-    return asyncio.run(work())

@@ -9,14 +9,19 @@ from a catalogue full of samples.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from app.cli.up_file import RunningUp, find_running
 from app.logs import configure_logs
 from app.settings import Settings, load_settings
+from app.sync.services import Services, open_services
+
+T = TypeVar("T")
 
 
 def find_settings() -> Settings:
@@ -55,3 +60,18 @@ def _is_lacking(settings: Settings) -> bool:
 def _names_another(settings: Settings, running: RunningUp) -> bool:
     own = settings.database_url
     return own is not None and own.get_secret_value() != running.database_url
+
+
+def with_services(work: Callable[[Services], Awaitable[T]]) -> T:
+    """Do `work` on the services that `find_settings` leads to, and close them.
+
+    Raises:
+        SettingsError: a setting makes no sense, or DATABASE_URL is missing.
+        UpError: an `up` runs on the data folder as another user.
+    """
+
+    async def opened() -> T:
+        async with open_services(find_settings()) as services:
+            return await work(services)
+
+    return asyncio.run(opened())

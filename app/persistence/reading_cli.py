@@ -1,4 +1,4 @@
-"""What the command line asks of the database itself: its version, and how much is in the catalogue."""
+"""What the command line asks of the database itself: its version, how much is in the catalogue, whose a job is."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ async def count_catalogue(db: AsyncConnection) -> CatalogueTotals:
 async def server_version(db: AsyncConnection) -> str:
     """The version that the server states of itself, such as `18.1`."""
     return str(await db.scalar(text("SELECT split_part(current_setting('server_version'), ' ', 1)")))
+
+
+async def queue_of_job(db: AsyncConnection, job_id: str) -> str | None:
+    """The queue of a job, or None when there is no such job."""
+    queue: str | None = await db.scalar(text("SELECT queue FROM jobs WHERE id = :id"), {"id": job_id})
+    return queue

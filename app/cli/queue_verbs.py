@@ -1,0 +1,219 @@
+"""Carrying out what `queue_commands` took: the functions behind the API's verbs, and what they come to in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from app.api.job_models import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
+from app.api.run_models import Run
+from app.api.schemas import Out
+from app.cli.follow import read_runs
+from app.cli.run_tables import STYLES
+from app.cli.surroundings import with_services
+from app.cli.telling import Teller, own_name, tell_json
+from app.errors import NotFound
+from app.jobs.definitions import SUPPLIER_SYNC
+from app.persistence import reading_cli, reading_jobs
+from app.persistence.reading_jobs import JobFilter, JobRow
+from app.persistence.suppliers import find_supplier
+from app.sync import operations
+from app.sync.services import Services
+
+
+def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
+    """Print the newest jobs of a queue.
+
+    Raises:
+        NotFound: there is no such run or supplier.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def read(services: Services) -> list[ListedJob]:
+        await _know(services, wanted)
+        async with services.database.read() as db:
+            rows = await reading_jobs.list_jobs(db, wanted, after=None, limit=limit)
+        return [ListedJob(**listed_job(services.settings, row)) for row in rows]
+
+    jobs = with_services(read)
+    if as_json:
+        _tell(jobs)
+    elif jobs:
+        Teller().show(_jobs_table(jobs))
+    else:
+        Teller().say(f"no such jobs in {wanted.queue}; `{own_name()} stats` counts what there is")
+
+
+async def _know(services: Services, wanted: JobFilter) -> None:
+    """An empty list would hide that a run or supplier was mistyped."""
+    if wanted.run_id is not None:
+        if not _is_run_id(wanted.run_id):
+            raise NotFound(f"there is no run {wanted.run_id}; `{own_name()} runs` lists them")
+        await read_runs(services, [wanted.run_id])
+    if wanted.supplier is not None:
+        async with services.database.read() as db:
+            if await find_supplier(db, wanted.supplier) is None:
+                raise NotFound(f"there is no supplier {wanted.supplier}")
+
+
+def _jobs_table(jobs: Sequence[ListedJob]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("job", "state", "attempts", "created (UTC)", "s", "run"):
+        table.add_column(name, no_wrap=True, justify="right" if name in {"attempts", "s"} else "left")
+    table.add_column("error", overflow="fold")
+    for job in jobs:
+        state = Text(job.state, style=STYLES.get(job.state, ""))
+        table.add_row(
+            job.job_id,
+            state,
+            str(job.attempts_made),
+            _moment(job.timestamp),
+            _took_s(job),
+            job.run_id,
+            Text(job.error or ""),
+        )
+    return table
+
+
+def _moment(epoch_ms: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _took_s(job: ListedJob) -> str:
+    if job.processed_on is None or job.finished_on is None:
+        return ""
+    return f"{(job.finished_on - job.processed_on) / 1000:.1f}"
+
+
+def retry_one(job_id: str, *, as_json: bool) -> None:
+    """Make a failed job wait again.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it has not failed, or its run was cancelled, was direct, or has a successor under way.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def work(services: Services) -> JobStatus:
+        queue = await _queue_of(services, job_id)
+        await operations.retry_job(services, queue, job_id)
+        return await _status(services, queue, job_id)
+
+    job = with_services(work)
+    _tell_or_say(job, f"{job.job_id} is {job.state} again", as_json=as_json)
+
+
+def retry_all(queues: Sequence[str], *, as_json: bool) -> None:
+    """Make every failed job of these queues wait again.
+
+    Raises:
+        DatabaseUnavailable: it is away; what was retried before stays so.
+    """
+
+    async def work(services: Services) -> list[Retried]:
+        return [Retried(queue_name=queue, retried=await operations.retry_failed(services, queue)) for queue in queues]
+
+    retried = with_services(work)
+    if as_json:
+        _tell(retried)
+        return
+    for one in retried:
+        Teller().say(f"{one.queue_name}: {one.retried} failed jobs wait again")
+
+
+def cancel(run_or_job_id: str, *, as_json: bool) -> None:
+    """Cancel a run, or a job; a supplier's job takes its run with it.
+
+    Raises:
+        NotFound: there is no such run or job.
+        Conflict: it is over.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+    if _is_run_id(run_or_job_id):
+        run = with_services(lambda services: _cancel_run(services, run_or_job_id))
+        end = "" if run.status == "cancelled" else "; what runs is stopped at its next commit"
+        _tell_or_say(run, f"run {run.id} of {run.supplier} is {run.status}{end}", as_json=as_json)
+        return
+    job = with_services(lambda services: _cancel_job(services, run_or_job_id))
+    run_too = f", and its run {job.run_id} with it" if job.queue_name == SUPPLIER_SYNC else ""
+    _tell_or_say(job, f"{job.job_id} is {job.state}{run_too}", as_json=as_json)
+
+
+async def _cancel_run(services: Services, run_id: str) -> Run:
+    await operations.cancel_run(services, run_id)
+    return (await read_runs(services, [run_id]))[0]
+
+
+async def _cancel_job(services: Services, job_id: str) -> JobStatus:
+    queue = await _queue_of(services, job_id)
+    await operations.cancel_job(services, queue, job_id)
+    return await _status(services, queue, job_id)
+
+
+def delete(job_id: str, *, as_json: bool) -> None:
+    """Delete a job that is over.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it is open.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def work(services: Services) -> Deleted:
+        queue = await _queue_of(services, job_id)
+        await operations.delete_job(services, queue, job_id)
+        return Deleted(queue_name=queue, job_id=job_id)
+
+    _tell_or_say(with_services(work), f"{job_id} is deleted", as_json=as_json)
+
+
+def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
+    """Pause or resume a queue, for all workers.
+
+    Raises:
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+    verb = operations.pause if paused else operations.resume
+    with_services(lambda services: verb(services, queue))
+    end = f"is paused; `{own_name()} resume` lets its jobs start again" if paused else "goes on"
+    _tell_or_say(Paused(queue_name=queue, paused=paused), f"{queue} {end}", as_json=as_json)
+
+
+async def _queue_of(services: Services, job_id: str) -> str:
+    async with services.database.read() as db:
+        queue = await reading_cli.queue_of_job(db, job_id)
+    if queue is None:
+        raise NotFound(f"there is no job {job_id}; `{own_name()} jobs QUEUE` lists them")
+    return queue
+
+
+async def _status(services: Services, queue: str, job_id: str) -> JobStatus:
+    async with services.database.read() as db:
+        row: JobRow | None = await reading_jobs.find_job(db, queue, job_id)
+    if row is None:
+        raise NotFound(f"job {job_id} was deleted meanwhile")
+    return job_status(services.settings, row)
+
+
+def _is_run_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _tell_or_say(answer: Out, line: str, *, as_json: bool) -> None:
+    if as_json:
+        tell_json(answer.model_dump(mode="json", by_alias=True))
+    else:
+        Teller().say(line)
+
+
+def _tell(answers: Sequence[Out]) -> None:
+    tell_json([answer.model_dump(mode="json", by_alias=True) for answer in answers])

@@ -1,0 +1,153 @@
+"""The operators' verbs on the command line, on jobs in every state: what they do, and what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.cli.main import main
+from app.sync.start import StartRequest, start_queued
+from tests.support.command_line import command, environment, environment_of
+from tests.support.ledger_rows import add_jobs, add_run
+from tests.support.stack import Stack
+
+NO_RUN = "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs",),
+        ("jobs", "pictures"),
+        ("jobs", "image", "--state", "lost"),
+        ("jobs", "image", "--limit", "501"),
+        ("retry",),
+        ("retry", "--failed", "pictures"),
+        ("cancel",),
+        ("delete",),
+        ("pause", "everything"),
+        ("resume",),
+    ],
+)
+def test_wrong_usage_of_a_verb_is_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+async def test_jobs_are_listed_by_state_run_and_supplier(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    mine, other = await add_run(stack, "A23"), await add_run(stack, "A360")
+    failed = await add_jobs(stack, mine, queue="image-upload", state="failed", count=2, error="404 [gone]")
+    await add_jobs(stack, mine, queue="image-upload", state="completed")
+    await add_jobs(stack, other, queue="image-upload", state="failed")
+    by_state, by_run, by_supplier, table, none = await asyncio.gather(
+        command(tmp_path, env, "jobs", "image", "--state", "failed", "--json"),
+        command(tmp_path, env, "jobs", "image-upload", "--run", mine, "--limit", "2", "--json"),
+        command(tmp_path, env, "jobs", "image", "--supplier", "A360", "--json"),
+        command(tmp_path, env, "jobs", "image", "--run", mine),
+        command(tmp_path, env, "jobs", "family"),
+    )
+    assert len(by_state.json) == 3
+    assert len(by_run.json) == 2
+    assert [(job["runId"], job["state"]) for job in by_supplier.json] == [(other, "failed")]
+    assert all(job in table.out for job in failed)
+    assert "404 [gone]" in table.out
+    assert "no such jobs in product-family" in none.out
+
+
+async def test_a_failed_job_is_retried_by_its_id_and_reaches_redis(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    run_id = await add_run(stack)
+    (job,) = await add_jobs(stack, run_id, queue="product-family", state="failed")
+    ended = await command(tmp_path, env, "retry", job, "--json")
+    assert ended.code == 0, ended
+    assert (ended.json["jobId"], ended.json["state"]) == (job, "waiting")
+    assert stack.services.queue is not None
+    assert await stack.services.queue.unknown("product-family", [job]) == []
+    again = await command(tmp_path, env, "retry", job)
+    assert (again.code, again.err) == (1, f"error: job {job} is waiting: only a failed job can be retried\n")
+
+
+async def test_all_failed_jobs_are_retried_of_one_queue_or_of_all(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    run_id, cancelled = await add_run(stack), await add_run(stack, "A360", status="cancelled")
+    await add_jobs(stack, run_id, queue="image-upload", state="failed", count=3)
+    await add_jobs(stack, run_id, queue="product-family", state="failed", count=2)
+    await add_jobs(stack, cancelled, queue="product-family", state="failed")
+    one = await command(tmp_path, env, "retry", "--failed", "image")
+    assert (one.code, one.out) == (0, "image-upload: 3 failed jobs wait again\n")
+    rest = await command(tmp_path, env, "retry", "--failed", "--json")
+    assert [(queue["queueName"], queue["retried"]) for queue in rest.json] == [
+        ("supplier-sync", 0),
+        ("product-family", 2),
+        ("image-upload", 0),
+    ]
+    assert await stack.value("SELECT count(*) FROM jobs WHERE state = 'failed'") == 1
+
+
+async def test_a_run_is_cancelled_by_its_id_and_only_once(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    ended = await command(tmp_path, env, "cancel", started.run_id)
+    assert (ended.code, ended.out) == (0, f"run {started.run_id} of A23 is cancelled\n")
+    again = await command(tmp_path, env, "cancel", started.run_id)
+    assert again.code == 1
+    assert "is over: it is cancelled" in again.err
+
+
+async def test_cancelling_a_suppliers_job_cancels_its_run(stack: Stack, tmp_path: Path) -> None:
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    ended = await command(tmp_path, environment_of(stack), "cancel", started.job_id, "--json")
+    assert (ended.code, ended.json["state"]) == (0, "cancelled")
+    assert (await stack.run("A23"))["status"] == "cancelled"
+
+
+async def test_a_job_is_deleted_once_it_is_over(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    run_id = await add_run(stack)
+    (job,) = await add_jobs(stack, run_id, queue="image-upload", state="waiting")
+    refused = await command(tmp_path, env, "delete", job)
+    assert (refused.code, refused.err) == (1, f"error: job {job} is waiting: cancel it first\n")
+    await command(tmp_path, env, "cancel", job)
+    ended = await command(tmp_path, env, "delete", job, "--json")
+    assert ended.json == {"queueName": "image-upload", "jobId": job, "deleted": True}
+    assert await stack.value("SELECT count(*) FROM jobs") == 0
+
+
+async def test_a_queue_is_paused_and_resumed_by_its_short_name(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    paused = await command(tmp_path, env, "pause", "image")
+    assert paused.code == 0
+    assert paused.out.startswith("image-upload is paused")
+    assert await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'") is True
+    resumed = await command(tmp_path, env, "resume", "image-upload", "--json")
+    assert resumed.json == {"queueName": "image-upload", "paused": False}
+    assert await stack.value("SELECT count(*) FROM queues WHERE paused") == 0
+
+
+async def test_what_is_not_there_is_named(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    wanted = [
+        ("retry", "x"),
+        ("cancel", "x"),
+        ("cancel", NO_RUN),
+        ("delete", "x"),
+        ("jobs", "image", "--run", "x"),
+        ("jobs", "image", "--run", NO_RUN),
+        ("jobs", "image", "--supplier", "A99"),
+    ]
+    ended = await asyncio.gather(*[command(tmp_path, env, *arguments) for arguments in wanted])
+    assert [one.code for one in ended] == [1] * len(wanted), ended
+    said = [one.err.removeprefix("error: ").splitlines()[0] for one in ended]
+    assert all(line.startswith("there is no ") for line in said), said
+    assert [line.split()[3] for line in said] == ["job", "job", "run", "job", "run", "run", "supplier"]
+
+
+async def test_an_unreachable_database_is_one_message_for_a_verb_too(tmp_path: Path) -> None:
+    env = environment(DATABASE_URL="postgresql://user:secret@127.0.0.1:9/promidata")
+    ended = await command(tmp_path, env, "pause", "image")
+    assert ended.code == 1
+    assert "127.0.0.1:9/promidata" in ended.err
+    assert "secret" not in ended.err
