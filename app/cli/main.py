@@ -130,6 +130,25 @@ def sync(
 
 
 @app.command(epilog=EPILOG)
+def reparse(
+    supplier: Annotated[str | None, typer.Argument(help="A supplier's code or documentId; all active ones.")] = None,
+    *,
+    direct: Annotated[bool, typer.Option("--direct", help="In this process, without Redis and workers.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; Ctrl-C leaves it running.")] = False,
+    json: Json = False,
+) -> None:
+    """Read the stored documents anew and write what differs, without asking the origin for one of them.
+
+    For after an upgrade that reads the feed in another way. Exit codes are those of sync.
+    """
+    from app.cli.sync import SyncOptions, run_sync
+    from app.sync.start import StartRequest
+
+    request = StartRequest(supplier=supplier, trigger="cli", reparse=True)
+    raise typer.Exit(run_sync(SyncOptions(request, direct=direct, dry_run=False, watch=watch, as_json=json)))
+
+
+@app.command(epilog=EPILOG)
 def runs(
     run_id: Annotated[str | None, typer.Argument(help="One run, with what went wrong in it.")] = None,
     *,

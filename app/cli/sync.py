@@ -1,9 +1,10 @@
-"""`promidata-sync sync`: start a sync, follow it, or do it in this process.
+"""`promidata-sync sync` and `reparse`: start a sync, follow it, or do it in this process.
 
     sync              a run in the ledger and a message, then back to the prompt
     sync --watch      the same, followed to its end; Ctrl-C leaves it running
     sync --direct     the stages in this process, without Redis; followed, too
     sync --dry-run    what a sync would do, from the manifest alone; nothing is written
+    reparse           a run that reads the stored documents anew; the origin is not asked
 
 The status of runs that were followed is the exit code (exits.py).
 """
@@ -56,7 +57,7 @@ async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
     async with open_services(find_settings()) as services:
         if options.dry_run:
             return await _dry_run(services, options, teller)
-        await _know_suppliers(services, teller)
+        await _know_suppliers(services, teller, ask=not options.request.reparse)
         if options.direct:
             return await _direct(services, options, teller)
         started = await start_queued(services, options.request)
@@ -66,12 +67,17 @@ async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
         return ExitCode.OK
 
 
-async def _know_suppliers(services: Services, teller: Teller) -> None:
-    """Discover the suppliers when none is known, so that a first sync needs no other command before it."""
+async def _know_suppliers(services: Services, teller: Teller, *, ask: bool) -> None:
+    """Discover the suppliers when none is known, so that a first sync needs no other command before it.
+
+    `ask` allows to ask the feed for them.
+    """
     async with services.database.read() as db:
         known = await active_suppliers(db)
     if known:
         return
+    if not ask:
+        raise NotFound(f"there is no active supplier, so nothing is stored: `{own_name()} sync` comes first")
     new = await discover(services)
     if not new:
         raise NotFound("there is no active supplier, and the feed names no new one: `promidata-sync feed check`")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from structlog import get_logger
@@ -33,6 +33,8 @@ class StartRequest(msgspec.Struct, frozen=True):
     force: bool = False
     skus: tuple[str, ...] | None = None
     trigger: Trigger = "api"
+    reparse: bool = False
+    """Apply the stored documents anew, without the origin (reparse.py)."""
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -49,7 +51,7 @@ async def start_queued(services: Services, request: StartRequest) -> list[Starte
 
     Raises:
         NotFound: there is no such supplier.
-        Conflict: the supplier is inactive.
+        Conflict: the supplier is inactive, or, for a reparse, a run of it is under way.
         Invalid: `skus` without a supplier.
         QueueUnavailable: Redis is away or refuses writes; nothing was started.
         DatabaseUnavailable: PostgreSQL is away or refuses writes; nothing was started.
@@ -67,14 +69,14 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
 
     Raises:
         NotFound: there is no such supplier.
-        Conflict: the supplier is inactive, or, for a direct sync, a run of it is under way.
+        Conflict: the supplier is inactive, or, for a direct sync or a reparse, a run of it is under way.
         Invalid: `skus` without a supplier.
     """
 
     async def work(db: Connection) -> list[Started]:
         started = [await start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
         taken = [run.supplier for run in started if not run.started]
-        if mode == "direct" and taken:
+        if taken and (mode == "direct" or request.reparse):
             raise Conflict(f"a sync of {', '.join(taken)} is under way: wait for it, or cancel its run")
         return started
 
@@ -104,7 +106,9 @@ async def meant(db: Connection, request: StartRequest) -> list[Supplier]:
 async def start_one(db: Connection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
     """Write one supplier's run and its job, or give the run that is under way; whoever calls commits, then sends."""
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
-    options = {"force": request.force or request.skus is not None, "skus": request.skus}
+    options: dict[str, Any] = {"force": request.force or request.skus is not None, "skus": request.skus}
+    if request.reparse:
+        options["reparse"] = True
     run = await runs.start_run(
         db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
     )
