@@ -241,14 +241,13 @@ class Worker:
 
     async def _run_job(self, running: Running) -> None:
         job = running.job
-        reach(f"start.{job.args.get('family_sku', job.id)}")
         ended: Ended | None = None
         try:
             ended = await work_off(
                 self._stage,
                 job,
                 self._policy,
-                lambda claimed: self._handler(claimed, running.free_slot),
+                lambda claimed: self._work(claimed, running.free_slot),
                 stopping=self._stop.is_set,
             )
         except asyncio.CancelledError:
@@ -264,6 +263,10 @@ class Worker:
                 if ended is not None:
                     self._ended.append(ended)
                 self._wake.set()
+
+    async def _work(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
+        reach(f"start.{job.args.get('family_sku', job.id)}")
+        await self._handler(job, free_slot)
 
     async def _give_up(self, job: ClaimedJob) -> Ended | None:
         try:

@@ -25,6 +25,7 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, WorkerProcess, Workers, until, worker_stack
 
 RECOVERY_S = 15.0
+LEFT_ALONE_S = 4.0
 
 
 @dataclass
@@ -93,13 +94,13 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
         watched(workers) as recoveries,
     ):
         assert len(expected_pictures(feed)) >= 600
-        workers.stack.server.habits.latency_s = 0.4
+        workers.stack.server.habits.latency_s = 0.9
         for queue in (*QUEUE_NAMES, *QUEUE_NAMES):
             workers.spawn(queue)
         await workers.ready()
         await workers.start("A23")
         kills = await _kill(recoveries, {"supplier-sync": 4, "product-family": 6, "image-upload": 10})
-        await workers.over(120)
+        await workers.over(180)
         await until(lambda: not recoveries.waiting, RECOVERY_S)
         record_property("kills", kills)
         record_property("jobs run again", len(recoveries.took_s))
@@ -110,15 +111,21 @@ async def test_twenty_kills_during_a_sync_leave_no_trace(
 
 
 async def _kill(recoveries: Recoveries, quotas: dict[str, int]) -> dict[str, int]:
-    """Kill workers in the middle of a job, at random moments, each replaced at once as `up` does."""
+    """Kill workers in the middle of a job, at random moments, each replaced at once as `up` does.
+
+    One kind is left alone for some seconds after each kill: a job can only run again where a worker lives to run it.
+    """
     workers, struck = recoveries.workers, dict.fromkeys(quotas, 0)
+    not_before = dict.fromkeys(quotas, 0.0)
     while due := [name for name in quotas if struck[name] < quotas[name]]:
         await asyncio.sleep(random.uniform(0.1, 1.0))
         assert await workers.stack.rows("SELECT 1 FROM runs WHERE finished_at IS NULL"), f"too quick: {struck}"
+        due = [name for name in due if time.monotonic() > not_before[name]]
         busy = [worker for name in due for worker in workers.of(name) if await recoveries.held_by(worker)]
         if busy:
             victim = random.choice(busy)
             struck[victim.queue] += await recoveries.kill(victim)
+            not_before[victim.queue] = time.monotonic() + LEFT_ALONE_S
             workers.replace_dead()
     return struck
 
@@ -130,7 +137,7 @@ async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers
         workers.stack.server.habits.latency_s = 0.2
         workers.spawn_all()
         await workers.start("A23")
-        await _kill(recoveries, {"product-family": 1, "image-upload": 1})
+        await _kill(recoveries, {"image-upload": 2})
         await workers.over()
         await assert_as_if_nothing_had_happened(workers.stack)
 
@@ -206,5 +213,5 @@ async def test_a_job_that_kills_its_worker_each_time_fails_alone_and_the_run_end
         assert "died 10 times" in run["error"]
         await assert_nothing_left_over(workers.stack)
         (failed,) = await workers.stack.rows("SELECT args, deaths FROM jobs WHERE state = 'failed'")
-        assert failed == {"args": {"family_sku": killer, "version": failed["args"]["version"]}, "deaths": 10}
+        assert (failed["args"]["family_sku"], failed["deaths"]) == (killer, 10)
         assert len([worker for worker in workers.all if worker.queue == PRODUCT_FAMILY]) >= 10
