@@ -1,6 +1,9 @@
-"""`promidata-sync doctor`: are database, Redis, store and feed there and of a fitting version, and if not, what to do.
+"""`promidata-sync doctor`: are the parts there and fitting, do they agree, and if not, what to do.
 
-Each check stands alone, so that one part that is away does not hide what is wrong with another.
+    database, schema ─▶ redis, workers ─▶ queues, dispatch, runs, changes (sync/doctor.py) ─▶ store, pictures ─▶ feed
+
+Each check stands alone, so that one part that is away does not hide what is wrong with another; what cannot be looked
+at without a part that is away is left out.
 """
 
 from __future__ import annotations
@@ -8,8 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from rich.table import Table
 from rich.text import Text
 
@@ -17,13 +19,23 @@ from app.cli.exits import ExitCode
 from app.cli.feed_check import check_manifest
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, tell_json
-from app.coordination.heartbeats import live_workers
+from app.coordination.heartbeats import REGISTRY, live_workers
+from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
 from app.errors import PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
 from app.persistence.migrations import current_revision, newest_revision
 from app.persistence.reading_cli import server_version
 from app.settings import Settings
+from app.sync.doctor import (
+    WORKER_OF,
+    Finding,
+    check_changes,
+    check_dispatch,
+    check_pictures,
+    check_queues,
+    check_runs,
+)
 from app.sync.services import Services, open_services
 
 OLDEST_POSTGRES = 16
@@ -31,18 +43,22 @@ WITHIN_S = 20.0
 """What one check may take."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found."""
-
-    part: str
-    ok: bool
-    found: str
-    """What is there, or what is wrong."""
-    do: str = ""
-    """What to do about it; empty when nothing is."""
-
-
 Check = Callable[[Services], Awaitable[Finding]]
+FULL = "give it more memory, and take care that its maxmemory-policy is noeviction"
+ADVICE = {
+    "database": "start it, or correct DATABASE_URL",
+    "schema": "start the database, then run `promidata-sync migrate`",
+    "redis": "start it, or correct REDIS_URL; reading and direct syncs work without it",
+    "workers": "start Redis first",
+    "store": "correct the S3_ settings and the key's rights, or make DATA_DIR writable",
+    "feed": "correct PROMIDATA_BASE_URL; the seller's profile has it",
+}
+REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
+    (AuthenticationError, "correct user and password in REDIS_URL"),
+    (ReadOnlyError, "it is a replica: let REDIS_URL name the primary"),
+    (OutOfMemoryError, FULL),
+    (BusyLoadingError, "wait, it is loading its data"),
+)
 
 
 def run_doctor(*, as_json: bool) -> ExitCode:
@@ -75,15 +91,27 @@ async def examine(settings: Settings) -> list[Finding]:
     if settings.database_url is None:
         return [_no_database(), await _guarded("feed", _feed(settings))]
     async with open_services(settings) as services:
-        checks: list[tuple[str, Check]] = [
-            ("database", _database),
-            ("schema", _schema),
-            ("redis", _redis),
-            ("workers", _workers),
-            ("store", _store),
-        ]
-        findings = [await _guarded(part, check(services)) for part, check in checks]
-        return [*findings, await _guarded("feed", _feed(settings))]
+        return [*await _examine(services), await _guarded("feed", _feed(settings))]
+
+
+async def _examine(services: Services) -> list[Finding]:
+    found: dict[str, Finding] = {}
+    checks: list[tuple[str, Check, tuple[str, ...]]] = [
+        ("database", _database, ()),
+        ("schema", _schema, ()),
+        ("redis", _redis, ()),
+        ("workers", _workers, ()),
+        ("queues", check_queues, ("schema", "workers")),
+        ("dispatch", check_dispatch, ("schema", "redis")),
+        ("runs", check_runs, ("schema",)),
+        ("changes", check_changes, ("schema",)),
+        ("store", _store, ()),
+        ("pictures", check_pictures, ("schema", "store")),
+    ]
+    for part, check, needed in checks:
+        if all(found[name].there for name in needed):
+            found[part] = await _guarded(part, check(services))
+    return list(found.values())
 
 
 def _no_database() -> Finding:
@@ -97,22 +125,17 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
         async with asyncio.timeout(WITHIN_S):
             return await check
     except TimeoutError:
-        return Finding(part, ok=False, found=f"no answer within {WITHIN_S:.0f} s", do="look whether it is overloaded")
+        found, do = f"no answer within {WITHIN_S:.0f} s", "look whether it is overloaded"
     except (PromidataSyncError, RedisError) as error:
-        return Finding(part, ok=False, found=str(error), do=_advice(part, error))
+        found, do = str(error), _advice(part, error)
+    return Finding(part, ok=False, found=found, do=do, there=False)
 
 
 def _advice(part: str, error: Exception) -> str:
     if isinstance(error, SettingsError):
         return ""
-    return {
-        "database": "start it, or correct DATABASE_URL",
-        "schema": "start the database, then run `promidata-sync migrate`",
-        "redis": "start it, or correct REDIS_URL; reading and direct syncs work without it",
-        "workers": "start Redis first",
-        "store": "correct the S3_ settings and the key's rights, or make DATA_DIR writable",
-        "feed": "correct PROMIDATA_BASE_URL; the seller's profile has it",
-    }[part]
+    refused = next((do for kind, do in REFUSALS if isinstance(error.__cause__, kind)), None)
+    return refused or ADVICE.get(part, "look at the parts above first")
 
 
 async def _database(services: Services) -> Finding:
@@ -130,32 +153,49 @@ async def _schema(services: Services) -> Finding:
     if found == wanted:
         return Finding("schema", ok=True, found=f"revision {found}")
     what = "there is no schema yet" if found is None else f"revision {found}, this version needs {wanted}"
-    return Finding("schema", ok=False, found=what, do="run `promidata-sync migrate`")
+    return Finding("schema", ok=False, found=what, do="run `promidata-sync migrate`", there=False)
 
 
 async def _redis(services: Services) -> Finding:
     if services.queue is None:
         do = "set REDIS_URL; without it only `sync --direct` works"
-        return Finding("redis", ok=False, found="REDIS_URL is not set", do=do)
+        return Finding("redis", ok=False, found="REDIS_URL is not set", do=do, there=False)
     await services.queue.check()
     version = await redis_version(services.queue.redis)
     if not version.fits:
         oldest = ".".join(map(str, OLDEST))
         do = f"use Redis {oldest} or newer, or Valkey"
         return Finding("redis", ok=False, found=f"{version.shown} is too old", do=do)
-    return Finding("redis", ok=True, found=f"{version.shown}, writable")
+    return _room(version.shown, await redis_memory(services.queue.redis))
+
+
+def _room(shown: str, memory: RedisMemory | None) -> Finding:
+    """A Redis that is there and writable now, and what it will do without room; `memory` None is not told."""
+    if memory is not None and memory.evicts:
+        found = f"{shown}, its maxmemory-policy is {memory.policy}: full, it throws jobs away in place of refusing them"
+        return Finding("redis", ok=False, found=found, do="set maxmemory-policy to noeviction")
+    if memory is not None and memory.nearly_full:
+        found = f"{shown}, {memory.used_bytes / memory.most_bytes:.0%} of its maxmemory is in use"
+        return Finding("redis", ok=False, found=found, do=FULL)
+    return Finding("redis", ok=True, found=f"{shown}, writable")
 
 
 async def _workers(services: Services) -> Finding:
     """None at all is what a machine looks like before its start; one kind missing is wrong."""
-    beats = [] if services.queue is None else await live_workers(services.queue.redis)
+    if services.queue is None:
+        return Finding("workers", ok=True, found="none can be seen without Redis")
+    known = set(await services.queue.redis.zrange(REGISTRY, 0, -1))
+    beats = await live_workers(services.queue.redis)
+    silent = len(known - {beat.id.encode() for beat in beats})
     numbers = {queue: sum(beat.queue_name == queue for beat in beats) for queue in QUEUES}
-    found = ", ".join(f"{queue} {number}" for queue, number in numbers.items())
-    missing = [queue for queue, number in numbers.items() if not number]
-    if not beats or not missing:
-        return Finding("workers", ok=True, found=found if beats else "none is running")
-    do = "start the missing ones: `promidata-sync worker supplier|family|image`"
-    return Finding("workers", ok=False, found=found, do=do)
+    found = ", ".join(f"{queue} {number}" for queue, number in numbers.items()) if beats else "none is running"
+    found += f"; {silent} ended without a word" if silent else ""
+    missing = [WORKER_OF[queue] for queue, number in numbers.items() if not number]
+    if beats and missing:
+        do = "start the missing ones: " + ", ".join(f"`promidata-sync worker {kind}`" for kind in missing)
+        return Finding("workers", ok=False, found=found, do=do)
+    do = "look at their logs; their jobs run again by themselves where workers live" if silent else ""
+    return Finding("workers", ok=True, found=found, do=do)
 
 
 async def _store(services: Services) -> Finding:

@@ -176,7 +176,7 @@ def stats(*, json: Json = False) -> None:
 
 @app.command(epilog=EPILOG)
 def doctor(*, json: Json = False) -> None:
-    """Check database, schema, Redis, workers, store and feed; exit code 1 when something is wrong."""
+    """Check each part, whether they agree, and whether the work goes on; exit code 1 when something is wrong."""
     from app.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor(as_json=json))
