@@ -175,6 +175,31 @@ def stats(*, json: Json = False) -> None:
 
 
 @app.command(epilog=EPILOG)
+def suppliers(
+    *,
+    ask_feed: Annotated[bool, typer.Option("--discover", help="First add those that the feed names.")] = False,
+    json: Json = False,
+) -> None:
+    """List the suppliers, with schedule and last run."""
+    from app.cli.catalogue_reads import show_suppliers
+
+    show_suppliers(ask_feed=ask_feed, as_json=json)
+
+
+@app.command(epilog=EPILOG)
+def explain(
+    sku: Annotated[str, typer.Argument(help="A family's SKU.")],
+    *,
+    supplier: Annotated[str | None, typer.Option(help="Whose, where several have it: a code or documentId.")] = None,
+    json: Json = False,
+) -> None:
+    """Say why a product is as it is: its documents, hashes, last run and error, pictures that are pending."""
+    from app.cli.catalogue_reads import show_explained
+
+    show_explained(sku, supplier=supplier, as_json=json)
+
+
+@app.command(epilog=EPILOG)
 def doctor(*, json: Json = False) -> None:
     """Check each part, whether they agree, and whether the work goes on; exit code 1 when something is wrong."""
     from app.cli.doctor import run_doctor

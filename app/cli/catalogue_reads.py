@@ -1,0 +1,146 @@
+"""`promidata-sync suppliers` and `explain`: who is synced, and why a product is as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from app.api.explaining import Document, Explained, explain
+from app.api.masking import mask_optional
+from app.api.problems import ProblemError
+from app.cli.run_tables import STYLES
+from app.cli.surroundings import with_services
+from app.cli.telling import Teller, own_name, tell_json
+from app.errors import Conflict
+from app.persistence import reading_suppliers
+from app.persistence.reading_suppliers import SupplierRow
+from app.settings import Settings
+from app.sync.discovery import discover
+from app.sync.services import Services
+
+PAGE = 500
+
+
+def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
+    """Print all suppliers; `ask_feed` adds those first that the manifest names.
+
+    Raises:
+        DatabaseUnavailable: it is away; says which address was tried.
+        OriginUnavailable, OriginRefused, ManifestUnreadable: the manifest could not be had or read, and why.
+        SettingsError: the manifest is wanted, and PROMIDATA_BASE_URL is not set.
+    """
+
+    async def work(services: Services) -> tuple[list[str], list[SupplierRow]]:
+        new = await discover(services) if ask_feed else []
+        return new, [_masked(services.settings, row) for row in await _all(services)]
+
+    new, rows = with_services(work)
+    if as_json:
+        tell_json([{**_camel(row), "isNew": row.code in new} for row in rows])
+        return
+    teller = Teller()
+    if rows:
+        teller.show(_suppliers_table(rows))
+    else:
+        teller.say(f"no suppliers; `{own_name()} suppliers --discover` adds those that the feed names")
+    if ask_feed:
+        teller.say(f"new: {', '.join(new)}" if new else "the feed names no new one")
+
+
+async def _all(services: Services) -> list[SupplierRow]:
+    rows: list[SupplierRow] = []
+    async with services.database.read() as db:
+        while page := await reading_suppliers.list_suppliers(db, after_code=rows[-1].code if rows else "", limit=PAGE):
+            rows += page
+    return rows
+
+
+def _masked(settings: Settings, row: SupplierRow) -> SupplierRow:
+    """The feed's address is a credential, and a run's error may name it."""
+    if row.last_run is None:
+        return row
+    return msgspec.structs.replace(
+        row, last_run={**row.last_run, "error": mask_optional(settings, row.last_run["error"])}
+    )
+
+
+def _camel(row: SupplierRow) -> dict[str, Any]:
+    values = {name: value for name, value in msgspec.structs.asdict(row).items() if name != "id"}
+    return {_camel_name(name): value for name, value in values.items()}
+
+
+def _camel_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+def _suppliers_table(rows: list[SupplierRow]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("code", "name", "active", "schedule", "next run (UTC)", "last run"):
+        table.add_column(name, no_wrap=name != "name")
+    table.add_column("error", overflow="fold")
+    for row in rows:
+        last = row.last_run or {"status": "", "error": None}
+        paused = " (paused)" if row.schedule_paused_at else ""
+        table.add_row(
+            Text(row.code),
+            Text(row.name),
+            "yes" if row.is_active else "no",
+            f"{row.schedule} {row.time_zone}{paused}" if row.schedule else "",
+            f"{row.next_run_at:%Y-%m-%d %H:%M}" if row.next_run_at else "",
+            Text(last["status"], style=STYLES.get(last["status"], "")),
+            Text(row.schedule_paused_reason or last["error"] or ""),
+        )
+    return table
+
+
+def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
+    """Print what is known about how a product came about.
+
+    Raises:
+        NotFound: neither a product nor a document has this SKU.
+        Conflict: several suppliers have it, and none was named.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+    found = with_services(lambda services: _explain(services, sku, supplier))
+    if as_json:
+        tell_json(found.model_dump(mode="json", by_alias=True))
+        return
+    teller = Teller()
+    teller.say(f"{found.sku} of {found.supplier}: {found.status or 'never written'}")
+    teller.show(_documents_table(found))
+    if found.last_run is not None:
+        teller.say(f"last run of {found.supplier}: {found.last_run.id}, {found.last_run.status}")
+    if found.last_error is not None:
+        teller.say(f"last error: {found.last_error}")
+    teller.say(f"pictures: {found.pictures_pending} pending, {found.pictures_failed} failed")
+
+
+async def _explain(services: Services, sku: str, supplier: str | None) -> Explained:
+    try:
+        return await explain(services.settings, services.database, sku, supplier)
+    except ProblemError as error:
+        raise Conflict(f"{error.detail.partition(':')[0]}: name one with --supplier") from None
+
+
+def _documents_table(found: Explained) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("document", "in the manifest", "seen", "fetched", "applied", "state"):
+        table.add_column(name, no_wrap=True)
+    for document in found.documents:
+        hashes = (document.seen_hash, document.fetched_hash, document.applied_hash)
+        present = "yes" if document.present else "no"
+        table.add_row(Text(document.file_name), present, *[(value or "")[:12] for value in hashes], _state(document))
+    return table
+
+
+def _state(document: Document) -> str:
+    if document.suspect:
+        return "suspect, read once more by the next sync"
+    if document.failures:
+        return f"failed {document.failures} times"
+    return "applied" if document.seen_hash == document.applied_hash else "to be taken by the next sync"
