@@ -171,6 +171,10 @@ CREATE TABLE documents (
     has_children boolean,
     suspect_hash text,
     reread boolean NOT NULL DEFAULT false,
+    refetch boolean NOT NULL DEFAULT false,
+    former_family text,
+    doubted boolean NOT NULL DEFAULT false,
+    failed_run_id uuid,
     failures int NOT NULL DEFAULT 0,
     next_try_at timestamptz,
     error text,
@@ -178,6 +182,20 @@ CREATE TABLE documents (
 ) WITH (fillfactor = 80);
 COMMENT ON COLUMN documents.suspect_hash IS 'the hash under which was read what is not believed until read again';
 CREATE INDEX documents_of_family ON documents (supplier_id, family_sku);
+
+COMMENT ON COLUMN documents.refetch IS 'its family could not be written from the stored body';
+COMMENT ON COLUMN documents.former_family IS 'the family it belonged to until its last version, not settled yet';
+COMMENT ON COLUMN documents.doubted IS 'to be decided when every document of the run has been seen';
+
+-- Of several documents with one family SKU only some speak for the family (ENGINE.md 5): the one with children whose
+-- file name equals the SKU, else the first such by name; where none has children, all of them.
+CREATE VIEW speaking_documents AS
+SELECT d.* FROM documents d WHERE d.present AND d.version IS NOT NULL AND NOT EXISTS (
+    SELECT FROM documents o
+    WHERE o.supplier_id = d.supplier_id AND o.family_sku = d.family_sku AND o.id <> d.id
+      AND o.present AND o.version IS NOT NULL AND o.has_children
+      AND (NOT d.has_children OR o.file_name = o.family_sku || '.json'
+           OR (d.file_name <> d.family_sku || '.json' AND o.file_name < d.file_name)));
 
 CREATE TABLE document_bodies (
     document_id bigint PRIMARY KEY REFERENCES documents ON DELETE CASCADE,
@@ -362,6 +380,7 @@ EXECUTE FUNCTION refuse_job_transition()
 """
 
 DROP = """
+DROP VIEW speaking_documents;
 DROP TABLE idempotency_keys, change_head, changes, category_files, categories, shown_pictures, addresses, media,
     imprint_positions, prices, variants, products, listings, document_bodies, documents, problems, jobs, queues, runs,
     manifests, suppliers;

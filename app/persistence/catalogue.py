@@ -242,8 +242,8 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
-              AND NOT EXISTS (SELECT FROM listings l JOIN documents d ON d.id = l.document_id
-                              WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku AND d.present)
+              AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+                              WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
             ORDER BY v.sku FOR NO KEY UPDATE)
         RETURNING v.sku, p.sku AS product_sku"""),
         {"supplier_id": supplier_id},
@@ -251,19 +251,23 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
     return sorted((row.sku, row.product_sku) for row in rows)
 
 
-async def takers(db: AsyncConnection, supplier_id: int) -> list[tuple[str, int]]:
-    """The families that take dropped variants over, since their documents list them: SKU and newest version."""
+async def takers(db: AsyncConnection, supplier_id: int, but_not: str | None) -> list[tuple[str, int]]:
+    """The families that take dropped variants over, since their documents list them: SKU and newest version.
+
+    `but_not` is the family that has just been written, which would say the same again.
+    """
     rows = await db.execute(
         text("""
         SELECT t.family_sku, max(d.version) AS version FROM (
             SELECT v.sku, min(d.family_sku) AS family_sku FROM variants v
             JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
-            JOIN documents d ON d.id = l.document_id AND d.present
+            JOIN speaking_documents d ON d.id = l.document_id
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
             GROUP BY v.sku) t
         JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
+        WHERE t.family_sku IS DISTINCT FROM CAST(:but_not AS text)
         GROUP BY t.family_sku ORDER BY t.family_sku"""),
-        {"supplier_id": supplier_id},
+        {"supplier_id": supplier_id, "but_not": but_not},
     )
     return [(row.family_sku, row.version) for row in rows]
 

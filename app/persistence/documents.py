@@ -32,8 +32,10 @@ class WantedDocument(msgspec.Struct, frozen=True):
     file_name: str
     url: str
     hash: str | None
+    sku: str | None
     family_sku: str | None
     """As last fetched; None for a document that never was."""
+    had_children: bool
     is_new: bool
     differs: bool
     """It is new, changed or unfinished; False for one that is only here by `force`."""
@@ -43,6 +45,8 @@ class WantedDocument(msgspec.Struct, frozen=True):
     """It failed repeatedly and its pause is not over."""
     suspect: bool
     """Read under this hash before and not believed: ask past caches, then believe."""
+    failed_here: bool
+    """It failed in this very run already, which has reported it."""
 
 
 class ManifestDiff(msgspec.Struct, frozen=True):
@@ -140,7 +144,14 @@ kept AS (
         OR o.missing_runs > 0
     ORDER BY said.file_name COLLATE "C"
     ON CONFLICT (supplier_id, file_name) DO UPDATE SET url = EXCLUDED.url, seen_hash = EXCLUDED.seen_hash,
-        present = true, missing_runs = 0, -- what comes back is applied again, from the stored body where it fits
+        present = true, missing_runs = 0,
+        -- what is new about an entry ends the pauses of what was dead before
+        failures = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash OR NOT d.present THEN 0
+                        ELSE d.failures END,
+        next_try_at = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash OR NOT d.present THEN NULL
+                           ELSE d.next_try_at END,
+        failed_run_id = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash THEN NULL ELSE d.failed_run_id END,
+        -- what comes back is applied again, from the stored body where it fits
         applied_hash = CASE WHEN d.present THEN d.applied_hash END,
         applied_version = CASE WHEN d.present THEN d.applied_version END)
 SELECT 1
@@ -148,14 +159,16 @@ SELECT 1
 
 WANTED = """
 WITH said AS (SELECT file_name FROM unnest(string_to_array(:names, chr(10))) AS u(file_name))
-SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, d.applied_version IS NULL AS is_new,
+SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
+    COALESCE(d.has_children, false) AS had_children, d.applied_version IS NULL AS is_new,
     d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
         OR d.suspect_hash IS NOT NULL AS differs,
-    d.version IS NOT NULL AND d.fetched_hash IS NOT DISTINCT FROM d.seen_hash
+    d.version IS NOT NULL AND NOT d.refetch AND d.fetched_hash IS NOT DISTINCT FROM d.seen_hash
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
              OR d.seen_hash IS NOT NULL AND NOT :force AND d.suspect_hash IS DISTINCT FROM d.seen_hash) AS stored,
     COALESCE(d.next_try_at > clock_timestamp(), false) AND NOT :force AS paused,
-    d.suspect_hash IS NOT NULL AND d.suspect_hash = d.seen_hash AS suspect
+    COALESCE(d.suspect_hash = COALESCE(d.seen_hash, ''), false) AS suspect,
+    COALESCE(d.failed_run_id = CAST(:run_id AS uuid), false) AS failed_here
 FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
 WHERE d.supplier_id = :supplier_id
   AND (d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
@@ -227,7 +240,10 @@ async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[Fe
         UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
             fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
             family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL,
-            reread = COALESCE(d.suspect_hash = r.hash, false),
+            reread = COALESCE(d.suspect_hash = COALESCE(r.hash, ''), false), refetch = false, failed_run_id = NULL,
+            doubted = false,
+            former_family = CASE WHEN d.family_sku IS DISTINCT FROM r.family_sku
+                                 THEN COALESCE(d.former_family, d.family_sku) ELSE d.former_family END,
             suspect_hash = CASE WHEN d.applied_version IS NOT NULL AND d.body_sha256 = r.sha256
                                  AND d.fetched_hash <> r.hash AND d.suspect_hash IS DISTINCT FROM r.hash THEN r.hash END
         FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
@@ -291,17 +307,20 @@ async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocume
     )
 
 
-async def note_failed(db: AsyncConnection, documents: Sequence[FailedDocument]) -> None:
+async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[FailedDocument]) -> None:
     """Note failures; what is dead is asked for again after growing pauses, beginning with the third in a row."""
     if not documents:
         return
     await db.execute(
         text("""
-        UPDATE documents d SET failures = d.failures + 1, error = r.reason,
+        UPDATE documents d SET failures = d.failures + 1, error = r.reason, failed_run_id = CAST(:run_id AS uuid),
             next_try_at = CASE WHEN r.dead AND d.failures >= 2 THEN clock_timestamp()
                 + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - 2, 10))) END
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id"""),
-        {"rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents])},
+        {
+            "run_id": run_id,
+            "rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents]),
+        },
     )
 
 
@@ -333,7 +352,7 @@ async def mark_applied(db: AsyncConnection, versions: dict[int, int]) -> None:
     """Note, with the family's rows, which versions of its documents they came from."""
     await db.execute(
         text("""
-        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version, refetch = false
         FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version)
         WHERE d.id = r.id AND d.version = r.version"""),
         {"ids": list(versions), "versions": list(versions.values())},
@@ -365,27 +384,41 @@ async def unapplied_families(
     return [OpenFamily(row.sku, row.version) for row in rows]
 
 
-class DoubleFamily(msgspec.Struct, frozen=True):
-    """A document whose family SKU another document has too."""
+class SilentDocument(msgspec.Struct, frozen=True):
+    """A document whose family SKU another one has too, which speaks for the family."""
 
     sku: str
-    file_name: str
     url: str
+    speaker: str
+    """The file name of the one that counts."""
 
 
-async def doubled_families(db: AsyncConnection, supplier_id: int) -> list[DoubleFamily]:
-    """Documents with children whose family SKU is not theirs alone, by SKU and file name."""
+async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[SilentDocument]:
+    """The documents that do not count, by SKU and file name."""
     rows = await db.execute(
-        text("""
-        SELECT d.family_sku AS sku, d.file_name, d.url FROM documents d
-        JOIN (SELECT family_sku FROM documents
-              WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
-              GROUP BY family_sku HAVING count(*) > 1 AND bool_or(has_children)) twice USING (family_sku)
-        WHERE d.supplier_id = :supplier_id AND d.present AND d.version IS NOT NULL
-        ORDER BY d.family_sku, d.file_name"""),
+        text(f"""
+        SELECT d.family_sku AS sku, d.url, s.file_name AS speaker FROM documents d
+        JOIN speaking_documents s ON s.supplier_id = d.supplier_id AND s.family_sku = d.family_sku
+        WHERE d.supplier_id = :supplier_id AND {SILENT} ORDER BY d.family_sku, d.file_name"""),
         {"supplier_id": supplier_id},
     )
-    return [DoubleFamily(**row) for row in rows.mappings()]
+    return [SilentDocument(**row) for row in rows.mappings()]
+
+
+async def settle_silent(db: AsyncConnection, supplier_id: int) -> None:
+    """Note that there is nothing to apply of the documents that do not count."""
+    await db.execute(
+        text(f"""
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
+        WHERE d.supplier_id = :supplier_id AND d.applied_version IS DISTINCT FROM d.version AND {SILENT}"""),
+        {"supplier_id": supplier_id},
+    )
+
+
+SILENT = """d.present AND d.version IS NOT NULL AND d.family_sku IN (
+    SELECT family_sku FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
+    GROUP BY family_sku HAVING count(*) > 1 AND bool_or(has_children))
+  AND NOT EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id)"""
 
 
 async def other_listers(
@@ -395,8 +428,8 @@ async def other_listers(
     rows = await db.execute(
         text("""
         SELECT l.variant_sku, array_agg(DISTINCT d.family_sku) AS families
-        FROM listings l JOIN documents d ON d.id = l.document_id
-        WHERE l.supplier_id = :supplier_id AND l.variant_sku = ANY(CAST(:skus AS text[])) AND d.present
+        FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+        WHERE l.supplier_id = :supplier_id AND l.variant_sku = ANY(CAST(:skus AS text[]))
           AND d.family_sku <> :family_sku GROUP BY l.variant_sku"""),
         {"supplier_id": supplier_id, "skus": list(skus), "family_sku": family_sku},
     )
@@ -418,7 +451,7 @@ async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str)
     """A family's documents could not be read: fetch them again next time, even under the same hash."""
     await db.execute(
         text("""
-        UPDATE documents SET fetched_hash = NULL
+        UPDATE documents SET refetch = true
         WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version"""),
         {"supplier_id": supplier_id, "family_sku": family_sku},
     )
@@ -488,7 +521,7 @@ def winner(file_names: Sequence[str], family_sku: str) -> str:
 async def suspect(db: AsyncConnection, ids: Sequence[int]) -> None:
     """Do not believe what these documents say until they were read once more, in the next run."""
     await db.execute(
-        text("UPDATE documents SET suspect_hash = fetched_hash WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        text("UPDATE documents SET suspect_hash = COALESCE(fetched_hash, '') WHERE id = ANY(CAST(:ids AS bigint[]))"),
         {"ids": list(ids)},
     )
 
@@ -540,8 +573,9 @@ async def due_for_rereading(db: AsyncConnection, supplier_id: int, share_a_day: 
         WITH budget AS (
             SELECT CEIL(count(*) * :share) - count(*) FILTER (WHERE fetched_at > clock_timestamp() - interval '1 day')
                 AS number FROM documents WHERE supplier_id = :supplier_id AND present)
-        SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.family_sku, false AS is_new, false AS differs,
-            false AS stored, false AS paused, true AS suspect
+        SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
+            COALESCE(d.has_children, false) AS had_children, false AS is_new, false AS differs,
+            false AS stored, false AS paused, true AS suspect, false AS failed_here
         FROM documents d WHERE d.supplier_id = :supplier_id AND d.present AND d.applied_hash = d.seen_hash
           AND d.suspect_hash IS NULL AND d.fetched_at <= clock_timestamp() - interval '1 day'
         ORDER BY d.fetched_at LIMIT GREATEST(0, (SELECT number FROM budget))"""),
@@ -560,3 +594,48 @@ async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, 
         {"supplier_id": supplier_id, "after": after, "limit": limit},
     )
     return [OpenFamily(row.sku, row.version) for row in rows]
+
+
+async def doubt(db: AsyncConnection, ids: Sequence[int]) -> None:
+    """Leave it to the end of the run what these documents mean: what they lack may have moved to a later one."""
+    await db.execute(
+        text("UPDATE documents SET doubted = true WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(ids)}
+    )
+
+
+async def take_doubted(db: AsyncConnection, supplier_id: int) -> list[tuple[str, int]]:
+    """The families that were left to the end of the run: SKU and newest version, once."""
+    rows = await db.execute(
+        text("""
+        UPDATE documents SET doubted = false WHERE supplier_id = :supplier_id AND doubted
+        RETURNING family_sku, version"""),
+        {"supplier_id": supplier_id},
+    )
+    newest: dict[str, int] = {}
+    for row in rows:
+        newest[row.family_sku] = max(row.version, newest.get(row.family_sku, 0))
+    return sorted(newest.items())
+
+
+async def former_families(db: AsyncConnection, supplier_id: int) -> list[tuple[str, int, int]]:
+    """The families that documents left for others: SKU, newest version of what is left, and how many that is."""
+    rows = await db.execute(
+        text("""
+        SELECT f.sku, COALESCE(max(d.version), 0) AS version, count(d.id) AS remaining
+        FROM (SELECT DISTINCT former_family AS sku FROM documents
+              WHERE supplier_id = :supplier_id AND former_family IS NOT NULL) f
+        LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = f.sku AND d.present
+            AND d.version IS NOT NULL
+        GROUP BY f.sku ORDER BY f.sku"""),
+        {"supplier_id": supplier_id},
+    )
+    return [(row.sku, row.version, row.remaining) for row in rows]
+
+
+async def forget_former_families(db: AsyncConnection, supplier_id: int) -> None:
+    """What documents left behind is settled."""
+    await db.execute(
+        text("""
+        UPDATE documents SET former_family = NULL WHERE supplier_id = :supplier_id AND former_family IS NOT NULL"""),
+        {"supplier_id": supplier_id},
+    )

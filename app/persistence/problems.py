@@ -40,9 +40,9 @@ async def add_problems(db: AsyncConnection, run_id: str, problems: Sequence[Prob
     )
 
 
-async def forget_problems(db: AsyncConnection, run_id: str, stage: str) -> None:
-    """Drop what an earlier attempt of a stage reported, since it is about to report anew."""
+async def forget_problems(db: AsyncConnection, run_id: str, kinds: Sequence[str]) -> None:
+    """Drop what an earlier attempt reported, since it is about to report the same anew."""
     await db.execute(
-        text("DELETE FROM problems WHERE run_id = CAST(:run_id AS uuid) AND stage = :stage"),
-        {"run_id": run_id, "stage": stage},
+        text("DELETE FROM problems WHERE run_id = CAST(:run_id AS uuid) AND kind = ANY(CAST(:kinds AS text[]))"),
+        {"run_id": run_id, "kinds": list(kinds)},
     )

@@ -184,7 +184,7 @@ async def set_manifest(
     """Write what the manifest said of the supplier.
 
     A supplier job that is run again meets a catalogue that its first half has changed already, so for the same manifest
-    the counts stay as they were; documents that failed are counted anew, since they are asked for again.
+    the counts stay as they were. What failed in this run is not asked for again in it.
     """
     await db.execute(
         text("""
@@ -205,7 +205,7 @@ async def set_manifest(
     )
     await db.execute(
         text("""
-        UPDATE runs SET documents_failed = 0, documents_wanted = documents_fetched + :to_fetch
+        UPDATE runs SET documents_wanted = documents_fetched + documents_failed + :to_fetch
         WHERE id = CAST(:id AS uuid)"""),
         {"id": run_id, "to_fetch": to_fetch},
     )
@@ -296,7 +296,8 @@ async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
         text("""
         SELECT families_completed AS products_processed,
             documents_failed + families_failed + images_failed + CAST(fatal AS int) AS errors,
-            manifest_unchanged AS skipped,
+            COALESCE((SELECT CAST(j.result ->> 'familiesSkipped' AS int) FROM jobs j
+                      WHERE j.id = runs.supplier_job_id), 0) AS skipped,
             CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s
         FROM runs WHERE id = CAST(:id AS uuid)"""),
         {"id": run_id},

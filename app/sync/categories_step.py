@@ -29,7 +29,7 @@ async def refresh_categories(stage: Stage, run_id: str, profile: bytes) -> None:
     if validators is None:
         return
     try:
-        fetched = await _ask(services, url, validators)
+        fetched = await _ask_both(services, url, validators)
     except OriginRefused:
         return
     except (TransientError, PermanentError) as error:
@@ -37,6 +37,14 @@ async def refresh_categories(stage: Stage, run_id: str, profile: bytes) -> None:
         return
     if not fetched.not_modified:
         await _store(services, profile, fetched)
+
+
+async def _ask_both(services: Services, url: str, validators: tuple[str | None, str | None]) -> Fetched:
+    """The file at the base, or where older profiles have it (FEED.md, "Addresses")."""
+    try:
+        return await _ask(services, url, validators)
+    except OriginRefused:
+        return await _ask(services, url.replace("/CAT.csv", "/Import/CAT.csv"), validators)
 
 
 async def _ask(services: Services, url: str, validators: tuple[str | None, str | None]) -> Fetched:

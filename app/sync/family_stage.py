@@ -160,7 +160,15 @@ async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead
 
 
 async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str) -> Outcome:
-    """Write nothing of a document that is not believed yet; the next run reads it once more, past caches."""
+    """Write nothing of a document that is not believed yet; the next run reads it once more, past caches.
+
+    While documents are still arriving it is only put off: what is missing here may have moved to one of them.
+    """
+    if not await ledger.supplier_job_is_over(db, job.run_id):
+        await documents.doubt(db, [document.id for document in read.chosen])
+        await ledger.set_result(db, job.id, {**_result(read.family.sku, 0, 0), "deferred": True})
+        await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
+        return Outcome()
     await documents.suspect(db, [document.id for document in read.chosen])
     doubt = Problem("warning", "family", "suspect", reason, url=read.chosen[0].url, sku=read.family.sku, job_id=job.id)
     await problems.add_problems(db, job.run_id, [doubt])
@@ -175,7 +183,7 @@ async def _settle_drops(db: Connection, job: ClaimedJob, diff: FamilyDiff, settl
         return
     await catalogue.mark_dropped(db, [variant.id for variant in diff.dropped], job.run_id)
     if await ledger.supplier_job_is_over(db, job.run_id):
-        await settle_dropped(db, job, settling, again=f"+{job.id}")
+        await settle_dropped(db, job, settling, but_not=diff.family.sku)
 
 
 def _problems(read: FamilyRead, diff: FamilyDiff, job: ClaimedJob) -> list[Problem]:

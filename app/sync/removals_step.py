@@ -12,6 +12,7 @@ to another that is read later.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs, suppliers
 from app.persistence.changes import Change
 from app.persistence.database import Connection
-from app.persistence.documents import DoubleFamily, ManifestDiff
+from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
@@ -61,9 +62,12 @@ async def finish_supplier(ending: Ending) -> None:
         await ledger.complete_one(db, job, {})
         if job.options.get("skus") is None:
             await _remove(db, ending, settling)
-        await settle_dropped(db, job, settling, again=f"+{job.id}")
-        if ending.diff.wanted:
-            await _report_doubles(db, job, settling)
+        await settle_dropped(db, job, settling)
+        settling.added += await add_family_jobs(
+            db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
+        )
+        if ending.diff.wanted and job.options.get("skus") is None:
+            await _report_silent(db, job, settling)
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, settling))
         settling.counts["families_total"] += len(settling.added)
@@ -79,12 +83,14 @@ async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
     settings = ending.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
     share = supplier.removal_guard_share
+    confirmed = job.options.get("confirmed_manifest") == manifest.sha256
+    left = await documents.former_families(db, supplier.id) if diff.wanted else []
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
-        would_remove=await documents.count_families_missing(db, supplier.id, names) if diff.removed else 0,
+        would_remove=await documents.count_families_missing(db, supplier.id, names) if diff.removed or left else 0,
         active=await catalogue.count_active_families(db, supplier.id),
         share=settings.removal_guard_share if share is None else share,
-        confirmed=job.options.get("confirmed_manifest") == manifest.sha256,
+        confirmed=confirmed,
     )
     if tripped is not None:
         guard, reason = tripped
@@ -94,16 +100,28 @@ async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
     if diff.nothing_to_do and not manifest.data.invalid_of(supplier.code):
         await suppliers.note_clean(db, supplier.id, manifest.sha256, diff.entries)
-    if diff.removed:
-        await _drop_missing(db, job, names, settling, remove_after_runs=settings.remove_after_runs)
+    if diff.removed or left:
+        after_runs = 1 if confirmed else settings.remove_after_runs
+        await _drop_missing(db, job, names, settling, left, remove_after_runs=after_runs)
 
 
 async def _drop_missing(
-    db: Connection, job: ClaimedJob, names: list[str], settling: Settling, *, remove_after_runs: int
+    db: Connection,
+    job: ClaimedJob,
+    names: list[str],
+    settling: Settling,
+    left: Sequence[tuple[str, int, int]],
+    *,
+    remove_after_runs: int,
 ) -> None:
+    """Documents that are missing go, families that have none left are discontinued, the others are written anew.
+
+    `left` are families that documents left for others: like families that lost documents, they have some left or none.
+    """
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
-    for sku, version, remaining in lessened:
+    for sku, version, remaining in [*lessened, *(family for family in left if family[2])]:
         settling.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
+    await documents.forget_former_families(db, job.supplier_id)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
     await changes.add_changes(
@@ -114,8 +132,11 @@ async def _drop_missing(
     )
 
 
-async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, again: str) -> None:
-    """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them."""
+async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, but_not: str | None = None) -> None:
+    """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
+
+    `but_not` is the family whose job this is: it has just said that it does not list them.
+    """
     gone = await catalogue.take_dropped(db, job.supplier_id)
     settling.counts["variants_discontinued"] += len(gone)
     await changes.add_changes(
@@ -124,24 +145,15 @@ async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *,
         run_id=job.run_id,
         changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
     )
-    taking = await catalogue.takers(db, job.supplier_id)
-    settling.added += await add_family_jobs(db, job, taking, again=again)
+    taking = await catalogue.takers(db, job.supplier_id, but_not)
+    settling.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
 
 
-async def _report_doubles(db: Connection, job: ClaimedJob, settling: Settling) -> None:
-    """Two documents with one family SKU: the one whose file name equals it counts, the other is an error."""
-    by_sku: dict[str, list[DoubleFamily]] = {}
-    for double in await documents.doubled_families(db, job.supplier_id):
-        by_sku.setdefault(double.sku, []).append(double)
-    losers = [
-        (double, winner)
-        for sku, doubles in by_sku.items()
-        for winner in [documents.winner([item.file_name for item in doubles], sku)]
-        for double in doubles
-        if double.file_name != winner
-    ]
-    settling.counts["families_total"] += len(losers)
-    settling.counts["families_failed"] += len(losers)
+async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) -> None:
+    """Two documents with one family SKU: the one that does not count is an error of the run."""
+    silent = await documents.silent_documents(db, job.supplier_id)
+    settling.counts["families_total"] += len(silent)
+    settling.counts["families_failed"] += len(silent)
     await problems.add_problems(
         db,
         job.run_id,
@@ -150,12 +162,12 @@ async def _report_doubles(db: Connection, job: ClaimedJob, settling: Settling) -
                 "error",
                 "supplier",
                 "family-sku-twice",
-                f"another document, {winner}, has this family SKU too and counts",
-                url=double.url,
-                sku=double.sku,
+                f"another document, {item.speaker}, has this family SKU too and counts",
+                url=item.url,
+                sku=item.sku,
                 job_id=job.id,
             )
-            for double, winner in losers
+            for item in silent
         ],
     )
 

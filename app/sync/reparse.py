@@ -9,6 +9,7 @@ from app.persistence import documents, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.children import add_family_jobs
+from app.sync.removals_step import Settling, settle_dropped
 from app.sync.stage import Stage, messages_of
 
 PAGE = 1_000
@@ -49,4 +50,7 @@ async def _finish(db: Connection, job: ClaimedJob) -> None:
     enqueued = await runs.families_so_far(db, job.run_id)
     result = {"familiesEnqueued": enqueued, "familiesSkipped": 0, "efficiency": "0%"}
     await ledger.complete_one(db, job, result)
-    await runs.settle(db, job.run_id, Counter(), finished=1)
+    settling = Settling()
+    await settle_dropped(db, job, settling)
+    settling.counts["families_total"] += len(settling.added)
+    await runs.settle(db, job.run_id, settling.counts, added=len(settling.added), finished=1)

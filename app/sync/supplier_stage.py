@@ -104,7 +104,8 @@ def _unknown_skus(job: ClaimedJob, diff: ManifestDiff) -> list[Problem]:
 
 
 def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
-    return [item for item in diff.meant(job.options.get("skus")) if not item.stored and not item.paused]
+    asked = diff.meant(job.options.get("skus"))
+    return [item for item in asked if not (item.stored or item.paused or item.failed_here)]
 
 
 async def _begin(stage: Stage, job: ClaimedJob, arguments: SupplierJob) -> Supplier:
@@ -135,7 +136,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             force=bool(job.options.get("force")),
         )
         await _add_rereads(db, sync, diff)
-        await problems.forget_problems(db, job.run_id, "supplier")
+        await problems.forget_problems(db, job.run_id, ("manifest-line", "unknown-sku"))
         await problems.add_problems(
             db,
             job.run_id,
@@ -207,7 +208,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
     async def work(db: Connection) -> list[str]:
         await (ledger.checkpoint if fetched else ledger.fence)(db, job)
         versions = await documents.store_fetched(db, job.run_id, fetched)
-        await documents.note_failed(db, failed)
+        await documents.note_failed(db, job.run_id, failed)
         await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
         ready = [(item.family_sku, versions[item.id]) for item in fetched if _goes_at_once(sync, item)]
         added = await add_family_jobs(db, job, ready)
@@ -216,7 +217,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
         return added
 
     added = await sync.stage.services.database.transact(work)
-    sync.stage.progress.note_checkpoint(job)
+    sync.stage.progress.note_checkpoint(job)  # what failed is not asked for again in this run, so that is progress too
     await sync.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
 
@@ -239,8 +240,10 @@ def _goes_at_once(sync: SupplierSync, item: FetchedDocument) -> bool:
 
 
 async def _group_families(sync: SupplierSync) -> None:
-    """Make the jobs of families that had to wait for other documents, in pages."""
+    """Make the jobs of families that had to wait for other documents, in pages; `skus` are served by name."""
     job, after = sync.job, ""
+    asked = job.options.get("skus")
+    await sync.stage.services.database.transact(lambda db: documents.settle_silent(db, sync.supplier.id))
     while True:
 
         async def work(db: Connection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
@@ -248,7 +251,8 @@ async def _group_families(sync: SupplierSync) -> None:
             page = await documents.unapplied_families(
                 db, sync.supplier.id, after=after, limit=COMMIT_DOCUMENTS * 5, run_id=job.run_id
             )
-            added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page])
+            meant = [family for family in page if asked is None or family.sku in asked]
+            added = await add_family_jobs(db, job, [(family.sku, family.version) for family in meant])
             if added:
                 await ledger.checkpoint(db, job)
             await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
