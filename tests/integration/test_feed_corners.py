@@ -1,0 +1,136 @@
+"""Corners of ENGINE.md 1 to 5 that a review found: documents that do not count, change family, or stay dead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from app.persistence import ledger, runs
+from app.persistence.ledger import NewJob
+from app.sync.direct import DirectRun
+from tests.conftest import MakeStack
+from tests.integration.test_feed_cases import active, first_sku, plain_feed
+from tests.support.stack import Stack
+
+Json = dict[str, Any]
+OWNER = "SELECT p.sku FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = :sku"
+
+
+async def status(stack: Stack, sku: str) -> str:
+    return str(await stack.value("SELECT status FROM products WHERE sku = :sku", sku=sku))
+
+
+async def test_what_only_a_document_that_does_not_count_lists_is_discontinued(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=3)
+    async with make_stack(feed) as stack:
+        sku = first_sku(feed)
+        feed.set_document("A23", "zz-double.json", feed.document(sku))
+        await stack.sync()
+        run = await stack.run("A23")
+        assert (run["status"], run["families_failed"]) == ("completed_with_errors", 1)
+        assert [item["kind"] for item in await stack.problems("A23")] == ["family-sku-twice"]
+        gone = feed.document(sku)["ChildProducts"][2]["Sku"]
+        feed.remove_variant(sku, gone)
+        async with asyncio.timeout(30):
+            await stack.sync()
+        assert await active(stack, sku) == 2
+        stack.server.log.reset()
+        await stack.sync()
+        assert dict(stack.server.log.counts) == {"manifest": 1}
+        run = await stack.run("A23")
+        assert (run["manifest_new"], run["families_total"], run["status"]) == (0, 0, "completed")
+
+
+async def test_documents_that_fail_for_longer_than_a_slice_end_the_run(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=60)
+    async with make_stack(feed, job_timeout_supplier_ms=4000) as stack:
+        stack.server.habits.latency_s = 0.3
+        stack.server.faults.add("document", "status", status=500)
+        async with asyncio.timeout(60):
+            await stack.sync()
+        run = await stack.run("A23")
+        assert (run["status"], run["documents_failed"]) == ("failed", 60)
+        assert stack.server.log.counts["document"] <= 60 * 3 * 2
+
+
+async def test_a_document_that_changes_its_family_leaves_nothing_behind(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=8)
+    async with make_stack(feed) as stack:
+        sku = first_sku(feed)
+        await stack.sync()
+        feed.edit(sku, lambda document: document.update(Sku=f"{sku}B"))
+        await stack.sync()
+        assert await status(stack, sku) == "discontinued"
+        assert await active(stack, f"{sku}B") == 3
+        assert await stack.value("SELECT count(*) FROM changes WHERE kind = 'discontinued' AND entity = 'variant'") == 0
+
+
+async def test_a_doubted_document_without_a_hash_is_believed_when_read_again(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=1, variants=6)
+    async with make_stack(feed) as stack:
+        sku = first_sku(feed)
+        feed.set_hash(sku, "")
+        await stack.sync()
+        feed.keep_variants(sku, 1)
+        await stack.sync()
+        assert await active(stack, sku) == 6
+        await stack.sync()
+        assert await active(stack, sku) == 1
+
+
+async def test_a_new_hash_ends_the_pause_of_a_dead_document(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=2)
+    async with make_stack(feed) as stack:
+        sku = first_sku(feed)
+        stack.server.faults.add(f"*/{sku}.json", "status", status=404)
+        for _ in range(3):
+            await stack.sync()
+        stack.server.faults.clear()
+        await stack.sync()
+        assert await stack.value("SELECT count(*) FROM products WHERE sku = :sku", sku=sku) == 0
+        feed.rehash(sku)
+        await stack.sync()
+        assert await active(stack, sku) == 3
+
+
+async def test_confirmed_removals_are_carried_out_at_once(make_stack: MakeStack) -> None:
+    feed = plain_feed(count=2, families=7)
+    async with make_stack(feed, remove_after_runs=3) as stack:
+        await stack.sync()
+        feed.hide_supplier("A23")
+        await stack.sync("A23")
+        run = await stack.run("A23")
+        assert run["guard"] is not None
+        await confirm(stack, str(run["manifest_sha256"]))
+        left = await stack.rows(
+            """SELECT p.sku FROM products p JOIN suppliers s ON s.id = p.supplier_id
+            WHERE s.code = 'A23' AND p.status = 'active'"""
+        )
+        assert left == []
+
+
+async def confirm(stack: Stack, sha256: str) -> None:
+    """A direct run that carries an operator's confirmation."""
+    supplier_id = await stack.value("SELECT id FROM suppliers WHERE code = 'A23'")
+    job = NewJob("confirming", "supplier-sync", "A23", {"supplier_id": supplier_id})
+    async with stack.services.database.begin() as db:
+        options = {"confirmed_manifest": sha256}
+        run = await runs.start_run(
+            db, supplier_id=supplier_id, job_id=job.id, mode="direct", trigger="api", options=options
+        )
+        await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier_id, direct=True)
+    await DirectRun(stack.services, run.run_id).to_its_end()
+
+
+async def test_most_of_a_family_that_moved_to_a_later_document_is_not_doubted(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=8, variants=5)
+    async with make_stack(feed) as stack:
+        skus = sorted(entry.file_name.removesuffix(".json") for entry in feed.entries("A23"))
+        await stack.sync()
+        moving = feed.document(skus[0])["ChildProducts"][1:]
+        feed.keep_variants(skus[0], 1)
+        feed.edit(skus[5], lambda document: document["ChildProducts"].extend(moving))
+        stack.server.faults.add(f"*/{skus[5]}.json", "slow", seconds=2.5)
+        await stack.sync()
+        assert (await stack.problems("A23")) == []
+        assert (await active(stack, skus[0]), await active(stack, skus[5])) == (1, 9)
