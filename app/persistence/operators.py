@@ -43,8 +43,12 @@ class ReopenedJob(msgspec.Struct, frozen=True):
     run_id: str
 
 
-OTHER_RUN = """EXISTS (SELECT FROM runs o WHERE o.supplier_id = j.supplier_id AND o.id <> j.run_id
-    AND o.status IN ('queued', 'running', 'cancelling'))"""
+OTHER_RUN = """(EXISTS (SELECT FROM runs o WHERE o.supplier_id = j.supplier_id AND o.id <> j.run_id
+    AND o.status IN ('queued', 'running', 'cancelling'))
+  OR EXISTS (SELECT FROM jobs o WHERE o.supplier_id = j.supplier_id AND o.queue = 'supplier-sync' AND o.id <> j.id
+    AND NOT o.direct AND (o.state IN ('waiting', 'active', 'delayed')
+                          OR o.state = 'failed' AND (o.created_at, o.id) > (j.created_at, j.id))))"""
+"""Another sync of the supplier is under way or has been retried, or failed later: one at a time (ENGINE.md 2)."""
 
 
 async def job_state(db: AsyncConnection, queue: str, job_id: str) -> JobState | None:
@@ -86,11 +90,14 @@ async def reopen(db: AsyncConnection, queue: str, ids: Sequence[str]) -> list[Re
     Raises:
         RepeatTransaction: a run was cancelled meanwhile; look again which jobs may be retried.
     """
+    if queue == "supplier-sync":
+        await _hold_suppliers(db, ids)
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH failed AS (
-            SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND queue = :queue AND state = 'failed'
-            ORDER BY id FOR UPDATE)
+            SELECT j.id FROM jobs j WHERE j.id = ANY(CAST(:ids AS text[])) AND j.queue = :queue AND j.state = 'failed'
+              AND (j.queue <> 'supplier-sync' OR NOT {OTHER_RUN})
+            ORDER BY j.id FOR UPDATE)
         UPDATE jobs j SET state = 'waiting', attempts = 0, deaths = 0, claim = NULL, error = NULL, progress = NULL,
             started_at = NULL, finished_at = NULL, run_at = clock_timestamp(), dispatched_at = clock_timestamp()
         FROM failed WHERE j.id = failed.id
@@ -101,6 +108,16 @@ async def reopen(db: AsyncConnection, queue: str, ids: Sequence[str]) -> list[Re
     await _retry_addresses(db, [row.address_id for row in found if row.address_id is not None])
     await _reopen_runs(db, queue, Counter(row.run_id for row in found))
     return [ReopenedJob(row.id, row.queue, row.run_id) for row in found]
+
+
+async def _hold_suppliers(db: AsyncConnection, ids: Sequence[str]) -> None:
+    """Hold the suppliers of these jobs, as the start of a run does, so that each has one sync at a time."""
+    await db.execute(
+        text("""
+        SELECT 1 FROM suppliers WHERE id IN (SELECT supplier_id FROM jobs WHERE id = ANY(CAST(:ids AS text[])))
+        ORDER BY id FOR NO KEY UPDATE"""),
+        {"ids": list(ids)},
+    )
 
 
 async def _retry_addresses(db: AsyncConnection, ids: Sequence[int]) -> None:

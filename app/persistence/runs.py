@@ -45,6 +45,9 @@ async def start_run(
     db: AsyncConnection, *, supplier_id: int, job_id: str, mode: str, trigger: str, options: Mapping[str, Any]
 ) -> RunStart:
     """Write a run and its supplier job, unless a run of the supplier is under way: then return that one."""
+    retried = await _retried(db, supplier_id)
+    if retried is not None:
+        return retried
     run_id = str(uuid4())
     row = await db.scalar(
         text("""
@@ -70,6 +73,20 @@ async def start_run(
     )
     found = other.one()
     return RunStart(str(found.id), found.supplier_job_id, started=False)
+
+
+async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
+    """Hold the supplier; the sync of an ended run that was retried by hand and is not over counts as under way."""
+    await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
+    rows = await db.execute(
+        text("""
+        SELECT j.id, j.run_id FROM jobs j JOIN runs r ON r.id = j.run_id
+        WHERE j.supplier_id = :id AND j.queue = 'supplier-sync' AND j.state IN ('waiting', 'active', 'delayed')
+          AND NOT j.direct AND r.finished_at IS NOT NULL LIMIT 1"""),
+        {"id": supplier_id},
+    )
+    row = rows.one_or_none()
+    return None if row is None else RunStart(str(row.run_id), row.id, started=False)
 
 
 async def mark_running(db: AsyncConnection, run_id: str) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from app.errors import ManifestUnreadable
+from app.jobs.definitions import policies
 from app.persistence import ledger, runs
 from app.persistence.ledger import NewJob
 from app.sync.direct import DirectRun
+from app.sync.operations import retry_failed
+from app.sync.outcomes import settle_error
+from app.sync.progress import ProgressBoard
+from app.sync.stage import Stage
+from app.sync.start import StartRequest, start_queued
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.support.stack import Stack
@@ -134,3 +141,26 @@ async def test_most_of_a_family_that_moved_to_a_later_document_is_not_doubted(ma
         await stack.sync()
         assert (await stack.problems("A23")) == []
         assert (await active(stack, skus[0]), await active(stack, skus[5])) == (1, 9)
+
+
+async def test_syncs_that_are_retried_by_hand_are_one_sync_of_their_supplier(make_stack: MakeStack) -> None:
+    async with make_stack(plain_feed()) as stack:
+        stack.feed.set_manifest(b"")
+        for _ in range(2):
+            (run,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+            await fail_supplier_job(stack, run.job_id)
+        assert await retry_failed(stack.services, "supplier-sync") == 1
+        (again,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+        assert not again.started
+        assert await stack.value("SELECT count(*) FROM jobs WHERE state = 'waiting'") == 1
+
+
+async def fail_supplier_job(stack: Stack, job_id: str) -> None:
+    """Claim a queued supplier job and let it fail for good, as a worker would."""
+    async with stack.services.database.quick() as db:
+        ((job,), _) = await ledger.claim(db, [job_id], queue="supplier-sync")
+    queue = stack.services.queue
+    assert queue is not None
+    stage = Stage(stack.services, queue, ProgressBoard(stack.services.database))
+    policy = policies(stack.settings)["supplier-sync"]
+    await settle_error(stage, job, policy, ManifestUnreadable("empty"))
