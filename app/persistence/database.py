@@ -63,24 +63,29 @@ class RepeatTransaction(Exception):
 class Database:
     """One process's way to PostgreSQL. Build it once, close it at the end."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, transaction_pooler: bool = False) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 10, transaction_pooler: bool = False, pre_ping: bool = False
+    ) -> None:
         """Prepare the pools; nothing connects until the first use.
 
         Args:
             url: `postgresql+asyncpg://…`.
             pool_size: most connections of the durable pool; 1 is enough for everything to work.
+            pre_ping: ask each connection whether it lives before it is used, so that no caller is told of a restart of
+                PostgreSQL that is over; a stage repeats anyhow and saves the round trip.
             transaction_pooler: a pooler such as PgBouncer in transaction mode stands in front: no prepared statements
                 are kept and the session's time-outs are set in each transaction.
         """
         self._address = _shown(url)
         self._pooler = transaction_pooler
+        self._pre_ping = pre_ping
         self._durable = self._engine(url, pool_size, {})
         self._quick = self._engine(url, min(pool_size, 4), {"synchronous_commit": "off"}).execution_options(
             isolation_level="AUTOCOMMIT"
         )
 
     def _engine(self, url: str, pool_size: int, extra: dict[str, str]) -> AsyncEngine:
-        connect: dict[str, Any] = {"timeout": 10, "command_timeout": 60}
+        connect: dict[str, Any] = {"timeout": 10, "command_timeout": 35}
         options: dict[str, Any] = {}
         if self._pooler:
             connect["statement_cache_size"] = 0
@@ -93,6 +98,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
+            pool_pre_ping=self._pre_ping,
             connect_args={**connect, **options},
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,

@@ -29,7 +29,7 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncIterator[Services]:
     """Open everything that the settings name, and close it in the end. Nothing connects before its first use.
 
     Raises:
@@ -43,6 +43,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         transaction_pooler=settings.database_transaction_pooler,
+        pre_ping=pre_ping,
     )
     queue = None if settings.redis_url is None else RedisQueue(settings.redis_url.get_secret_value())
     budget = OriginBudget(
