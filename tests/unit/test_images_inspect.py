@@ -108,6 +108,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.chaos  # measures stalls, so it wants the machine for itself
 async def test_ten_at_a_time_they_neither_stall_the_event_loop_nor_fill_the_memory(tmp_path: Path) -> None:
     for name, _, make in MAKERS:
         if name != "hundred-megabytes":  # the byte cap of the download stops it long before
