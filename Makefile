@@ -8,7 +8,7 @@ ARGS ?=
 # Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
 TEST_PROCESSES ?= 4
 
-.PHONY: help setup run test test-chaos check format bench lock openapi ci
+.PHONY: help setup run test coverage test-chaos check format bench lock openapi ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,11 +22,14 @@ $(STAMP): requirements-dev.lock pyproject.toml scripts/setup.sh
 run: $(STAMP) ## everything on embedded servers: migrate, API, workers, sample feed, first sync (ARGS="--port 0")
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
-test: $(STAMP) ## the test suite with branch coverage
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile $(ARGS) \
+test: $(STAMP) ## the test suite
+	@$(BIN)/pytest -m "not chaos" -n $(TEST_PROCESSES) --dist worksteal $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
-		     $(BIN)/coverage run -m pytest -m "not chaos" --last-failed --last-failed-no-failures none; }
+		     $(BIN)/pytest -m "not chaos" --last-failed --last-failed-no-failures none; }
+
+coverage: $(STAMP) ## the test suite with branch coverage, which makes it about twice as slow
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist worksteal $(ARGS) || true
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 
