@@ -45,10 +45,20 @@ def mask_address(url: str) -> str:
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    path = "/".join(_mask_segment(segment) for segment in parts.path.split("/"))
+    segments = parts.path.split("/")
+    path = "/".join(
+        _mask_segment(segment, is_profile=position >= 2 and segments[position - 2] == "Profiles")
+        for position, segment in enumerate(segments)
+    )
     return f"{parts.scheme}://{host}{path}"
 
 
-def _mask_segment(segment: str) -> str:
+def _mask_segment(segment: str, *, is_profile: bool) -> str:
+    """A profile's id is secret whatever it looks like; elsewhere what looks like a key is."""
     looks_like_key = len(segment) >= 12 and "." not in segment and any(c.isdigit() for c in segment)
-    return f"{segment[:SHOWN_PATH_CHARS]}…" if looks_like_key else segment
+    return shorten_secret(segment) if segment and (is_profile or looks_like_key) else segment
+
+
+def shorten_secret(secret: str) -> str:
+    """The first characters of a secret, at most four and never half of it, so that two can be told apart."""
+    return f"{secret[: min(SHOWN_PATH_CHARS, len(secret) // 3)]}…"

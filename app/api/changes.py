@@ -60,9 +60,10 @@ async def list_changes(
 
     With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then.
     """
-    begin = _beginning(since, cursor)
+    asked = _beginning(since, cursor)
     async with database.read() as db:
         ends = await reading_changes.feed_ends(db)
+        begin = ends.pruned if asked is None else asked
         _refuse_outside(begin, ends)
         rows = await reading_changes.changes_since(db, begin, limit)
     if NDJSON in request.headers.get("accept", ""):
@@ -77,11 +78,12 @@ async def list_changes(
     )
 
 
-def _beginning(since: int | None, cursor: int | None) -> int:
+def _beginning(since: int | None, cursor: int | None) -> int | None:
+    """Where the caller wants to begin; None where it did not say, which is the oldest change that is kept."""
     if since is not None and cursor is not None and since != cursor:
         message = "is the same as since: give one of them"
         raise ProblemError(422, f"cursor {message}", errors=[{"field": "cursor", "message": message}])
-    return since or cursor or 0
+    return cursor if since is None else since
 
 
 def _refuse_outside(begin: int, ends: FeedEnds) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -101,11 +101,16 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
         supplier=code,
         status=None if product is None else product.status,
         documents=[_document(settings, document) for document in mine],
-        last_run=None if last_run is None else LastRun.model_validate(last_run),
+        last_run=None if last_run is None else _last_run(settings, last_run),
         last_error=mask_optional(settings, error),
         pictures_pending=pictures.pending,
         pictures_failed=pictures.failed,
     )
+
+
+def _last_run(settings: Settings, row: Mapping[str, Any]) -> LastRun:
+    run = LastRun.model_validate(row)
+    return run.model_copy(update={"error": mask_optional(settings, run.error)})
 
 
 async def _supplier_meant(

@@ -78,4 +78,7 @@ def _same_site(headers: Headers) -> bool:
     if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == headers.get("host")
+    except ValueError:
+        return False

@@ -9,11 +9,12 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from app.logs import mask_address
+from app.logs import mask_address, shorten_secret
 from app.settings import Settings
 
-PROFILE = re.compile(r"(/Profiles/[^/\s]+/)([^/\s]{4})[^/\s]{4,}")
+PROFILE = re.compile(r"(/Profiles/[^/\s]+/)([^/\s…]+)(?=[/\s]|$)")
 """A profile's id in any address: a feed that has moved names others than the one that is set."""
+ID_MIN_CHARS = 12
 USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 
 
@@ -22,7 +23,11 @@ def mask_base(settings: Settings, text: str) -> str:
     base = settings.promidata_base_url
     for secret, shown in _secrets("" if base is None else base.get_secret_value()):
         text = text.replace(secret, shown)
-    return PROFILE.sub(r"\1\2…", USER_INFO.sub("", text))
+    return PROFILE.sub(_shorten_profile, USER_INFO.sub("", text))
+
+
+def _shorten_profile(match: re.Match[str]) -> str:
+    return match[1] + shorten_secret(match[2])
 
 
 def mask_optional(settings: Settings, text: str | None) -> str | None:
@@ -32,5 +37,10 @@ def mask_optional(settings: Settings, text: str | None) -> str | None:
 
 @lru_cache(maxsize=8)
 def _secrets(base_url: str) -> tuple[tuple[str, str], ...]:
-    before, after = urlsplit(base_url).path.split("/"), urlsplit(mask_address(base_url)).path.split("/")
-    return tuple((old, new) for old, new in zip(before, after, strict=True) if old != new)
+    """The base's path, and by themselves those of its segments that cannot be taken for an innocent word."""
+    path = urlsplit(base_url).path.rstrip("/")
+    before, after = path.split("/"), urlsplit(mask_address(base_url)).path.rstrip("/").split("/")
+    if path and before[-1] == after[-1]:
+        after[-1] = shorten_secret(before[-1])
+    alone = [(old, new) for old, new in zip(before, after, strict=True) if old != new and len(old) >= ID_MIN_CHARS]
+    return ((path, "/".join(after)), *alone) if before != after else ()

@@ -65,7 +65,10 @@ Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Stora
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
 
 
 Moment = Annotated[datetime, AfterValidator(_utc)]

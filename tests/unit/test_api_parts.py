@@ -16,6 +16,7 @@ from app.api.masking import mask_base
 from app.api.problems import ProblemError
 from app.api.schemas import epoch_ms
 from app.catalogue import schedule
+from app.logs import mask_address
 from app.settings import ApiKey, Settings
 
 BASE = "https://promi-dl.de/Profiles/Live/0f3c9a2e-1111-2222"
@@ -143,3 +144,19 @@ def test_a_key_is_found_by_its_secret_alone() -> None:
 def test_times_are_whole_milliseconds() -> None:
     assert epoch_ms(datetime(2024, 10, 27, 3, 33, 20, 500_000, tzinfo=UTC)) == 1730000000500
     assert epoch_ms(None) is None
+
+
+@pytest.mark.parametrize("profile", ["hunter", "s3c", "topsecret", "0f3c9a2e-aaaa-bbbb"])
+def test_a_profiles_id_is_masked_whatever_it_looks_like(profile: str) -> None:
+    base = f"https://promi-dl.de/Profiles/Live/{profile}"
+    settings = Settings.model_validate({"promidata_base_url": base})
+    for text in (f"{base}/Z9/Z9-1.json", f"could not read {base}/Import/Import.txt: HTTP 500", base):
+        assert profile not in mask_base(settings, text)
+    assert profile not in mask_address(f"{base}/Import/Import.txt")
+
+
+def test_a_base_address_of_another_shape_is_masked_too() -> None:
+    settings = Settings.model_validate({"promidata_base_url": "https://example.com/feeds/hunter2"})
+    shown = mask_base(settings, "https://example.com/feeds/hunter2/A23/A23-1.json")
+    assert "hunter2" not in shown
+    assert shown.endswith("/A23/A23-1.json")
