@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 
 from app.api import (
     changes,
+    docs,
     events,
     feed,
     health,
@@ -44,7 +45,7 @@ from app.sync.chores import do_chores_without_queue
 from app.sync.services import open_services
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
-ROUTERS = (*CALLED, health, metrics, media, home)
+ROUTERS = (*CALLED, health, metrics, media, docs, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 VERSION = "0.1.0"
 
@@ -53,10 +54,14 @@ class Api(FastAPI):
     """FastAPI whose description holds the problem document that every operation may answer with."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """The OpenAPI document, in the words of OpenAPI 3.1 alone."""
         schema = super().openapi()
         shapes = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schema["components"]["schemas"] |= {**shapes.pop("$defs", {}), "Problem": shapes}
+        streams = schema["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        # 3.1 has no word for a stream's items; `itemSchema` is of 3.2
+        streams.pop("itemSchema", None)
+        streams["schema"] = {"type": "string"}
         return schema
 
 
@@ -75,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings),
         middleware=_middleware(settings, figures),
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings

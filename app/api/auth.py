@@ -1,16 +1,22 @@
 """Keys and roles: `viewer` reads, `operator` starts and retries, `admin` manages suppliers.
 
 Without any key configured everybody who gets through the local door may do everything.
+
+request ─▶ GuardedRoute: is the key known, is its role enough? ─▶ body, path and query are read ─▶ the operation
+
+A stranger learns so neither which queues or suppliers there are nor what is wrong with a body.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
@@ -38,16 +44,72 @@ bearer = HTTPBearer(auto_error=False, description="A key of API_KEYS.")
 header = APIKeyHeader(name="X-API-Key", auto_error=False, description="A key of API_KEYS.")
 
 
-async def identify(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
-    api_key: Annotated[str | None, Security(header)],
-) -> Caller:
-    """The caller behind a request's key."""
-    keys: tuple[ApiKey, ...] = request.app.state.settings.api_keys
+class Permission:
+    """A dependency that gives the caller, or refuses one with a smaller role than it names."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(
+        self,
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+        api_key: Annotated[str | None, Security(header)],
+    ) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            ProblemError: 401 without a known key, 403 with too little.
+        """
+        given = [secret for secret in (credentials.credentials if credentials else None, api_key) if secret]
+        caller = identify(request.app.state.settings.api_keys, given)
+        if RANKS[caller.role] < RANKS[self.role]:
+            raise ProblemError(403, f"this needs the role {self.role}; the key {caller.name} has {caller.role}")
+        return caller
+
+
+class BlankBodyRequest(Request):
+    """A request in which a body of blanks alone is no body."""
+
+    async def body(self) -> bytes:
+        """The body's bytes."""
+        read = await super().body()
+        return b"" if read.isspace() else read
+
+
+class GuardedRoute(APIRoute):
+    """A route that asks for its `Permission` before anything else of the request is looked at."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the question before it."""
+        handler = super().get_route_handler()
+        asked = permission_of(self.dependant)
+
+        async def guarded(request: Request) -> Response:
+            if asked is not None:
+                asked(request, await bearer(request), await header(request))
+            return await handler(BlankBodyRequest(request.scope, request.receive))
+
+        return guarded
+
+
+def permission_of(dependant: Dependant) -> Permission | None:
+    """The permission among the dependencies of an operation."""
+    for part in dependant.dependencies:
+        found = part.call if isinstance(part.call, Permission) else permission_of(part)
+        if found is not None:
+            return found
+    return None
+
+
+def identify(keys: Sequence[ApiKey], given: Sequence[str]) -> Caller:
+    """The caller behind the secrets that a request gives.
+
+    Raises:
+        ProblemError: 401 when none is known.
+    """
     if not keys:
         return LOCAL
-    given = [secret for secret in (credentials.credentials if credentials else None, api_key) if secret]
     if not given:
         raise _unknown("a key is needed: send it as Authorization: Bearer … or X-API-Key")
     for secret in given:
@@ -70,17 +132,6 @@ def _unknown(detail: str) -> ProblemError:
     return ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def require(role: Role) -> Callable[..., Caller]:
-    """A dependency that gives the caller, or refuses one with a smaller role."""
-
-    def permitted(caller: Annotated[Caller, Depends(identify)]) -> Caller:
-        if RANKS[caller.role] < RANKS[role]:
-            raise ProblemError(403, f"this needs the role {role}; the key {caller.name} has {caller.role}")
-        return caller
-
-    return permitted
-
-
-Viewer = Annotated[Caller, Depends(require("viewer"))]
-Operator = Annotated[Caller, Depends(require("operator"))]
-Admin = Annotated[Caller, Depends(require("admin"))]
+Viewer = Annotated[Caller, Depends(Permission("viewer"))]
+Operator = Annotated[Caller, Depends(Permission("operator"))]
+Admin = Annotated[Caller, Depends(Permission("admin"))]

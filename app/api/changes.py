@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import JsonValue
 
-from app.api.auth import Viewer
-from app.api.change_models import ChangePage, change_json
+from app.api.auth import GuardedRoute, Viewer
+from app.api.change_models import CHANGE, ChangePage, change_json
 from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, write_cursor
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.problems import ProblemError, problem_answers
@@ -20,10 +21,11 @@ from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Out, Page, cut
 from app.persistence import reading_categories, reading_changes
 from app.persistence.reading_changes import ChangeRow, FeedEnds
 
-router = APIRouter(prefix="/api/v1", tags=["catalogue"])
+router = APIRouter(prefix="/api/v1", tags=["catalogue"], route_class=GuardedRoute)
 
 NDJSON = "application/x-ndjson"
 Seq = Annotated[int | None, Query(ge=0, le=LARGEST_BIGINT)]
+NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {
     "key": "BAGS/SHOPPING_BAGS",
     "name": {"nl": "Boodschappentassen", "de": "Einkaufstaschen"},
@@ -44,7 +46,11 @@ class Category(Out):
     summary="The catalogue's changes in order",
     response_model=ChangePage,
     responses={
-        200: {"content": {NDJSON: {"schema": {"type": "string", "description": "A change a line."}}}},
+        200: {
+            "content": {
+                NDJSON: {"schema": {"type": "string", "description": "A change a line."}, "example": NDJSON_EXAMPLE}
+            }
+        },
         **problem_answers(410),
     },
 )

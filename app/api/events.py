@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.api.auth import Viewer
+from app.api.auth import GuardedRoute, Viewer
 from app.api.live_events import LiveEvents
 from app.api.problems import problem_answers
 
-router = APIRouter(prefix="/api/v1/events", tags=["jobs and queues"])
+router = APIRouter(prefix="/api/v1/events", tags=["jobs and queues"], route_class=GuardedRoute)
 
 EXAMPLE = 'event: queue\nid: 5f0c9d1e-17\ndata: {"queueName": "image-upload", "waiting": 3, "paused": false}\n\n'
 
@@ -33,7 +33,7 @@ async def opened(request: Request, _: Viewer) -> LiveEvents:
 )
 async def stream_events(
     live: Annotated[LiveEvents, Depends(opened)],
-    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Resumable with `Last-Event-ID`; an id that is unknown or too old gets one `reset` event. A comment every 15 s."""
     async for event in live.follow(last_event_id or None):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.auth import Viewer
+from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
 from app.api.schemas import Out, ServicesNeeded, example
 from app.sync.discovery import check_feed
 
-router = APIRouter(prefix="/api/v1/feed", tags=["suppliers"])
+router = APIRouter(prefix="/api/v1/feed", tags=["suppliers"], route_class=GuardedRoute)
 
 
 class SupplierEntries(Out):

@@ -68,12 +68,14 @@ async def _state(check: Callable[[], Awaitable[None]]) -> State:
     return "up"
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", operation_id="getHealth", summary="Whether the process is alive")
 async def get_health() -> Alive:
     """Looks at no dependency."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     operation_id="getReadiness",

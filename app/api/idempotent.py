@@ -11,14 +11,17 @@ import orjson
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from structlog import get_logger
 
 from app.api.auth import Caller
 from app.api.masking import mask_base
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
-from app.errors import RequestError
+from app.errors import DatabaseUnavailable, RequestError
 from app.persistence import idempotency
 from app.persistence.database import Connection, Database
 from app.settings import Settings
+
+log = get_logger()
 
 Answer = tuple[int, dict[str, Any]]
 Work = Callable[[], Awaitable[Answer]]
@@ -68,14 +71,20 @@ class _Kept:
             status = status_of(error)
             answer = problem_body(status, mask_base(self._settings, str(error)))
         except BaseException:
-            await self._database.transact(lambda db: idempotency.release_key(db, self._caller, self._key))
+            await self._note(lambda db: idempotency.release_key(db, self._caller, self._key))
             raise
-
-        async def keep(db: Connection) -> None:
-            await idempotency.keep_answer(db, self._caller, self._key, status, answer)
-
-        await self._database.transact(keep)
+        await self._note(lambda db: idempotency.keep_answer(db, self._caller, self._key, status, answer))
         return status, answer
+
+    async def _note(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Write down what became of the call; what it did was done before, so its answer does not depend on this.
+
+        A key that could not be written is taken to be abandoned after a while (`idempotency.ABANDONED`).
+        """
+        try:
+            await self._database.transact(work)
+        except DatabaseUnavailable as error:
+            log.warning("an Idempotency-Key could not be written down", key=self._key, error=str(error))
 
 
 def _replay(first: idempotency.FirstCall) -> Answer:

@@ -25,6 +25,16 @@ LISTED_JOB: dict[str, JsonValue] = {
     "runId": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
     "parentJobId": None,
 }
+QUEUE: dict[str, JsonValue] = {
+    "queueName": "supplier-sync",
+    "waiting": 0,
+    "active": 1,
+    "completed": 10,
+    "failed": 0,
+    "delayed": 0,
+    "total": 11,
+    "paused": False,
+}
 PROGRESS: dict[str, JsonValue] = {"step": "fetching_variants", "percentage": 30}
 
 
@@ -56,9 +66,7 @@ class JobStatus(ListedJob):
 class QueueStats(Out):
     """How many jobs of a queue are in each state; cancelled ones are not among them."""
 
-    model_config = example(
-        queueName="supplier-sync", waiting=0, active=1, completed=10, failed=0, delayed=0, total=11, paused=False
-    )
+    model_config = example(**QUEUE)
     queue_name: str
     waiting: int
     active: int
@@ -72,6 +80,11 @@ class QueueStats(Out):
 class AllQueueStats(Out):
     """The numbers of all three queues."""
 
+    model_config = example(
+        supplierSync=QUEUE,
+        productFamily={**QUEUE, "queueName": "product-family"},
+        imageUpload={**QUEUE, "queueName": "image-upload"},
+    )
     supplier_sync: QueueStats
     product_family: QueueStats
     image_upload: QueueStats

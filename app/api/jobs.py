@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.auth import Operator, Viewer
+from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
 from app.api.job_models import (
     LISTED_JOB,
@@ -34,6 +36,7 @@ from app.api.schemas import (
     cut,
     page_example,
 )
+from app.errors import NotFound
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
 from app.jobs.states import JobState
 from app.persistence import reading_jobs
@@ -41,7 +44,7 @@ from app.persistence.database import Database
 from app.persistence.reading_jobs import JobFilter
 from app.sync import operations
 
-router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"])
+router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"], route_class=GuardedRoute)
 
 JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-1730000000000-A360"])]
 
@@ -127,8 +130,21 @@ async def _status(request: Request, database: Database, queue: str, job_id: str)
     async with database.quick() as db:
         row = await reading_jobs.find_job(db, queue, job_id)
     if row is None:
-        raise ProblemError(404, f"there is no job {job_id} in {queue}", found=False, jobId=job_id, queueName=queue)
+        raise _unknown(queue, job_id)
     return job_status(request.app.state.settings, row)
+
+
+def _unknown(queue: str, job_id: str) -> ProblemError:
+    return ProblemError(404, f"there is no job {job_id} in {queue}", found=False, jobId=job_id, queueName=queue)
+
+
+@contextmanager
+def _or_unknown(queue: str, job_id: str) -> Iterator[None]:
+    """Whatever is asked of an unknown job, the problem document says `found: false`."""
+    try:
+        yield
+    except NotFound:
+        raise _unknown(queue, job_id) from None
 
 
 VERB = problem_answers(403, 404, 409)
@@ -144,7 +160,8 @@ async def retry_job(
     request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
 ) -> JobStatus:
     """409 for a job that has not failed, or whose run was cancelled."""
-    await operations.retry_job(services, queue, job_id)
+    with _or_unknown(queue, job_id):
+        await operations.retry_job(services, queue, job_id)
     return await _status(request, services.database, queue, job_id)
 
 
@@ -158,7 +175,8 @@ async def cancel_job(
     request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
 ) -> JobStatus:
     """Cancelling a supplier's job cancels its run. 409 for a job that is over."""
-    await operations.cancel_job(services, queue, job_id)
+    with _or_unknown(queue, job_id):
+        await operations.cancel_job(services, queue, job_id)
     return await _status(request, services.database, queue, job_id)
 
 
@@ -170,7 +188,8 @@ async def cancel_job(
 )
 async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator) -> Deleted:
     """Its run's counters stay. 409 for a job that is open."""
-    await operations.delete_job(services, queue, job_id)
+    with _or_unknown(queue, job_id):
+        await operations.delete_job(services, queue, job_id)
     return Deleted(queue_name=queue, job_id=job_id)
 
 

@@ -9,14 +9,14 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.auth import Viewer
+from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
 from app.persistence import reading_jobs
 from app.persistence.database import Database
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=GuardedRoute)
 
 
 class Figures:

@@ -41,6 +41,8 @@ STATUSES: tuple[tuple[type[PromidataSyncError], int], ...] = (
     (PermanentError, 502),
 )
 RETRY_AFTER_S = "5"
+UNREADABLE = "the body cannot be read: it should be JSON in UTF-8"
+"""What the framework calls a 400, and means bytes that are no text or nest too deeply."""
 
 
 class FieldProblem(BaseModel):
@@ -142,21 +144,32 @@ async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:
     return problem_response(status, mask_base(request.app.state.settings, str(error)), headers=headers, **members)
 
 
-async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fields = [{"field": _field(part["loc"]), "message": str(part["msg"])} for part in error.errors()]
+    if fields[0]["field"] == "body" and not _is_json(request.headers.get("content-type", "")):
+        fields = [{"field": "body", "message": "is read as JSON only: send it with Content-Type: application/json"}]
     detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])
     return problem_response(422, detail, errors=fields)
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """`supplierId` rather than `body.supplierId`; the whole body is `body`."""
+    """`supplierId` rather than `body.supplierId`; the whole body, or a place in its text, is `body`."""
+    if location[0] == "body" and (len(location) == 1 or isinstance(location[1], int)):
+        return "body"
     parts = [str(part) for part in location]
     return ".".join(parts[1:] if len(parts) > 1 else parts)
 
 
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.split(";", maxsplit=1)[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
 async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        return problem_response(422, UNREADABLE, errors=[{"field": "body", "message": UNREADABLE}])
     detail = {
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",

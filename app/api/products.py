@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.auth import Caller, Viewer
+from app.api.auth import Caller, GuardedRoute, Viewer
 from app.api.buying_prices import without_buying
 from app.api.change_models import HISTORY_ENTRY, HistoryEntry, history_json
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterSku, Cursor, read_cursor, write_cursor
@@ -30,7 +30,7 @@ from app.persistence import reading_changes, reading_products
 from app.persistence.database import Connection
 from app.persistence.reading_products import ProductFilter, ProductRow
 
-router = APIRouter(prefix="/api/v1/products", tags=["catalogue"])
+router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
 Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804"])]
 ONE = problem_answers(404, 409)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from app.api.auth import Operator, Viewer
+from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
 from app.api.masking import mask_base, mask_optional
 from app.api.problems import problem_answers
@@ -28,7 +28,7 @@ from app.persistence import reading_runs
 from app.persistence.database import Database
 from app.sync import operations
 
-router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/api/v1/runs", tags=["runs"], route_class=GuardedRoute)
 
 
 def get_run_id(run_id: Annotated[str, Path(alias="runId", examples=[RUN["id"]])]) -> str:

@@ -35,6 +35,17 @@ class In(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True)
 
 
+def body_example(**members: JsonValue) -> ConfigDict:
+    """A body's configuration with the example that OpenAPI shows."""
+    return ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=False,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [members]},
+    )
+
+
 class Page(Out, Generic[T]):
     """A page of a list; `nextCursor` is null on the last one."""
 

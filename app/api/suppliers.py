@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, StrictBool
 
-from app.api.auth import Admin, Viewer
+from app.api.auth import Admin, GuardedRoute, Viewer
 from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
 from app.api.masking import mask_optional
 from app.api.problems import ProblemError, problem_answers
@@ -21,6 +21,7 @@ from app.api.schemas import (
     Page,
     ServicesNeeded,
     Storable,
+    body_example,
     cut,
     example,
     page_example,
@@ -33,7 +34,7 @@ from app.persistence.reading_suppliers import SupplierRow
 from app.settings import Settings
 from app.sync.discovery import discover
 
-router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"])
+router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"], route_class=GuardedRoute)
 
 SupplierId = Annotated[str, Path(alias="supplierId", description="`documentId` or code.", examples=["A360"])]
 Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
@@ -102,6 +103,9 @@ class Discovered(Out):
 class NewSupplier(In):
     """A supplier to be added."""
 
+    model_config = body_example(
+        code="A360", name="Premo BV", schedule="30 3 * * *", timeZone="Europe/Amsterdam", removalGuardShare=0.2
+    )
     code: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable]
     name: Name | None = None
     document_id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable] | None = None
@@ -114,7 +118,8 @@ class NewSupplier(In):
 class SupplierChanges(In):
     """What to change; a field that is left out stays."""
 
-    name: Name = ""
+    model_config = body_example(isActive=True, schedule="0 5 * * 1-5", timeZone="Europe/Amsterdam")
+    name: Name = Field(default_factory=str)
     is_active: StrictBool = True
     schedule: Name | None = None
     time_zone: Name = "UTC"

@@ -14,7 +14,7 @@ from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
 from pydantic import Field, StrictBool, model_validator
 
-from app.api.auth import Operator
+from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
 from app.api.schemas import In, Out, ServicesNeeded, Storable, example
@@ -24,7 +24,7 @@ from app.sync.dry_run import dry_run
 from app.sync.services import Services
 from app.sync.start import Started, StartRequest, start_queued
 
-router = APIRouter(prefix="/api/v1", tags=["sync"])
+router = APIRouter(prefix="/api/v1", tags=["sync"], route_class=GuardedRoute)
 
 Sku = Annotated[str, Field(min_length=1, max_length=300), Storable]
 BODY_EXAMPLES = {

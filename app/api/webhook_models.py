@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field, JsonValue, StrictBool
 
-from app.api.schemas import In, Out, Storable, example
+from app.api.schemas import In, Out, Storable, body_example, example
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
 
 Event = Literal["run.finished", "catalogue.changed"]
@@ -68,6 +68,7 @@ class CreatedWebhook(Webhook):
 class NewWebhook(In):
     """A receiver to be added."""
 
+    model_config = body_example(url=WEBHOOK["url"], events=["run.finished"])
     url: Url
     events: Events = Field(default_factory=lambda: list(EVENTS))
     is_active: StrictBool = True
@@ -76,7 +77,8 @@ class NewWebhook(In):
 class WebhookChanges(In):
     """What to change; a field that is left out stays."""
 
-    url: Url = ""
+    model_config = body_example(isActive=False)
+    url: Url = Field(default_factory=str)
     events: Events = Field(default_factory=list)
     is_active: StrictBool = True
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
 
-from app.api.auth import Admin
+from app.api.auth import Admin, GuardedRoute
 from app.api.cursors import (
     LARGEST_BIGINT,
     AfterNumber,
@@ -50,7 +50,7 @@ from app.persistence.database import Connection
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
 from app.sync.services import Services
 
-router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
 
 
 def get_webhook_id(webhook_id: Annotated[str, Path(alias="webhookId", examples=[WEBHOOK["id"]])]) -> str:

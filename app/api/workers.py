@@ -6,13 +6,14 @@ from datetime import datetime
 
 from fastapi import APIRouter
 
-from app.api.auth import Viewer
+from app.api.auth import GuardedRoute, Viewer
+from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
 from app.api.problems import problem_answers
-from app.api.schemas import Out, Page, ServicesNeeded, page_example
+from app.api.schemas import DEFAULT_LIMIT, Limit, Out, Page, ServicesNeeded, cut, page_example
 from app.coordination.heartbeats import live_workers
 from app.errors import QueueUnavailable
 
-router = APIRouter(prefix="/api/v1/workers", tags=["jobs and queues"])
+router = APIRouter(prefix="/api/v1/workers", tags=["jobs and queues"], route_class=GuardedRoute)
 
 
 class Worker(Out):
@@ -43,11 +44,14 @@ EXAMPLE = {
 @router.get(
     "",
     operation_id="listWorkers",
-    summary="The live workers",
+    summary="The live workers, by queue",
     responses={**page_example(EXAMPLE), **problem_answers()},
 )
-async def list_workers(services: ServicesNeeded, _: Viewer) -> Page[Worker]:
+async def list_workers(
+    services: ServicesNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Worker]:
     """One that died is gone within ten seconds."""
+    after = read_cursor(AfterText, cursor)
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so no worker can be seen")
     await services.queue.check()
@@ -65,4 +69,10 @@ async def list_workers(services: ServicesNeeded, _: Viewer) -> Page[Worker]:
         )
         for beat in beats
     ]
-    return Page(items=sorted(workers, key=lambda worker: (worker.queue_name, worker.id)), next_cursor=None)
+    left = [worker for worker in sorted(workers, key=_place) if after is None or _place(worker) > after.key]
+    shown, more = cut(left, limit)
+    return Page(items=list(shown), next_cursor=write_cursor(AfterText(_place(shown[-1]))) if more else None)
+
+
+def _place(worker: Worker) -> str:
+    return f"{worker.queue_name} {worker.id}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from sqlalchemy import text
 
 from app import main
@@ -73,9 +76,11 @@ async def test_a_garbled_cursor_is_refused(api: ApiClient, path: str, cursor: st
     assert [error["field"] for error in problem["errors"]] == ["cursor"]
 
 
-async def test_an_unknown_job_is_not_found_and_says_so(api: ApiClient) -> None:
-    assert (await api.problem("GET", "/queues/supplier-sync/jobs/nothing", 404))["found"] is False
-    assert (await api.problem("GET", "/queues/supplier-sync/jobs/a%2Fb", 404))["found"] is False
+@pytest.mark.parametrize(("method", "verb"), [("GET", ""), ("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
+@pytest.mark.parametrize("job", ["nothing", "a%2Fb"])
+async def test_an_unknown_job_is_not_found_and_says_so(api: ApiClient, method: str, verb: str, job: str) -> None:
+    problem = await api.problem(method, f"/queues/supplier-sync/jobs/{job}{verb}", 404)
+    assert (problem["found"], problem["queueName"]) == (False, "supplier-sync")
 
 
 async def test_a_huge_body_is_refused_announced_or_not(api: ApiClient) -> None:
@@ -108,6 +113,49 @@ async def test_keys_open_what_their_role_allows(make_stack: MakeStack) -> None:
             await api.call("GET", open_path)
         assert (await api.http.get("/docs")).status_code == 200
         assert (await api.http.get("/")).status_code == 200
+
+
+async def test_a_stranger_learns_nothing_but_that_a_key_is_needed(make_stack: MakeStack) -> None:
+    """Neither which things there are nor what is wrong with a request is told before the key is known."""
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/queues/nope/stats", {}),
+        ("POST", "/queues/nope/pause", {}),
+        ("GET", "/webhooks/nope", {}),
+        ("GET", "/suppliers/nope", {}),
+        ("GET", "/runs?limit=0", {}),
+        ("GET", "/changes?since=x", {}),
+        ("GET", "/events", {}),
+        ("GET", "//metrics", {}),
+        ("POST", "/sync", {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+        ("POST", "/suppliers", {"json": {"code": ""}}),
+        ("POST", "/webhooks", {"json": []}),
+    ]
+    async with make_stack(api_keys=KEYS) as stack, serve(stack.settings) as url:
+        async with httpx.AsyncClient(base_url=url) as http:
+            for method, path, options in asked:
+                await ApiClient(http).problem(method, path, 401, **options)
+        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "r-secret"}) as http:
+            for method, path, options in asked:
+                if method == "POST" or "webhooks" in path:
+                    headers = {**http.headers, **options.get("headers", {})}
+                    await ApiClient(http).problem(method, path, 403, **{**options, "headers": headers})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_can_be_asked_for_without_a_body(api: ApiClient, path: str) -> None:
+    answer = await api.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_the_documentation_needs_no_other_host(api: ApiClient) -> None:
+    page = (await api.http.get("/docs")).text
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/docs/")
+        assert len((await api.http.get(address)).content) > 1000
+    assert "url: '/openapi.json'" in page
+    await api.problem("GET", "//docs/redoc.standalone.js", 404)
 
 
 async def test_with_keys_any_host_name_is_answered(make_stack: MakeStack) -> None:
@@ -248,6 +296,12 @@ async def test_the_service_ends_when_it_is_asked_to(stack: Stack) -> None:
     async with asyncio.timeout(10):
         async with serve(stack.settings):
             pass
+
+
+async def test_the_description_is_valid_openapi(api: ApiClient) -> None:
+    description = await api.get("//openapi.json")
+    assert description["openapi"].startswith("3.1.")
+    assert [str(error) for error in OpenAPIV31SpecValidator(description).iter_errors()] == []
 
 
 async def test_every_operation_is_described(api: ApiClient) -> None:

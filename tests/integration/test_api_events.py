@@ -88,7 +88,7 @@ async def test_a_stream_is_resumed_where_it_broke_off(api: ApiClient) -> None:
         assert {first["data"]["queueName"], second["data"]["queueName"]} == {"image-upload", "product-family"}
 
 
-@pytest.mark.parametrize("last_id", ["x", "00000000-1", "-", "99999999999999999999999"])
+@pytest.mark.parametrize("last_id", ["x", "00000000-1", "-", "99999999999999999999999", "x" * 5000])
 async def test_an_unknown_id_gets_one_reset(api: ApiClient, last_id: str) -> None:
     async with stream(api, last_id) as found:
         reset = await anext(found)

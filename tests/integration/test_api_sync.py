@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app.errors import DatabaseUnavailable
+from app.persistence import idempotency
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
 from tests.support.stack import Stack
@@ -36,7 +38,7 @@ async def test_an_empty_call_enqueues_all_active_suppliers(api: ApiClient, stack
     assert await stack.services.queue.length("supplier-sync") == 2
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"{}"])
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"{}"])
 async def test_no_body_and_an_empty_one_mean_everything(api: ApiClient, body: bytes) -> None:
     answer = await api.call("POST", "/sync", 202, content=body, headers={"Content-Type": "application/json"})
     assert answer["suppliersEnqueued"] == 2
@@ -99,8 +101,18 @@ async def test_a_bad_body_is_refused_by_field(api: ApiClient, body: Any, field: 
 
 async def test_broken_json_is_refused(api: ApiClient) -> None:
     as_json = {"Content-Type": "application/json"}
-    for content in (b"{", b"\xff\xfe", b'{"supplierId": "\\ud800"}'):
-        await api.problem("POST", "/sync", 422, content=content, headers=as_json)
+    for content in (b"{", b"\xff\xfe", b"[" * 100_000, b'{"force": tru}'):
+        problem = await api.problem("POST", "/sync", 422, content=content, headers=as_json)
+        assert [error["field"] for error in problem["errors"]] == ["body"]
+    problem = await api.problem("POST", "/sync", 422, content=b'{"supplierId": "\\ud800"}', headers=as_json)
+    assert [error["field"] for error in problem["errors"]] == ["supplierId"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+async def test_a_body_that_does_not_say_it_is_json_is_told_how(api: ApiClient, headers: dict[str, str]) -> None:
+    problem = await api.problem("POST", "/sync", 422, content=b'{"supplierId": "A23"}', headers=headers)
+    assert "Content-Type: application/json" in problem["detail"]
+    assert [error["field"] for error in problem["errors"]] == ["body"]
 
 
 async def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(api: ApiClient, stack: Stack) -> None:
@@ -204,3 +216,17 @@ async def test_an_outage_does_not_use_a_key_up(make_stack: MakeStack) -> None:
             await api.problem("POST", "/sync", 503, headers=key)
         async with api_client(stack.settings) as api:
             assert (await api.post("/sync", expect=202, headers=key))["suppliersEnqueued"] == 2
+
+
+async def test_a_start_is_answered_even_when_its_key_cannot_be_written_down(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs are in the ledger by then: a 503 would say that nothing was started."""
+
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailable("PostgreSQL is away")
+
+    monkeypatch.setattr(idempotency, "keep_answer", away)
+    async with api_client(stack.settings) as api:
+        answer = await api.post("/sync", expect=202, headers={"Idempotency-Key": "k"})
+        assert answer["suppliersEnqueued"] == 2
