@@ -23,13 +23,13 @@ run: $(STAMP) ## everything on embedded servers: migrate, API, workers, sample f
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
 test: $(STAMP) ## the test suite
-	@$(BIN)/pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile $(ARGS) \
+	@$(BIN)/pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
 		     $(BIN)/pytest -m "not chaos" --last-failed --last-failed-no-failures none; }
 
 coverage: $(STAMP) ## the test suite with branch coverage, which makes it about twice as slow
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile $(ARGS) || true
+	@$(BIN)/coverage run -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) || true
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 

@@ -13,6 +13,29 @@ from tests.support.stack import Servers, Stack, open_stack, running_servers
 
 MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
+LONGEST_FIRST = (
+    "test_webhooks",
+    "test_cli_commands",
+    "test_up",
+    "test_bounds_feed",
+    "test_schedules",
+    "test_cli_queues",
+    "test_store_faults",
+    "test_feed_cases",
+    "test_pictures_stored_once",
+    "test_queue_connections",
+    "test_embedded_processes",
+    "test_bench",
+    "test_cli_catalogue",
+)
+"""Files that take half a minute and more: begun last, one of them would keep a single process busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the order within a file stays."""
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:

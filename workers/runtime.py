@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -39,34 +39,17 @@ from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 from app.sync.stage import Stage
 from workers.heart import Heart
+from workers.slots import Running, Slots
 
 log = get_logger()
 
 IDLE_POLL_S = 1.0
 BLOCK_S = 2
 LOOK_FOR_LOST_EVERY_S = 3.0
-UNSETTLED_PER_SLOT = 4
-"""Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts."""
 STUCK_AFTER_S = 5.0
 """Beyond the longest that a job may take: then the event loop itself is stuck."""
 HAND_BACK_S = 2.0
 """Kept of the grace period for handing back what did not finish."""
-
-
-class Running:
-    """A claimed job and its task."""
-
-    def __init__(self, job: ClaimedJob, free: Callable[[], None]) -> None:
-        self.job = job
-        self.lost = False
-        self.task: asyncio.Task[None] | None = None
-        self._free: Callable[[], None] | None = free
-
-    def free_slot(self) -> None:
-        """Give the slot back; once is enough."""
-        if self._free is not None:
-            self._free()
-            self._free = None
 
 
 class Worker:
@@ -88,8 +71,7 @@ class Worker:
         self._lease_ms = round(services.settings.lease_s * 1000)
         self._stage = Stage(services, queue, ProgressBoard(services.database))
         self._handler = handler or handlers(self._stage)[name]
-        self._running: dict[str, Running] = {}
-        self._busy = 0
+        self._slots = Slots(policy.slots, self._run_job, self._look_again)
         self._ended: deque[Ended] = deque()
         self._wake, self._thirsty, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._hurry = asyncio.Event()
@@ -101,7 +83,7 @@ class Worker:
             redis_url,
             name,
             self.id,
-            held=self._held,
+            held=lambda: self._slots.ids,
             describe=self._describe,
             on_lost=self._lost_from_thread,
             loop=self._loop,
@@ -186,14 +168,12 @@ class Worker:
         reach(f"exchange.{self._name}:after")
         if got.ids:
             await self._claim(got.ids)
-        if self._room() > 0 and len(got.ids) < room:
-            self._thirsty.set()
+        if len(got.ids) < room:
+            self._listen_only_if(self._slots.has_free())
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
 
     def _room(self) -> int:
-        if self._stop.is_set() or self._paused:
-            return 0
-        return min(self._policy.slots - self._busy, self._policy.slots * (1 + UNSETTLED_PER_SLOT) - len(self._running))
+        return 0 if self._stop.is_set() or self._paused else self._slots.room()
 
     async def _look_whether_paused(self) -> None:
         async with self._services.database.quick() as db:
@@ -224,32 +204,16 @@ class Worker:
         if unclaimed:
             self._wake.set()
         for job in claimed:
-            self._begin(job)
+            self._slots.add(job)
 
-    def _begin(self, job: ClaimedJob) -> None:
-        before = self._running.pop(job.id, None)
-        if before is not None:
-            self._drop(before)  # our own lease ran out and we took the job again: the older claim is void
-        self._busy += 1
-        running = Running(job, self._free)
-        self._running[job.id] = running
-        running.task = asyncio.create_task(self._run_job(running))
-
-    def _free(self) -> None:
-        self._busy -= 1
+    def _look_again(self) -> None:
         self._wake.set()
 
     async def _run_job(self, running: Running) -> None:
         job = running.job
         ended: Ended | None = None
         try:
-            ended = await work_off(
-                self._stage,
-                job,
-                self._policy,
-                lambda claimed: self._work(claimed, running.free_slot),
-                stopping=self._stop.is_set,
-            )
+            ended = await self._give_up(job) if running.lost else await self._work_off(running)
         except asyncio.CancelledError:
             if not running.lost:
                 raise
@@ -257,12 +221,20 @@ class Worker:
         except Exception:
             log.exception("a bug in settling a job; its lease runs out", job=job.id)
         finally:
-            running.free_slot()
-            if self._running.get(job.id) is running:
-                del self._running[job.id]
+            self._slots.give_back(running)
+            if self._slots.remove(running):
                 if ended is not None:
                     self._ended.append(ended)
                 self._wake.set()
+
+    async def _work_off(self, running: Running) -> Ended | None:
+        return await work_off(
+            self._stage,
+            running.job,
+            self._policy,
+            lambda claimed: self._work(claimed, lambda: self._slots.give_back(running)),
+            stopping=self._stop.is_set,
+        )
 
     async def _work(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
         reach(f"start.{job.args.get('family_sku', job.id)}")
@@ -288,33 +260,15 @@ class Worker:
 
     async def _look_for_lost(self) -> None:
         """Stop jobs whose claim is gone: their run is being cancelled, or another worker has them."""
-        jobs = [running.job for running in self._running.values()]
+        jobs = self._slots.jobs
         if not jobs:
             return
         async with self._services.database.quick() as db:
             gone = await ledger.lost(db, jobs)
-        self._lose_all(gone, jobs)
-
-    def _lose(self, job_id: str, seen: list[ClaimedJob]) -> None:
-        running = self._running.get(job_id)
-        if running is not None and running.job in seen:
-            self._drop(running)
-
-    def _drop(self, running: Running) -> None:
-        running.lost = True
-        if running.task is not None:
-            running.task.cancel()
+        self._slots.lose(gone, jobs)
 
     def _lost_from_thread(self, ids: list[str]) -> None:
-        seen = [running.job for running in list(self._running.values())]
-        self._loop.call_soon_threadsafe(self._lose_all, ids, seen)
-
-    def _lose_all(self, ids: Iterable[str], seen: list[ClaimedJob]) -> None:
-        for job_id in ids:
-            self._lose(job_id, seen)
-
-    def _held(self) -> list[str]:
-        return list(self._running)
+        self._loop.call_soon_threadsafe(self._slots.lose, ids, self._slots.jobs)
 
     def _describe(self) -> WorkerBeat:
         return WorkerBeat(
@@ -325,37 +279,39 @@ class Worker:
             started_at=self._started_at,
             last_heartbeat_at=datetime.now(UTC).isoformat(),
             concurrency=self._policy.slots,
-            active=self._busy,
+            active=self._slots.busy,
         )
 
     async def _drain(self) -> None:
         """Let running jobs finish within the grace period, and hand back the rest unspent."""
         drain_s = max(0.0, self._services.settings.shutdown_grace_s - HAND_BACK_S)
-        log.info("draining", queue=self._name, jobs=len(self._running))
+        log.info("draining", queue=self._name, jobs=len(self._slots.ids))
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
                 async with self._exchanging:
                     pass  # one that was under way may still bring jobs; from now on there is no room for any
+                unstarted = self._slots.take_unstarted()
+                if unstarted:
+                    await self._hand_back(unstarted)
                 await self._until_idle()
-        await self._hand_back()
+        tasks, left = self._slots.tasks, self._slots.jobs
+        await _end(tasks)
+        await self._hand_back(left)
 
     async def _until_idle(self) -> None:
         hurry = asyncio.create_task(self._hurry.wait())
         try:
-            while self._running and not self._hurry.is_set():
-                tasks = [running.task for running in self._running.values() if running.task is not None]
-                await asyncio.wait([hurry, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            while self._slots.tasks and not self._hurry.is_set():
+                await asyncio.wait([hurry, *self._slots.tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             hurry.cancel()
 
-    async def _hand_back(self) -> None:
-        left = list(self._running.values())
-        await _end([running.task for running in left if running.task is not None])
+    async def _hand_back(self, jobs: list[ClaimedJob]) -> None:
         try:
             async with asyncio.timeout(HAND_BACK_S):
-                if left:
+                if jobs:
                     async with self._services.database.quick() as db:
-                        back = await ledger.hand_back(db, [running.job for running in left])
+                        back = await ledger.hand_back(db, jobs)
                     self._ended.extend(Ended(job_id, 0) for job_id in back)
                 await self._exchange()
         except (OutageError, TimeoutError) as error:

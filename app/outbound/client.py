@@ -64,8 +64,8 @@ class Fetched:
     last_modified: str | None
     content_type: str | None
     not_modified: bool
-    announced_length: int | None
-    """`Content-Length`, of the encoded bytes; None when the end was marked by chunks or by closing the connection."""
+    end_marked: bool
+    """A length or chunks said where the body ends; else the connection was closed, as it is when one breaks off."""
 
 
 class OutboundClient:
@@ -245,7 +245,7 @@ async def _read(
         last_modified=answer.headers.get("Last-Modified"),
         content_type=answer.headers.get("Content-Type"),
         not_modified=not_modified,
-        announced_length=answer.content_length,
+        end_marked=answer.content_length is not None or "Transfer-Encoding" in answer.headers,
     )
 
 

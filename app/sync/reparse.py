@@ -24,7 +24,8 @@ async def reparse_supplier(stage: Stage, job: ClaimedJob) -> None:
     after: str | None = ""
     while after is not None:
         after = await _send_page(stage, job, after)
-    await stage.services.database.transact(lambda db: _finish(db, job))
+    taking = await stage.services.database.transact(lambda db: _finish(db, job))
+    await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, taking))
 
 
 async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
@@ -46,7 +47,8 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
     return last
 
 
-async def _finish(db: Connection, job: ClaimedJob) -> None:
+async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
+    """Close the job; returns the jobs of families that take over what others dropped."""
     enqueued = await runs.families_so_far(db, job.run_id)
     result = {"familiesEnqueued": enqueued, "familiesSkipped": 0, "efficiency": "0%"}
     await ledger.complete_one(db, job, result)
@@ -54,3 +56,4 @@ async def _finish(db: Connection, job: ClaimedJob) -> None:
     await settle_dropped(db, job, settling)
     settling.counts["families_total"] += len(settling.added)
     await runs.settle(db, job.run_id, settling.counts, added=len(settling.added), finished=1)
+    return settling.added

@@ -157,6 +157,7 @@ async def test_a_crash_at_each_commit_and_each_send_leaves_no_trace(servers: Ser
     await _crash_at(servers, tmp_path, points)
 
 
+@pytest.mark.chaos
 async def test_a_crash_at_the_commits_and_sends_that_matter_most_leaves_no_trace(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ OUTAGES = (
 )
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("outage", [flushed_redis, postgres_is_stopped, store_is_unavailable])
 async def test_a_short_outage_is_waited_out(servers: Servers, tmp_path: Path, outage: Outage) -> None:
     await outage(servers, tmp_path, whole=False)

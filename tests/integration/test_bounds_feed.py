@@ -104,21 +104,25 @@ async def test_what_came_too_slowly_or_ended_early_is_there_in_the_same_run(
 
 
 async def test_what_ends_early_without_a_length_is_there_in_the_same_run(make_stack: MakeStack) -> None:
-    """Of a document and a picture it shows; a manifest that is cut so is held back by the guard, see below."""
     async with make_stack(small_feed(), **LIMITS) as stack:
-        strike(stack, "cut_close", manifest=False)
+        strike(stack, "cut_close")
+        stack.server.log.reset()
         await stack.sync()
         await assert_all_there(stack)
-        assert [fault.hits for fault in stack.server.faults.all()] == [1, 1]
+        assert (await stack.run("A23"))["status"] == "completed"
+        assert [fault.hits for fault in stack.server.faults.all()] == [1, 1, 1]
+        assert stack.server.log.counts["manifest"] == 2
 
 
-async def test_a_manifest_that_ends_early_without_a_length_removes_nothing(make_stack: MakeStack) -> None:
+async def test_a_manifest_that_always_ends_early_without_a_length_removes_nothing(make_stack: MakeStack) -> None:
     async with make_stack(small_feed(), **LIMITS) as stack:
         await stack.sync()
         changes = await stack.value("SELECT count(*) FROM changes")
         stack.feed.rehash(first_document(stack.feed).removesuffix(".json"))
-        stack.server.faults.add("manifest", "cut_close", times=1, share=0.55)
+        stack.server.faults.add("manifest", "cut_close", times=2, share=0.55)
         await stack.sync()
+        held = await stack.run("A23")
+        assert (held["status"], held["variants_discontinued"]) == ("completed_with_errors", 0)
         await stack.sync()
         assert (await stack.run("A23"))["status"] == "completed"
         assert await stack.value("SELECT count(*) FROM changes") == changes
@@ -226,15 +230,16 @@ async def test_a_wish_that_makes_sense_or_none_is_followed_within_the_run(make_s
         assert [fault.hits for fault in stack.server.faults.all()] == [1] * 13
 
 
-async def test_429_on_everything_for_a_while_is_borne_with_few_requests(make_stack: MakeStack) -> None:
+@pytest.mark.parametrize("for_s", [4, pytest.param(20, marks=pytest.mark.chaos)])
+async def test_429_on_everything_for_a_while_is_borne_with_few_requests(make_stack: MakeStack, for_s: int) -> None:
     feed = SampleFeed(FeedSpec.small(count=1, families=12, variants=2, oddities=False))
     async with make_stack(feed, **{**LIMITS, "retry_backoff_s": 0.5}) as stack:
         stack.server.faults.add("manifest", "status", times=1, status=429, retry_after="1")
-        stack.server.faults.add("*", "status", for_s=4, status=429)
+        stack.server.faults.add("*", "status", for_s=for_s, status=429)
         await stack.sync()
         during = [request for request in stack.server.log.requests if request.status == 429]
         assert 0 < len(during) <= 3 * (1 + 12)
-        await asyncio.sleep(max(0.0, 4.1 - (time.time() - stack.server.log.requests[0].at)))
+        await asyncio.sleep(max(0.0, for_s + 0.1 - (time.time() - stack.server.log.requests[0].at)))
         await stack.sync()
         await assert_all_there(stack)
 

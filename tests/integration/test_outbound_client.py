@@ -47,7 +47,7 @@ async def test_a_whole_answer_is_given_with_what_the_next_request_needs(client: 
     async with serve([reply, KEEP]) as server:
         fetched = await client.get(server.url("/a%2Fb+c d/é?q=1#part"), limits=LIMITS, headers={"X-Mark": "1"})
     head = server.requests[0]
-    assert (fetched.status, fetched.body, fetched.etag, fetched.announced_length) == (200, b"hello", '"1"', 5)
+    assert (fetched.status, fetched.body, fetched.etag, fetched.end_marked) == (200, b"hello", '"1"', True)
     assert (fetched.last_modified, fetched.content_type) == ("Mon, 01 Jan 2024 00:00:00 GMT", "text/plain")
     assert not fetched.not_modified
     assert head.startswith("GET /a%2Fb+c%20d/%C3%A9?q=1 HTTP/1.1\r\n")
@@ -173,7 +173,7 @@ async def test_what_did_not_arrive_whole_is_transient(client: OutboundClient, sc
 async def test_a_body_without_any_length_is_given_and_says_so(client: OutboundClient) -> None:
     async with serve([answer(length=None), b"12345"]) as server:
         fetched = await client.get(server.url(), limits=LIMITS)
-    assert (fetched.body, fetched.announced_length) == (b"12345", None)
+    assert (fetched.body, fetched.end_marked) == (b"12345", False)
 
 
 async def test_a_server_that_hangs_up_after_a_whole_body_is_no_error(client: OutboundClient) -> None:

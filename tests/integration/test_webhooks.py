@@ -254,6 +254,7 @@ async def test_a_repair_tells_nothing_more(servers: Servers, tmp_path: Path) -> 
         assert await stack.rows("SELECT id, payload FROM deliveries ORDER BY number") == told
 
 
+@pytest.mark.chaos
 async def test_the_message_arrives_although_every_process_dies_as_the_run_ends(
     servers: Servers, tmp_path: Path
 ) -> None:
@@ -278,6 +279,7 @@ async def test_the_message_arrives_although_every_process_dies_as_the_run_ends(
         assert len(shop.received) == 2
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("point", "requests"),
     [

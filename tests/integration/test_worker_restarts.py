@@ -14,6 +14,7 @@ from tests.support.stack import Servers
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
+pytestmark = pytest.mark.chaos
 GRACE_S = 10.0
 SHIFTED = """
 import datetime, time
@@ -65,7 +66,6 @@ async def test_all_stop_in_the_middle_and_start_again_as_if_nothing_had_happened
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
 
 
-@pytest.mark.chaos
 async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: Path) -> None:
     async with worker_stack(servers, tmp_path) as workers:
         workers.stack.server.faults.add("picture", "slow", seconds=30)
@@ -100,7 +100,6 @@ async def test_a_time_out_while_draining_spends_no_attempt(servers: Servers, tmp
         assert await workers.stack.rows("SELECT 1 FROM jobs WHERE state = 'delayed' AND queue = 'image-upload'")
 
 
-@pytest.mark.chaos
 async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Servers, tmp_path: Path) -> None:
     feed = SampleFeed(FeedSpec.small(count=1, families=60, variants=3, oddities=False))
     async with worker_stack(servers, tmp_path, feed, concurrency_documents=4) as workers:
@@ -121,7 +120,7 @@ async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Serve
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
 
 
-@pytest.mark.parametrize("shift_s", [600, pytest.param(-600, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("shift_s", [600, -600])
 async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: Path, shift_s: int) -> None:
     """CASES.md C2: nothing early, late or twice, and a killed worker's jobs are back in time."""
     async with worker_stack(servers, tmp_path, lease_s=2, retry_backoff_s=2) as workers:
@@ -152,7 +151,6 @@ async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: 
         assert now == []
 
 
-@pytest.mark.chaos
 async def test_a_worker_in_the_same_place_is_another_one(servers: Servers, tmp_path: Path) -> None:
     """CASES.md C2: identity is random a start, not host name and pid."""
     async with worker_stack(servers, tmp_path) as workers:

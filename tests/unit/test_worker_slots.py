@@ -1,0 +1,129 @@
+"""The slots of one worker: what starts when, and what is held."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from app.persistence.ledger import ClaimedJob
+from workers.slots import MOST_AHEAD, UNSETTLED, Running, Slots
+
+
+def job(name: str) -> ClaimedJob:
+    return ClaimedJob(name, "image-upload", "run", 1, None, {}, False, 0, 0, uuid4(), {})
+
+
+class Crew:
+    """Slots whose jobs end when they are told to."""
+
+    def __init__(self, count: int) -> None:
+        self.slots = Slots(count, self._start, self._changed)
+        self.started: list[str] = []
+        self.running: dict[str, Running] = {}
+        self.changes = 0
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def _start(self, running: Running) -> None:
+        self.started.append(running.job.id)
+        self.running[running.job.id] = running
+        await self._ends.setdefault(running.job.id, asyncio.Event()).wait()
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_ready_starts_in_the_moment_in_which_a_slot_is_free() -> None:
+    crew = Crew(2)
+    for name in "abc":
+        crew.slots.add(job(name))
+    await settle()
+    assert (crew.started, crew.slots.busy, crew.slots.has_free()) == (["a", "b"], 2, False)
+    await crew.end("b")
+    assert (crew.started, crew.slots.busy, crew.changes) == (["a", "b", "c"], 2, 1)
+    assert sorted(crew.slots.ids) == ["a", "c"]
+
+
+async def test_long_jobs_are_not_claimed_ahead_and_short_ones_are() -> None:
+    crew = Crew(10)
+    assert crew.slots.room() == 10
+    crew.slots.add(job("short"))
+    await settle()
+    await crew.end("short")
+    assert crew.slots.room() == 10 * (1 + MOST_AHEAD)
+    crew.slots.add(job("long"))
+    await settle()
+    crew.running["long"].began_at -= 10
+    await crew.end("long")
+    assert crew.slots.room() == 10
+
+
+async def test_no_more_is_claimed_than_may_wait_for_its_commit() -> None:
+    crew = Crew(2)
+    names = [str(number) for number in range(2 * (1 + UNSETTLED + MOST_AHEAD))]
+    for name in names:
+        crew.slots.add(job(name))
+        await settle()
+        crew.slots.give_back(crew.running[name])
+    assert crew.slots.busy == 0
+    assert crew.slots.room() == 0
+
+
+async def test_a_slot_is_given_back_once() -> None:
+    crew = Crew(1)
+    crew.slots.add(job("a"))
+    await settle()
+    for _ in range(2):
+        crew.slots.give_back(crew.running["a"])
+    assert crew.slots.busy == 0
+    await crew.end("a")
+    assert (crew.slots.busy, crew.slots.ids) == (0, [])
+
+
+async def test_a_job_that_is_lost_before_its_first_step_leaves_nothing_behind() -> None:
+    crew = Crew(1)
+    lost = job("a")
+    crew.slots.add(lost)
+    crew.slots.lose(["a"], [lost])
+    await settle()
+    assert (crew.started, crew.slots.busy, crew.slots.ids) == ([], 0, [])
+
+
+async def test_only_the_claim_that_was_seen_is_lost() -> None:
+    crew = Crew(1)
+    older, newer = job("a"), job("a")
+    crew.slots.add(newer)
+    await settle()
+    crew.slots.lose(["a", "unknown"], [older])
+    await settle()
+    assert crew.slots.ids == ["a"]
+
+
+async def test_a_newer_claim_of_ours_takes_the_place_of_the_older_one() -> None:
+    crew = Crew(2)
+    older, newer = job("a"), job("a")
+    crew.slots.add(older)
+    await settle()
+    crew.slots.add(newer)
+    await settle()
+    assert crew.started == ["a", "a"]
+    assert (crew.slots.jobs, crew.slots.busy) == ([newer], 1)
+
+
+async def test_what_has_not_begun_can_be_handed_back() -> None:
+    crew = Crew(1)
+    first, second = job("a"), job("b")
+    crew.slots.add(first)
+    crew.slots.add(second)
+    await settle()
+    assert crew.slots.take_unstarted() == [second]
+    await crew.end("a")
+    assert (crew.started, crew.slots.ids) == (["a"], [])
