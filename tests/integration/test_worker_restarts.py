@@ -103,7 +103,7 @@ async def test_a_time_out_while_draining_spends_no_attempt(servers: Servers, tmp
 async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Servers, tmp_path: Path) -> None:
     feed = SampleFeed(FeedSpec.small(count=1, families=60, variants=3, oddities=False))
     async with worker_stack(servers, tmp_path, feed, concurrency_documents=4) as workers:
-        workers.stack.server.habits.latency_s = 0.4
+        workers.stack.server.habits.latency_s = 1.5
         workers.spawn_all()
         await workers.ready()
         await workers.start()
@@ -115,6 +115,7 @@ async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Serve
                 old.terminate()
                 assert await old.exit_code(GRACE_S) == 0, old.said()
         assert await workers.stack.rows("SELECT 1 FROM runs WHERE status = 'running'"), "too quick"
+        workers.stack.server.habits.latency_s = 0.05
         await workers.over(120)
         await assert_as_if_nothing_had_happened(workers.stack)
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
