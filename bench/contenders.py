@@ -26,6 +26,7 @@ from bench.ground import Ground, Process, spawn, until, wait_ready
 
 CHUNK = 1_000
 AT_ONCE = 100
+COMMITS_AT_ONCE = 3
 _numbers = itertools.count(1)
 
 
@@ -115,9 +116,16 @@ class Ours:
         await self._add([self._job(batch, of, sleep_s)])
 
     async def enqueue_many(self, batch: str, of: int, sleep_s: float) -> None:
-        """See Contender."""
-        for start in range(0, of, CHUNK):
-            await self._add([self._job(batch, of, sleep_s) for _ in range(min(CHUNK, of - start))])
+        """See Contender. As many commits at once as there are family jobs that lead to pictures."""
+        starts = iter(range(0, of, CHUNK))
+
+        async def some() -> None:
+            for start in starts:
+                await self._add([self._job(batch, of, sleep_s) for _ in range(min(CHUNK, of - start))])
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(COMMITS_AT_ONCE):
+                group.create_task(some())
 
     async def start_worker(self, *options: str) -> Process:
         """See Contender."""

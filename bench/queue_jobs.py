@@ -60,7 +60,7 @@ class BareJobs:
         assert services.queue is not None
         self._database = services.database
         self._stamps = Stamps(services.queue.redis)
-        self._ends: Batcher[ClaimedJob, bool] = Batcher(self._commit, most=50)
+        self._ends: Batcher[ClaimedJob, bool] = Batcher(self._commit, most=200)
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
         """Do what the job's arguments say, and end it in the ledger."""

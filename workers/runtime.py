@@ -39,13 +39,13 @@ from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 from app.sync.stage import Stage
 from workers.heart import Heart
-from workers.slots import Running, Slots
+from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
 
 IDLE_POLL_S = 1.0
 BLOCK_S = 2
-LOOK_FOR_LOST_EVERY_S = 3.0
+LOOK_AT_CLAIMS_EVERY_S = 3.0
 STUCK_AFTER_S = 5.0
 """Beyond the longest that a job may take: then the event loop itself is stuck."""
 HAND_BACK_S = 2.0
@@ -106,7 +106,7 @@ class Worker:
         background = [
             asyncio.create_task(self._listen()),
             asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=self._lease_ms)),
-            asyncio.create_task(every(LOOK_FOR_LOST_EVERY_S, self._look_for_lost)),
+            asyncio.create_task(every(LOOK_AT_CLAIMS_EVERY_S, self._look_at_claims)),
             asyncio.create_task(self._take()),
         ]
         log.info("worker ready", queue=self._name, slots=self._policy.slots, worker=self.id)
@@ -258,8 +258,14 @@ class Worker:
             except (RedisError, OSError):
                 await asyncio.sleep(IDLE_POLL_S)
 
-    async def _look_for_lost(self) -> None:
-        """Stop jobs whose claim is gone: their run is being cancelled, or another worker has them."""
+    async def _look_at_claims(self) -> None:
+        """Stop jobs whose claim is gone: their run is being cancelled, or another worker has them.
+
+        And let others have what was claimed ahead and has waited for a slot for too long.
+        """
+        waited = self._slots.take_unstarted(READY_S)
+        if waited:
+            await self._hand_back(waited)
         jobs = self._slots.jobs
         if not jobs:
             return

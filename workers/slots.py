@@ -4,7 +4,7 @@ claimed ─▶ ready ─▶ has a slot ─▶ gave it back ─▶ committed, rem
 
 While jobs are short, a few more are claimed than there are slots: what is ready starts in the moment in which a slot
 becomes free, not two round trips later. Long jobs are not claimed ahead, so that no worker sits on what another could
-begin.
+begin; where short ones turn out to be followed by long ones, what has waited is handed back.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from app.persistence.ledger import ClaimedJob
 
 AHEAD_S = 0.02
 """As much work is held ready as the slots do in this time: a few times what claiming takes."""
-MOST_AHEAD = 4
+MOST_AHEAD = 16
 """Jobs held ready, a slot, at most."""
-UNSETTLED = 4
+READY_S = 1.0
+"""What has waited for a slot for so long is better off with another worker."""
+UNSETTLED = 8
 """Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts."""
 WEIGHT = 0.1
 """Of the newest job in the average of how long a slot is held."""
@@ -35,6 +37,7 @@ class Running:
         self.job = job
         self.lost = False
         self.task: asyncio.Task[None] | None = None
+        self.claimed_at = time.monotonic()
         self.began_at = 0.0
         self.has_slot = False
 
@@ -102,8 +105,10 @@ class Slots:
         del self._held[running.job.id]
         return True
 
-    def take_unstarted(self) -> list[ClaimedJob]:
-        """Take out what has not begun, to be handed back."""
+    def take_unstarted(self, waited_s: float = 0.0) -> list[ClaimedJob]:
+        """Take out what has not begun, to be handed back; nothing when the first has not `waited_s` yet."""
+        if not self._ready or time.monotonic() - self._ready[0].claimed_at < waited_s:
+            return []
         unstarted = [running.job for running in self._ready if self.remove(running)]
         self._ready.clear()
         return unstarted

@@ -6,7 +6,7 @@ worker would believe. `RedisQueue` is the API's and the workers' way to Redis; a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -34,7 +34,6 @@ from redis.exceptions import (
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
 from app.jobs import scripts
-from app.jobs.definitions import QUEUES
 from app.logs import mask_address
 
 T = TypeVar("T")
@@ -121,10 +120,9 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         async with self._translated():
-            for queue in QUEUES:
-                mine = [message for message in messages if message.queue == queue]
-                for start in range(0, len(mine), CHUNK):
-                    await self._send_chunk(queue, mine[start : start + CHUNK])
+            for queue, alike in _alike(messages):
+                for start in range(0, len(alike), CHUNK):
+                    await self._send_chunk(queue, alike[start : start + CHUNK])
 
     async def _send_chunk(self, queue: str, messages: Sequence[Message]) -> None:
         reach(f"send.{queue}:before")
@@ -210,7 +208,7 @@ class RedisQueue:
             raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
 
     async def _try_queue(self, name: str) -> None:
-        await self._send(keys=[name, wake_key(name), f"{name}:fair"], args=[1000, name, name, "", b""])
+        await self._send(keys=[name, wake_key(name), f"{name}:fair"], args=[1000, name, name, name, "-"])
         await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 1, 0])
         await self._known(keys=[name], args=[name])
         await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 0, 1, name])
@@ -237,12 +235,24 @@ class RedisQueue:
             raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
 
 
-def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
-    args: list[str | bytes | int] = [PAYLOAD_TTL_MS]
+def _alike(messages: Sequence[Message]) -> Iterable[tuple[str, list[Message]]]:
+    """Messages by queue, those whose ids are of one length together, in their order."""
+    groups: dict[tuple[str, int], list[Message]] = {}
     for message in messages:
-        payload = serialize_job(FUNCTIONS[message.queue], (message.job_id,), {}, None, 0, serializer=pack)
-        args += [message.job_id, message.run_id, "" if message.wait_ms is None else message.wait_ms, payload]
-    return args
+        groups.setdefault((message.queue, len(message.job_id.encode())), []).append(message)
+    return [(queue, alike) for (queue, _), alike in groups.items()]
+
+
+def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
+    """The script's arguments for messages of one queue whose ids are of one length."""
+    first = messages[0]
+    return [
+        PAYLOAD_TTL_MS,
+        serialize_job(FUNCTIONS[first.queue], (first.job_id,), {}, None, 0, serializer=pack),
+        "\n".join(message.job_id for message in messages),
+        "\n".join(message.run_id for message in messages),
+        "\n".join("-" if message.wait_ms is None else str(message.wait_ms) for message in messages),
+    ]
 
 
 def _text(value: bytes | str) -> str:

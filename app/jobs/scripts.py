@@ -30,27 +30,34 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 SEND = (
     _PRELUDE
     + """
--- KEYS: queue, wake, fair; ARGV: payload_ttl_ms, then (id, run, wait_ms, payload)*
--- Adds what is not known yet; wait_ms '' means: may run now, in its run's turn.
+-- KEYS: queue, wake, fair; ARGV: payload_ttl_ms, the first id's payload, ids, their runs, their wait_ms
+-- The last three are lists with line feeds between: thousands of arguments would cost more than all the rest. Ids are
+-- of one length, so that each payload is the first one's with another id in it.
+-- Adds what is not known yet; wait_ms '-' means: may run now, in its run's turn.
 local queue, wake, fair = KEYS[1], KEYS[2], KEYS[3]
 local ttl, added = ARGV[1], 0
+local next_run, next_wait = string.gmatch(ARGV[4], '[^\\n]+'), string.gmatch(ARGV[5], '[^\\n]+')
+local before, after
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 local turn = first and tonumber(first) or FIRST
 if turn >= FIRST then turn = 0; redis.call('DEL', fair) end
 local last = {}
-for i = 2, #ARGV, 4 do
-  local id, run, wait, payload = ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3]
-  if not redis.call('ZSCORE', queue, id) then
-    local score
-    if wait == '' then
-      local before = last[run] or tonumber(redis.call('HGET', fair, run) or '0')
-      score = math.max(turn, before) + 1
-      last[run] = score
-    else
-      score = now + tonumber(wait)
-    end
-    redis.call('ZADD', queue, score, id)
-    redis.call('SET', JOB .. id, payload, 'PX', ttl)
+for id in string.gmatch(ARGV[3], '[^\\n]+') do
+  local run, wait = next_run(), next_wait()
+  if not before then
+    local from, to = string.find(ARGV[2], id, 1, true)
+    before, after = string.sub(ARGV[2], 1, from - 1), string.sub(ARGV[2], to + 1)
+  end
+  local score
+  if wait == '-' then
+    last[run] = last[run] or tonumber(redis.call('HGET', fair, run) or '0')
+    score = math.max(turn, last[run]) + 1
+  else
+    score = now + tonumber(wait)
+  end
+  if redis.call('ZADD', queue, 'NX', score, id) == 1 then
+    redis.call('SET', JOB .. id, before .. id .. after, 'PX', ttl)
+    if wait == '-' then last[run] = score end
     added = added + 1
   end
 end

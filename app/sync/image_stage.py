@@ -44,7 +44,7 @@ class ImageStage:
         self._addresses: Batcher[int, Address | None] = Batcher(self._load)
         self._under_way = 0
         self._ends: Batcher[Settled, Ending] = Batcher(
-            self._commit, most=50, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
+            self._commit, most=200, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
         )
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:

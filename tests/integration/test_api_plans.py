@@ -169,8 +169,9 @@ PAGES = (
 
 @pytest.mark.parametrize("name", PAGES)
 async def test_a_page_is_read_in_its_order_without_sorting_all_of_it(filled: Stack, name: str) -> None:
+    """A page of each of the six states may be put together; nothing larger is sorted."""
     found = await plan_of(filled, *STATEMENTS[name])
-    assert "Sort" not in {node["Node Type"] for node in found}, outline(found)
+    assert all(node["Plan Rows"] <= 6 * 50 for node in found if node["Node Type"] == "Sort"), outline(found)
 
 
 async def test_the_numbers_of_a_queue_are_counted_in_its_index(filled: Stack) -> None:

@@ -127,3 +127,14 @@ async def test_what_has_not_begun_can_be_handed_back() -> None:
     assert crew.slots.take_unstarted() == [second]
     await crew.end("a")
     assert (crew.started, crew.slots.ids) == (["a"], [])
+
+
+async def test_what_waited_for_too_long_is_handed_back_and_what_is_new_is_not() -> None:
+    crew = Crew(1)
+    for name in "ab":
+        crew.slots.add(job(name))
+    await settle()
+    assert crew.slots.take_unstarted(0.05) == []
+    await asyncio.sleep(0.06)
+    assert [taken.id for taken in crew.slots.take_unstarted(0.05)] == ["b"]
+    assert crew.slots.ids == ["a"]
