@@ -7,6 +7,7 @@ STAMP := $(VENV)/.ready
 ARGS ?=
 # Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
 TEST_PROCESSES ?= 4
+CHAOS_PROCESSES ?= 3
 
 .PHONY: help setup run test coverage test-chaos check format bench lock openapi ci
 
@@ -34,7 +35,7 @@ coverage: $(STAMP) ## the test suite with branch coverage, which makes it about 
 	@$(BIN)/coverage report --fail-under=90
 
 test-chaos: $(STAMP) ## kills, outages, failpoints
-	@$(BIN)/pytest -m chaos $(ARGS)
+	@$(BIN)/pytest -m chaos -n $(CHAOS_PROCESSES) --dist load $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/ruff format --check .

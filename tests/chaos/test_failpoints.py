@@ -8,9 +8,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -29,17 +30,16 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
 SYNC = Path(__file__).parents[2] / "app" / "sync"
-ELSEWHERE = {"operations", "start", "discovery", "media", "reparse", "retention", "schedules", "webhooks"}
-"""Modules whose commits are made for a caller, by the clock, or after a run's end: not during a sync."""
+ELSEWHERE = {"operations", "start", "discovery", "media", "retention", "schedules", "webhooks"}
+"""Modules whose commits are made for a caller, by the clock, or after a run's end: not during an ordinary sync."""
 
 
-def commits() -> Iterator[str]:
-    """The names of all commits below app/sync: what hands work to `transact`."""
-    for path in sorted(SYNC.glob("*.py")):
-        if path.stem not in ELSEWHERE:
-            for name, function in _functions(ast.parse(path.read_text()).body):
-                calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_transact(node.func)]
-                yield from dict.fromkeys(_name(path.stem, name, call.args[0]) for call in calls)
+def commits_of(modules: Iterable[str]) -> Iterator[str]:
+    """The names of all commits in modules of app/sync: what hands work to `transact`."""
+    for module in sorted(modules):
+        for name, function in _functions(ast.parse((SYNC / f"{module}.py").read_text()).body):
+            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_transact(node.func)]
+            yield from dict.fromkeys(_name(module, name, call.args[0]) for call in calls)
 
 
 def _functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -60,7 +60,8 @@ def _name(module: str, function: str, work: ast.expr) -> str:
     return f"{module}.{function}"
 
 
-COMMITS = [f"{name}:{side}" for name in commits() for side in ("before-commit", "after-commit")]
+STAGES = {path.stem for path in SYNC.glob("*.py")} - ELSEWHERE
+COMMITS = [f"{name}:{side}" for name in commits_of(STAGES) for side in ("before-commit", "after-commit")]
 SENDS = [f"send.{queue}:{side}" for queue in (PRODUCT_FAMILY, IMAGE_UPLOAD) for side in ("before", "after")]
 EXCHANGES = [f"exchange.{queue}:{side}" for queue in QUEUE_NAMES for side in ("before", "after")]
 CLAIMS = [f"claim.{queue}:after-commit" for queue in QUEUE_NAMES]
@@ -75,6 +76,8 @@ class Scenario:
     """Before the start."""
     meanwhile: Callable[[Workers], Awaitable[None]] | None = None
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of the sync."""
     mended: bool = False
     """The first run does not bring everything: the next ordinary one does."""
 
@@ -137,6 +140,7 @@ async def _execute(workers: Workers, sql: str) -> None:
         await db.execute(text(sql))
 
 
+REPARSE = Scenario(_sync_before, options={"reparse": True}, mended=True)
 SCENARIOS = {
     "unchanged_step.finish_unchanged": Scenario(_sync_before, mended=True),
     "categories_step._warn": Scenario(_fail_categories),
@@ -146,6 +150,8 @@ SCENARIOS = {
     "outcomes._hand_back": Scenario(
         _slow_pictures, _stop_in_the_pictures, {"JOB_TIMEOUT_IMAGE_MS": "1000"}, mended=True
     ),
+    "reparse.reparse_supplier": REPARSE,
+    "reparse._send_page": REPARSE,
     "family_stage._supersede": Scenario(_pause_families, _move_a_document_on, mended=True),
 }
 
@@ -184,7 +190,7 @@ async def _crash(servers: Servers, folder: Path, point: str) -> None:
         if scenario.prepare is not None:
             await scenario.prepare(workers)
         workers.spawn_all(PROMIDATA_FAILPOINT=point)
-        await workers.start()
+        await workers.start(**scenario.options)
         replacing = asyncio.create_task(workers.keep_alive())
         try:
             if scenario.meanwhile is not None:

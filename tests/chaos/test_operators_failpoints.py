@@ -1,0 +1,264 @@
+"""A process dies at each commit that no stage makes: those of operators, of the clock and of the housekeeping.
+
+    prepare ─▶ the action in a process of its own, which dies at the point ─▶ the action once more ─▶ how things stand
+    prepare ─▶ the action, undisturbed ─────────────────────────────────────────────────────────▶ the same?
+
+With tests/chaos/test_failpoints.py and those of webhooks and schedules, every commit below app/sync is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.errors import Conflict, NotFound
+from app.failpoints import arm
+from app.settings import load_settings
+from app.sync import discovery, media, operations, retention, schedules, start
+from app.sync.services import Services, open_services
+from app.sync.start import StartRequest
+from tests.chaos.test_failpoints import ELSEWHERE, commits_of
+from tests.conftest import MakeStack
+from tests.support.ledger_rows import add_jobs, add_run
+from tests.support.stack import Stack
+from tests.support.worker_stack import environment_of
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys; from tests.chaos.test_operators_failpoints import main; main(sys.argv[1], sys.argv[2])"
+KILLED = -9
+IMAGES = "image-upload"
+TRIED_ELSEWHERE = {
+    "schedules.run_schedules": "tests/integration/test_schedules.py",
+    "webhooks._claim": "tests/integration/test_webhooks.py",
+    "webhooks._settle": "tests/integration/test_webhooks.py",
+}
+STANDING = """
+SELECT 'job' AS what, queue AS name, state AS a, CAST(attempts AS text) AS b FROM jobs
+UNION ALL SELECT 'run', status, CAST(open_jobs AS text), mode || trigger || images_failed || images_cancelled FROM runs
+UNION ALL SELECT 'supplier', code, CAST(schedule_paused_at IS NULL AS text), CAST(is_active AS text) FROM suppliers
+UNION ALL SELECT 'queue', name, CAST(paused AS text), '' FROM queues
+UNION ALL SELECT 'address', url, state, CAST(media_id IS NULL AS text) FROM addresses
+UNION ALL SELECT 'media', key, '', '' FROM media
+UNION ALL SELECT 'change', sku, kind, CAST(fields AS text) FROM changes
+UNION ALL SELECT 'problem', kind, reason, '' FROM problems
+UNION ALL SELECT 'key', caller, key, '' FROM idempotency_keys
+ORDER BY 1, 2, 3, 4
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What an operator, or the clock, does, and on what."""
+
+    prepare: Callable[[Stack], Awaitable[object]]
+    act: Callable[[Services], Awaitable[object]]
+    times: int = 1
+    """How many commits of that name there are."""
+
+
+async def _first(services: Services, sql: str) -> str:
+    async with services.database.read() as db:
+        return str(await db.scalar(text(sql)))
+
+
+async def _write(stack: Stack, *statements: str) -> None:
+    async with stack.services.database.begin() as db:
+        for statement in statements:
+            await db.execute(text(statement))
+
+
+async def _jobs(stack: Stack, state: str, status: str) -> None:
+    run = await add_run(stack, status=status)
+    await add_jobs(stack, run, queue=IMAGES, state=state, count=3)
+
+
+async def _job(services: Services) -> str:
+    return await _first(services, "SELECT min(id) FROM jobs WHERE queue = 'image-upload'")
+
+
+async def _retry_one(services: Services) -> None:
+    await operations.retry_job(services, IMAGES, await _job(services))
+
+
+async def _cancel_one(services: Services) -> None:
+    await operations.cancel_job(services, IMAGES, await _job(services))
+
+
+async def _delete_one(services: Services) -> None:
+    await operations.delete_job(services, IMAGES, "image-upload-to-be-deleted")
+
+
+async def _to_be_deleted(stack: Stack) -> None:
+    await _jobs(stack, "completed", "completed")
+    await _write(
+        stack,
+        "UPDATE jobs SET id = 'image-upload-to-be-deleted' WHERE id = (SELECT min(id) FROM jobs)",
+    )
+
+
+async def _cancel_run(services: Services) -> None:
+    await operations.cancel_run(services, await _first(services, "SELECT id FROM runs"))
+
+
+async def _guarded(stack: Stack) -> None:
+    await stack.sync()
+    stack.feed.hide_supplier("A23")
+    await stack.sync("A23")
+
+
+async def _confirm(services: Services) -> None:
+    held = await _first(services, "SELECT id FROM runs WHERE guard IS NOT NULL")
+    await operations.confirm_removals(services, held)
+
+
+async def _none(stack: Stack) -> None:
+    await _write(stack, "DELETE FROM suppliers")
+
+
+async def _nothing(_: Stack) -> None:
+    """The stack is as it is needed."""
+
+
+async def _one_object_gone(stack: Stack) -> None:
+    await stack.sync()
+    await stack.services.store.delete(await _first(stack.services, "SELECT min(key) FROM media"))
+
+
+async def _orphans(stack: Stack) -> None:
+    """Pictures that nothing shows any more."""
+    await stack.sync("A23")
+    await _write(stack, "DELETE FROM shown_pictures")
+
+
+async def _old(stack: Stack) -> None:
+    await stack.sync()
+    await _jobs(stack, "completed", "completed")
+    await _write(
+        stack,
+        "UPDATE runs SET created_at = created_at - interval '2 years', finished_at = finished_at - interval '2 years'",
+        "UPDATE changes SET at = at - interval '2 years'",
+        "INSERT INTO idempotency_keys (caller, key, body_sha256, created_at) "
+        "VALUES ('a', 'k', '', now() - interval '2 years')",
+    )
+
+
+async def _failing_nights(stack: Stack) -> None:
+    """One supplier whose schedule is to be paused, and one whose schedule is to go on."""
+    most = stack.settings.schedule_pause_after_failures
+    for _ in range(most):
+        await add_run(stack, "A23", status="failed")
+    await add_run(stack, "A360", status="completed")
+    await _write(
+        stack,
+        "UPDATE suppliers SET schedule = '0 3 * * *', next_run_at = now() + interval '1 day'",
+        "UPDATE suppliers SET schedule_paused_at = now() - interval '1 day', schedule_paused_reason = 'failed', "
+        "next_run_at = NULL WHERE code = 'A360'",
+    )
+
+
+async def _start(services: Services) -> None:
+    await start.start_queued(services, StartRequest())
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "discovery.discover": Scenario(_none, discovery.discover),
+    "media._fetch_again": Scenario(_one_object_gone, lambda services: media.verify_media(services, repair=True)),
+    "media._forget_addresses": Scenario(
+        _orphans, lambda services: media.find_orphans(services, older_than_s=0, delete=True)
+    ),
+    "media._remove": Scenario(
+        _orphans, lambda services: media.find_orphans(services, older_than_s=0, delete=True), times=2
+    ),
+    "operations.retry_job": Scenario(lambda stack: _jobs(stack, "failed", "completed_with_errors"), _retry_one),
+    "operations._retry_page": Scenario(
+        lambda stack: _jobs(stack, "failed", "completed_with_errors"),
+        lambda services: operations.retry_failed(services, IMAGES),
+    ),
+    "operations.cancel_job": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_one),
+    "operations.delete_job": Scenario(_to_be_deleted, _delete_one),
+    "operations._set_paused": Scenario(_nothing, lambda services: operations.pause(services, IMAGES)),
+    "operations.cancel_run": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_run),
+    "operations._start_confirmed": Scenario(_guarded, _confirm),
+    "retention._batches": Scenario(_old, retention.forget_old, times=4),
+    "retention.delete_changes": Scenario(_old, retention.forget_old),
+    "retention.delete_idempotency_keys": Scenario(_old, retention.forget_old),
+    "schedules._pause_and_resume": Scenario(_failing_nights, schedules.run_schedules),
+    "schedules.resume_recovered": Scenario(_failing_nights, schedules.run_schedules),
+    "start.start_runs": Scenario(_nothing, _start),
+}
+POINTS = [
+    f"{name}:{side}" + (f"#{number}" if number > 1 else "")
+    for name, scenario in SCENARIOS.items()
+    for number in range(1, scenario.times + 1)
+    for side in ("before-commit", "after-commit")
+]
+
+
+def main(name: str, point: str) -> None:
+    """What the child process does: the action, on the environment's settings, with a point armed."""
+
+    async def run() -> None:
+        async with open_services(load_settings()) as services:
+            arm(point)
+            await SCENARIOS[name].act(services)
+
+    asyncio.run(run())
+
+
+@pytest.mark.chaos
+def test_every_commit_outside_of_the_stages_is_tried() -> None:
+    named = {name.replace("retention._until_none", "retention._batches") for name in commits_of(ELSEWHERE)}
+    assert named - SCENARIOS.keys() - TRIED_ELSEWHERE.keys() == set()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", POINTS)
+async def test_who_dies_there_and_tries_again_gets_what_was_asked_for(make_stack: MakeStack, point: str) -> None:
+    name = point.partition(":")[0]
+    scenario = SCENARIOS[name]
+    async with make_stack() as stack:
+        await scenario.prepare(stack)
+        assert await _die(stack, name, point) == KILLED
+        with suppress(Conflict, NotFound):  # it was done, and is told so
+            await scenario.act(stack.services)
+        after = await stack.rows(STANDING)
+        objects = [found.key async for found in stack.services.store.list_objects()]
+    async with make_stack() as stack:
+        await scenario.prepare(stack)
+        await scenario.act(stack.services)
+        undisturbed = _standing(await stack.rows(STANDING))
+        assert (_standing(after) - undisturbed, undisturbed - _standing(after)) == (Counter(), Counter())
+        assert sorted(objects) == sorted([found.key async for found in stack.services.store.list_objects()])
+
+
+async def _die(stack: Stack, name: str, point: str) -> int:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        RUN,
+        name,
+        point,
+        cwd=ROOT,
+        env={**os.environ, **environment_of(stack.settings)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode is not None
+    assert child.returncode in {0, KILLED}, said.decode()
+    return child.returncode
+
+
+def _standing(rows: list[dict[str, Any]]) -> Counter[tuple[str, ...]]:
+    """How things stand; without the feed's port, which differs from stack to stack."""
+    return Counter(tuple(re.sub(r"(?<=127\.0\.0\.1:)\d+", "", str(value)) for value in row.values()) for row in rows)
