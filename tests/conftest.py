@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.quick_folder import quick_folder
 from tests.support.stack import Servers, Stack, open_stack, running_servers
 
 MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """PostgreSQL and Valkey, started once."""
-    with running_servers(tmp_path_factory.mktemp("servers")) as running:
+    with quick_folder(tmp_path_factory.mktemp("servers")) as folder, running_servers(folder) as running:
         yield running
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 from redis.asyncio import Redis
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.cli.embedded import EmbeddedServer, start_postgres, start_valkey
 from app.persistence.database import Database
@@ -104,9 +104,12 @@ async def _make_template(url: str) -> None:
 
 @asynccontextmanager
 async def fresh_database(url: str) -> AsyncIterator[str]:
-    """The address of a database of one's own, migrated and empty."""
+    """The address of a database of one's own, migrated and empty.
+
+    Its files are copied as they are, which costs a third of writing them through the log; nothing here is durable.
+    """
     name = f"test_{next(_numbers)}"
-    await execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     try:
         yield database_named(url, name)
     finally:
@@ -120,10 +123,11 @@ def database_named(url: str, name: str) -> str:
 
 async def execute(url: str, statement: str) -> None:
     """Run one statement outside of any transaction."""
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True)
