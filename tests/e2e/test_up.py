@@ -95,7 +95,6 @@ def named(processes: list[psutil.Process], *words: str) -> psutil.Process:
     return found
 
 
-@pytest.mark.slow
 async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     env = environment()
     data_dir = tmp_path / ".data"
