@@ -211,7 +211,8 @@ async def checkpoint(db: AsyncConnection, job: ClaimedJob) -> None:
 async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, dict[str, Any]]]) -> set[str]:
     """The fence of a commit that ends jobs: close those whose claim holds, and return their ids.
 
-    What does not come back writes nothing: leave its rows out of the batch, or roll a single job back.
+    What does not come back writes nothing: leave its rows out of the batch, or roll a single job back. An image job
+    that was superseded gives its key back: its picture may be named again in the same run.
     """
     rows = await db.scalars(
         text("""
@@ -222,6 +223,8 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, dict
             CROSS JOIN LATERAL (
                 SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
         UPDATE jobs j SET state = 'completed', claim = NULL, finished_at = clock_timestamp(), result = ended.result,
+            key = CASE WHEN j.queue = 'image-upload' AND jsonb_exists(ended.result, 'superseded')
+                       THEN j.key || '@' || j.id ELSE j.key END,
             progress = CASE WHEN j.queue = 'image-upload' THEN NULL
                             ELSE jsonb_build_object('step', 'completed', 'percentage', 100) END
         FROM ended WHERE j.id = ended.id RETURNING j.id"""),

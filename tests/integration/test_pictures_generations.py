@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from app.jobs.definitions import PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.persistence import reading_products
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
+from app.persistence import reading_products, runs
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
+from app.sync.children import add_image_jobs
 from app.sync.settling import Ending, Settled, commit_settled
 from tests.conftest import MakeStack
 from tests.support.image_jobs import HeldRun
@@ -183,6 +185,27 @@ async def test_an_address_that_nothing_names_any_more_is_not_asked(
         assert sorted(row["result"].get("superseded", False) for row in results) == [False, True]
         assert await seen(stack) == {variant: hashes(origin, "/a")}
         assert sku
+
+
+async def test_a_picture_that_is_named_again_in_the_run_that_dropped_it_is_asked(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    feed, _, _ = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        run = HeldRun(stack)
+        first, second = await run.start()
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql("CREATE TABLE kept AS SELECT * FROM shown_pictures WHERE position = 1")
+            await db.exec_driver_sql("DELETE FROM shown_pictures WHERE position = 1")
+        await run.work([second])
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql("INSERT INTO shown_pictures SELECT * FROM kept")
+            again = await add_image_jobs(db, first, [int(first.args["address_id"]), int(second.args["address_id"])])
+            await runs.settle(db, run.run_id, Counter(images_total=len(again)), added=len(again))
+        assert len(again) == 1
+        await run.work([first, *await run.claim(IMAGE_UPLOAD)])
+        assert origin.asked == {"/a": 1, "/b": 1}
+        assert (await stack.run("A23"))["status"] == "completed"
 
 
 def settled(job: ClaimedJob, seed: int) -> Settled:
