@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
 from app.sync.discovery import discover
 from app.sync.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
-from bench.meters import CostMeter
+from bench.meters import CORES, CostMeter
+from bench.reference import Reference
 from bench.report import Section, Table
-from bench.sync import PICTURE_SLOTS, Size, wait_for_end
+from bench.sync import PICTURE_SLOTS, Size, reference_of, wait_for_end
 
 LATENCIES_S = (0.02, 0.0)
 ROUNDS = 2
+SIDES = (500, 1_000, 2_000, 4_000)
 SPAN = """
     SELECT count(*) AS count, EXTRACT(epoch FROM max(finished_at) - min(started_at))::float8 AS span_s
     FROM jobs WHERE queue = 'image-upload' AND state = 'completed'"""
@@ -51,7 +58,18 @@ def measure(servers: Servers, *, quick: bool) -> Section:
             for latency_s in LATENCIES_S:
                 measured[latency_s].append(asyncio.run(_pictures(servers, feed, latency_s)))
         sampled = asyncio.run(_pictures(servers, feed, 0.0, "--sample", "--count"))
-    return _section(size, measured, sampled)
+        reference = asyncio.run(reference_of(servers, feed))
+    memory = [_memory(servers.folder, side) for side in SIDES[: 1 if quick else None]]
+    return _section(size, measured, sampled, reference, memory)
+
+
+def _memory(folder: Path, side: int) -> tuple[str, ...]:
+    """The peak of a process that takes pictures of side x side pixels of noise, ten at a time."""
+    file = folder / f"{side}.jpg"
+    Image.effect_noise((side, side), 80).convert("RGB").save(file, "JPEG", quality=90)
+    command = [sys.executable, "-m", "bench.picture_memory", str(file), str(folder / f"store-{side}")]
+    before, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return (f"{side} x {side}", f"{file.stat().st_size / 1e6:.2f}", before, peak)
 
 
 async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: str) -> Pictures:
@@ -77,12 +95,22 @@ async def _only_pictures_left(ground: Ground) -> bool:
     return not left["open"]
 
 
-def _section(size: Size, measured: dict[float, list[Pictures]], sampled: Pictures) -> Section:
+def _section(
+    size: Size,
+    measured: dict[float, list[Pictures]],
+    sampled: Pictures,
+    reference: Reference,
+    memory: list[tuple[str, ...]],
+) -> Section:
     section = Section(
         "Pictures: one image worker, 10 slots",
         f"{sampled.count} pictures of {'small' if size.small else 'real'} sizes, queued before the worker starts, to "
         "the local store; medians.",
-        [_rates(measured), _parts(sampled)],
+        [
+            _rates(measured, reference),
+            _parts(sampled),
+            Table(("pixels", "MB", "peak MB before", "peak MB with ten at a time"), memory, "Memory by picture size"),
+        ],
     )
     if sampled.told["parts"]:
         part, _ = max(sampled.told["parts"].items(), key=lambda item: item[1])
@@ -91,23 +119,32 @@ def _section(size: Size, measured: dict[float, list[Pictures]], sampled: Picture
     return section
 
 
-def _rates(measured: dict[float, list[Pictures]]) -> Table:
+def _rates(measured: dict[float, list[Pictures]], reference: Reference) -> Table:
     rows = []
     for latency_s, found in measured.items():
-        bound = f"{PICTURE_SLOTS / latency_s:.0f}" if latency_s else "CPU"
-        rates = [one.rate for one in found]
+        by_cpu = CORES / reference.picture_cpu_s
+        bound = min(by_cpu, PICTURE_SLOTS / latency_s) if latency_s else by_cpu
+        rate = statistics.median(one.rate for one in found)
         cpu = {name: statistics.median(1000 * one.cpu_s[name] / one.count for one in found) for name in found[0].cpu_s}
         rows.append(
             [
                 f"{latency_s * 1000:.0f} ms",
-                f"{statistics.median(rates):.0f}",
-                bound,
+                f"{rate:.0f}",
+                f"{bound:.0f}",
+                f"{bound / rate:.2f}",
                 *(f"{cost:.1f}" for cost in cpu.values()),
             ]
         )
     names = next(iter(measured.values()))[0].cpu_s
     return Table(
-        ("origin latency", "pictures/s", "bound by latency", *(f"CPU ms a picture, {name}" for name in names)), rows
+        (
+            "origin latency",
+            "pictures/s",
+            "bound of F3",
+            "bound / that",
+            *(f"CPU ms a picture, {name}" for name in names),
+        ),
+        rows,
     )
 
 

@@ -85,14 +85,15 @@ def measure(servers: Servers, *, quick: bool) -> Section:
     references = []
     with serving_feed(*size.options()) as feed:
         for _ in range(1 if quick else ROUNDS):
-            references.append(asyncio.run(_reference(servers, feed)))
+            references.append(asyncio.run(reference_of(servers, feed)))
             for latency_s in LATENCIES_S:
                 pairs[latency_s].append(asyncio.run(_pair(servers, feed, latency_s)))
         sampled = asyncio.run(_pair(servers, feed, 0.0, "--sample", "--count"))
     return _section(size, references, pairs, sampled)
 
 
-async def _reference(servers: Servers, feed: Feed) -> Reference:
+async def reference_of(servers: Servers, feed: Feed) -> Reference:
+    """The bare loop on this feed."""
     feed.set_habits(latency_s=0.0)
     async with fresh_ground(servers, feed.base_url) as ground:
         return await measure_reference(ground, feed, os.getpid())
