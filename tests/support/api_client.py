@@ -92,6 +92,13 @@ def _full(path: str) -> str:
 @asynccontextmanager
 async def api_client(settings: Settings, key: str | None = None) -> AsyncIterator[ApiClient]:
     """The service and a client for it, which sends `key` when there is one."""
+    async with serve(settings) as url, api_at(url, key) as client:
+        yield client
+
+
+@asynccontextmanager
+async def api_at(url: str, key: str | None = None) -> AsyncIterator[ApiClient]:
+    """A client for a service that is there."""
     headers = {} if key is None else {"X-API-Key": key}
-    async with serve(settings) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
         yield ApiClient(http)

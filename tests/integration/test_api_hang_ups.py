@@ -1,0 +1,63 @@
+"""Callers that hang up in the middle of a call leave nothing taken (CASES.md B3, the API's half of it)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support.api_client import API, api_at, serve
+from tests.support.stack import Servers, Stack, open_stack, own_valkey
+
+CALLS = (
+    "GET /runs",
+    "GET /products?q=a",
+    "GET /queues/stats",
+    "GET /queues/image-upload/jobs",
+    "GET /suppliers",
+    "GET /feed/check",
+    "GET /workers",
+    "GET /events",
+    "POST /queues/image-upload/pause",
+    "POST /queues/image-upload/resume",
+)
+CALLS_EACH = 50
+SLACK = 3
+
+
+async def test_five_hundred_callers_that_hang_up_leave_nothing_taken(servers: Servers, tmp_path: Path) -> None:
+    with own_valkey(servers, tmp_path) as own:
+        async with open_stack(own, tmp_path) as stack, serve(stack.settings) as url:
+            host, _, port = urlsplit(url).netloc.partition(":")
+            taken = []
+            for _ in range(2):  # the first half opens what is kept open
+                for _ in range(CALLS_EACH // 2):
+                    await asyncio.gather(*(_hang_up(host, int(port), call) for call in CALLS))
+                await asyncio.sleep(1)
+                taken.append(await _taken(stack))
+            assert all(after <= before + SLACK for before, after in zip(*taken, strict=True)), taken
+            async with api_at(url) as api:
+                began = time.monotonic()
+                assert (await api.get("/feed/check"))["ok"] is True
+                await api.post("/queues/image-upload/resume")
+                assert (await api.post("/sync", {"useQueue": False}))["suppliersProcessed"] == 2
+                assert time.monotonic() - began < 15
+
+
+async def _hang_up(host: str, port: int, call: str) -> None:
+    """Ask, and be gone before the answer is."""
+    method, path = call.split()
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(f"{method} {API}{path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 0\r\n\r\n".encode())
+    await writer.drain()
+    await asyncio.sleep(0.001)
+    writer.transport.abort()
+
+
+async def _taken(stack: Stack) -> tuple[int, int]:
+    """Connections to this database and to this Redis."""
+    queue = stack.services.queue
+    assert queue is not None
+    postgres = await stack.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    return int(postgres), int((await queue.redis.info("clients"))["connected_clients"])
