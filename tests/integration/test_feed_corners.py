@@ -57,7 +57,7 @@ async def test_documents_that_fail_for_longer_than_a_slice_end_the_run(make_stac
             await stack.sync()
         run = await stack.run("A23")
         assert (run["status"], run["documents_failed"]) == ("failed", 60)
-        assert stack.server.log.counts["document"] <= 60 * 3 * 2
+        assert stack.server.log.counts["document"] <= 60 * 3 * 3  # what a slice's end cuts off is asked for again
 
 
 async def test_a_document_that_changes_its_family_leaves_nothing_behind(make_stack: MakeStack) -> None:
