@@ -6,6 +6,7 @@ Two listeners stand on one port: `forbidden` on 127.0.0.1 and ::1, and `allowed`
 from __future__ import annotations
 
 import ipaddress
+import random
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -42,11 +43,23 @@ async def sides() -> AsyncIterator[Sides]:
     def redirect(_: str) -> list[bytes | float | None]:
         return [answer(status=302, Location=state.redirect_to), KEEP]
 
-    async with serve(redirect, host="127.0.0.2") as allowed:
+    async with serve(redirect, "127.0.0.2", _port_free_on_all()) as allowed:
         secret = [answer(b"secret"), KEEP]
         async with serve(secret, "127.0.0.1", allowed.port) as v4, serve(secret, "::1", allowed.port) as v6:
             state = Sides([v4, v6], allowed)
             yield state
+
+
+def _port_free_on_all() -> int:
+    """A port below those that the system gives out by itself, which nobody has on any of the three addresses."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        try:
+            for host in ("127.0.0.1", "127.0.0.2", "::1"):
+                socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError:
+            continue
+        return port
 
 
 async def lookup_table(host: str, _port: int) -> Sequence[str]:
