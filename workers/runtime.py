@@ -137,14 +137,17 @@ class Worker:
                         await self._wake.wait()
             self._wake.clear()
             try:
-                async with self._exchanging:
-                    pause_s = await self._exchange()
+                pause_s = await self._exchange()
             except OutageError as error:
                 log.warning("waiting for a part of ours", error=str(error))
                 await asyncio.sleep(IDLE_POLL_S)
 
     async def _exchange(self) -> float:
         """One round: hand over what ended, claim what came; returns how long to wait for a reason to do it again."""
+        async with self._exchanging:  # two at once would each lease what there is room for
+            return await self._exchange_alone()
+
+    async def _exchange_alone(self) -> float:
         if self._paused:
             await self._look_whether_paused()
         ended, self._ended = self._ended, deque()
@@ -265,7 +268,7 @@ class Worker:
         """
         waited = self._slots.take_unstarted(READY_S)
         if waited:
-            await self._hand_back(waited)
+            await self._leave_to_others(waited)
         jobs = self._slots.jobs
         if not jobs:
             return
@@ -312,13 +315,18 @@ class Worker:
         finally:
             hurry.cancel()
 
+    async def _leave_to_others(self, jobs: list[ClaimedJob]) -> None:
+        """Give claims back unspent; the next exchange says so to Redis."""
+        async with self._services.database.quick() as db:
+            back = await ledger.hand_back(db, jobs)
+        self._ended.extend(Ended(job_id, 0) for job_id in back)
+        self._wake.set()
+
     async def _hand_back(self, jobs: list[ClaimedJob]) -> None:
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 if jobs:
-                    async with self._services.database.quick() as db:
-                        back = await ledger.hand_back(db, jobs)
-                    self._ended.extend(Ended(job_id, 0) for job_id in back)
+                    await self._leave_to_others(jobs)
                 await self._exchange()
         except (OutageError, TimeoutError) as error:
             log.warning("not handed back; the leases run out by themselves", error=str(error))

@@ -106,9 +106,15 @@ class Slots:
         return True
 
     def take_unstarted(self, waited_s: float = 0.0) -> list[ClaimedJob]:
-        """Take out what has not begun, to be handed back; nothing when the first has not `waited_s` yet."""
-        if not self._ready or time.monotonic() - self._ready[0].claimed_at < waited_s:
+        """Take out what has not begun, to be handed back; nothing when the first has not `waited_s` yet.
+
+        What waited shows that the slots are held for so long: nothing more is claimed ahead until they are not.
+        """
+        first_waited_s = time.monotonic() - self._ready[0].claimed_at if self._ready else 0.0
+        if not self._ready or first_waited_s < waited_s:
             return []
+        if waited_s:
+            self._slot_held_s = first_waited_s
         unstarted = [running.job for running in self._ready if self.remove(running)]
         self._ready.clear()
         return unstarted

@@ -138,3 +138,17 @@ async def test_what_waited_for_too_long_is_handed_back_and_what_is_new_is_not() 
     await asyncio.sleep(0.06)
     assert [taken.id for taken in crew.slots.take_unstarted(0.05)] == ["b"]
     assert crew.slots.ids == ["a"]
+
+
+async def test_what_was_handed_back_is_not_claimed_ahead_again_at_once() -> None:
+    crew = Crew(1)
+    crew.slots.add(job("short"))
+    await settle()
+    await crew.end("short")
+    for name in ("long", "ready"):
+        crew.slots.add(job(name))
+    await settle()
+    assert crew.slots.room() > 0
+    await asyncio.sleep(0.06)
+    assert [taken.id for taken in crew.slots.take_unstarted(0.05)] == ["ready"]
+    assert crew.slots.room() == 0
