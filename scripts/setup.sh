@@ -21,6 +21,6 @@ if ! "$venv/bin/python" -c "import sys; sys.exit('$("$python" -c 'import sys; pr
     rm -rf "$venv"
     "$python" -m venv "$venv"
 fi
-"$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 echo "setup: ready"
