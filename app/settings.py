@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -130,10 +130,10 @@ class Settings(BaseSettings):
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
             raise ValueError("should begin with postgresql://, postgres:// or postgresql+asyncpg://")
-        return SecretStr(urlunsplit(parts._replace(scheme="postgresql+asyncpg")))
+        return SecretStr(f"postgresql+asyncpg://{rest}")
 
     @field_validator("redis_url", mode="after")
     @classmethod

@@ -17,7 +17,9 @@ from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
 from app.cli.up_file import UpError
 from app.main import create_app
+from app.persistence.database_address import read_address
 from app.settings import Settings
+from app.sync.services import database_url
 
 SHARE_FOR_CONNECTIONS = 0.6
 """Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
@@ -27,10 +29,11 @@ def run_api(descriptor: int | None = None) -> None:
     """Serve until stopped, on HOST and PORT, or on a listening socket that was inherited as `descriptor`.
 
     Raises:
-        SettingsError: a setting makes no sense, or HOST is open to others without API_KEYS.
+        SettingsError: a setting makes no sense, DATABASE_URL is missing, or HOST is open to others without API_KEYS.
         UpError: the port is taken.
     """
     settings = find_settings()
+    read_address(database_url(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
         Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}")

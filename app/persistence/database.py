@@ -16,7 +16,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
@@ -28,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.errors import DatabaseUnavailable
 from app.failpoints import name_of, reach
+from app.persistence.database_address import DIALECT, read_address
 
 T = TypeVar("T")
 Connection = AsyncConnection
@@ -47,7 +47,6 @@ MOST_TIMEOUTS = 2
 OUTAGE_CLASSES = ("08", "57P", "53", "25P03")
 """Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen."""
 READ_ONLY = "25006"
-APPLICATION_NAME = "promidata-sync"
 END_STALLED = """
 SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = :name AND state = 'active'
@@ -69,32 +68,38 @@ class Database:
         """Prepare the pools; nothing connects until the first use.
 
         Args:
-            url: `postgresql+asyncpg://…`.
+            url: DATABASE_URL, as it stands.
             pool_size: most connections of the durable pool; 1 is enough for everything to work.
             pre_ping: ask each connection whether it lives before it is used, so that no caller is told of a restart of
                 PostgreSQL that is over; a stage repeats anyhow and saves the round trip.
             transaction_pooler: a pooler such as PgBouncer in transaction mode stands in front: no prepared statements
-                are kept and the session's time-outs are set in each transaction.
+                are kept and the session's time-outs are set in each transaction. `pgbouncer=true` in `url` says so too.
+
+        Raises:
+            SettingsError: `url` makes no sense.
         """
-        self._address = _shown(url)
-        self._pooler = transaction_pooler
+        self.address = read_address(url)
+        self._pooler = transaction_pooler or self.address.transaction_pooler
         self._pre_ping = pre_ping
-        self._durable = self._engine(url, pool_size, {})
-        self._quick = self._engine(url, min(pool_size, 4), {"synchronous_commit": "off"}).execution_options(
+        self._durable = self._engine(pool_size, {})
+        self._quick = self._engine(min(pool_size, 4), {"synchronous_commit": "off"}).execution_options(
             isolation_level="AUTOCOMMIT"
         )
 
-    def _engine(self, url: str, pool_size: int, extra: dict[str, str]) -> AsyncEngine:
-        connect: dict[str, Any] = {"timeout": 10, "command_timeout": 35}
+    def _engine(self, pool_size: int, extra: dict[str, str]) -> AsyncEngine:
+        connect: dict[str, Any] = {**self.address.arguments, "command_timeout": 35}
+        settings = {**self.address.server_settings, "application_name": self.address.application_name}
         options: dict[str, Any] = {}
         if self._pooler:
             connect["statement_cache_size"] = 0
             connect["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
             options["prepared_statement_cache_size"] = 0
         else:
-            connect["server_settings"] = {**SESSION_SETTINGS, **extra, "application_name": APPLICATION_NAME}
+            # those that stand beside `options` win over what is in it
+            settings |= {**SESSION_SETTINGS, **extra}
+        connect["server_settings"] = settings
         engine = create_async_engine(
-            url,
+            DIALECT,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
@@ -160,7 +165,9 @@ class Database:
                 if sqlstate(error) not in REPEATABLE or timeouts > MOST_TIMEOUTS:
                     raise
             await asyncio.sleep(random.uniform(0, 0.02 * (repeat + 1)))  # noqa: S311  spreads repeats, no secret
-        raise DatabaseUnavailable(f"PostgreSQL at {self._address}: a conflict did not go away in {MOST_REPEATS} tries")
+        raise DatabaseUnavailable(
+            f"PostgreSQL at {self.address.shown}: a conflict did not go away in {MOST_REPEATS} tries"
+        )
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         point = name_of(work)
@@ -177,7 +184,7 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away.
         """
         async with self.quick() as db:
-            return int(await db.scalar(text(END_STALLED), {"name": APPLICATION_NAME}) or 0)
+            return int(await db.scalar(text(END_STALLED), {"name": self.address.application_name}) or 0)
 
     async def run_sync(self, work: Callable[..., T]) -> T:
         """Run `work(connection)` with a synchronous connection, for Alembic; no time-outs apply to a migration."""
@@ -198,7 +205,7 @@ class Database:
         """
         async with self.begin() as connection:
             if await connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
-                raise DatabaseUnavailable(f"PostgreSQL at {self._address} is read-only")
+                raise DatabaseUnavailable(f"PostgreSQL at {self.address.shown} is read-only")
 
     async def close(self) -> None:
         """Close both pools."""
@@ -223,7 +230,9 @@ class Database:
 
     def _explain(self, error: BaseException) -> str:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        return f"PostgreSQL at {self._address} cannot be used ({reason}); is it running, and is DATABASE_URL right?"
+        return (
+            f"PostgreSQL at {self.address.shown} cannot be used ({reason}); is it running, and is DATABASE_URL right?"
+        )
 
 
 def sqlstate(error: DBAPIError) -> str | None:
@@ -251,8 +260,3 @@ def _throw_away_broken(context: ExceptionContext) -> None:
 async def _set_local(connection: AsyncConnection) -> None:
     parts = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items())
     await connection.execute(text(f"SELECT {parts}"))
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"

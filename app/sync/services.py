@@ -33,14 +33,10 @@ async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncI
     """Open everything that the settings name, and close it in the end. Nothing connects before its first use.
 
     Raises:
-        SettingsError: DATABASE_URL is missing.
+        SettingsError: DATABASE_URL is missing, or makes no sense.
     """
-    if settings.database_url is None:
-        raise SettingsError(
-            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
-        )
     database = Database(
-        settings.database_url.get_secret_value(),
+        database_url(settings),
         pool_size=settings.database_pool_size,
         transaction_pooler=settings.database_transaction_pooler,
         pre_ping=pre_ping,
@@ -64,3 +60,16 @@ async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncI
         if queue is not None:
             await queue.close()
         await database.close()
+
+
+def database_url(settings: Settings) -> str:
+    """DATABASE_URL.
+
+    Raises:
+        SettingsError: it is missing.
+    """
+    if settings.database_url is None:
+        raise SettingsError(
+            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
+        )
+    return settings.database_url.get_secret_value()
