@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     forwarded_allow_ips: str | None = None
+    worker_probe_file: Path | None = None
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -154,7 +155,7 @@ class Settings(BaseSettings):
             raise ValueError("should look like https://promi-dl.de/Profiles/Live/{profile-guid}")
         return SecretStr(value.get_secret_value().rstrip("/"))
 
-    @field_validator("s3_endpoint_url", "s3_bucket", "s3_public_url", mode="before")
+    @field_validator("s3_endpoint_url", "s3_bucket", "s3_public_url", "worker_probe_file", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -19,12 +19,15 @@ from structlog import get_logger
 
 from app.coordination.heartbeats import BEAT_EVERY_S, WorkerBeat, forget_beat, write_beat
 from app.jobs import scripts
+from workers.pulse import late
 
 log = get_logger()
 
 BEATS_A_LEASE = 4
 CHUNK = 500
 EXIT_STUCK = 70
+LATE_S = 60.0
+"""A beat gives up on a Redis that is away within some seconds; one that takes this long never comes back."""
 
 
 class Heart:
@@ -48,7 +51,7 @@ class Heart:
         self._queue, self._token = queue, token
         self._held, self._describe, self._on_lost = held, describe, on_lost
         self._loop, self._lease_s, self._stuck_after_s = loop, lease_s, stuck_after_s
-        self._came_round_at = time.monotonic()
+        self._came_round_at = self._beat_at = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
 
@@ -66,8 +69,15 @@ class Heart:
             log.warning("Redis is away, so the worker's beat goes by itself")
         self._redis.close()
 
+    def complaint(self) -> str | None:
+        """What is wrong with it, None when nothing is; that Redis is away is nothing of its own."""
+        if not self._thread.is_alive() and not self._stopped.is_set():
+            return "its heart has ended, so its leases run out"
+        return late("its heart", self._beat_at, LATE_S)
+
     def _beat(self) -> None:
         while True:
+            self._beat_at = time.monotonic()
             self._look_at_loop()
             try:
                 write_beat(self._redis, self._describe())

@@ -16,8 +16,9 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -38,7 +39,9 @@ from app.sync.outcomes import Ended, end_cancelled, give_up, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 from app.sync.stage import Stage
+from app.sync.tasks import end_all
 from workers.heart import Heart
+from workers.pulse import late
 from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
@@ -48,6 +51,8 @@ BLOCK_S = 2
 LOOK_AT_CLAIMS_EVERY_S = 3.0
 STUCK_AFTER_S = 5.0
 """Beyond the longest that a job may take: then the event loop itself is stuck."""
+LATE_S = 120.0
+"""A round of the exchange, its waits for Redis and for a claim in PostgreSQL among it, gives up long before."""
 HAND_BACK_S = 2.0
 """Kept of the grace period for handing back what did not finish."""
 
@@ -77,6 +82,7 @@ class Worker:
         self._hurry = asyncio.Event()
         self._paused = False
         self._exchanging = asyncio.Lock()
+        self._round_at = time.monotonic()
         self._started_at = datetime.now(UTC).isoformat()
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
@@ -98,6 +104,10 @@ class Worker:
         self._stop.set()
         self._wake.set()
 
+    def complaint(self) -> str | None:
+        """What keeps it from working, for its probe; None when nothing does. To wait in an outage is to work."""
+        return self._heart.complaint() or late("its exchange with Redis", self._round_at, LATE_S)
+
     async def run(self) -> None:
         """Work until asked to stop, then drain."""
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -114,7 +124,7 @@ class Worker:
             await self._until_stopped(background)
             await self._drain()
         finally:
-            await _end(background)
+            await end_all(background)
             await asyncio.to_thread(self._heart.stop)
         log.info("worker stopped", queue=self._name, worker=self.id)
 
@@ -131,6 +141,7 @@ class Worker:
         """Exchange with Redis whenever there is a reason to."""
         pause_s = 0.0
         while True:
+            self._round_at = time.monotonic()
             if not self._wake.is_set() and pause_s > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
@@ -304,7 +315,7 @@ class Worker:
                     await self._hand_back(unstarted)
                 await self._until_idle()
         tasks, left = self._slots.tasks, self._slots.jobs
-        await _end(tasks)
+        await end_all(tasks)
         await self._hand_back(left)
 
     async def _until_idle(self) -> None:
@@ -330,14 +341,3 @@ class Worker:
                 await self._exchange()
         except (OutageError, TimeoutError) as error:
             log.warning("not handed back; the leases run out by themselves", error=str(error))
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they have ended, whatever they end with."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # it was logged, or was raised before

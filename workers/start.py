@@ -15,6 +15,7 @@ from app.logs import configure_logs
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
 from app.sync.services import open_services
+from workers.pulse import open_pulse
 from workers.runtime import Worker
 
 log = get_logger()
@@ -39,18 +40,20 @@ async def work(settings: Settings, name: QueueName) -> None:
     """Run a worker of queue `name` in this event loop.
 
     Raises:
-        SettingsError: REDIS_URL or DATABASE_URL is missing.
+        SettingsError: REDIS_URL or DATABASE_URL is missing, or the probe's file cannot be written.
         DatabaseUnavailable: the schema is not there and did not come within a minute.
     """
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
-    async with open_services(settings) as services:
+    async with open_pulse(settings.worker_probe_file, name) as pulse, open_services(settings) as services:
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)
         await try_redis(services.queue)
         redis_url = settings.redis_url.get_secret_value()
         worker = Worker(services, services.queue, redis_url, name, policies(settings)[name])
+        if pulse is not None:
+            pulse.watch(worker.complaint)
         await worker.run()
 
 

@@ -7,6 +7,7 @@ claim and the fence in PostgreSQL are the same, so it is as correct as ours, and
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 from arq import Retry
@@ -26,6 +27,7 @@ from app.sync.outcomes import end_cancelled, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import open_services
 from app.sync.stage import Stage
+from workers.pulse import open_pulse
 
 NEVER = 10**9
 """ARQ counts every start as a try; attempts are the ledger's business."""
@@ -46,19 +48,22 @@ def worker_settings(name: QueueName) -> type:
 
     async def start(ctx: dict[Any, Any]) -> None:
         configure_logs(settings.log_level)
-        ctx["opened"] = opened = open_services(settings)
-        services = await opened.__aenter__()
+        ctx["opened"] = opened = AsyncExitStack()
+        pulse = await opened.enter_async_context(open_pulse(settings.worker_probe_file, name))
+        services = await opened.enter_async_context(open_services(settings))
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)
         ctx["stage"] = stage = Stage(services, services.queue, ProgressBoard(services.database))
         ctx["handler"] = handlers(stage)[name]
         lease_ms = round((policy.timeout_s + OVERTIME_S) * 1000)
-        ctx["chores"] = asyncio.create_task(do_chores(stage, services.queue, name, lease_ms=lease_ms))
+        ctx["chores"] = chores = asyncio.create_task(do_chores(stage, services.queue, name, lease_ms=lease_ms))
+        if pulse is not None:
+            pulse.watch(lambda: "its chores have ended" if chores.done() else None)
 
     async def stop(ctx: dict[Any, Any]) -> None:
         ctx["chores"].cancel()
-        await ctx["opened"].__aexit__(None, None, None)
+        await ctx["opened"].aclose()
 
     async def run(ctx: dict[Any, Any], job_id: str) -> None:
         await run_message(ctx, job_id, name)

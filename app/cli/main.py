@@ -37,7 +37,7 @@ app.add_typer(queue_app)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
 
-WorkerKind = Literal["supplier", "family", "image"]
+WorkerKind = Literal["supplier", "family", "image", "probe"]
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -83,12 +83,29 @@ def api(*, descriptor: Annotated[int | None, typer.Option(hidden=True)] = None) 
 
 
 @app.command(epilog=EPILOG)
-def worker(kind: Annotated[WorkerKind, typer.Argument(help="Whose jobs it works on.")]) -> None:
-    """Work on the jobs of one queue until stopped."""
+def worker(kind: Annotated[WorkerKind, typer.Argument(help="Whose jobs it works on, or `probe`.")]) -> None:
+    """Work on the jobs of one queue until stopped.
+
+    `worker probe` asks whether the worker that writes WORKER_PROBE_FILE is well: exit code 0, or 1 and why not.
+    """
+    if kind == "probe":
+        _probe_worker()
+        return
     from app.cli.surroundings import find_settings
     from workers.start import main as run_worker
 
     raise typer.Exit(run_worker(QUEUE_OF[kind], find_settings()))
+
+
+def _probe_worker() -> None:
+    from app.cli.telling import complain
+    from app.settings import load_settings
+    from workers.probe import pulse_complaint
+
+    wrong = pulse_complaint(str(load_settings().worker_probe_file or ""))
+    if wrong is not None:
+        complain(wrong)
+        raise typer.Exit(int(ExitCode.FAILED))
 
 
 @app.command(epilog=EPILOG)
