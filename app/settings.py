@@ -1,28 +1,40 @@
-"""The only reader of the environment. Settings are built once, by `load_settings`, and passed."""
+"""The only reader of the environment. Settings are built once, by `load_settings`, and passed.
+
+environment, .env ─▶ tidied (app.setting_values) ─▶ Settings, or one line that says what to set (app.setting_errors)
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from app.errors import SettingsError
+from app.setting_errors import explain, lacking
+from app.setting_values import (
+    ApiKey,
+    ApiKeys,
+    Networks,
+    Proxies,
+    Role,
+    Texts,
+    WebAddress,
+    is_web_address,
+    tidied,
+)
 
-Role = Literal["viewer", "operator", "admin"]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+__all__ = ["ApiKey", "Role", "Settings", "load_settings"]
 
 
 def _names(*names: str) -> AliasChoices:
@@ -32,7 +44,9 @@ def _names(*names: str) -> AliasChoices:
 class Settings(BaseSettings):
     """Every setting, with its default. Each variable is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
@@ -40,25 +54,25 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
 
     promidata_base_url: SecretStr | None = None
-    document_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    price_regions: Annotated[tuple[str, ...], NoDecode] = ("BENELUX", "EURO")
-    languages: Annotated[tuple[str, ...], NoDecode] = ("nl", "de", "en", "fr")
-    allow_private_addresses: Annotated[tuple[Network, ...], NoDecode] = ()
+    document_hosts: Texts = ()
+    price_regions: Texts = ("BENELUX", "EURO")
+    languages: Texts = ("nl", "de", "en", "fr")
+    allow_private_addresses: Networks = ()
 
-    s3_endpoint_url: str | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
+    s3_endpoint_url: WebAddress | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
     s3_bucket: str | None = Field(None, validation_alias=_names("S3_BUCKET", "R2_BUCKET_NAME"))
     s3_access_key_id: SecretStr | None = Field(None, validation_alias=_names("S3_ACCESS_KEY_ID", "R2_ACCESS_KEY_ID"))
     s3_secret_access_key: SecretStr | None = Field(
         None, validation_alias=_names("S3_SECRET_ACCESS_KEY", "R2_SECRET_ACCESS_KEY")
     )
     s3_region: str = "auto"
-    s3_public_url: str | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
+    s3_public_url: WebAddress | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
 
     data_dir: Path = Path(".data")
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
-    forwarded_allow_ips: str | None = None
+    api_keys: ApiKeys = ()
+    forwarded_allow_ips: Proxies | None = None
     worker_probe_file: Path | None = None
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
@@ -107,29 +121,35 @@ class Settings(BaseSettings):
     run_retention_days: Annotated[float, Field(gt=0)] = 90.0
     job_retention_days: Annotated[float, Field(gt=0)] = 14.0
 
-    @field_validator("document_hosts", "price_regions", "languages", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return _comma_list(value) if isinstance(value, str) else value
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before `.env`; a variable that is empty there does not hide one that is set elsewhere."""
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = tidied(source.env_vars)
+        return init_settings, env_settings, dotenv_settings
 
-    @field_validator("allow_private_addresses", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(ipaddress.ip_network(part, strict=False) for part in _comma_list(value))
+    def _tidy(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return tidied(values)
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("log_level", mode="before")
     @classmethod
-    def _keys(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(ApiKey.parse(part) for part in _comma_list(value))
+    def _in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("database_url", mode="after")
     @classmethod
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
+        if value is None:
             return None
         scheme, _, rest = value.get_secret_value().partition("://")
         if scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
@@ -139,31 +159,30 @@ class Settings(BaseSettings):
     @field_validator("redis_url", mode="after")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
+        if value is None:
             return None
-        if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+        if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("should begin with redis:// or rediss://")
         return value
 
     @field_validator("promidata_base_url", mode="after")
     @classmethod
     def _base(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
+        if value is None:
             return None
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not is_web_address(value.get_secret_value()):
             raise ValueError("should look like https://promi-dl.de/Profiles/Live/{profile-guid}")
         return SecretStr(value.get_secret_value().rstrip("/"))
 
-    @field_validator("s3_endpoint_url", "s3_bucket", "s3_public_url", "worker_probe_file", mode="before")
-    @classmethod
-    def _empty_is_absent(cls, value: object) -> object:
-        return None if value == "" else value
-
     @model_validator(mode="after")
     def _whole_store(self) -> Self:
-        if self.s3_bucket and not (self.s3_access_key_id and self.s3_secret_access_key):
-            raise ValueError("S3_BUCKET is set, so S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY are needed too")
+        if self.s3_bucket is not None:
+            somewhere = self.s3_endpoint_url is not None or self.s3_region != "auto"
+            pair = ("s3_access_key_id", "s3_secret_access_key")
+            missing = [name for name in pair if getattr(self, name) is None]
+            if missing or not somewhere:
+                hint = "" if somewhere else " (S3_REGION in place of an endpoint for a bucket on AWS)"
+                raise lacking("s3_bucket", *([] if somewhere else ["s3_endpoint_url"]), *missing, hint=hint)
         return self
 
     def refuse_open_door(self, host: str) -> None:
@@ -190,48 +209,26 @@ class Settings(BaseSettings):
         return self.promidata_base_url.get_secret_value()
 
 
-class ApiKey(BaseModel):
-    """A caller's key: `name:role:secret`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    role: Role
-    secret: SecretStr
-
-    @classmethod
-    def parse(cls, text: str) -> ApiKey:
-        """Read `name:role:secret`; the secret may hold colons."""
-        name, _, rest = text.partition(":")
-        role, _, secret = rest.partition(":")
-        if not name or role not in {"viewer", "operator", "admin"} or not secret:
-            raise ValueError("should be name:role:secret, with role one of viewer, operator, admin")
-        return cls.model_validate({"name": name, "role": role, "secret": secret})
-
-
 def load_settings() -> Settings:
     """Read the environment and `.env`.
 
     Raises:
-        SettingsError: one message that names every variable that makes no sense, never its value.
+        SettingsError: one line that names every variable that makes no sense, never the value of a secret.
     """
     try:
         return Settings()
     except ValidationError as error:
-        lines = [_explain(part["loc"], part["msg"]) for part in error.errors(include_input=False)]
-        raise SettingsError("settings: " + "; ".join(lines)) from None
-    except ValueError as error:
-        raise SettingsError(f"settings: {error}") from None
+        raise SettingsError(f"settings: {explain(error, Settings, _set_variables())}") from None
+    except UnicodeDecodeError:
+        raise SettingsError("settings: .env cannot be read: it should be text in UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"settings: .env cannot be read: {error.strerror}") from None
 
 
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]).upper() if location else ""
-    text = message.removeprefix("Value error, ")
-    return f"{name}: {text}" if name else text
-
-
-def _comma_list(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+def _set_variables() -> set[str]:
+    """The names of all variables that are set to something, in upper case."""
+    sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings))
+    return {name.upper() for source in sources for name in tidied(source.env_vars)}
 
 
 def _is_loopback(host: str) -> bool:
@@ -241,6 +238,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-Settings.model_rebuild()

@@ -101,11 +101,7 @@ def require_bytes(key: str, body: bytes) -> bytes:
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[LocalStore | S3Store]:
-    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process.
-
-    Raises:
-        SettingsError: a bucket without the region or endpoint that it needs.
-    """
+    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process."""
     if settings.s3_bucket is None:
         from app.images.store_local import LocalStore  # noqa: PLC0415 (the implementations import this contract)
 

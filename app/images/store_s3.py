@@ -172,11 +172,11 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
     """The bucket of the settings. Without a key pair in them, the machine's own credentials are used.
 
     Raises:
-        SettingsError: neither an endpoint nor a region says where the bucket is.
+        SettingsError: there is no bucket in them.
     """
     bucket = settings.s3_bucket
-    if bucket is None or (settings.s3_endpoint_url is None and settings.s3_region == "auto"):
-        raise SettingsError("S3_BUCKET needs S3_ENDPOINT_URL (R2, MinIO), or S3_REGION for a bucket on AWS")
+    if bucket is None:
+        raise SettingsError("S3_BUCKET is not set: set it to the bucket's name")
     session = aioboto3.Session(
         aws_access_key_id=_secret(settings.s3_access_key_id),
         aws_secret_access_key=_secret(settings.s3_secret_access_key),

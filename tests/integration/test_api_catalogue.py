@@ -20,7 +20,7 @@ from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Servers, Stack, open_stack
 
-KEYS = "reader:viewer:r-secret,worker:operator:o-secret,boss:admin:a-secret"
+KEYS = "reader:viewer:r-secret-of-16-chars,worker:operator:o-secret-of-16-chars,boss:admin:a-secret-of-16-chars"
 
 
 @pytest.fixture(scope="module")
@@ -258,12 +258,12 @@ async def test_a_viewer_sees_no_buying_price_anywhere(make_stack: MakeStack) -> 
         await stack.sync()
         packed = await stack.rows("SELECT packed FROM imprint_positions")
         assert any("buying" in str(unpack_json(row["packed"])) for row in packed)
-        async with api_client(stack.settings, "r-secret") as viewer:
+        async with api_client(stack.settings, "r-secret-of-16-chars") as viewer:
             for product in await viewer.all_pages("/products"):
                 for part in ("", "/history"):
                     answer = json.dumps(await viewer.get(f"/products/{product['sku']}{part}"))
                     assert "buying" not in answer.lower()
-        async with api_client(stack.settings, "o-secret") as operator:
+        async with api_client(stack.settings, "o-secret-of-16-chars") as operator:
             assert '"buying"' in json.dumps(await operator.get(f"/products/{product['sku']}"))
 
 

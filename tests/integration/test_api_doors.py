@@ -22,7 +22,7 @@ from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
 from tests.support.stack import Servers, Stack, open_stack
 
-KEYS = "reader:viewer:r-secret,worker:operator:o:secret,boss:admin:a-secret"
+KEYS = "reader:viewer:r-secret-of-16-chars,worker:operator:o:secret-of-16-chars,boss:admin:a-secret-of-16-chars"
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,10 @@ async def test_keys_open_what_their_role_allows(make_stack: MakeStack) -> None:
         assert "key" in problem["detail"]
         await api.problem("GET", "/runs", 401, headers={"X-API-Key": "wrong"})
         await api.problem("GET", "/runs", 401, headers={"Authorization": "Basic cjpzZWNyZXQ="})
-        viewer, operator, admin = ({"X-API-Key": key} for key in ("r-secret", "o:secret", "a-secret"))
-        for headers in (viewer, operator, admin, {"Authorization": "Bearer r-secret"}):
+        viewer, operator, admin = (
+            {"X-API-Key": key} for key in ("r-secret-of-16-chars", "o:secret-of-16-chars", "a-secret-of-16-chars")
+        )
+        for headers in (viewer, operator, admin, {"Authorization": "Bearer r-secret-of-16-chars"}):
             await api.call("GET", "/runs", headers=headers)
         await api.problem("POST", "/queues/image-upload/pause", 403, headers=viewer)
         await api.call("POST", "/queues/image-upload/pause", headers=operator)
@@ -134,7 +136,7 @@ async def test_a_stranger_learns_nothing_but_that_a_key_is_needed(make_stack: Ma
         async with httpx.AsyncClient(base_url=url) as http:
             for method, path, options in asked:
                 await ApiClient(http).problem(method, path, 401, **options)
-        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "r-secret"}) as http:
+        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "r-secret-of-16-chars"}) as http:
             for method, path, options in asked:
                 if method == "POST" or "webhooks" in path:
                     headers = {**http.headers, **options.get("headers", {})}
@@ -159,7 +161,7 @@ async def test_the_documentation_needs_no_other_host(api: ApiClient) -> None:
 
 
 async def test_with_keys_any_host_name_is_answered(make_stack: MakeStack) -> None:
-    async with make_stack(api_keys=KEYS) as stack, api_client(stack.settings, "r-secret") as api:
+    async with make_stack(api_keys=KEYS) as stack, api_client(stack.settings, "r-secret-of-16-chars") as api:
         await api.call("GET", "/runs", headers={"Host": "promi.example"})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from app.errors import SettingsError, StoreUnavailable
+from app.errors import StoreUnavailable
 from app.images.store import ObjectStore, media_key, open_store
 from app.settings import Settings
 from tests.support.s3_servers import moto_server, rclone_server, s3_settings
@@ -130,10 +130,3 @@ def test_a_key_that_is_no_hash_is_refused() -> None:
     assert media_key("ab" * 32, "png") == f"ab/ab/{'ab' * 32}.png"
     with pytest.raises(ValueError, match="not the key"):
         media_key("ab", "png")
-
-
-async def test_a_bucket_without_a_place_is_a_settings_error() -> None:
-    settings = s3_settings("http://127.0.0.1:1", s3_endpoint_url=None, s3_region="auto")
-    with pytest.raises(SettingsError, match="S3_ENDPOINT_URL"):
-        async with open_store(settings):
-            pass

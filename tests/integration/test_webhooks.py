@@ -306,11 +306,11 @@ async def test_a_worker_that_dies_while_it_delivers_lets_another_send_the_same_m
 
 
 async def test_webhooks_are_an_admins_and_their_secret_is_shown_once(make_stack: MakeStack) -> None:
-    keys = "worker:operator:o-secret,boss:admin:a-secret"
+    keys = "worker:operator:o-secret-of-16-chars,boss:admin:a-secret-of-16-chars"
     async with make_stack(api_keys=keys) as stack:
-        async with api_client(stack.settings, "o-secret") as operator:
+        async with api_client(stack.settings, "o-secret-of-16-chars") as operator:
             await operator.problem("GET", "/webhooks", 403)
-        async with api_client(stack.settings, "a-secret") as api:
+        async with api_client(stack.settings, "a-secret-of-16-chars") as api:
             made = await api.post("/webhooks", {"url": "http://127.0.0.1:9/hooks"}, expect=201)
             assert made["secret"].startswith("whsec_")
             assert made["events"] == list(BOTH)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.setting_errors import variables_of
 from app.settings import Settings
 from tests.support.stack import Stack
 
-OURS = {name.upper() for name in Settings.model_fields}
+OURS = {
+    variable for name, field in Settings.model_fields.items() for variable in (name.upper(), *variables_of(name, field))
+}
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,8 @@ def test_buying_prices_go_at_any_depth() -> None:
 
 
 def test_a_key_is_found_by_its_secret_alone() -> None:
-    keys = [ApiKey.parse("a:viewer:one"), ApiKey.parse("b:admin:two:three")]
-    found = find_caller(keys, "two:three")
+    keys = [ApiKey.parse("a:viewer:one-of-16-characters"), ApiKey.parse("b:admin:two:three-of-16-characters")]
+    found = find_caller(keys, "two:three-of-16-characters")
     assert found is not None
     assert (found.name, found.role) == ("b", "admin")
     assert find_caller(keys, "two") is None

@@ -1,0 +1,146 @@
+"""How one setting's text is read: what is cut off it, lists, addresses, keys.
+
+A validator's ValueError says what the value should be, in words that follow the variable's name, and never the value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic_settings import NoDecode
+
+T = TypeVar("T")
+Role = Literal["viewer", "operator", "admin"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+KEY_MIN_CHARS = 16
+ROOT_PATH_MAX_CHARS = 200
+ANY_PROXY = "*"
+_QUOTES = "\"'"
+_ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+
+
+def tidy(text: str) -> str:
+    r"""`text` as it was meant: secrets and env files add line ends, blanks and a pair of quotes.
+
+    >>> tidy(' "redis://cache" \n'), tidy("'a','b'")
+    ('redis://cache', "'a','b'")
+    """
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] in _QUOTES and text[0] == text[-1] and text[0] not in text[1:-1]
+    return text[1:-1].strip() if quoted else text
+
+
+def tidied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Every text tidied; what is empty then is not set, whatever it is for."""
+    cut = {name: tidy(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: value for name, value in cut.items() if value != ""}
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """The parts of a list, each tidied; empty ones are none."""
+    return tuple(part for part in map(tidy, text.split(",")) if part)
+
+
+def is_root_path(text: str) -> bool:
+    """Whether `text` can stand before every path: plain segments, nothing that would lead elsewhere.
+
+    >>> [is_root_path(text) for text in ("/shop/promi", "//evil.example", "/..", "/a b", "/a/")]
+    [True, False, False, False, False]
+    """
+    return len(text) <= ROOT_PATH_MAX_CHARS and _ROOT_PATH.fullmatch(text) is not None
+
+
+def _from_text(read: Callable[[str], T]) -> BeforeValidator:
+    """Read what arrives as text; what the code hands over stays as it is."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in comma_list(text))
+    except ValueError:
+        raise ValueError("should be networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def _proxies(text: str) -> str:
+    if ANY_PROXY in comma_list(text):
+        return ANY_PROXY
+    try:
+        return ",".join(map(str, _networks(text)))
+    except ValueError:
+        raise ValueError("should be addresses or networks of proxies, separated by commas, or *") from None
+
+
+def _root_path(text: str) -> str:
+    path = "/" + text.strip("/") if text.strip("/") else ""
+    if path and not is_root_path(path):
+        raise ValueError("should be a path such as /promi, of letters, digits and . _ ~ -")
+    return path
+
+
+def is_web_address(text: str) -> bool:
+    """Whether `text` is the address of something on a web server."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its words may hold a password
+        return False
+
+
+def _web_address(text: str) -> str:
+    if not is_web_address(text) or re.search(r"[@?#\s]", text):
+        raise ValueError("should be an address such as https://pictures.example.com, without user name and query")
+    return text.rstrip("/")
+
+
+def _api_keys(text: str) -> tuple[ApiKey, ...]:
+    keys = tuple(ApiKey.parse(part, number) for number, part in enumerate(comma_list(text), start=1))
+    _refuse_twins([key.name for key in keys], "have the same name")
+    _refuse_twins([key.secret.get_secret_value() for key in keys], "have the same secret")
+    return keys
+
+
+def _refuse_twins(parts: Sequence[str], what: str) -> None:
+    for number, part in enumerate(parts, start=1):
+        first = parts.index(part) + 1
+        if first != number:
+            raise ValueError(f"keys {first} and {number} {what}")
+
+
+class ApiKey(BaseModel):
+    """A caller's key: `name:role:secret`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    role: Role
+    secret: SecretStr
+
+    @classmethod
+    def parse(cls, text: str, number: int = 1) -> ApiKey:
+        """Read `name:role:secret`; the secret may hold colons. `number` is the key's place in the list.
+
+        Raises:
+            ValueError: which key it is and what is wrong; neither its secret nor anything that could be it.
+        """
+        name, role, secret = map(tidy, [*text.split(":", 2), "", ""][:3])
+        if not name or role not in {"viewer", "operator", "admin"} or not secret:
+            raise ValueError(f"key {number} should be name:role:secret, with role one of viewer, operator, admin")
+        if len(secret) < KEY_MIN_CHARS:
+            needed = f"the secret of key {number} should have {KEY_MIN_CHARS} characters or more"
+            raise ValueError(f"{needed}: `openssl rand -hex 32` gives a good one")
+        return cls.model_validate({"name": name, "role": role, "secret": secret})
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, _from_text(comma_list)]
+Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
+Proxies = Annotated[str, AfterValidator(_proxies)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, _from_text(_api_keys)]

@@ -1,0 +1,196 @@
+"""Settings as secrets and env files hold them, and what is said of those that make no sense."""
+
+from __future__ import annotations
+
+import doctest
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from app import setting_errors, setting_values
+from app.errors import SettingsError
+from app.settings import Settings, load_settings
+from tests.support.command_line import command, environment
+
+SECRET = "s3cr3t-of-16-chars-and-more"
+BUCKET = {"S3_BUCKET": "b", "S3_ENDPOINT_URL": "https://s3.example", "S3_ACCESS_KEY_ID": "id"}
+OF_R2 = {"R2_BUCKET_NAME": "b", "R2_ENDPOINT": "https://r2.example", "R2_ACCESS_KEY_ID": "id"}
+ADDRESS = "should be an address such as https://pictures.example.com, without user name and query"
+AWS = " (S3_REGION in place of an endpoint for a bucket on AWS)"
+COUNT = "should be a whole number from 1 to 256"
+KEY = "should be name:role:secret, with role one of viewer, operator, admin"
+NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
+PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
+SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
+Load = Callable[[dict[str, str]], Settings]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """Loads the settings from these variables alone."""
+    kept = environment()
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(given: dict[str, str]) -> Settings:
+        for name in set(os.environ) - set(kept) - {"PYTEST_CURRENT_TEST"}:
+            monkeypatch.delenv(name)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return loaded
+
+
+def said(load: Load, given: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as refused:
+        load(given)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "Input should" not in message
+    return message
+
+
+@pytest.mark.parametrize("module", [setting_errors, setting_values])
+def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", "  {}\t", '"{}"', "'{}'", '"{}"\n', ' " {} " ', "\n{}"])
+def test_what_secrets_add_around_a_value_is_cut(load: Load, around: str) -> None:
+    given = {
+        "DATABASE_URL": "postgresql://u:p@db/promidata",
+        "REDIS_URL": "redis://:p@cache/0",
+        "PROMIDATA_BASE_URL": "https://promi-dl.de/Profiles/Live/x",
+        **BUCKET,
+        "S3_SECRET_ACCESS_KEY": SECRET,
+        "API_KEYS": f"reader:viewer:{SECRET}",
+        "PORT": "8123",
+        "RETRY_BACKOFF_S": "1.5",
+        "DEMO": "false",
+        "LOG_LEVEL": "debug",
+        "DATA_DIR": "/var/lib/promidata",
+        "LANGUAGES": "de,en",
+        "ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8",
+        "IMAGE_REVALIDATE_DAYS": "3",
+    }
+    assert load({name: around.format(value) for name, value in given.items()}) == load(given)
+
+
+def test_what_env_files_add_around_a_value_is_cut(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f'PORT=" 8123 "\r\nAPI_KEYS=" reader:viewer:{SECRET} "\r\nREDIS_URL=\'\'\r\n')
+    settings = load({})
+    assert (settings.port, settings.redis_url) == (8123, None)
+    assert settings.api_keys[0].secret.get_secret_value() == SECRET
+
+
+def test_parts_of_lists_are_cut_too(load: Load) -> None:
+    settings = load(
+        {
+            "API_KEYS": f"\"one:viewer:{SECRET}1\"\n, two : admin : '{SECRET}:2' ,\n",
+            "LANGUAGES": " 'de' ,\"en\",, fr\n",
+            "ALLOW_PRIVATE_ADDRESSES": "'10.0.0.0/8','fd00::/8'",
+        }
+    )
+    keys = [(key.name, key.role, key.secret.get_secret_value()) for key in settings.api_keys]
+    assert keys == [("one", "viewer", f"{SECRET}1"), ("two", "admin", f"{SECRET}:2")]
+    assert settings.languages == ("de", "en", "fr")
+    assert [str(network) for network in settings.allow_private_addresses] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_quotes_that_are_no_pair_around_the_whole_stay(load: Load) -> None:
+    password = "'p\"w"
+    settings = load({"REDIS_URL": f"redis://:{password}@cache/0", "S3_REGION": "'x\""})
+    assert settings.redis_url is not None
+    assert password in settings.redis_url.get_secret_value()
+    assert settings.s3_region == "'x\""
+
+
+@pytest.mark.parametrize("empty", ["", " ", '""', "' '\n"])
+def test_empty_is_not_set_for_every_setting(load: Load, empty: str) -> None:
+    names = [name.upper() for name in Settings.model_fields]
+    settings = load(dict.fromkeys(names, empty))
+    assert settings == load({})
+    assert settings.model_fields_set == set()
+
+
+def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=8123\n")
+    settings = load({"CONCURRENCY_FAMILIES": " ", "BULLMQ_CONCURRENCY_FAMILIES": "7", "PORT": ""})
+    assert (settings.concurrency_families, settings.port) == (7, 8123)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PORT": "many"}, 'PORT: should be a whole number from 0 to 65535, not "many"'),
+        ({"PORT": "70000"}, 'PORT: should be a whole number from 0 to 65535, not "70000"'),
+        ({"ORIGIN_MAX_RPS": "0"}, 'ORIGIN_MAX_RPS: should be a number above 0, not "0"'),
+        ({"RETRY_BACKOFF_S": "inf"}, 'RETRY_BACKOFF_S: should be a number above 0, at most 300, not "inf"'),
+        ({"LEASE_S": "nan"}, 'LEASE_S: should be a number from 1 to 15, not "nan"'),
+        ({"CHANGES_RETENTION_DAYS": "inf"}, 'CHANGES_RETENTION_DAYS: should be a number above 0, not "inf"'),
+        ({"REMOVE_AFTER_RUNS": "0"}, 'REMOVE_AFTER_RUNS: should be a whole number of 1 or more, not "0"'),
+        ({"DEMO": "maybe"}, 'DEMO: should be true or false, not "maybe"'),
+        ({"LOG_LEVEL": "LOUD"}, 'LOG_LEVEL: should be one of DEBUG, INFO, WARNING, ERROR, not "LOUD"'),
+        ({"BULLMQ_CONCURRENCY_FAMILIES": "x"}, f'BULLMQ_CONCURRENCY_FAMILIES: {COUNT}, not "x"'),
+        (
+            {"BULLMQ_JOB_TIMEOUT_IMAGE": "5"},
+            'BULLMQ_JOB_TIMEOUT_IMAGE: should be a whole number of 1000 or more, not "5"',
+        ),
+        ({"CONCURRENCY_IMAGES": "0", "BULLMQ_CONCURRENCY_IMAGES": "5"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
+        ({"concurrency_images": "0"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
+        ({"ALLOW_PRIVATE_ADDRESSES": "10.0.0"}, "ALLOW_PRIVATE_ADDRESSES: " + NETWORKS),
+        ({"FORWARDED_ALLOW_IPS": "proxy"}, "FORWARDED_ALLOW_IPS: " + PROXIES),
+        ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS),
+        ({**BUCKET}, "S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"),
+        ({**OF_R2}, "R2_BUCKET_NAME is set, so R2_SECRET_ACCESS_KEY is needed too"),
+        (
+            {"R2_BUCKET_NAME": "b"},
+            "R2_BUCKET_NAME is set, so R2_ENDPOINT and R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY are needed too" + AWS,
+        ),
+        ({"REDIS_URL": f"http://:{SECRET}@cache"}, "REDIS_URL: should begin with redis:// or rediss://"),
+        (
+            {"DATABASE_URL": f"mysql://u:{SECRET}@db"},
+            "DATABASE_URL: should begin with postgresql://, postgres:// or postgresql+asyncpg://",
+        ),
+        (
+            {"PROMIDATA_BASE_URL": f"http://[{SECRET}"},
+            "PROMIDATA_BASE_URL: should look like https://promi-dl.de/Profiles/Live/{profile-guid}",
+        ),
+        ({"API_KEYS": SECRET}, "API_KEYS: key 1 " + KEY),
+        ({"API_KEYS": f"a:viewer:{SECRET},b:{SECRET}"}, "API_KEYS: key 2 " + KEY),
+        ({"API_KEYS": "a:viewer:fifteen-letters"[:24]}, "API_KEYS: " + SHORT),
+        ({"API_KEYS": f"a:viewer:{SECRET},a:admin:{SECRET}2"}, "API_KEYS: keys 1 and 2 have the same name"),
+        ({"API_KEYS": f"a:viewer:{SECRET},b:admin:{SECRET}"}, "API_KEYS: keys 1 and 2 have the same secret"),
+    ],
+)
+def test_a_message_names_the_variable_and_what_is_possible(load: Load, given: dict[str, str], message: str) -> None:
+    shown = said(load, given)
+    assert shown == f"settings: {message}"
+    assert SECRET not in shown
+
+
+def test_everything_that_is_wrong_is_said_at_once(load: Load) -> None:
+    message = said(load, {"PORT": "x", "BULLMQ_CONCURRENCY_IMAGES": "0", "API_KEYS": "short", "REDIS_URL": SECRET})
+    for name in ("PORT: ", "BULLMQ_CONCURRENCY_IMAGES: ", "API_KEYS: ", "REDIS_URL: "):
+        assert name in message
+    assert SECRET not in message
+
+
+def test_an_env_file_that_is_no_text_is_one_line(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"REDIS_URL=\xff\xfe\n")
+    assert said(load, {}) == "settings: .env cannot be read: it should be text in UTF-8"
+
+
+async def test_a_command_ends_with_that_line_alone(tmp_path: Path) -> None:
+    env = environment(PORT="many", API_KEYS="a:viewer:too-short")
+    for arguments in (["api"], ["worker", "image"], ["migrate"], ["up"]):
+        ended = await command(tmp_path, env, *arguments)
+        assert ended.code == 1
+        assert len(ended.err.strip().splitlines()) == 1, ended.err
+        assert "PORT: should be a whole number" in ended.err
+        assert "too-short" not in ended.err
