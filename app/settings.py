@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     api_keys: ApiKeys = ()
     forwarded_allow_ips: Proxies | None = None
     worker_probe_file: Path | None = None
+    api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

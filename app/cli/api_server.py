@@ -12,7 +12,9 @@ from types import FrameType
 
 import uvicorn
 
-from app.cli.programs import http_address, listener
+from app.api.limited_http import LimitedHttp
+from app.cli.descriptors import connection_limit, raise_open_files_limit
+from app.cli.programs import BACKLOG, http_address, listener
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
 from app.cli.up_file import UpError
@@ -45,10 +47,14 @@ def run_api(descriptor: int | None = None) -> None:
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:
     trusted = settings.forwarded_allow_ips
+    connections = connection_limit(settings.api_max_connections, raise_open_files_limit())
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
-        http="httptools",
+        http=LimitedHttp,
+        ws="none",
+        limit_concurrency=connections,
+        backlog=BACKLOG,
         lifespan="on",
         log_config=None,
         access_log=False,

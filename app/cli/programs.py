@@ -24,6 +24,9 @@ LOOPBACK = "127.0.0.0/8"
 KINDS = ("supplier", "family", "image")
 LOGGED = ["/bin/sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "logged"]
 """Becomes the program, so that signals and the process id are the program's."""
+BACKLOG = 4096
+"""Connections that wait to be taken: what finds no place there is lost for a second, until the caller's system repeats
+it. The system has a limit of its own (net.core.somaxconn)."""
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as what a browser can open
 _FEED_PORT = "sample-feed.json"
 
@@ -84,7 +87,7 @@ def listener(host: str, port: int) -> socket.socket:
         OSError: the port is taken, or the address is not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def listen_for_api(settings: Settings, port: int | None) -> socket.socket:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from app.api.limited_http import LimitedHttp
 from app.main import create_app
 from app.settings import Settings
 
@@ -28,7 +29,9 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[str]:
     """The service on a free port of 127.0.0.1; gives its address."""
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None, lifespan="on", ws="none")
+    config = uvicorn.Config(
+        create_app(settings), host="127.0.0.1", port=0, http=LimitedHttp, log_config=None, lifespan="on", ws="none"
+    )
     server = _QuietServer(config)
     task = asyncio.create_task(server.serve())
     try:
