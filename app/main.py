@@ -15,6 +15,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from app.api import (
     changes,
@@ -33,8 +35,10 @@ from app.api import (
     webhooks,
     workers,
 )
+from app.api.answer_headers import AnswerHeaders
 from app.api.body_limit import BodyLimit
 from app.api.health import Readiness
+from app.api.ingress import Ingress
 from app.api.live_events import LiveEvents
 from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
@@ -52,6 +56,16 @@ VERSION = "0.1.0"
 
 class Api(FastAPI):
     """FastAPI whose description holds the problem document that every operation may answer with."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The application behind what also the answer to an unforeseen error goes through."""
+        settings: Settings = self.state.settings
+        return Ingress(
+            AnswerHeaders(super().build_middleware_stack()),
+            root_path=settings.root_path,
+            proxies=settings.forwarded_allow_ips,
+            own=self.state.own_segments,
+        )
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, in the words of OpenAPI 3.1 alone."""
@@ -88,7 +102,12 @@ def create_app(settings: Settings) -> FastAPI:
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)
+    app.state.own_segments = {path.split("/")[1] for path in (str(app.openapi_url), *_paths())}
     return app
+
+
+def _paths() -> list[str]:
+    return [route.path for module in ROUTERS for route in module.router.routes if isinstance(route, Route)]
 
 
 def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:

@@ -28,6 +28,7 @@ from app.setting_values import (
     Networks,
     Proxies,
     Role,
+    RootPath,
     Texts,
     WebAddress,
     is_web_address,
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: ApiKeys = ()
     forwarded_allow_ips: Proxies | None = None
+    root_path: RootPath = ""
+    public_url: WebAddress | None = None
     worker_probe_file: Path | None = None
     api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     demo: bool = True

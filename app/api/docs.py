@@ -6,10 +6,10 @@ page that starts syncs should run nobody else's code.
 
 from __future__ import annotations
 
+from html import escape
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
 from app.api.problems import ProblemError
@@ -17,29 +17,50 @@ from app.api.problems import ProblemError
 router = APIRouter(include_in_schema=False)
 
 PACKAGED = files("fastapi_offline") / "static"
+OWN = files("app.api") / "pages"
 SERVED = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon.png": "image/png",
+    "swagger-ui-bundle.js": (PACKAGED, "text/javascript"),
+    "swagger-ui.css": (PACKAGED, "text/css"),
+    "favicon.png": (PACKAGED, "image/png"),
+    "docs.js": (OWN, "text/javascript"),
+    "home.css": (OWN, "text/css"),
 }
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>promidata-sync</title>
+<link rel="icon" href="{root}/docs/favicon.png">
+<link rel="stylesheet" href="{root}/docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui" data-openapi="{root}/openapi.json"></div>
+<script src="{root}/docs/swagger-ui-bundle.js"></script>
+<script src="{root}/docs/docs.js"></script>
+</body>
+</html>
+"""
 
 
 @router.get("/docs")
 async def get_docs(request: Request) -> HTMLResponse:
     """Swagger UI on `openapi.json`; a key is given under `Authorize`."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    return get_swagger_ui_html(
-        openapi_url=f"{root}/openapi.json",
-        title="promidata-sync",
-        swagger_js_url=f"{root}/docs/swagger-ui-bundle.js",
-        swagger_css_url=f"{root}/docs/swagger-ui.css",
-        swagger_favicon_url=f"{root}/docs/favicon.png",
-    )
+    return page(request, PAGE)
 
 
 @router.get("/docs/{name}")
 async def get_docs_file(name: str) -> FileResponse:
-    """One of the page's files."""
+    """One of the pages' files."""
     if name not in SERVED:
         raise ProblemError(404, f"there is nothing at /docs/{name}")
-    return FileResponse(str(PACKAGED / name), media_type=SERVED[name], headers={"Cache-Control": "max-age=86400"})
+    folder, media_type = SERVED[name]
+    # what is ours changes with a release, together with the page that asks for it
+    cache = "no-cache" if folder == OWN else "max-age=86400"
+    return FileResponse(str(folder / name), media_type=media_type, headers={"Cache-Control": cache})
+
+
+def page(request: Request, template: str) -> HTMLResponse:
+    """A page whose addresses have the prefix that the caller sees, in place of `{root}`."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return HTMLResponse(template.replace("{root}", escape(root)))

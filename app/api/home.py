@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+
+from app.api.docs import page
 
 router = APIRouter()
 
 PAGE = """<!doctype html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>promidata-sync</title>
-<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}</style>
+<link rel="icon" href="{root}/docs/favicon.png">
+<link rel="stylesheet" href="{root}/docs/home.css">
+</head>
+<body>
 <h1>promidata-sync</h1>
 <p>Keeps a catalogue true to a Promidata feed.</p>
 <ul>
-<li><a href="/api/v1/runs">Runs</a></li>
-<li><a href="/api/v1/queues/stats">Queues</a></li>
-<li><a href="/api/v1/products">Products</a></li>
-<li><a href="/docs">API documentation</a> (<a href="/openapi.json">openapi.json</a>)</li>
-<li><a href="/readyz">Readiness</a></li>
+<li><a href="{root}/api/v1/runs">Runs</a></li>
+<li><a href="{root}/api/v1/queues/stats">Queues</a></li>
+<li><a href="{root}/api/v1/products">Products</a></li>
+<li><a href="{root}/docs">API documentation</a> (<a href="{root}/openapi.json">openapi.json</a>)</li>
+<li><a href="{root}/readyz">Readiness</a></li>
 </ul>
+</body>
 </html>
 """
 
 
 @router.get("/", include_in_schema=False)
-async def get_home() -> HTMLResponse:
+async def get_home(request: Request) -> HTMLResponse:
     """A plain page without data, so that it needs no key."""
-    return HTMLResponse(PAGE)
+    return page(request, PAGE)

@@ -35,7 +35,7 @@ async def get_picture(
     path = services.store.path_of(key) if isinstance(services.store, LocalStore) else None
     if path is None or not await asyncio.to_thread(path.is_file):
         raise NotFound(f"there is no picture {key[:200]}")
-    headers = {"ETag": f'"{path.stem}"', "Cache-Control": CACHE_CONTROL, "X-Content-Type-Options": "nosniff"}
+    headers = {"ETag": f'"{path.stem}"', "Cache-Control": CACHE_CONTROL}
     if if_none_match is not None and _names(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return FileResponse(path, media_type=CONTENT_TYPES[_extension(path)], headers=headers)

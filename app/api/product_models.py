@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
+from app.api.public_addresses import PictureAddress
 from app.api.schemas import Out, example
-from app.images.store import ObjectStore
 from app.persistence.reading_products import ListExtra, PictureRow, ProductRow, VariantRow
 
 Texts = dict[str, str]
@@ -30,7 +30,7 @@ PRODUCT: dict[str, Any] = {
 IMAGE: dict[str, Any] = {
     "role": "primary",
     "position": 0,
-    "url": "/media/1f/2e/1f2e.jpg",
+    "url": "https://promi.example/media/1f/2e/1f2e.jpg",
     "sha256": "1f2e",
     "width": 800,
     "height": 600,
@@ -61,7 +61,7 @@ VARIANT: dict[str, Any] = {
     "isPrimary": True,
     "status": "active",
 }
-LISTED_PRODUCT = {**PRODUCT, "variantCount": 4, "primaryImageUrl": "/media/1f/2e/1f2e.jpg"}
+LISTED_PRODUCT = {**PRODUCT, "variantCount": 4, "primaryImageUrl": "https://promi.example/media/1f/2e/1f2e.jpg"}
 
 
 class ProductBase(Out):
@@ -155,19 +155,19 @@ def product_json(row: ProductRow) -> dict[str, Any]:
     }
 
 
-def listed_json(row: ProductRow, extra: ListExtra, store: ObjectStore) -> dict[str, Any]:
+def listed_json(row: ProductRow, extra: ListExtra, address_of: PictureAddress) -> dict[str, Any]:
     """A product as lists show it."""
-    url = None if extra.key is None else store.public_url(extra.key)
+    url = None if extra.key is None else address_of(extra.key)
     return {**product_json(row), "variantCount": extra.variant_count, "primaryImageUrl": url}
 
 
 def variants_json(
-    product_sku: str, rows: Iterable[VariantRow], pictures: Iterable[PictureRow], store: ObjectStore
+    product_sku: str, rows: Iterable[VariantRow], pictures: Iterable[PictureRow], address_of: PictureAddress
 ) -> list[dict[str, Any]]:
     """A product's variants, each with its pictures."""
     shown: dict[int, list[dict[str, Any]]] = {}
     for picture in pictures:
-        shown.setdefault(picture.variant_id, []).append(_image(picture, store))
+        shown.setdefault(picture.variant_id, []).append(_image(picture, address_of))
     return [_variant(product_sku, row, shown) for row in rows]
 
 
@@ -184,11 +184,11 @@ def _variant(product_sku: str, row: VariantRow, shown: Mapping[int, list[dict[st
     }
 
 
-def _image(picture: PictureRow, store: ObjectStore) -> dict[str, Any]:
+def _image(picture: PictureRow, address_of: PictureAddress) -> dict[str, Any]:
     return {
         "role": picture.role,
         "position": picture.position,
-        "url": store.public_url(picture.key),
+        "url": address_of(picture.key),
         "sha256": picture.sha256,
         "width": picture.width,
         "height": picture.height,

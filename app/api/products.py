@@ -14,6 +14,7 @@ from app.api.explaining import Explained, explain
 from app.api.json_answer import OrjsonResponse
 from app.api.problems import ProblemError, problem_answers
 from app.api.product_models import LISTED_PRODUCT, ListedProduct, Product, listed_json, product_json, variants_json
+from app.api.public_addresses import PictureAddressNeeded
 from app.api.schemas import (
     DEFAULT_LIMIT,
     DatabaseNeeded,
@@ -46,6 +47,7 @@ ONE = problem_answers(404, 409)
 async def list_products(
     *,
     services: ServicesNeeded,
+    address_of: PictureAddressNeeded,
     caller: Viewer,
     supplier: Word | None = None,
     q: Word | None = None,
@@ -64,7 +66,7 @@ async def list_products(
         )
         shown, more = cut(rows, limit)
         extras = await reading_products.list_extras(db, [row.id for row in shown])
-    items = [listed_json(row, extras[row.id], services.store) for row in shown]
+    items = [listed_json(row, extras[row.id], address_of) for row in shown]
     last = shown[-1] if more else None
     return OrjsonResponse(
         {
@@ -131,7 +133,7 @@ async def explain_product(
     responses=ONE,
 )
 async def get_product(
-    sku: Sku, services: ServicesNeeded, caller: Viewer, supplier: Word | None = None
+    sku: Sku, services: ServicesNeeded, address_of: PictureAddressNeeded, caller: Viewer, supplier: Word | None = None
 ) -> OrjsonResponse:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     async with services.database.read() as db:
@@ -140,7 +142,7 @@ async def get_product(
         pictures = await reading_products.pictures_of(db, product.id)
     body = {
         **product_json(product),
-        "variants": variants_json(product.sku, variants, pictures, services.store),
+        "variants": variants_json(product.sku, variants, pictures, address_of),
     }
     return OrjsonResponse(_visible(caller, body))
 

@@ -38,7 +38,7 @@ def run_api(descriptor: int | None = None) -> None:
     read_address(database_url(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
-        Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}")
+        Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}{settings.root_path}")
         # uvicorn raises the signal that ended it once more; ending when asked to is success.
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, _already_served)
@@ -46,7 +46,6 @@ def run_api(descriptor: int | None = None) -> None:
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:
-    trusted = settings.forwarded_allow_ips
     connections = connection_limit(settings.api_max_connections, raise_open_files_limit())
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -59,8 +58,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=trusted is not None,
-        forwarded_allow_ips=trusted or "",
+        proxy_headers=False,  # the application does it, and the prefix with it (app.api.ingress)
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_s * SHARE_FOR_CONNECTIONS)),
     )
 

@@ -118,6 +118,7 @@ class Up:
         what = "sample feed" if feed.port is not None else "feed"
         shown = feed.base_url if feed.port is not None else mask_address(feed.base_url)
         self._teller.say(f"\n    {what:<13}{shown}")
+        api_url += self._settings.root_path
         self._teller.say(f"    API          {api_url}/api/v1/")
         self._teller.say(f"    API docs     {api_url}/docs")
         self._teller.say(f"    dashboard    {api_url}/\n")

@@ -61,7 +61,7 @@ class ObjectStore(Protocol):
         """Every object whose key begins with `prefix` and comes after `after`, by key."""
 
     def public_url(self, key: str) -> str:
-        """An address that a shop can fetch the picture from; may be relative (`/media/…`) for a local folder."""
+        """An address that a shop can fetch the picture from; `/media/…` for a local folder, below the API's own."""
 
     async def check(self) -> None:
         """Return when the store can be read and written now; leaves no object behind.

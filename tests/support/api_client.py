@@ -30,7 +30,14 @@ class _QuietServer(uvicorn.Server):
 async def serve(settings: Settings) -> AsyncIterator[str]:
     """The service on a free port of 127.0.0.1; gives its address."""
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, http=LimitedHttp, log_config=None, lifespan="on", ws="none"
+        create_app(settings),
+        host="127.0.0.1",
+        port=0,
+        http=LimitedHttp,
+        log_config=None,
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
     )
     server = _QuietServer(config)
     task = asyncio.create_task(server.serve())

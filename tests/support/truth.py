@@ -46,7 +46,7 @@ async def stored_products(stack: Stack, supplier: str) -> dict[str, dict[str, An
             pictures = await reading_products.pictures_of(db, row.id)
             products[row.sku] = {
                 **product_json(row),
-                "variants": variants_json(row.sku, variants, pictures, services.store),
+                "variants": variants_json(row.sku, variants, pictures, services.store.public_url),
             }
     return products
 

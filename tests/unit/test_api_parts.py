@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.api import buying_prices, local_door, path_segments
+from app.api import buying_prices, ingress, local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
 from app.api.masking import mask_base
@@ -26,7 +26,7 @@ def settings(base: str = BASE) -> Settings:
     return Settings.model_validate({"promidata_base_url": base})
 
 
-@pytest.mark.parametrize("module", [buying_prices, local_door, path_segments, schedule])
+@pytest.mark.parametrize("module", [buying_prices, ingress, local_door, path_segments, schedule])
 def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0

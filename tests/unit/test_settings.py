@@ -77,6 +77,8 @@ def test_what_secrets_add_around_a_value_is_cut(load: Load, around: str) -> None
         "LANGUAGES": "de,en",
         "ALLOW_PRIVATE_ADDRESSES": "10.0.0.0/8",
         "IMAGE_REVALIDATE_DAYS": "3",
+        "ROOT_PATH": "/promi",
+        "PUBLIC_URL": "https://shop.example/promi",
     }
     assert load({name: around.format(value) for name, value in given.items()}) == load(given)
 
@@ -145,6 +147,8 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"concurrency_images": "0"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
         ({"ALLOW_PRIVATE_ADDRESSES": "10.0.0"}, "ALLOW_PRIVATE_ADDRESSES: " + NETWORKS),
         ({"FORWARDED_ALLOW_IPS": "proxy"}, "FORWARDED_ALLOW_IPS: " + PROXIES),
+        ({"ROOT_PATH": "/../up"}, "ROOT_PATH: should be a path such as /promi, of letters, digits and . _ ~ -"),
+        ({"PUBLIC_URL": "shop.example"}, "PUBLIC_URL: " + ADDRESS),
         ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS),
         ({**BUCKET}, "S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"),
         ({**OF_R2}, "R2_BUCKET_NAME is set, so R2_SECRET_ACCESS_KEY is needed too"),
@@ -172,6 +176,14 @@ def test_a_message_names_the_variable_and_what_is_possible(load: Load, given: di
     shown = said(load, given)
     assert shown == f"settings: {message}"
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("promi", "/promi"), ("/shop/promi/", "/shop/promi"), ("/", ""), ("//evil.example", "/evil.example")],
+)
+def test_a_path_prefix_is_read_with_and_without_slashes(load: Load, given: str, read: str) -> None:
+    assert load({"ROOT_PATH": given}).root_path == read
 
 
 def test_everything_that_is_wrong_is_said_at_once(load: Load) -> None:

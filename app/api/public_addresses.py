@@ -1,0 +1,45 @@
+"""Addresses that are given out: absolute, and good where the caller stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from app.api.schemas import get_services
+from app.settings import Settings
+
+PictureAddress = Callable[[str], str]
+"""From a picture's key to its address."""
+
+
+def public_base(request: Request) -> str:
+    """The address that the service is reached at, without a slash at its end.
+
+    PUBLIC_URL, as it is or, where it names no path, with the prefix; without it what the request (and a trusted proxy)
+    says. A Host header is the caller's own word: whoever keeps answers for others to read sets PUBLIC_URL.
+    """
+    settings: Settings = request.app.state.settings
+    if settings.public_url is None:
+        return str(request.base_url).rstrip("/")
+    if urlsplit(settings.public_url).path:
+        return settings.public_url
+    root: str = request.scope.get("root_path", "")
+    return settings.public_url + root.rstrip("/")
+
+
+def get_picture_address(request: Request) -> PictureAddress:
+    """The addresses of stored pictures: the bucket's, or below the service's own for a local store."""
+    store = get_services(request).store
+    base = public_base(request)
+
+    def address(key: str) -> str:
+        known = store.public_url(key)
+        return base + known if known.startswith("/") else known
+
+    return address
+
+
+PictureAddressNeeded = Annotated[PictureAddress, Depends(get_picture_address)]

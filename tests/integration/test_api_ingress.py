@@ -1,0 +1,268 @@
+"""Behind an ingress: every address that is given out has the prefix, and only a trusted proxy is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.answer_headers import OF_PAGES
+from app.settings import Settings
+from tests.conftest import MakeStack
+from tests.support.api_client import ApiClient, api_client, serve
+from tests.support.command_line import environment_of
+from tests.support.prefix_proxy import prefix_proxy
+from tests.support.s3_servers import free_port
+from tests.support.stack import Servers, Stack, open_stack
+from tests.support.waiting import eventually
+
+PREFIX = "/shop/promi"
+ROOT = Path(__file__).parents[2]
+EVIL = [
+    "//evil.example",
+    "https://evil.example",
+    "javascript:alert(1)",
+    "/a/../b",
+    "/a b",
+    '/a"><script>',
+    "/a%0d%0aX: y",
+    "/" + "a" * 300,
+    "/one, /two",
+    "promi",
+]
+
+
+@pytest.fixture(scope="module")
+async def synced(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A catalogue with pictures in a local store."""
+    async with open_stack(servers, tmp_path_factory.mktemp("stack")) as stack:
+        await stack.sync("A23")
+        yield stack
+
+
+def behind(stack: Stack, **given: Any) -> Settings:
+    return Settings.model_validate({**stack.settings.model_dump(), **given})
+
+
+async def addresses_given_out(http: httpx.AsyncClient, base: str) -> list[str]:
+    """Every address in pages, description and catalogue."""
+    found = []
+    for page in ("/", "/docs"):
+        found += re.findall(r"""(?:src|href|data-openapi)="([^"]+)""", (await http.get(base + page)).text)
+    found += [server["url"] for server in (await http.get(f"{base}/openapi.json")).json().get("servers", [])]
+    listed = (await http.get(f"{base}/api/v1/products")).json()["items"]
+    found += [item["primaryImageUrl"] for item in listed]
+    product = (await http.get(f"{base}/api/v1/products/{listed[0]['sku']}")).json()
+    return found + [image["url"] for variant in product["variants"] for image in variant["images"]]
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["stripping", "not-stripping"])
+@pytest.mark.parametrize("tells", [True, False], ids=["header", "ROOT_PATH"])
+async def test_every_address_that_is_given_out_has_the_prefix(synced: Stack, strips: bool, tells: bool) -> None:
+    settings = behind(synced, forwarded_allow_ips="127.0.0.1", root_path="" if tells else PREFIX)
+    async with (
+        serve(settings) as upstream,
+        prefix_proxy(upstream, PREFIX, strips=strips, tells=tells) as proxy,
+        httpx.AsyncClient() as http,
+    ):
+        given = await addresses_given_out(http, proxy.url)
+        assert len(given) > 20
+        for address in set(given):
+            assert address.startswith((PREFIX, proxy.url)), address
+            if address != PREFIX:
+                assert (await http.get(httpx.URL(proxy.origin).join(address))).status_code == 200, address
+        missing = (await http.get(f"{proxy.url}/nothing")).json()
+        assert missing["detail"] == f"there is nothing at {PREFIX}/nothing"
+        assert (await http.get(proxy.url)).status_code == 200
+        assert proxy.outside == []
+
+
+async def test_the_prefix_may_look_like_a_path_of_ours(synced: Stack) -> None:
+    settings = behind(synced, root_path="/api")
+    async with serve(settings) as upstream, httpx.AsyncClient() as http:
+        for strips in (True, False):
+            async with prefix_proxy(upstream, "/api", strips=strips, tells=False) as proxy:
+                for path in ("/api/v1/runs", "/docs", "/", "", "/healthz"):
+                    assert (await http.get(proxy.url + path)).status_code == 200, (strips, path)
+
+
+async def test_a_sku_with_a_slash_is_found_under_a_prefix(synced: Stack) -> None:
+    async with api_client(behind(synced, root_path=PREFIX)) as api:
+        for prefix in ("", PREFIX):
+            for sku in ("A%2FB", "%E4"):
+                problem = (await api.http.get(f"{prefix}/api/v1/products/{sku}/history")).json()
+                assert problem["detail"].startswith("there is no product"), problem
+
+
+@pytest.mark.parametrize("prefix", EVIL)
+async def test_a_hostile_prefix_is_not_taken(synced: Stack, prefix: str) -> None:
+    async with api_client(behind(synced, forwarded_allow_ips="*")) as api:
+        answer = await api.http.get("/docs", headers={"X-Forwarded-Prefix": prefix})
+        assert 'data-openapi="/openapi.json"' in answer.text
+        assert "servers" not in (await api.http.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix})).json()
+
+
+@pytest.mark.parametrize("trusted", [None, "10.9.8.7", "10.0.0.0/8"])
+async def test_only_a_trusted_proxy_is_believed(synced: Stack, trusted: str | None) -> None:
+    told = {
+        "X-Forwarded-Prefix": PREFIX,
+        "X-Forwarded-Host": "localhost:1",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "10.9.8.7",
+    }
+    async with api_client(behind(synced, forwarded_allow_ips=trusted)) as api:
+        base = str(api.http.base_url).rstrip("/")
+        assert 'data-openapi="/openapi.json"' in (await api.http.get("/docs", headers=told)).text
+        (item, *_) = (await api.http.get("/api/v1/products", headers=told)).json()["items"]
+        assert item["primaryImageUrl"].startswith(f"{base}/media/")
+
+
+async def test_a_setting_wins_over_the_header(synced: Stack) -> None:
+    async with api_client(behind(synced, forwarded_allow_ips="*", root_path="/own")) as api:
+        page = (await api.http.get("/docs", headers={"X-Forwarded-Prefix": PREFIX})).text
+        assert 'data-openapi="/own/openapi.json"' in page
+
+
+async def test_the_local_door_judges_the_visitor_that_the_proxy_names(synced: Stack) -> None:
+    async with api_client(behind(synced, forwarded_allow_ips="127.0.0.1", root_path=PREFIX)) as api:
+        await api.problem("GET", "/runs", 403, headers={"X-Forwarded-For": "203.0.113.5"})
+        await api.problem("GET", "/runs", 403, headers={"X-Forwarded-Host": "promi.example"})
+        own = {"X-Forwarded-Host": "localhost:4", "X-Forwarded-Proto": "http", "Origin": "http://localhost:4"}
+        await api.post("/queues/image-upload/resume", headers=own)
+        await api.problem("POST", "/queues/image-upload/pause", 403, headers={**own, "Origin": "http://localhost:5"})
+
+
+async def test_stock_uvicorn_takes_a_strangers_word_for_nothing(synced: Stack, tmp_path: Path) -> None:
+    """Also of one that names its own address, so that the visitor looks like the peer."""
+    told = {"X-Forwarded-Prefix": PREFIX, "X-Forwarded-For": "127.0.0.2"}
+    stranger = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with (
+        stock_uvicorn(tmp_path, environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}) as upstream,
+        httpx.AsyncClient(transport=stranger) as http,
+    ):
+        assert 'data-openapi="/openapi.json"' in (await http.get(f"{upstream}/docs", headers=told)).text
+
+
+@pytest.mark.parametrize(
+    ("settings", "base"),
+    [
+        ({"public_url": "https://shop.example"}, "https://shop.example"),
+        ({"public_url": "https://shop.example/", "root_path": PREFIX}, f"https://shop.example{PREFIX}"),
+        ({"public_url": "https://shop.example/promi", "root_path": "/promi"}, "https://shop.example/promi"),
+    ],
+)
+async def test_pictures_are_where_public_url_says(synced: Stack, settings: dict[str, str], base: str) -> None:
+    async with api_client(behind(synced, **settings)) as api:
+        for item in (await api.get("/products"))["items"]:
+            assert re.fullmatch(rf"{base}/media/../../[0-9a-f]{{64}}\.(jpg|png)", item["primaryImageUrl"])
+
+
+async def test_pictures_are_where_the_caller_asks_unless_a_setting_says(synced: Stack) -> None:
+    async with api_client(behind(synced)) as api:
+        for host in ("localhost:123", "127.0.0.1"):
+            (item, *_) = (await api.call("GET", "/products", headers={"Host": host}))["items"]
+            assert item["primaryImageUrl"].startswith(f"http://{host}/media/")
+
+
+async def test_a_bucket_has_addresses_of_its_own(make_stack: MakeStack) -> None:
+    bucket = {
+        "s3_bucket": "b",
+        "s3_endpoint_url": "http://127.0.0.1:1",
+        "s3_access_key_id": "id",
+        "s3_secret_access_key": "secret",
+        "s3_public_url": "https://pictures.example/",
+    }
+    async with make_stack() as stack:
+        await stack.sync("A23")
+        async with api_client(behind(stack, **bucket, root_path=PREFIX, public_url="https://shop.example")) as api:
+            for item in (await api.get("/products"))["items"]:
+                assert re.fullmatch(r"https://pictures\.example/../../[0-9a-f]{64}\.\w+", item["primaryImageUrl"])
+
+
+@asynccontextmanager
+async def stock_uvicorn(folder: Path, env: dict[str, str], *arguments: str) -> AsyncIterator[str]:
+    """`uvicorn app.main:app`, as somebody else's process manager starts it; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), *arguments]
+    paths = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=env | paths, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+
+    async def ready() -> bool:
+        assert process.returncode is None
+        with suppress(httpx.TransportError):
+            async with httpx.AsyncClient() as http:
+                return (await http.get(f"{url}/readyz")).status_code == 200
+        return False
+
+    try:
+        await eventually(ready)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.mark.parametrize("by", ["ROOT_PATH", "--root-path", "both"])
+async def test_stock_uvicorn_serves_under_a_prefix_too(synced: Stack, tmp_path: Path, by: str) -> None:
+    given = environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
+    given |= {"ROOT_PATH": PREFIX} if by != "--root-path" else {}
+    arguments = ["--root-path", PREFIX] if by != "ROOT_PATH" else []
+    async with (
+        stock_uvicorn(tmp_path, given, *arguments) as upstream,
+        httpx.AsyncClient() as http,
+    ):
+        for strips in (True, False):
+            async with prefix_proxy(upstream, PREFIX, strips=strips, tells=False) as proxy:
+                for address in set(await addresses_given_out(http, proxy.url)):
+                    assert address.startswith((PREFIX, proxy.url)), address
+
+
+async def test_stock_uvicorn_believes_the_same_proxies(synced: Stack, tmp_path: Path) -> None:
+    """It puts the visitor in place of the proxy before the application sees the request."""
+    given = environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
+    async with (
+        stock_uvicorn(tmp_path, given) as upstream,
+        prefix_proxy(upstream, PREFIX, strips=True, tells=True) as proxy,
+        httpx.AsyncClient() as http,
+    ):
+        for address in set(await addresses_given_out(http, proxy.url)):
+            assert address.startswith((PREFIX, proxy.url)), address
+
+
+async def test_pages_may_run_and_be_framed_by_nothing_of_others(api: ApiClient) -> None:
+    for path in ("/", "/docs"):
+        answer = await api.http.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert {name: answer.headers[name] for name in OF_PAGES} == OF_PAGES
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "<style" not in answer.text
+        assert re.findall(r"<script(?! src=)", answer.text) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/docs", "/docs/docs.js", "/docs/swagger-ui.css", "/openapi.json", "/healthz", "/metrics", "/nothing",
+     "/api/v1/runs", "/api/v1/runs?limit=0", "/api/v1/products/%00", "/media/x"],
+)  # fmt: skip
+async def test_every_answer_forbids_guessing_its_type(api: ApiClient, path: str) -> None:
+    assert (await api.http.get(path)).headers["x-content-type-options"] == "nosniff"
+    refused = await api.http.get(path, headers={"Host": "evil.example"})
+    assert (refused.status_code, refused.headers["x-content-type-options"]) == (403, "nosniff")
+
+
+@pytest.fixture(scope="module")
+async def api(synced: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(synced.settings) as client:
+        yield client
