@@ -3,7 +3,9 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
+# What runs, and what tests and checks add to it in the same environment.
+RUN_READY := $(VENV)/.ready-run
+READY := $(VENV)/.ready
 ARGS ?=
 PYTEST = $(BIN)/pytest
 # Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
@@ -15,48 +17,62 @@ CHAOS_PROCESSES ?= 3
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## a virtual environment in .venv, from the lock file
+setup: $(READY) ## a virtual environment in .venv with all that the lock files name, to run, test and check
 
-$(STAMP): requirements-dev.lock pyproject.toml scripts/setup.sh
-	@sh scripts/setup.sh $(VENV)
-	@touch $(STAMP)
+$(RUN_READY): requirements-run.lock requirements-build.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh $(VENV) run
+	@touch $(RUN_READY)
 
-run: $(STAMP) ## everything on embedded servers: migrate, API, workers, sample feed, first sync (ARGS="--port 0")
+$(READY): requirements-dev.lock $(RUN_READY)
+	@sh scripts/setup.sh $(VENV) dev
+	@touch $(READY)
+
+run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, sample feed, first sync (ARGS="--port 0")
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
-test: $(STAMP) ## the test suite, in under five minutes
+test: $(READY) ## the test suite, in under five minutes
 	@$(PYTEST) -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
 		     $(PYTEST) -m "not chaos" --last-failed --last-failed-no-failures none; }
 
-coverage: $(STAMP) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
+coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
 	@$(BIN)/coverage erase
 	@$(MAKE) --no-print-directory test PYTEST="$(BIN)/coverage run -m pytest"
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 
-test-chaos: $(STAMP) ## kills, outages, failpoints, restarts
+test-chaos: $(READY) ## kills, outages, failpoints, restarts
 	@$(PYTEST) -m chaos -n $(CHAOS_PROCESSES) --dist load $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
 		     $(PYTEST) -m chaos --last-failed --last-failed-no-failures none; }
 
-check: $(STAMP) ## format, lint, types, import contracts, OpenAPI
+check: $(READY) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/openapi.py --check
 
-format: $(STAMP) ## format and mend what can be mended
+format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## measure; the report goes to docs/benchmarks/
+bench: $(READY) ## measure; the report goes to docs/benchmarks/
 	@$(BIN)/python -m bench $(ARGS)
 
-openapi: $(STAMP) ## write openapi.json anew
+openapi: $(READY) ## write openapi.json anew
 	@$(BIN)/python scripts/openapi.py
 
-lock: ## resolve the dependencies anew into the lock files
-	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes -q --no-emit-index-url --no-emit-find-links -o requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes -q --no-emit-index-url --no-emit-find-links --extra embedded --extra dev -o requirements-dev.lock
+# All four agree: the others take their versions from the largest.
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	--annotation-style line --no-emit-index-url --no-emit-find-links
+AGREED = -c requirements-dev.lock
+
+lock: | $(BIN)/uv ## resolve the dependencies anew into the lock files (ARGS=--upgrade for newer releases)
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra dev --group build -o requirements-dev.lock
+	@$(COMPILE) $(AGREED) pyproject.toml --extra embedded -o requirements-run.lock
+	@$(COMPILE) $(AGREED) pyproject.toml -o requirements.lock
+	@$(COMPILE) $(AGREED) --group build -o requirements-build.lock
+
+$(BIN)/uv:
+	@$(MAKE) --no-print-directory $(READY)

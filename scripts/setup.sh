@@ -1,7 +1,11 @@
 #!/bin/sh
-# Makes the virtual environment: picks a fitting Python, installs the lock file with its hashes, then the project.
+# usage: setup.sh VENV run|dev
+# Makes the virtual environment VENV, or brings it up to date. `run` installs what `make run` needs, and the project;
+# `dev` adds what tests and checks need. Every lock file is complete, so nothing is resolved here: a release that
+# appears tomorrow changes nothing (docs/decisions/0009).
 set -eu
 venv=$1
+what=$2
 fits='import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] < (3, 15)))'
 python=
 for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3.14 python3 python; do
@@ -15,12 +19,21 @@ if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
     echo "setup: $python has no venv module; install it (Debian: apt install python3-venv)" >&2
     exit 1
 fi
-echo "setup: $("$python" --version) from $(command -v "$python"), into $venv (about 30 s the first time)"
 # An environment of the same Python is brought up to date in place, so that what runs in it goes on.
-if ! "$venv/bin/python" -c "import sys; sys.exit('$("$python" -c 'import sys; print(sys.version_info[:3])')' != str(sys.version_info[:3]))" 2>/dev/null; then
+version=$("$python" -c 'import sys; print(sys.version_info[:3])')
+if ! "$venv/bin/python" -c "import pip, sys; sys.exit('$version' != str(sys.version_info[:3]))" 2>/dev/null; then
     rm -rf "$venv"
     "$python" -m venv "$venv"
 fi
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
+
+if [ "$what" = run ]; then
+    echo "setup: $("$python" --version) from $(command -v "$python"), into $venv: what runs (about 20 s the first time)"
+    install --require-hashes --only-binary :all: -r requirements-build.lock -r requirements-run.lock
+    install --no-build-isolation -e .
+else
+    echo "setup: what tests and checks need, into $venv (about 30 s the first time)"
+    install --require-hashes --only-binary :all: -r requirements-dev.lock
+fi
 echo "setup: ready"

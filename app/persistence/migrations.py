@@ -20,15 +20,22 @@ from app.persistence.database import Database
 
 log = get_logger()
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGED = Path(__file__).resolve().with_name("_alembic")
+CLONED = Path(__file__).resolve().parents[2] / "alembic"
 WAIT_S = 60
 OLDEST_SERVER = 160000
 """PostgreSQL 16, as `server_version_num` counts."""
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration, found beside the package wherever the process was started."""
-    return Config(str(ROOT / "alembic.ini"))
+    """Alembic's configuration, wherever the process was started: an installed wheel carries the migrations within.
+
+    In a clone they are in `alembic/` at the top level, where Alembic's own command finds them through `alembic.ini`.
+    """
+    config = Config()
+    folder = PACKAGED if PACKAGED.is_dir() else CLONED
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
