@@ -2,13 +2,13 @@
 # Non-root, and nothing is written outside DATA_DIR and /tmp, so that the root file system can be read-only.
 FROM python:3.12-slim AS build
 WORKDIR /srv
-COPY requirements.lock pyproject.toml README.md ./
+COPY requirements.lock requirements-build.lock pyproject.toml README.md ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+    && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
 COPY app app
 COPY workers workers
-# Editable: the migrations in /srv/alembic are found beside the package.
-RUN /venv/bin/pip install --no-cache-dir --no-deps -e .
+COPY alembic alembic
+RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation -e .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --home-dir /srv --shell /usr/sbin/nologin promidata
