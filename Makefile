@@ -12,7 +12,7 @@ PYTEST = $(BIN)/pytest
 TEST_PROCESSES ?= 4
 CHAOS_PROCESSES ?= 3
 
-.PHONY: help setup run test coverage test-chaos check format bench lock openapi ci
+.PHONY: help setup run test coverage test-chaos test-browser check format bench lock openapi ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,9 +31,9 @@ run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, samp
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
 test: $(READY) ## the test suite, in under five minutes
-	@$(PYTEST) -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) \
+	@$(PYTEST) -m "not chaos and not browser" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
-		     $(PYTEST) -m "not chaos" --last-failed --last-failed-no-failures none; }
+		     $(PYTEST) -m "not chaos and not browser" --last-failed --last-failed-no-failures none; }
 
 coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
 	@$(BIN)/coverage erase
@@ -45,6 +45,9 @@ test-chaos: $(READY) ## kills, outages, failpoints, restarts
 	@$(PYTEST) -m chaos -n $(CHAOS_PROCESSES) --dist load $(ARGS) \
 		|| { echo "what failed beside the others is run once more, alone"; \
 		     $(PYTEST) -m chaos --last-failed --last-failed-no-failures none; }
+
+test-browser: $(READY) ## pages behind a path prefix, in the system's chromium
+	@$(PYTEST) -m browser $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/ruff format --check .
