@@ -12,6 +12,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.setting_errors import ending_in_one_line
 from app.settings import load_settings
 
 MIGRATION_LOCK = 0x70726F6D
@@ -27,7 +28,8 @@ def migrate(connection: Connection) -> None:
 
 async def migrate_database_url() -> None:
     """Connect to DATABASE_URL and migrate it."""
-    url = load_settings().database_url
+    with ending_in_one_line():
+        url = load_settings().database_url
     if url is None:
         raise SystemExit("alembic: set DATABASE_URL to the database to migrate")
     engine = create_async_engine(url.get_secret_value())

@@ -44,6 +44,7 @@ from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
+from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
 from app.sync.chores import do_chores_without_queue
 from app.sync.services import open_services
@@ -166,7 +167,8 @@ async def _end(verbs: set[asyncio.Task[Any]]) -> None:
 
 def __getattr__(name: str) -> FastAPI:
     if name == "app":
-        app = create_app(load_settings())
+        with ending_in_one_line():
+            app = create_app(load_settings())
         globals()["app"] = app
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

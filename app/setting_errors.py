@@ -6,15 +6,31 @@ pydantic's errors + the names that are set ─▶ one line; no value of a secret
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from app.errors import SettingsError
+
 LACKING = "setting_lacking"
 SHOWN_CHARS = 30
+
+
+@contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """For commands of others (uvicorn, arq, alembic), which would show a traceback of ours.
+
+    Raises:
+        SystemExit: a setting makes no sense; the interpreter prints which and ends with exit code 1.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        raise SystemExit(f"promidata-sync: {error}") from None
 
 
 def lacking(given: str, *needed: str, hint: str = "") -> PydanticCustomError:

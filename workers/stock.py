@@ -20,6 +20,7 @@ from app.jobs.queue import FUNCTIONS, pack, unpack
 from app.logs import configure_logs
 from app.persistence import ledger
 from app.persistence.migrations import wait_for_schema
+from app.setting_errors import ending_in_one_line
 from app.settings import load_settings
 from app.sync.chores import do_chores
 from app.sync.handlers import handlers
@@ -39,11 +40,12 @@ def worker_settings(name: QueueName) -> type:
     """The settings class that `arq` looks up.
 
     Raises:
-        SettingsError: a setting makes no sense, or REDIS_URL is missing.
+        SystemExit: a setting makes no sense, or REDIS_URL is missing.
     """
-    settings = load_settings()
-    if settings.redis_url is None:
-        raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+    with ending_in_one_line():
+        settings = load_settings()
+        if settings.redis_url is None:
+            raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
     policy = policies(settings)[name]
 
     async def start(ctx: dict[Any, Any]) -> None:

@@ -16,6 +16,7 @@ from app.api.problems import ProblemError
 
 router = APIRouter(include_in_schema=False)
 
+READING = ["GET", "HEAD"]
 PACKAGED = files("fastapi_offline") / "static"
 OWN = files("app.api") / "pages"
 SERVED = {
@@ -43,13 +44,13 @@ PAGE = """<!doctype html>
 """
 
 
-@router.get("/docs")
+@router.api_route("/docs", methods=READING)
 async def get_docs(request: Request) -> HTMLResponse:
     """Swagger UI on `openapi.json`; a key is given under `Authorize`."""
     return page(request, PAGE)
 
 
-@router.get("/docs/{name}")
+@router.api_route("/docs/{name}", methods=READING)
 async def get_docs_file(name: str) -> FileResponse:
     """One of the pages' files."""
     if name not in SERVED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from app.api.docs import page
+from app.api.docs import READING, page
 
 router = APIRouter()
 
@@ -33,7 +33,7 @@ PAGE = """<!doctype html>
 """
 
 
-@router.get("/", include_in_schema=False)
+@router.api_route("/", methods=READING, include_in_schema=False)
 async def get_home(request: Request) -> HTMLResponse:
     """A plain page without data, so that it needs no key."""
     return page(request, PAGE)

@@ -249,6 +249,8 @@ async def test_pages_may_run_and_be_framed_by_nothing_of_others(api: ApiClient) 
         assert answer.headers["x-frame-options"] == "DENY"
         assert "<style" not in answer.text
         assert re.findall(r"<script(?! src=)", answer.text) == []
+        head = await api.http.head(path)
+        assert (head.status_code, head.content, head.headers["content-security-policy"]) == (200, b"", policy)
 
 
 @pytest.mark.parametrize(

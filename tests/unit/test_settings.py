@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +27,7 @@ KEY = "should be name:role:secret, with role one of viewer, operator, admin"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
 SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
+ROOT = Path(__file__).parents[2]
 Load = Callable[[dict[str, str]], Settings]
 
 
@@ -206,3 +209,25 @@ async def test_a_command_ends_with_that_line_alone(tmp_path: Path) -> None:
         assert len(ended.err.strip().splitlines()) == 1, ended.err
         assert "PORT: should be a whole number" in ended.err
         assert "too-short" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["uvicorn", "app.main:app"],
+        ["arq", "workers.supplier.WorkerSettings"],
+        ["arq", "workers.family.WorkerSettings"],
+        ["arq", "workers.image.WorkerSettings"],
+        ["alembic", "current"],
+    ],
+)
+def test_commands_of_others_end_with_one_line_too(arguments: list[str]) -> None:
+    program = Path(sys.executable).with_name(arguments[0])
+    env = environment(PORT="many", DATABASE_URL="postgresql://u:p@127.0.0.1:1/d", PYTHONPATH=str(ROOT))
+    ended = subprocess.run(
+        [program, *arguments[1:]], check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert (
+        ended.stderr.strip() == 'promidata-sync: settings: PORT: should be a whole number from 0 to 65535, not "many"'
+    )
