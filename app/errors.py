@@ -29,6 +29,8 @@ PromidataSyncError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class PromidataSyncError(Exception):
     """The root. Its message is written for the person who has to act on it."""
@@ -128,17 +130,26 @@ class PayloadInvalid(PermanentError):
 class OutageError(PromidataSyncError):
     """A part of ours is away or refuses to write. The job waits and no attempt is spent."""
 
+    part: ClassVar[str] = "a part of ours"
+    """Its name in logs."""
+
 
 class DatabaseUnavailable(OutageError):
     """PostgreSQL is away, read-only, or closed the connection."""
 
+    part = "PostgreSQL"
+
 
 class QueueUnavailable(OutageError):
-    """Redis is away, read-only, full or loading."""
+    """Redis is away, read-only, full or loading, or another installation uses our keys."""
+
+    part = "Redis"
 
 
 class StoreUnavailable(OutageError):
     """The object store is away or refuses to write."""
+
+    part = "the object store"
 
 
 class ClaimLost(PromidataSyncError):

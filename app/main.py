@@ -44,9 +44,11 @@ from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
+from app.errors import QueueUnavailable
 from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
 from app.sync.chores import do_chores_without_queue
+from app.sync.installation import keep
 from app.sync.services import open_services
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
@@ -126,11 +128,16 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.live = LiveEvents(services.database, settings)
             if services.queue is None:
                 app.state.verbs.add(asyncio.create_task(do_chores_without_queue(services)))
+            else:
+                app.state.verbs.add(asyncio.create_task(keep(services.database, services.queue)))
             try:
                 with told_of_the_end(app.state.live.close):
                     yield
             finally:
                 await _end(app.state.verbs)
+                if services.queue is not None:
+                    with suppress(QueueUnavailable):
+                        await services.queue.let_go()
 
     return lifespan
 

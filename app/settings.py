@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from app.errors import SettingsError
+from app.redis_keys import PREFIX_PATTERN
 from app.setting_errors import explain, lacking
 from app.setting_values import (
     ApiKey,
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     database_transaction_pooler: bool = False
     redis_url: SecretStr | None = None
+    redis_prefix: str = ""
 
     promidata_base_url: SecretStr | None = None
     document_hosts: Texts = ()
@@ -167,6 +169,13 @@ class Settings(BaseSettings):
             return None
         if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("should begin with redis:// or rediss://")
+        return value
+
+    @field_validator("redis_prefix", mode="after")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if not PREFIX_PATTERN.fullmatch(value):
+            raise ValueError("should be at most 64 letters, digits and _ . : - / { }, such as shop-a:")
         return value
 
     @field_validator("promidata_base_url", mode="after")

@@ -18,7 +18,9 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from app.coordination.heartbeats import BEAT_EVERY_S, WorkerBeat, forget_beat, write_beat
-from app.jobs import scripts
+from app.jobs.scripts import scripts_for
+from app.outages import outages
+from app.redis_keys import RedisKeys
 from workers.pulse import late
 
 log = get_logger()
@@ -36,6 +38,7 @@ class Heart:
     def __init__(
         self,
         url: str,
+        keys: RedisKeys,
         queue: str,
         token: str,
         *,
@@ -47,8 +50,8 @@ class Heart:
         stuck_after_s: float,
     ) -> None:
         self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
-        self._renew = self._redis.register_script(scripts.RENEW)
-        self._queue, self._token = queue, token
+        self._renew = self._redis.register_script(scripts_for(keys).renew)
+        self._keys, self._queue, self._token = keys, keys.queue(queue), token
         self._held, self._describe, self._on_lost = held, describe, on_lost
         self._loop, self._lease_s, self._stuck_after_s = loop, lease_s, stuck_after_s
         self._came_round_at = self._beat_at = time.monotonic()
@@ -64,7 +67,7 @@ class Heart:
         self._stopped.set()
         self._thread.join(timeout=4)
         try:
-            forget_beat(self._redis, self._token)
+            forget_beat(self._redis, self._token, self._keys)
         except (RedisError, OSError):
             log.warning("Redis is away, so the worker's beat goes by itself")
         self._redis.close()
@@ -80,12 +83,13 @@ class Heart:
             self._beat_at = time.monotonic()
             self._look_at_loop()
             try:
-                write_beat(self._redis, self._describe())
+                write_beat(self._redis, self._describe(), self._keys)
                 lost = self._prolong(list(self._held()))
                 if lost:
                     self._on_lost(lost)
+                outages.over("heart")
             except (RedisError, OSError) as error:
-                log.warning("no heartbeat", error=str(error))
+                outages.met("heart", error, "Redis")
             except Exception:
                 log.exception("a bug in the heartbeat")
             if self._stopped.wait(min(BEAT_EVERY_S, self._lease_s / BEATS_A_LEASE)):

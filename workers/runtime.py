@@ -30,7 +30,9 @@ from app.coordination.heartbeats import WorkerBeat
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName, QueuePolicy
-from app.jobs.queue import RedisQueue, wake_key
+from app.jobs.queue import RedisQueue
+from app.jobs.tenancy import OTHERS_WAIT_MS
+from app.outages import outages
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
 from app.sync.chores import do_chores, every
@@ -87,6 +89,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
             redis_url,
+            queue.keys,
             name,
             self.id,
             held=lambda: self._slots.ids,
@@ -126,6 +129,8 @@ class Worker:
         finally:
             await end_all(background)
             await asyncio.to_thread(self._heart.stop)
+            with suppress(QueueUnavailable):
+                await self._queue.let_go()
         log.info("worker stopped", queue=self._name, worker=self.id)
 
     async def _until_stopped(self, background: list[asyncio.Task[None]]) -> None:
@@ -150,8 +155,10 @@ class Worker:
             try:
                 pause_s = await self._exchange()
             except OutageError as error:
-                log.warning("waiting for a part of ours", error=str(error))
+                outages.met("exchange", error)
                 await asyncio.sleep(IDLE_POLL_S)
+            else:
+                outages.over("exchange")
 
     async def _exchange(self) -> float:
         """One round: hand over what ended, claim what came; returns how long to wait for a reason to do it again."""
@@ -187,7 +194,7 @@ class Worker:
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
 
     def _room(self) -> int:
-        return 0 if self._stop.is_set() or self._paused else self._slots.room()
+        return 0 if self._stop.is_set() or self._paused or self._queue.tenancy.foreign else self._slots.room()
 
     async def _look_whether_paused(self) -> None:
         async with self._services.database.quick() as db:
@@ -210,8 +217,10 @@ class Worker:
             raise
         reach(f"claim.{self._name}:after-commit")
         self._paused = any(other.paused for other in unclaimed)
+        unknown_ms = await self._wait_of_unknown() if any(other.unknown for other in unclaimed) else None
         for other in unclaimed:
-            self._ended.append(Ended(other.id, None if other.closed else other.wait_ms))
+            wait_ms = None if other.closed else other.wait_ms
+            self._ended.append(Ended(other.id, unknown_ms if other.unknown else wait_ms))
         closing = [other.id for other in unclaimed if other.closed]
         if closing:
             await end_cancelled(self._stage, closing)
@@ -219,6 +228,14 @@ class Worker:
             self._wake.set()
         for job in claimed:
             self._slots.add(job)
+
+    async def _wait_of_unknown(self) -> int | None:
+        """When to look again at messages of jobs that the ledger does not have: never, if the keys are ours alone."""
+        try:
+            await self._queue.hold()
+        except QueueUnavailable:
+            return OTHERS_WAIT_MS
+        return OTHERS_WAIT_MS if self._queue.tenancy.foreign else None
 
     def _look_again(self) -> None:
         self._wake.set()
@@ -266,7 +283,7 @@ class Worker:
         while True:
             await self._thirsty.wait()
             try:
-                if await self._queue.redis.bzpopmin([wake_key(self._name)], timeout=BLOCK_S):
+                if await self._queue.redis.bzpopmin([self._queue.keys.wake(self._name)], timeout=BLOCK_S):
                     self._thirsty.clear()
                     self._wake.set()
             except (RedisError, OSError):

@@ -14,6 +14,7 @@ from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
+from app.sync.installation import learn, settle
 from app.sync.services import open_services
 from workers.pulse import open_pulse
 from workers.runtime import Worker
@@ -49,6 +50,7 @@ async def work(settings: Settings, name: QueueName) -> None:
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)
+        await learn(services.database, services.queue)
         await try_redis(services.queue)
         redis_url = settings.redis_url.get_secret_value()
         worker = Worker(services, services.queue, redis_url, name, policies(settings)[name])
@@ -58,12 +60,13 @@ async def work(settings: Settings, name: QueueName) -> None:
 
 
 async def try_redis(queue: RedisQueue) -> None:
-    """See that Redis lets us do what we need; one that is away just now is waited for by the worker itself.
+    """See that Redis lets us do what we need, and is ours; one that is away is waited for by the worker itself.
 
     Raises:
-        SettingsError: a command is missing; names it.
+        SettingsError: a key or a command may not be used, or another installation uses the keys; says what to do.
     """
     try:
-        await queue.try_commands()
+        await queue.try_once()
+        await settle(queue)
     except QueueUnavailable as error:
         log.warning("Redis is away; waiting for it", error=str(error))

@@ -7,16 +7,20 @@ claim and the fence in PostgreSQL are the same, so it is as correct as ours, and
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
 from arq import Retry
 from arq.connections import RedisSettings
 from arq.worker import func
+from redis.asyncio import ConnectionPool
 
 from app.errors import SettingsError
 from app.jobs.definitions import QueueName, policies
-from app.jobs.queue import FUNCTIONS, pack, unpack
+from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
+from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
 from app.persistence import ledger
 from app.persistence.migrations import wait_for_schema
@@ -24,11 +28,14 @@ from app.setting_errors import ending_in_one_line
 from app.settings import load_settings
 from app.sync.chores import do_chores
 from app.sync.handlers import handlers
+from app.sync.installation import learn
 from app.sync.outcomes import end_cancelled, work_off
 from app.sync.progress import ProgressBoard
 from app.sync.services import open_services
 from app.sync.stage import Stage
+from workers.prefixed_redis import PrefixedRedis
 from workers.pulse import open_pulse
+from workers.start import try_redis
 
 NEVER = 10**9
 """ARQ counts every start as a try; attempts are the ledger's business."""
@@ -56,6 +63,8 @@ def worker_settings(name: QueueName) -> type:
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)
+        await learn(services.database, services.queue)
+        await try_redis_or_end(services.queue)
         ctx["stage"] = stage = Stage(services, services.queue, ProgressBoard(services.database))
         ctx["handler"] = handlers(stage)[name]
         lease_ms = round((policy.timeout_s + OVERTIME_S) * 1000)
@@ -76,7 +85,7 @@ def worker_settings(name: QueueName) -> type:
         {
             "functions": [func(run, name=FUNCTIONS[name], timeout=policy.timeout_s + OVERTIME_S, max_tries=NEVER)],
             "queue_name": name,
-            "redis_settings": RedisSettings.from_dsn(settings.redis_url.get_secret_value()),
+            **_redis(settings.redis_url.get_secret_value(), settings.redis_prefix),
             "job_serializer": staticmethod(pack),
             "job_deserializer": staticmethod(unpack),
             "on_startup": staticmethod(start),
@@ -87,6 +96,33 @@ def worker_settings(name: QueueName) -> type:
             "max_tries": NEVER,
         },
     )
+
+
+async def is_others(queue: RedisQueue | None) -> bool:
+    """Whether a message of a job that the ledger does not have may be another installation's."""
+    if queue is None:
+        return False
+    await queue.hold()
+    return queue.tenancy.foreign
+
+
+def _redis(url: str, prefix: str) -> dict[str, Any]:
+    """Where ARQ finds its keys."""
+    if not prefix:
+        return {"redis_settings": RedisSettings.from_dsn(url)}
+    pool = PrefixedRedis(ConnectionPool.from_url(url), job_serializer=pack, job_deserializer=unpack)
+    pool.prefix = prefix
+    return {"redis_pool": pool}
+
+
+async def try_redis_or_end(queue: RedisQueue) -> None:
+    """End the process with one line where Redis is not ours to use: ARQ would make a traceback of it."""
+    try:
+        await try_redis(queue)
+    except SettingsError as error:
+        sys.stderr.write(f"promidata-sync worker: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 async def run_message(ctx: dict[Any, Any], job_id: str, name: QueueName) -> None:
@@ -101,6 +137,8 @@ async def run_message(ctx: dict[Any, Any], job_id: str, name: QueueName) -> None
     if unclaimed:
         if not unclaimed[0].closed:
             raise Retry(defer=unclaimed[0].wait_ms / 1000)
+        if unclaimed[0].unknown and await is_others(stage.services.queue):
+            raise Retry(defer=OTHERS_WAIT_MS / 1000)
         await end_cancelled(stage, [job_id])
         return
     job = claimed[0]

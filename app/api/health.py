@@ -49,23 +49,27 @@ class Readiness:
             self._checks["redis"] = services.queue.check
         self._waited_for = set(self._checks)
 
-    async def look(self) -> tuple[bool, dict[str, State]]:
-        """Whether requests should be sent here, and the state of each part."""
+    async def look(self) -> tuple[bool, dict[str, State], str]:
+        """Whether requests should be sent here, the state of each part, and what is wrong with those that are down."""
         async with asyncio.TaskGroup() as group:
-            tasks = {name: group.create_task(_state(check)) for name, check in self._checks.items()}
+            tasks = {name: group.create_task(_complaint(check)) for name, check in self._checks.items()}
+        complaints = {name: task.result() for name, task in tasks.items()}
         states: dict[str, State] = {"database": "down", "redis": "down", "storage": "down"}
-        states |= {name: task.result() for name, task in tasks.items()}
+        states |= {name: "down" if complaint else "up" for name, complaint in complaints.items()}
         self._waited_for -= {name for name, state in states.items() if state == "up"}
-        return not self._waited_for and states["database"] == "up", states
+        why = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items() if complaint)
+        return not self._waited_for and states["database"] == "up", states, why
 
 
-async def _state(check: Callable[[], Awaitable[None]]) -> State:
+async def _complaint(check: Callable[[], Awaitable[None]]) -> str | None:
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await check()
-    except (OutageError, TimeoutError):
-        return "down"
-    return "up"
+    except OutageError as error:
+        return str(error)
+    except TimeoutError:
+        return f"no answer within {ANSWER_WITHIN_S:.0f} s"
+    return None
 
 
 @router.head("/healthz", include_in_schema=False)
@@ -86,7 +90,7 @@ async def get_health() -> Alive:
 async def get_readiness(request: Request) -> JSONResponse:
     """503 until database, Redis and storage have all answered once; from then on only without the database."""
     readiness: Readiness = request.app.state.readiness
-    ready, states = await readiness.look()
+    ready, states, why = await readiness.look()
     if ready:
         return JSONResponse(dict(states))
-    return problem_response(503, NOT_READY, headers=None, **states)
+    return problem_response(503, f"{NOT_READY} ({why})" if why else NOT_READY, headers=None, **states)

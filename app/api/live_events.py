@@ -24,6 +24,7 @@ from app.api.schemas import Out
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
 from app.jobs.states import OPEN
+from app.outages import outages
 from app.persistence import reading_jobs, reading_live
 from app.persistence.database import Database
 from app.settings import Settings
@@ -114,7 +115,7 @@ class LiveEvents:
             try:
                 await self._look()
             except DatabaseUnavailable as error:
-                log.warning("no events without the database", error=str(error))
+                outages.noted(error, "no events without the database")
 
     async def _look(self) -> None:
         async with self._one_look:

@@ -55,7 +55,7 @@ async def list_workers(
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so no worker can be seen")
     await services.queue.check()
-    beats = await live_workers(services.queue.redis)
+    beats = await live_workers(services.queue.redis, services.queue.keys)
     workers = [
         Worker(
             id=beat.id,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from rich.table import Table
@@ -19,10 +20,10 @@ from app.cli.exits import ExitCode
 from app.cli.feed_check import check_manifest
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, tell_json
-from app.coordination.heartbeats import REGISTRY, live_workers
+from app.coordination.heartbeats import live_workers
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
-from app.errors import PromidataSyncError, SettingsError
+from app.errors import DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
 from app.persistence.migrations import current_revision, newest_revision
 from app.persistence.reading_cli import server_version
@@ -36,6 +37,7 @@ from app.sync.doctor import (
     check_queues,
     check_runs,
 )
+from app.sync.installation import SEEN_WITHIN_S, learn, settle
 from app.sync.services import Services, open_services
 
 OLDEST_POSTGRES = 16
@@ -132,9 +134,9 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
 
 
 def _advice(part: str, error: Exception) -> str:
-    if isinstance(error, SettingsError):
-        return ""
     refused = next((do for kind, do in REFUSALS if isinstance(error.__cause__, kind)), None)
+    if refused is None and isinstance(error, SettingsError):
+        return ""
     return refused or ADVICE.get(part, "look at the parts above first")
 
 
@@ -160,8 +162,12 @@ async def _redis(services: Services) -> Finding:
     if services.queue is None:
         do = "set REDIS_URL; without it only `sync --direct` works"
         return Finding("redis", ok=False, found="REDIS_URL is not set", do=do, there=False)
+    with suppress(DatabaseUnavailable):
+        await learn(services.database, services.queue)
+    await services.queue.try_once()
+    await settle(services.queue, SEEN_WITHIN_S)
     await services.queue.check()
-    version = await redis_version(services.queue.redis)
+    version = await redis_version(services.queue.redis, services.queue.keys)
     if not version.fits:
         oldest = ".".join(map(str, OLDEST))
         do = f"use Redis {oldest} or newer, or Valkey"
@@ -184,8 +190,8 @@ async def _workers(services: Services) -> Finding:
     """None at all is what a machine looks like before its start; one kind missing is wrong."""
     if services.queue is None:
         return Finding("workers", ok=True, found="none can be seen without Redis")
-    known = set(await services.queue.redis.zrange(REGISTRY, 0, -1))
-    beats = await live_workers(services.queue.redis)
+    known = set(await services.queue.redis.zrange(services.queue.keys.workers, 0, -1))
+    beats = await live_workers(services.queue.redis, services.queue.keys)
     silent = len(known - {beat.id.encode() for beat in beats})
     numbers = {queue: sum(beat.queue_name == queue for beat in beats) for queue in QUEUES}
     found = ", ".join(f"{queue} {number}" for queue, number in numbers.items()) if beats else "none is running"

@@ -117,6 +117,7 @@ def environment(settings: Settings, *, port: int, database_url: str, redis_url: 
     return {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "REDIS_PREFIX": settings.redis_prefix,
         "PROMIDATA_BASE_URL": feed.base_url,
         "ALLOW_PRIVATE_ADDRESSES": ",".join(private if feed.port is None else [*private, LOOPBACK]),
         "DATA_DIR": str(settings.data_dir),

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.cli.programs import KINDS, Feed
 from app.cli.up_file import UpError
 from app.coordination.heartbeats import live_workers
+from app.jobs.queue import RedisQueue
 
 READY_WITHIN_S = 90.0
 LOOK_EVERY_S = 0.1
@@ -21,7 +21,7 @@ _TAIL_BYTES = 1_500
 
 
 async def wait_until_ready(
-    api_url: str, redis: Redis, feed: Feed, pids: Callable[[], dict[str, int]], logs: Path
+    api_url: str, queue: RedisQueue, feed: Feed, pids: Callable[[], dict[str, int]], logs: Path
 ) -> None:
     """Return when feed, API and the three workers are ready.
 
@@ -30,16 +30,16 @@ async def wait_until_ready(
     """
     deadline = time.monotonic() + READY_WITHIN_S
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        while missing := await _missing(client, api_url, redis, feed, pids()):
+        while missing := await _missing(client, api_url, queue, feed, pids()):
             if time.monotonic() > deadline:
                 raise UpError(f"not ready after {READY_WITHIN_S:.0f} s: {_explain(missing, logs)}")
             await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def _missing(
-    client: httpx.AsyncClient, api_url: str, redis: Redis, feed: Feed, pids: dict[str, int]
+    client: httpx.AsyncClient, api_url: str, queue: RedisQueue, feed: Feed, pids: dict[str, int]
 ) -> list[str]:
-    beating = await _beating(redis)
+    beating = await _beating(queue)
     missing = [f"worker-{kind}" for kind in KINDS if pids.get(f"worker-{kind}") not in beating]
     if not await _answers(client, f"{api_url}/readyz"):
         missing.append("api")
@@ -48,9 +48,9 @@ async def _missing(
     return missing
 
 
-async def _beating(redis: Redis) -> set[int]:
+async def _beating(queue: RedisQueue) -> set[int]:
     try:
-        return {worker.pid for worker in await live_workers(redis)}
+        return {worker.pid for worker in await live_workers(queue.redis, queue.keys)}
     except (RedisError, OSError):
         return set()
 

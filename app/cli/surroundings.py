@@ -45,6 +45,7 @@ def beside(settings: Settings, running: RunningUp | None) -> Settings:
         update["database_url"] = SecretStr(running.database_url)
     if settings.redis_url is None and running.redis_url:
         update["redis_url"] = SecretStr(running.redis_url)
+        update["redis_prefix"] = running.redis_prefix
     if settings.promidata_base_url is None and running.base_url:
         update["promidata_base_url"] = SecretStr(running.base_url)
         update["allow_private_addresses"] = tuple(

@@ -95,7 +95,7 @@ class Up:
         if services.queue is None:
             raise QueueUnavailable("Redis has no address")
         with self._teller.during("starting API and workers"):
-            await wait_until_ready(api_url, services.queue.redis, feed, lambda: supervisor.pids, logs)
+            await wait_until_ready(api_url, services.queue, feed, lambda: supervisor.pids, logs)
         with announced(api_url, dict(given), self._settings.data_dir):
             self._teller.say(f"ready in {time.monotonic() - self._began:.1f} s; logs in {logs}")
             await self._first_sync(services, feed)

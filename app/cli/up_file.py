@@ -37,6 +37,7 @@ class RunningUp(msgspec.Struct, frozen=True):
     pid_started_at_s: float
     """When that process began, in seconds since the epoch."""
     allow_private_addresses: str
+    redis_prefix: str = ""
 
 
 @contextmanager
@@ -83,6 +84,7 @@ def announced(api_url: str, parts: dict[str, str], data_dir: Path) -> Iterator[N
         pid=os.getpid(),
         pid_started_at_s=psutil.Process().create_time(),
         allow_private_addresses=parts["ALLOW_PRIVATE_ADDRESSES"],
+        redis_prefix=parts.get("REDIS_PREFIX", ""),
     )
     path = data_dir / NAME
     _write_private(path, msgspec.json.format(msgspec.json.encode(running)))

@@ -25,6 +25,8 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from app.coordination.budget_script import SHARE
+from app.outages import outages
+from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
 log = get_logger()
 
@@ -56,9 +58,17 @@ class Slot:
 class OriginBudget:
     """The requests that this process may make. One a process and event loop; close it at the end."""
 
-    def __init__(self, redis: Redis | None, *, most_at_once: int, most_a_second: float | None) -> None:
+    def __init__(
+        self,
+        redis: Redis | None,
+        *,
+        most_at_once: int,
+        most_a_second: float | None,
+        keys: RedisKeys = DEFAULT_KEYS,
+    ) -> None:
         """Share the budget through `redis`; without it all of the budget is this process's."""
         self._share: AsyncScript | None = None if redis is None else redis.register_script(SHARE)
+        self._keys = keys
         self._most_at_once, self._most_a_second = most_at_once, most_a_second
         self._hosts: dict[str, _Host] = {}
 
@@ -67,7 +77,9 @@ class OriginBudget:
         """Wait for a place for one request to `host` (with its port), and hold it until the block ends."""
         budget = self._hosts.get(host)
         if budget is None:
-            budget = self._hosts[host] = _Host(host, self._share, self._most_at_once, self._most_a_second)
+            budget = self._hosts[host] = _Host(
+                (self._keys.budget(host), self._keys.shares(host)), self._share, self._most_at_once, self._most_a_second
+            )
         slot = await budget.enter()
         try:
             yield slot
@@ -83,8 +95,8 @@ class OriginBudget:
 class _Host:
     """One host's share in this process, and those who wait for a place in it."""
 
-    def __init__(self, host: str, share: AsyncScript | None, at_once: int, a_second: float | None) -> None:
-        self._key, self._share, self._token = f"promidata:budget:{host}", share, uuid4().hex
+    def __init__(self, keys: tuple[str, str], share: AsyncScript | None, at_once: int, a_second: float | None) -> None:
+        self._keys, self._share, self._token = list(keys), share, uuid4().hex
         self._at_once, self._a_second = at_once, a_second
         self._granted, self._tokens, self._epoch = 0, 0, 0
         self._in_use, self._succeeded = 0, 0
@@ -171,7 +183,7 @@ class _Host:
             else:
                 answer = await self._ask(self._share, self._want(), refused, succeeded)
         except (RedisError, OSError) as error:
-            log.warning("the origin's budget is split without Redis", error=str(error))
+            outages.noted(error, "the origin's budget is split without Redis", "Redis")
             answer = self._local.ask(self._want(), self._tokens_wanted(), refused, succeeded)
         self._granted, self._epoch = answer[0], answer[2]
         self._tokens = max(0, self._tokens) + answer[1]
@@ -191,7 +203,7 @@ class _Host:
     ) -> list[int]:
         epoch, pause_s = refused or (-1, 0.0)
         answer: list[int] = await share(
-            keys=[self._key, f"{self._key}:shares"],
+            keys=self._keys,
             args=[
                 self._token,
                 self._at_once,

@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.errors import QueueUnavailable
+from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
 BEAT_EVERY_S = 2.0
 BEAT_LIFE_S = 7
 """A worker that died is gone within ten seconds (API.md, "Jobs and queues")."""
-REGISTRY = "promidata:workers"
 
 
 class WorkerBeat(msgspec.Struct, frozen=True):
@@ -34,47 +34,42 @@ class WorkerBeat(msgspec.Struct, frozen=True):
     active: int
 
 
-def beat_key(worker_id: str) -> str:
-    """The key of a worker's beat."""
-    return f"promidata:worker:{worker_id}"
-
-
-def write_beat(redis: SyncRedis, beat: WorkerBeat) -> None:
+def write_beat(redis: SyncRedis, beat: WorkerBeat, keys: RedisKeys = DEFAULT_KEYS) -> None:
     """Say that a worker lives; called from its heartbeat thread."""
     with redis.pipeline(transaction=False) as pipe:
-        pipe.set(beat_key(beat.id), msgspec.json.encode(beat), ex=BEAT_LIFE_S)
-        pipe.zadd(REGISTRY, {beat.id: datetime.now(UTC).timestamp()})
-        pipe.expire(REGISTRY, 3600)
+        pipe.set(keys.worker(beat.id), msgspec.json.encode(beat), ex=BEAT_LIFE_S)
+        pipe.zadd(keys.workers, {beat.id: datetime.now(UTC).timestamp()})
+        pipe.expire(keys.workers, 3600)
         pipe.execute()
 
 
-def forget_beat(redis: SyncRedis, worker_id: str) -> None:
+def forget_beat(redis: SyncRedis, worker_id: str, keys: RedisKeys = DEFAULT_KEYS) -> None:
     """Say that a worker is leaving."""
     with redis.pipeline(transaction=False) as pipe:
-        pipe.delete(beat_key(worker_id))
-        pipe.zrem(REGISTRY, worker_id)
+        pipe.delete(keys.worker(worker_id))
+        pipe.zrem(keys.workers, worker_id)
         pipe.execute()
 
 
-async def live_workers(redis: Redis) -> list[WorkerBeat]:
+async def live_workers(redis: Redis, keys: RedisKeys = DEFAULT_KEYS) -> list[WorkerBeat]:
     """The workers whose beat is fresh, by queue and start; forgets the others.
 
     Raises:
         QueueUnavailable: Redis is away or refuses writes.
     """
     try:
-        return await _live_workers(redis)
+        return await _live_workers(redis, keys)
     except (RedisError, OSError) as error:
         raise QueueUnavailable(f"Redis cannot say which workers live: {error}") from error
 
 
-async def _live_workers(redis: Redis) -> list[WorkerBeat]:
-    ids = [worker_id.decode() for worker_id in await redis.zrange(REGISTRY, 0, -1)]
+async def _live_workers(redis: Redis, keys: RedisKeys) -> list[WorkerBeat]:
+    ids = [worker_id.decode() for worker_id in await redis.zrange(keys.workers, 0, -1)]
     if not ids:
         return []
-    values = await redis.mget([beat_key(worker_id) for worker_id in ids])
+    values = await redis.mget([keys.worker(worker_id) for worker_id in ids])
     gone = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
     if gone:
-        await redis.zrem(REGISTRY, *gone)
+        await redis.zrem(keys.workers, *gone)
     beats = [msgspec.json.decode(value, type=WorkerBeat) for value in values if value is not None]
     return sorted(beats, key=lambda beat: (beat.queue_name, beat.started_at, beat.id))

@@ -12,6 +12,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from app.redis_keys import DEFAULT_KEYS, RedisKeys
+
 OLDEST = (6, 2)
 """What the dispatch's scripts need."""
 
@@ -23,21 +25,21 @@ class RedisVersion(msgspec.Struct, frozen=True):
     fits: bool
 
 
-async def redis_version(redis: Redis) -> RedisVersion:
+async def redis_version(redis: Redis, keys: RedisKeys = DEFAULT_KEYS) -> RedisVersion:
     """Ask the server; RedisError when it is away."""
     try:
         answer = _pairs(await redis.execute_command("HELLO"))  # type: ignore[no-untyped-call]
     except NoPermissionError:
-        return await _by_ability(redis)
+        return await _by_ability(redis, keys)
     except ResponseError:
         return RedisVersion("older than 6.0", fits=False)
     name, number = str(answer.get("server", "redis")), str(answer.get("version", ""))
     return RedisVersion(f"{name} {number}", fits=_numbers(number) >= OLDEST)
 
 
-async def _by_ability(redis: Redis) -> RedisVersion:
+async def _by_ability(redis: Redis, keys: RedisKeys) -> RedisVersion:
     try:
-        await redis.execute_command("GETDEL", "promidata:check")  # type: ignore[no-untyped-call]
+        await redis.execute_command("GETDEL", keys.check)  # type: ignore[no-untyped-call]
     except NoPermissionError:
         return RedisVersion("version not told", fits=True)
     except ResponseError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
-from uuid import uuid4
 
 import msgspec
 from arq.jobs import serialize_job
@@ -17,24 +16,17 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    MasterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
-from app.jobs import scripts
+from app.jobs.redis_errors import advice
+from app.jobs.scripts import scripts_for
+from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
+from app.jobs.trial import Trial
 from app.logs import mask_address
+from app.redis_keys import RedisKeys
 
 T = TypeVar("T")
 
@@ -44,10 +36,6 @@ CHUNK = 1_000
 """Messages a script call, so that no call holds Redis for long."""
 FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
 """Queue to the name of the function that a stock ARQ worker registers."""
-
-
-REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
-"""redis-py takes the code off the message of these."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -84,22 +72,17 @@ def unpack(value: bytes) -> dict[str, Any]:
     return msgspec.msgpack.decode(value, type=dict[str, Any])
 
 
-def wake_key(queue: str) -> str:
-    """The marker that idle workers of a queue block on."""
-    return f"{queue}:wake"
-
-
-def marker_key(queue: str) -> str:
-    """Gone when Redis was emptied: everything open in the queue is then sent again at once."""
-    return f"{queue}:marker"
-
-
 class RedisQueue:
     """Redis as dispatch. One per process; safe to share between tasks."""
 
-    def __init__(self, url: str, *, connect_timeout_s: float = 5.0, answer_timeout_s: float = 5.0) -> None:
-        """Prepare the pool; nothing connects until the first use."""
+    def __init__(
+        self, url: str, *, prefix: str = "", connect_timeout_s: float = 5.0, answer_timeout_s: float = 5.0
+    ) -> None:
+        """Prepare the pool; nothing connects until the first use. `prefix` begins every key."""
         self._shown = mask_address(url)
+        self.keys = RedisKeys(prefix)
+        self.tenancy = Tenancy(prefix)
+        self._fits = False
         self.redis: Redis = Redis.from_url(
             url,
             socket_connect_timeout=connect_timeout_s,
@@ -109,9 +92,12 @@ class RedisQueue:
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],
         )
-        self._send: AsyncScript = self.redis.register_script(scripts.SEND)
-        self._exchange: AsyncScript = self.redis.register_script(scripts.EXCHANGE)
-        self._known: AsyncScript = self.redis.register_script(scripts.KNOWN)
+        scripts, register = scripts_for(self.keys), self.redis.register_script
+        self._send: AsyncScript = register(scripts.send)
+        self._exchange: AsyncScript = register(scripts.exchange)
+        self._known: AsyncScript = register(scripts.known)
+        self._hold: AsyncScript = register(HOLD)
+        self._let_go: AsyncScript = register(LET_GO)
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Dispatch messages, a thousand a round trip; those that Redis knows already are left alone.
@@ -126,7 +112,8 @@ class RedisQueue:
 
     async def _send_chunk(self, queue: str, messages: Sequence[Message]) -> None:
         reach(f"send.{queue}:before")
-        await self._send(keys=[queue, wake_key(queue), f"{queue}:fair"], args=_send_args(messages))
+        keys = self.keys
+        await self._send(keys=[keys.queue(queue), keys.wake(queue), keys.fair(queue)], args=_send_args(messages))
         reach(f"send.{queue}:after")
 
     async def exchange(
@@ -140,7 +127,8 @@ class RedisQueue:
         waits = [str(part) for pair in again for part in pair]
         async with self._translated():
             ids, next_ms = await self._exchange(
-                keys=[queue, wake_key(queue)], args=[token, lease_ms, room, len(done), *done, *waits]
+                keys=[self.keys.queue(queue), self.keys.wake(queue)],
+                args=[token, lease_ms, room, len(done), *done, *waits],
             )
         return Exchanged([_text(job_id) for job_id in ids], None if next_ms < 0 else int(next_ms))
 
@@ -151,7 +139,8 @@ class RedisQueue:
             QueueUnavailable: Redis is away.
         """
         async with self._translated():
-            return [_text(job_id) for job_id in await self._known(keys=[queue], args=list(ids))]
+            unknown = await self._known(keys=[self.keys.queue(queue)], args=list(ids))
+        return [_text(job_id) for job_id in unknown]
 
     async def length(self, queue: str) -> int:
         """How many jobs of the queue Redis knows, running ones among them.
@@ -160,7 +149,7 @@ class RedisQueue:
             QueueUnavailable: Redis is away.
         """
         async with self._translated():
-            return int(await self.redis.zcard(queue))
+            return int(await self.redis.zcard(self.keys.queue(queue)))
 
     async def set_marker(self, queue: str) -> bool:
         """Set the marker of a Redis that holds the queue's messages; True when it was missing.
@@ -169,7 +158,7 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         async with self._translated():
-            return bool(await self.redis.set(marker_key(queue), "1", nx=True))
+            return bool(await self.redis.set(self.keys.marker(queue), "1", nx=True))
 
     async def wake(self, queue: str) -> None:
         """Wake an idle worker of the queue.
@@ -178,50 +167,81 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         async with self._translated():
-            await self.redis.zadd(wake_key(queue), {"w": 0})
+            await self.redis.zadd(self.keys.wake(queue), {"w": 0})
+
+    async def page(self, queue: str, start: int, number: int) -> list[str]:
+        """Ids that Redis queues, `number` of them from place `start` on.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._translated():
+            return [
+                _text(job_id) for job_id in await self.redis.zrange(self.keys.queue(queue), start, start + number - 1)
+            ]
 
     async def check(self) -> None:
-        """Ask whether Redis is there and takes writes.
+        """Ask whether Redis is there, takes writes, lets us do what we need, and is ours.
 
         Raises:
             QueueUnavailable: it does not, with its address and what to do.
         """
-        async with self._translated():
-            await self.redis.set("promidata:check", "1", px=1000)
+        try:
+            await self.try_once()
+        except SettingsError as error:
+            raise QueueUnavailable(str(error)) from error
+        if self.tenancy.id is None:
+            async with self._translated():
+                await self.redis.set(self.keys.check, "1", px=1000)
+            return
+        await self.hold()
+        if self.tenancy.alive:
+            raise QueueUnavailable(f"Redis at {self._shown}: {self.tenancy.conflict}")
 
-    async def try_commands(self) -> None:
-        """Run each command that we need once, on keys of no consequence, so that a missing one is known at the start.
+    async def try_once(self) -> None:
+        """Try keys and commands, unless they were tried before and fit.
 
         Raises:
-            SettingsError: the user of REDIS_URL may not run a command, or the server does not have it; names it.
+            SettingsError: the user of REDIS_URL may not touch a key or run a command, is refused, or the server is a
+                replica or does not have the command; says what to do.
             QueueUnavailable: Redis is away.
         """
-        name = f"promidata:try:{uuid4().hex}"
-        try:
-            await self._try_queue(name)
-            await self._try_plain(name)
-        except ResponseError as error:
-            if not _is_missing(error):
-                raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
-            raise SettingsError(f"Redis at {self._shown}: {_advice(error)}") from error
-        except (RedisError, OSError) as error:
-            raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
+        if not self._fits:
+            await self.try_commands()
+            self._fits = True
 
-    async def _try_queue(self, name: str) -> None:
-        await self._send(keys=[name, wake_key(name), f"{name}:fair"], args=[1000, name, name, name, "-"])
-        await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 1, 0])
-        await self._known(keys=[name], args=[name])
-        await self._exchange(keys=[name, wake_key(name)], args=[name, 1000, 0, 1, name])
-        await self.redis.zadd(wake_key(name), {"w": 0})
-        await self.redis.bzpopmin([wake_key(name)], timeout=1)
+    async def try_commands(self) -> None:
+        """Run each command that we need once, on keys of no consequence, and touch each key that we use.
 
-    async def _try_plain(self, name: str) -> None:
-        await self.redis.set(name, "1", nx=True, px=1000)
-        await self.redis.mget([name])
-        await self.redis.zrange(wake_key(name), 0, -1)
-        await self.redis.zcard(wake_key(name))
-        await self.redis.expire(name, 1)
-        await self.redis.delete(name, f"{name}:fair", wake_key(name))
+        Raises:
+            SettingsError: as with `try_once`.
+            QueueUnavailable: Redis is away.
+        """
+        trial = Trial(self.redis, self.keys, self._shown)
+        await trial.keys()
+        await trial.commands(self._send, self._exchange, self._known)
+
+    async def hold(self) -> None:
+        """Say that these keys are our installation's, or see that they are another's (`tenancy`).
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        if self.tenancy.id is None:
+            return
+        async with self._translated():
+            holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
+        self.tenancy.note(_text(holder), left_ms)
+
+    async def let_go(self) -> None:
+        """Leave the keys to whoever comes next, if no worker of ours lives.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        if self.tenancy.id is not None:
+            async with self._translated():
+                await self._let_go(keys=[self.keys.installation, self.keys.workers], args=[self.tenancy.id])
 
     async def close(self) -> None:
         """Close the pool."""
@@ -232,7 +252,7 @@ class RedisQueue:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise QueueUnavailable(f"Redis at {self._shown}: {_advice(error)}") from error
+            raise QueueUnavailable(f"Redis at {self._shown}: {advice(error, self.keys)}") from error
 
 
 def _alike(messages: Sequence[Message]) -> Iterable[tuple[str, list[Message]]]:
@@ -257,22 +277,3 @@ def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _is_missing(error: ResponseError) -> bool:
-    """Whether a command may not be run or is not there, also where a script ran into it."""
-    text = str(error).lower()
-    return isinstance(error, NoPermissionError) or "no permissions" in text or "unknown" in text
-
-
-def _advice(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
-        return f"{text}; put the user and password into REDIS_URL (redis://user:password@host:6379/0)"
-    if isinstance(error, ResponseError) and _is_missing(error):
-        return f"{text}; the server must have this command, and the user of REDIS_URL be allowed it"
-    if isinstance(error, BusyLoadingError):
-        return "it is loading its data; this passes by itself"
-    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
-        return f"it refuses writes ({text})"
-    return f"{text}; is it running, and is REDIS_URL right?"

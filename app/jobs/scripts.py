@@ -15,21 +15,21 @@ job becomes claimable by itself.
 
 from __future__ import annotations
 
-from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+import msgspec
+
+from app.redis_keys import RedisKeys
 
 FIRST_TIME_SCORE = 1_000_000_000_000
 """Scores from here on are times in ms (2001 and later); those below are virtual start times."""
 
-_PRELUDE = f"""
-local HELD, JOB, RETRY = '{in_progress_key_prefix}', '{job_key_prefix}', '{retry_key_prefix}'
-local FIRST = {FIRST_TIME_SCORE}
+PRELUDE = """
+local HELD, JOB, RETRY = '{held}', '{job}', '{retry}'
+local FIRST = {first}
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 """
 
-SEND = (
-    _PRELUDE
-    + """
+_SEND = """
 -- KEYS: queue, wake, fair; ARGV: payload_ttl_ms, the first id's payload, ids, their runs, their wait_ms
 -- The last three are lists with line feeds between: thousands of arguments would cost more than all the rest. Ids are
 -- of one length, so that each payload is the first one's with another id in it.
@@ -65,11 +65,8 @@ for run, score in pairs(last) do redis.call('HSET', fair, run, score) end
 if added > 0 then redis.call('ZADD', wake, 0, 'w') end
 return added
 """
-)
 
-EXCHANGE = (
-    _PRELUDE
-    + """
+_EXCHANGE = """
 -- KEYS: queue, wake; ARGV: token, lease_ms, room, n_done, done ids, then (id, wait_ms)* to be looked at again
 -- Forgets what ended, puts back what waits, and leases as many as there is room for. Returns {ids, ms to the next}.
 local queue, wake = KEYS[1], KEYS[2]
@@ -117,11 +114,8 @@ end
 if next_ms == 0 then redis.call('ZADD', wake, 0, 'w') end
 return {ids, next_ms}
 """
-)
 
-RENEW = (
-    _PRELUDE
-    + """
+_RENEW = """
 -- KEYS: queue; ARGV: token, lease_ms, ids. A lease that vanished is put back; returns the ids that another holds.
 local queue, token, lease = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local lost = {}
@@ -137,11 +131,8 @@ for i = 3, #ARGV do
 end
 return lost
 """
-)
 
-KNOWN = (
-    _PRELUDE
-    + """
+_KNOWN = """
 -- KEYS: queue; ARGV: ids. Returns those that are neither queued nor leased.
 local unknown = {}
 for _, id in ipairs(ARGV) do
@@ -149,4 +140,18 @@ for _, id in ipairs(ARGV) do
 end
 return unknown
 """
-)
+
+
+class Scripts(msgspec.Struct, frozen=True):
+    """The scripts for the keys of one prefix."""
+
+    send: str
+    exchange: str
+    renew: str
+    known: str
+
+
+def scripts_for(keys: RedisKeys) -> Scripts:
+    """The scripts with the names of a job's keys in them: passing those with each call would cost more."""
+    prelude = PRELUDE.format(held=keys.held(""), job=keys.job(""), retry=keys.retry(""), first=FIRST_TIME_SCORE)
+    return Scripts(*(prelude + body for body in (_SEND, _EXCHANGE, _RENEW, _KNOWN)))

@@ -70,6 +70,8 @@ class Unclaimed(msgspec.Struct, frozen=True):
     wait_ms: int
     paused: bool = False
     """Its queue is paused: nothing of it may start."""
+    unknown: bool = False
+    """The ledger has no such job: it was forgotten, or is another installation's."""
 
 
 def new_job_id(queue: str) -> str:
@@ -177,7 +179,7 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
         {"ids": list(ids)},
     )
     known = {row.id: Unclaimed(row.id, row.closed, row.wait_ms, row.paused) for row in rows}
-    return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0)) for job_id in ids]
+    return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0, unknown=True)) for job_id in ids]
 
 
 async def fence(db: AsyncConnection, job: ClaimedJob) -> None:

@@ -10,13 +10,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import uuid4
 
 from structlog import get_logger
 
 from app.errors import OutageError
 from app.jobs.queue import RedisQueue
+from app.outages import outages
 from app.persistence import changes, runs
 from app.persistence.database import Database
+from app.sync.installation import keep
 from app.sync.reconcile import reconcile
 from app.sync.retention import FORGET_EVERY_S, forget_old
 from app.sync.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
@@ -42,6 +45,8 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
     async def look() -> None:
         nonlocal rounds
         rounds += 1
+        if queue.tenancy.foreign:
+            return  # what was sent now would be the other installation's to throw away
         sent = await reconcile(stage, queue, name, lease_ms=lease_ms, whole=rounds % WHOLE_LOOK_EVERY == 0)
         await stage.services.database.transact(runs.end_abandoned)
         ended = await stage.services.database.end_stalled()
@@ -52,6 +57,7 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
 
     async with together() as group:
         group.create_task(stage.progress.run())
+        group.create_task(keep(stage.services.database, queue))
         group.create_task(every(SCHEDULES_EVERY_S, partial(run_schedules, stage.services)))
         group.create_task(every(RECONCILE_EVERY_S, look))
         group.create_task(do_chores_without_queue(stage.services))
@@ -88,13 +94,16 @@ async def every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
 
     A chore that fails does not take the worker's jobs down with it.
     """
+    loop = f"{work} {uuid4()}"
     while True:
         await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  spreads workers, no secret
         try:
             await work()
         except OutageError as error:
-            log.warning("a chore waits for a part of ours", error=str(error))
+            outages.met(loop, error)
             await asyncio.sleep(1.0)
         except Exception:
             log.exception("a bug in a chore")
             await asyncio.sleep(1.0)
+        else:
+            outages.over(loop)

@@ -17,6 +17,7 @@ from structlog import get_logger
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES, QueueName, policies
 from app.jobs.queue import Message
+from app.outages import outages
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
 from app.sync.chores import number_all, number_changes
@@ -91,7 +92,7 @@ async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
                 for run_id in run_ids:
                     await runs.renew_lease(db, run_id)
         except DatabaseUnavailable as error:
-            log.warning("leases not renewed", error=str(error))
+            outages.noted(error, "leases not renewed")
 
 
 async def _run_one(services: Services, run: Started) -> DirectResult:
@@ -133,7 +134,7 @@ class DirectRun:
             async with self._services.database.quick() as db:
                 return await runs.is_over(db, self._run_id)
         except DatabaseUnavailable as error:
-            log.warning("waiting for the database", error=str(error))
+            outages.noted(error, "a direct sync waits")
             return False
 
     async def _drop_lost(self) -> None:
@@ -144,7 +145,7 @@ class DirectRun:
                 async with self._services.database.quick() as db:
                     self._lost |= await ledger.lost(db, [job for job, _ in self._running.values()])
             except DatabaseUnavailable as error:
-                log.warning("not looked for what was cancelled", run=self._run_id, error=str(error))
+                outages.noted(error, "not looked for what was cancelled")
             for job_id in self._lost & self._running.keys():
                 self._running[job_id][1].cancel()
 
@@ -167,7 +168,7 @@ class DirectRun:
             async with self._services.database.quick() as db:
                 return await ledger.claim_of_run(db, self._run_id, name, room)
         except DatabaseUnavailable as error:
-            log.warning("waiting for the database", error=str(error))
+            outages.noted(error, "a direct sync waits")
             return []
 
     async def _run(self, job: ClaimedJob, name: QueueName) -> None:

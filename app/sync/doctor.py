@@ -61,7 +61,7 @@ async def check_queues(services: Services) -> Finding:
     Raises:
         DatabaseUnavailable, QueueUnavailable: a part is away.
     """
-    beats = [] if services.queue is None else await live_workers(services.queue.redis)
+    beats = [] if services.queue is None else await live_workers(services.queue.redis, services.queue.keys)
     async with services.database.read() as db:
         loads = await reading_doctor.queue_loads(db)
     return judge_queues(loads, Counter(beat.queue_name for beat in beats))
@@ -127,10 +127,9 @@ async def _unknown_to_redis(database: Database, queue: RedisQueue, name: str) ->
 async def _over_in_the_ledger(database: Database, queue: RedisQueue, name: str) -> int:
     number = 0
     for page in range(MOST_PAGES):
-        raw = await queue.redis.zrange(name, page * PAGE, (page + 1) * PAGE - 1)
-        if not raw:
+        ids = await queue.page(name, page * PAGE, PAGE)
+        if not ids:
             break
-        ids = [job_id.decode() for job_id in raw]
         async with database.read() as db:
             number += len(ids) - len(await reading_doctor.still_open(db, ids, SETTLED_S))
     return number

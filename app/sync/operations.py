@@ -17,6 +17,7 @@ from app.jobs.states import CLOSED, OPEN
 from app.persistence import ledger, operators, reading_runs, runs
 from app.persistence.database import Connection
 from app.persistence.operators import JobState, ReopenedJob
+from app.sync.installation import ready_to_queue
 from app.sync.manifest_step import get_manifest
 from app.sync.services import Services
 from app.sync.start import Started
@@ -172,7 +173,7 @@ async def confirm_removals(services: Services, run_id: str) -> Started:
         raise Conflict(f"run {run_id} held no removals back, so there is nothing to confirm")
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it")
-    await services.queue.check()
+    await ready_to_queue(services, services.queue)
     sha256 = run["guard"]["manifestSha256"]
     if (await get_manifest(services)).sha256 != sha256:
         raise Conflict("the manifest is not the same any more: sync again and look at what it would remove now")

@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
+from uuid import uuid4
 
 import msgspec
 from structlog import get_logger
@@ -27,6 +28,7 @@ from app.errors import (
     TransientError,
 )
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueuePolicy
+from app.outages import outages
 from app.persistence import ledger, problems, runs
 from app.persistence.database import Connection
 from app.persistence.ledger import MAX_DEATHS, ClaimedJob
@@ -80,14 +82,20 @@ async def work_off(
 
 async def _through_outages(step: Callable[[], Awaitable[Ended | None]]) -> Ended | None:
     """Repeat `step` for as long as a part of ours is away; the claim is held meanwhile."""
-    pauses = 0
-    while True:
-        try:
-            return await step()
-        except OutageError as error:
-            log.warning("waiting for a part of ours", error=str(error))
-            await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
-            pauses += 1
+    pauses, loop, through = 0, f"job {uuid4()}", False
+    try:
+        while True:
+            try:
+                ended = await step()
+            except OutageError as error:
+                outages.met(loop, error)
+                await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
+                pauses += 1
+            else:
+                through = True
+                return ended
+    finally:
+        outages.over(loop, through=through)
 
 
 async def _attempt(

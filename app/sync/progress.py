@@ -7,6 +7,7 @@ import asyncio
 from structlog import get_logger
 
 from app.errors import DatabaseUnavailable
+from app.outages import outages
 from app.persistence import ledger
 from app.persistence.database import Database
 from app.persistence.ledger import ClaimedJob
@@ -58,7 +59,7 @@ class ProgressBoard:
             async with self._database.quick() as db:
                 await ledger.write_progress(db, steps)
         except DatabaseUnavailable as error:
-            log.warning("progress not written", error=str(error))
+            outages.noted(error, "progress not written")
 
     async def run(self) -> None:
         """Flush until cancelled."""

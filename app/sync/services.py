@@ -13,6 +13,7 @@ from app.images.store import ObjectStore, open_store
 from app.jobs.queue import RedisQueue
 from app.outbound.client import OutboundClient
 from app.persistence.database import Database
+from app.redis_keys import RedisKeys
 from app.settings import Settings
 
 
@@ -41,11 +42,12 @@ async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncI
         transaction_pooler=settings.database_transaction_pooler,
         pre_ping=pre_ping,
     )
-    queue = None if settings.redis_url is None else RedisQueue(settings.redis_url.get_secret_value())
+    queue = _queue(settings)
     budget = OriginBudget(
         None if queue is None else queue.redis,
         most_at_once=settings.origin_max_concurrency,
         most_a_second=settings.origin_max_rps,
+        keys=RedisKeys(settings.redis_prefix),
     )
     inspector = PictureInspector(max_pixels=settings.picture_max_pixels)
     try:
@@ -60,6 +62,12 @@ async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncI
         if queue is not None:
             await queue.close()
         await database.close()
+
+
+def _queue(settings: Settings) -> RedisQueue | None:
+    if settings.redis_url is None:
+        return None
+    return RedisQueue(settings.redis_url.get_secret_value(), prefix=settings.redis_prefix)
 
 
 def database_url(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from structlog import get_logger
 from app.errors import QueueUnavailable
 from app.jobs.queue import Message, Queue
 from app.logs import mask_address
+from app.outages import outages
 from app.sync.progress import ProgressBoard
 from app.sync.services import Services
 
@@ -31,7 +32,7 @@ class Stage:
         try:
             await self.queue.send(messages)
         except QueueUnavailable as error:
-            log.warning("messages not sent, the reconciler will", count=len(messages), error=str(error))
+            outages.noted(error, "messages not sent, the reconciler will")
 
 
 def messages_of(queue: str, run_id: str, job_ids: Sequence[str]) -> list[Message]:

@@ -18,6 +18,7 @@ from app.jobs.queue import Message
 from app.persistence import ledger, runs
 from app.persistence.database import Connection
 from app.persistence.suppliers import Supplier, active_suppliers, find_supplier
+from app.sync.installation import ready_to_queue
 from app.sync.services import Services
 
 log = get_logger()
@@ -58,7 +59,7 @@ async def start_queued(services: Services, request: StartRequest) -> list[Starte
     """
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it, or sync with useQueue: false")
-    await services.queue.check()
+    await ready_to_queue(services, services.queue)
     started = await start_runs(services, request, "queued")
     await send_started(services, started)
     return started

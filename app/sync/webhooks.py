@@ -15,6 +15,7 @@ from structlog import get_logger
 from app.errors import OutageError
 from app.notify.retrying import next_pause_s
 from app.notify.sending import Parcel, Verdict, send
+from app.outages import outages
 from app.persistence import webhooks
 from app.persistence.database import Connection
 from app.persistence.webhooks import ClaimedDelivery
@@ -39,7 +40,9 @@ async def deliver_webhooks(services: Services) -> None:
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
             except OutageError as error:
-                log.warning("webhooks wait for a part of ours", error=str(error))
+                outages.met("webhooks", error)
+            else:
+                outages.over("webhooks")
             await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -15,10 +15,11 @@ from redis import Redis as SyncRedis
 from sqlalchemy import text
 
 from app.cli.doctor import examine
-from app.coordination.heartbeats import WorkerBeat, beat_key, write_beat
+from app.coordination.heartbeats import WorkerBeat, write_beat
 from app.jobs.definitions import QUEUES
 from app.jobs.queue import Message
 from app.persistence.reading_doctor import QueueLoad
+from app.redis_keys import DEFAULT_KEYS
 from app.sync.doctor import Finding, judge_queues
 from app.sync.operations import pause
 from app.sync.start import StartRequest, start_queued
@@ -84,7 +85,7 @@ async def test_a_system_that_works_has_every_part_and_nothing_wrong(working: Sta
 
 async def test_a_worker_that_ended_without_a_word_is_seen_once(working: Stack) -> None:
     with redis_of(working) as redis:
-        redis.delete(beat_key("w-image-upload"))
+        redis.delete(DEFAULT_KEYS.worker("w-image-upload"))
     workers = (await found_by(working))["workers"]
     assert not workers.ok
     assert workers.found == "supplier-sync 1, product-family 1, image-upload 0; 1 ended without a word"

@@ -1,0 +1,68 @@
+"""What Redis's errors mean to us, in one line that says what to do."""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from app.redis_keys import RedisKeys
+
+REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
+"""redis-py takes the code off the message of these."""
+
+
+def advice(error: BaseException, keys: RedisKeys) -> str:
+    """What went wrong and what to do about it."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, BusyLoadingError):
+        return "it is loading its data; this passes by itself"
+    return _refusal(error, text, keys) or _fault(error, text)
+
+
+def _refusal(error: BaseException, text: str, keys: RedisKeys) -> str | None:
+    """What to grant whoever REDIS_URL names."""
+    if is_refused_user(error):
+        return f"{text}; put the user and password into REDIS_URL (redis://user:password@host:6379/0)"
+    if is_refused_key(error):
+        return f"{text}; grant its user {' '.join(keys.patterns)} (ACL SETUSER), or set REDIS_PREFIX to what it may use"
+    if is_missing(error):
+        return f"{text}; the server must have this command, and the user of REDIS_URL be allowed it"
+    return None
+
+
+def _fault(error: BaseException, text: str) -> str:
+    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
+        replica = ": it is a replica, let REDIS_URL name the primary" if isinstance(error, ReadOnlyError) else ""
+        return f"it refuses writes ({text}){replica}"
+    return f"{text}; is it running, and is REDIS_URL right?"
+
+
+def is_refused_user(error: BaseException) -> bool:
+    """Whether user or password are wrong, or missing."""
+    return isinstance(error, AuthenticationError) or any(code in str(error) for code in ("NOAUTH", "WRONGPASS"))
+
+
+def is_refused_key(error: BaseException) -> bool:
+    """Whether the user may not touch a key, also where a script ran into it."""
+    text = str(error).lower()
+    return isinstance(error, ResponseError) and "permission" in text and "access" in text and "key" in text
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether a command may not be run or is not there, also where a script ran into it."""
+    if not isinstance(error, ResponseError):
+        return False
+    text = str(error).lower()
+    return isinstance(error, NoPermissionError) or "no permissions" in text or "unknown" in text
+
+
+def is_misfit(error: BaseException) -> bool:
+    """Whether somebody must set something: waiting does not help."""
+    return is_refused_user(error) or is_missing(error) or is_refused_key(error) or isinstance(error, ReadOnlyError)
