@@ -10,23 +10,8 @@ from typing import Any
 from arq.connections import ArqRedis
 from redis.asyncio.client import Pipeline
 
-KEY_FIRST = frozenset(
-    [
-        "ZADD",
-        "ZCARD",
-        "ZSCORE",
-        "ZREM",
-        "ZRANGE",
-        "ZRANGEBYSCORE",
-        "ZREMRANGEBYSCORE",
-        "GET",
-        "SET",
-        "SETEX",
-        "PSETEX",
-        "INCR",
-        "EXPIRE",
-    ]
-)
+SORTED_SETS = frozenset(["ZADD", "ZCARD", "ZSCORE", "ZREM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"])
+KEY_FIRST = SORTED_SETS | {"GET", "SET", "SETEX", "PSETEX", "INCR", "EXPIRE"}
 KEYS_ALONE = frozenset(["WATCH", "EXISTS", "DEL"])
 WITHOUT_KEYS = frozenset(["INFO", "DBSIZE", "PING", "UNWATCH"])
 
@@ -54,14 +39,14 @@ def _key(prefix: str, key: str | bytes) -> str:
     return prefix + (key.decode() if isinstance(key, bytes) else key)
 
 
-class PrefixedPipeline(Pipeline):  # type: ignore[type-arg]
+class PrefixedPipeline(Pipeline):
     """A pipeline on the keys of a prefix."""
 
     prefix = ""
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send or note a command."""
-        return super().execute_command(*prefixed(self.prefix, args), **kwargs)  # type: ignore[no-untyped-call]
+        return super().execute_command(*prefixed(self.prefix, args), **kwargs)
 
 
 class PrefixedRedis(ArqRedis):
@@ -71,7 +56,7 @@ class PrefixedRedis(ArqRedis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command."""
-        return await super().execute_command(*prefixed(self.prefix, args), **options)
+        return await super().execute_command(*prefixed(self.prefix, args), **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PrefixedPipeline:
         """A pipeline on the same keys."""

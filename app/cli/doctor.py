@@ -25,6 +25,7 @@ from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
 from app.errors import DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
+from app.jobs.queue import RedisQueue
 from app.persistence.migrations import current_revision, newest_revision
 from app.persistence.reading_cli import server_version
 from app.settings import Settings
@@ -162,17 +163,27 @@ async def _redis(services: Services) -> Finding:
     if services.queue is None:
         do = "set REDIS_URL; without it only `sync --direct` works"
         return Finding("redis", ok=False, found="REDIS_URL is not set", do=do, there=False)
-    with suppress(DatabaseUnavailable):
-        await learn(services.database, services.queue)
-    await services.queue.try_once()
-    await settle(services.queue, SEEN_WITHIN_S)
-    await services.queue.check()
-    version = await redis_version(services.queue.redis, services.queue.keys)
+    try:
+        await _ours_to_use(services, services.queue)
+    except SettingsError:
+        version = await redis_version(services.queue.redis, services.queue.keys)
+        if version.fits:
+            raise
+    else:
+        version = await redis_version(services.queue.redis, services.queue.keys)
     if not version.fits:
         oldest = ".".join(map(str, OLDEST))
         do = f"use Redis {oldest} or newer, or Valkey"
         return Finding("redis", ok=False, found=f"{version.shown} is too old", do=do)
     return _room(version.shown, await redis_memory(services.queue.redis))
+
+
+async def _ours_to_use(services: Services, queue: RedisQueue) -> None:
+    with suppress(DatabaseUnavailable):
+        await learn(services.database, queue)
+    await queue.try_once()
+    await settle(queue, SEEN_WITHIN_S)
+    await queue.check()
 
 
 def _room(shown: str, memory: RedisMemory | None) -> Finding:
