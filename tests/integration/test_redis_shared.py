@@ -255,14 +255,11 @@ async def test_a_running_worker_whose_keys_are_anothers_takes_nothing_and_drops_
 def test_only_a_holder_that_renews_its_word_lives() -> None:
     tenancy = Tenancy("")
     tenancy.id = "ours"
-    tenancy.note("another", 5_000)
-    assert (tenancy.foreign, tenancy.alive) == (True, False)
-    tenancy.note("another", 4_000)
-    assert not tenancy.alive
-    tenancy.note("another", 10_000)
-    assert tenancy.alive
-    tenancy.note("ours", 10_000)
-    assert (tenancy.foreign, tenancy.alive) == (False, False)
+    seen = []
+    for holder, left_ms in (("another", 5_000), ("another", 4_000), ("another", 10_000), ("ours", 10_000)):
+        tenancy.note(holder, left_ms)
+        seen.append((tenancy.foreign, tenancy.alive))
+    assert seen == [(True, False), (True, False), (True, True), (False, False)]
 
 
 def test_a_prefix_that_a_pattern_would_read_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
