@@ -73,7 +73,8 @@ def worker_settings(name: QueueName) -> type:
             pulse.watch(lambda: "its chores have ended" if chores.done() else None)
 
     async def stop(ctx: dict[Any, Any]) -> None:
-        ctx["chores"].cancel()
+        if "chores" in ctx:  # it may not have come to them
+            ctx["chores"].cancel()
         await ctx["opened"].aclose()
 
     async def run(ctx: dict[Any, Any], job_id: str) -> None:
