@@ -201,9 +201,10 @@ async def test_a_second_call_while_the_first_is_under_way_is_refused(api: ApiCli
 
 
 async def test_a_key_belongs_to_its_caller(make_stack: MakeStack) -> None:
-    keys = "one:operator:secret-of-the-one-1,two:operator:secret-of-the-two-2"
+    one, two = "secret-of-the-one-1", "secret-of-the-two-2"
+    keys = f"one:operator:{one},two:operator:{two}"
     async with make_stack(api_keys=keys) as stack, api_client(stack.settings) as api:
-        for secret, body in (("1", {"supplierId": "A23"}), ("2", {"supplierId": "A360"})):
+        for secret, body in ((one, {"supplierId": "A23"}), (two, {"supplierId": "A360"})):
             headers = {"X-API-Key": secret, "Idempotency-Key": "same"}
             assert (await api.post("/sync", body, 202, headers=headers))["suppliersEnqueued"] == 1
 
