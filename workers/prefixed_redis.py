@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from redis.asyncio.client import Pipeline
 
 SORTED_SETS = frozenset(["ZADD", "ZCARD", "ZSCORE", "ZREM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"])
-KEY_FIRST = SORTED_SETS | {"GET", "SET", "SETEX", "PSETEX", "INCR", "EXPIRE"}
+KEY_FIRST = SORTED_SETS | {"GET", "SET", "SETEX", "PSETEX", "INCRBY", "EXPIRE"}
 KEYS_ALONE = frozenset(["WATCH", "EXISTS", "DEL"])
 WITHOUT_KEYS = frozenset(["INFO", "DBSIZE", "PING", "UNWATCH"])
 
