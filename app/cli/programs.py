@@ -1,6 +1,6 @@
 """The programs of `up`, each a process of its own: the sample feed, the API, and a worker a queue.
 
-They are given their surroundings as environment variables, as any process manager would, and write their logs to
+They are given their surroundings as environment variables, as any process manager would, and what they say goes to
 `DATA_DIR/logs`, so that the progress display stays readable.
 """
 
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.embedded.server import free_port
+from app.cli.rotated_log import RotatedLog
 from app.cli.supervisor import Supervisor
 from app.cli.up_file import UpError
+from app.data_folder import make_data_folder, open_anew
 from app.samplefeed.spec import PROFILE_GUID
 from app.settings import Settings
 
 LOOPBACK = "127.0.0.0/8"
 KINDS = ("supplier", "family", "image")
-LOGGED = ["/bin/sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "logged"]
-"""Becomes the program, so that signals and the process id are the program's."""
 BACKLOG = 4096
 """Connections that wait to be taken: what finds no place there is lost for a second, until the caller's system repeats
 it. The system has a limit of its own (net.core.somaxconn)."""
@@ -50,7 +50,8 @@ def find_feed(settings: Settings) -> Feed:
     port = _noted_port(note)
     if port is None or not is_free("127.0.0.1", port):
         port = free_port()
-        note.write_text(json.dumps({"port": port}))
+        with os.fdopen(open_anew(note), "w") as file:
+            json.dump({"port": port}, file)
     return Feed(f"http://127.0.0.1:{port}/Profiles/Live/{PROFILE_GUID}", port)
 
 
@@ -129,15 +130,14 @@ def environment(settings: Settings, *, port: int, database_url: str, redis_url: 
 def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed, door: socket.socket) -> Path:
     """Name everything that `up` keeps running, the API behind `door`; returns the folder of their logs."""
     logs = Path(given["DATA_DIR"]) / "logs"
-    logs.mkdir(exist_ok=True)
+    make_data_folder(logs)
+    logs.chmod(0o700)
     env = {**os.environ, **given}
 
     def add(name: str, *arguments: str, descriptors: Sequence[int] = ()) -> None:
-        log = logs / f"{name}.log"
-        if log.exists():
-            log.replace(log.with_name(f"{name}.before.log"))
         # -P: a folder `app` where the command was started is not ours.
-        supervisor.add(name, [*LOGGED, str(log), sys.executable, "-P", "-m", *arguments], env, descriptors=descriptors)
+        argv = [sys.executable, "-P", "-m", *arguments]
+        supervisor.add(name, argv, env, descriptors=descriptors, log=RotatedLog(logs / f"{name}.log"))
 
     if feed.port is not None:
         add("sample-feed", "app.cli.feed_serve", "--port", str(feed.port))

@@ -6,7 +6,7 @@
                               └─ asked again ─▶ SIGTERM again ─▶ a second ─▶ SIGKILL
 
 Every child has a session of its own, so that Ctrl-C reaches us and not them, and is killed by the kernel when we are
-(die_with_parent.py). They inherit our output.
+(die_with_parent.py). What they say goes to their log, or where ours goes; what they write nobody else can read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import signal
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from app.cli.die_with_parent import wrap
+from app.cli.rotated_log import RotatedLog
+from app.data_folder import FILES_UMASK
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
@@ -58,6 +60,7 @@ class Program:
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
     descriptors: Sequence[int] = ()
+    log: RotatedLog | None = None
 
 
 def next_pause_s(previous_s: float | None, ran_s: float) -> float:
@@ -84,18 +87,23 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         *,
         descriptors: Sequence[int] = (),
+        log: RotatedLog | None = None,
     ) -> None:
         """Name a program; `run_until` starts it."""
-        self._programs.append(Program(name, argv, env, descriptors))
+        self._programs.append(Program(name, argv, env, descriptors, log))
 
     async def run_until(self, stop: StopRequest) -> None:
         """Run all programs until `stop` is asked; when this returns, or is cancelled, none is left.
 
         Call it in the main thread: the programs end with the thread that started them.
         """
-        async with asyncio.TaskGroup() as tasks:
-            for program in self._programs:
-                tasks.create_task(self._keep_running(program, stop), name=program.name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for program in self._programs:
+                    tasks.create_task(self._keep_running(program, stop), name=program.name)
+        finally:
+            for log in (program.log for program in self._programs if program.log is not None):
+                log.close()
 
     async def _keep_running(self, program: Program, stop: StopRequest) -> None:
         pause_s: float | None = None
@@ -134,9 +142,16 @@ class Supervisor:
 
 async def _start(program: Program) -> Process:
     argv = wrap(program.argv, signum=signal.SIGKILL)
-    return await asyncio.create_subprocess_exec(
-        *argv, env=program.env, pass_fds=program.descriptors, start_new_session=True
-    )
+    with nullcontext() if program.log is None else program.log.writer() as output:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            env=program.env,
+            pass_fds=program.descriptors,
+            start_new_session=True,
+            umask=FILES_UMASK,
+            stdout=output,
+            stderr=output,
+        )
 
 
 async def _first_of(timeout_s: float | None, *waits: Coroutine[Any, Any, object]) -> None:

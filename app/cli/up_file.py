@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from app.data_folder import make_data_folder
 from app.errors import PromidataSyncError
 
 NAME = "up.json"
@@ -48,7 +49,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
         UpError: another one has it, or it is not ours.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_folder(data_dir)
         descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise UpError(f"{data_dir}: {error.strerror}; set DATA_DIR to a folder that is yours") from error

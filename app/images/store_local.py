@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from app.data_folder import make_data_folder
 from app.errors import StoreUnavailable
 from app.images.store import StoredObject, is_media_key, require_bytes, require_media_key
 
@@ -113,7 +114,7 @@ class LocalStore:
 
     def _make_folders(self, *folders: str | Path) -> None:
         """Make each one by one, outermost first: `parents` would give those in between another mode."""
-        self._root.parent.mkdir(parents=True, exist_ok=True)
+        make_data_folder(self._root.parent)
         for folder in (self._root, *(self._root / name for name in folders)):
             folder.mkdir(FOLDER_MODE, exist_ok=True)
 

@@ -138,6 +138,10 @@ async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves
     assert still_there(tree) == []
     assert not (data_dir / "up.json").exists()
     assert entries(tmp_path) == {".data"}, "nothing is written anywhere else"
+    written = [path for path in data_dir.rglob("*") if not any(part.startswith("programs-") for part in path.parts)]
+    assert {"api.log", "server.log", "sample-feed.json", "dump.rdb"} <= {path.name for path in written}
+    assert [path for path in written if path.lstat().st_mode & 0o077] == [], "nobody else reads or enters"
+    assert data_dir.stat().st_mode & 0o066 == 0
 
 
 async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_says_so(

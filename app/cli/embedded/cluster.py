@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.cli.embedded.home import EmbeddedServerError, Home, bootstrap_uid, write_private
+from app.cli.embedded.home import EmbeddedServerError, Home, bootstrap_uid, open_private, write_private
 from app.cli.embedded.programs import package_folder, reachable
 from app.cli.embedded.server import run_in, tail
 
@@ -92,6 +92,7 @@ def _create_database(nursery: Home, programs: Path, data: Path) -> None:
 
 def _run(nursery: Home, command: Sequence[str], statements: Path | None = None) -> None:
     log = nursery.path / "step.log"
-    process = run_in(nursery, command, signal.SIGKILL, log, stdin=statements)
+    with open_private(nursery, log) as output:
+        process = run_in(nursery, command, signal.SIGKILL, output.fileno(), stdin=statements)
     if process.wait(_STEP_WITHIN_S):
         raise EmbeddedServerError(f"{Path(command[0]).name} failed with {process.returncode}:\n{tail(log)}")

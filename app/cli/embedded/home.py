@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from app.data_folder import make_data_folder
 from app.errors import PromidataSyncError
 
 Say = Callable[[str], None]
@@ -67,7 +68,7 @@ def find_home(data_dir: Path, name: str, say: Say) -> Home:
     """
     data_dir = data_dir.resolve()
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_folder(data_dir)
         if os.geteuid() == 0:
             return _home_for_root(data_dir, name, say)
         return Home(_own(data_dir / name, os.geteuid()), None, data_dir)

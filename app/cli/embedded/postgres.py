@@ -86,9 +86,9 @@ def _start(home: Home, lock: HomeLock, install: str, port: int, settings: Mappin
         return _is_ready(data, process.pid)
 
     how = Launch("PostgreSQL", command, ready, signal.SIGINT)
-    process, chosen = launch(how, home, lock, port=port)
+    process, chosen, log = launch(how, home, lock, port=port)
     url = f"postgresql+asyncpg://{USER}:{password_in(home)}@127.0.0.1:{chosen}/{DATABASE}"
-    return EmbeddedServer("PostgreSQL", url, chosen, home, process, _STOP, lock)
+    return EmbeddedServer("PostgreSQL", url, chosen, home, process, _STOP, lock, log)
 
 
 def _status(data: Path) -> list[str]:

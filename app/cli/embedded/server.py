@@ -21,8 +21,10 @@ from types import TracebackType
 from typing import Self
 
 from app.cli.die_with_parent import wrap
-from app.cli.embedded.home import EmbeddedServerError, Home, open_private
+from app.cli.embedded.home import EmbeddedServerError, Home
 from app.cli.embedded.lock import HomeLock
+from app.cli.rotated_log import RotatedLog
+from app.data_folder import FILES_UMASK, open_anew
 
 _PORT_TRIES = 5
 _READY_WITHIN_S = 120.0
@@ -50,6 +52,7 @@ class EmbeddedServer:
     process: subprocess.Popen[bytes]
     stop_steps: Sequence[StopStep] = field(repr=False)
     lock: HomeLock = field(repr=False)
+    log: RotatedLog = field(repr=False)
 
     def __repr__(self) -> str:
         return f"<{self.name} pid {self.pid} port {self.port}>"  # the address holds the password
@@ -71,6 +74,7 @@ class EmbeddedServer:
                 break
         else:
             _kill(self.process)
+        self.log.close()
         self.lock.release()
         if discard:
             shutil.rmtree(self.home.path, ignore_errors=True)
@@ -102,42 +106,54 @@ class Launch:
     end_with_parent: signal.Signals
 
 
-def launch(how: Launch, home: Home, lock: HomeLock, *, port: int = 0) -> tuple[subprocess.Popen[bytes], int]:
+Launched = tuple[subprocess.Popen[bytes], int, RotatedLog]
+"""The process, its port, its log."""
+
+
+def launch(how: Launch, home: Home, lock: HomeLock, *, port: int = 0) -> Launched:
     """Start the server on `port`; 0 picks a free one, and another if somebody was quicker.
 
     Raises:
         EmbeddedServerError: it ended or did not answer within 120 s; the message ends with its last lines.
     """
-    log = home.path / "server.log"
-    if log.exists():
-        log.replace(home.path / "server.before.log")
+    log = RotatedLog(home.path / "server.log", open_file=lambda path: _open_log(home, path))
     for _ in range(_PORT_TRIES):
         candidate = port or free_port()
-        process = run_in(home, how.command(candidate), how.end_with_parent, log, inherited=[lock.descriptor])
+        command = how.command(candidate)
+        with log.writer() as output:
+            process = run_in(home, command, how.end_with_parent, output, inherited=[lock.descriptor])
         with _killed_on_error(process):
             if _wait_ready(how, process, candidate):
-                return process, candidate
-        if port or "in use" not in tail(log):
+                return process, candidate, log
+        log.drain(_KILLED_WITHIN_S)
+        if port or "in use" not in tail(log.path):
             break
-    raise EmbeddedServerError(f"{how.name} did not start (its log is {log}):\n{tail(log)}")
+    log.close()
+    raise EmbeddedServerError(f"{how.name} did not start (its log is {log.path}):\n{tail(log.path)}")
+
+
+def _open_log(home: Home, path: Path) -> int:
+    descriptor = open_anew(path)
+    home.give(path)
+    return descriptor
 
 
 def run_in(
     home: Home,
     command: Sequence[str],
     signum: signal.Signals,
-    log: Path,
+    output: int,
     *,
     stdin: Path | None = None,
     inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in the folder as its user, with nothing of our environment; `log` starts anew.
+    """Start a program in the folder as its user, with nothing of our environment.
 
-    `signum` is what it gets when we end; `inherited` are descriptors that it keeps open.
+    `signum` is what it gets when we end; what it says goes to `output`; `inherited` are descriptors that it keeps open.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("start servers from the main thread: they end with the thread that started them")
-    with open_private(home, log) as output, (stdin or Path(os.devnull)).open("rb") as source:
+    with (stdin or Path(os.devnull)).open("rb") as source:
         return subprocess.Popen(  # noqa: S603 - programs out of our own wheels
             wrap(command, signum=signum, uid=home.uid),
             cwd=home.path,
@@ -146,6 +162,7 @@ def run_in(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            umask=FILES_UMASK,
             pass_fds=inherited,
         )
 

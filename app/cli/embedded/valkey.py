@@ -66,9 +66,9 @@ def _start(home: Home, lock: HomeLock, port: int, settings: Mapping[str, str]) -
         return _answers(candidate, password)
 
     how = Launch("Valkey", command, ready, signal.SIGTERM)
-    process, chosen = launch(how, home, lock, port=port)
+    process, chosen, log = launch(how, home, lock, port=port)
     url = f"redis://:{password}@127.0.0.1:{chosen}/0"
-    return EmbeddedServer("Valkey", url, chosen, home, process, _STOP, lock)
+    return EmbeddedServer("Valkey", url, chosen, home, process, _STOP, lock, log)
 
 
 def _program(home: Home) -> Path:
