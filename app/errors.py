@@ -86,10 +86,15 @@ class OriginRefused(PermanentError):
 
 
 class AddressRefused(PermanentError):
-    """The address must not be fetched: scheme, host, or a private network behind it."""
+    """The address must not be fetched: scheme, host, or a private network behind it.
 
-    def __init__(self, message: str, kind: str = "address-refused") -> None:
+    `private` are the addresses that are no public ones, where that is the reason.
+    """
+
+    def __init__(self, message: str, kind: str = "address-refused", private: tuple[str, ...] = ()) -> None:
         super().__init__(message, kind)
+        self.args = (message, kind, private)
+        self.private = private
 
 
 class BodyTooLarge(PermanentError):

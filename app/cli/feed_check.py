@@ -13,7 +13,7 @@ from app.feed.manifest import read_manifest
 from app.outbound.client import OutboundClient
 from app.settings import Settings
 from app.sync.discovery import FeedCheck, SupplierEntries
-from app.sync.manifest_step import document_hosts, manifest_limits
+from app.sync.manifest_step import document_hosts, manifest_limits, naming_what_allows
 
 
 def run_feed_check(*, as_json: bool) -> None:
@@ -39,9 +39,10 @@ async def check_manifest(settings: Settings) -> FeedCheck:
     """
     hosts = document_hosts(settings)
     async with OutboundClient(allow_private=settings.allow_private_addresses) as outbound:
-        fetched = await outbound.get(
-            f"{settings.base_url}/Import/Import.txt", limits=manifest_limits(settings), allowed_hosts=hosts
-        )
+        with naming_what_allows(settings):
+            fetched = await outbound.get(
+                f"{settings.base_url}/Import/Import.txt", limits=manifest_limits(settings), allowed_hosts=hosts
+            )
     data = await asyncio.to_thread(read_manifest, fetched.body, base_url=settings.base_url, allowed_hosts=tuple(hosts))
     suppliers = [SupplierEntries(code, len(data.entries[code])) for code in sorted(data.entries)]
     return FeedCheck(ok=True, entries=data.total, suppliers=suppliers, invalid=data.invalid_total)

@@ -77,7 +77,7 @@ class AddressPolicy:
         """
         why = self.refusal(address)
         if why is not None:
-            raise AddressRefused(f"{address} is not a public address ({why})")
+            raise AddressRefused(f"{address} is not a public address ({why})", private=(address,))
 
 
 def _refusal_v4(address: IPv4Address) -> str | None:

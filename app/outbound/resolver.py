@@ -57,10 +57,11 @@ class CheckedResolver(AbstractResolver):
         addresses = await self._lookup(host, port)
         if not addresses:
             raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
-        for address in addresses:
-            why = self._policy.refusal(address)
-            if why is not None:
-                raise AddressRefused(f"{host} leads to {address}, which is not a public address ({why})")
+        refused = {address: why for address in addresses if (why := self._policy.refusal(address)) is not None}
+        for address, why in refused.items():
+            raise AddressRefused(
+                f"{host} leads to {address}, which is not a public address ({why})", private=tuple(refused)
+            )
         return [_result(host, port, address) for address in addresses]
 
     async def close(self) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import msgspec
 import zstandard
 
-from app.errors import ManifestUnreadable
+from app.errors import AddressRefused, ManifestUnreadable
 from app.feed.manifest import ManifestData, read_manifest
 from app.outbound.client import Fetched, FetchLimits
 from app.persistence import manifests
@@ -142,12 +144,30 @@ async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
     if stored is not None and stored.last_modified:
         headers["If-Modified-Since"] = stored.last_modified
     settings = services.settings
-    return await services.outbound.get(
-        f"{settings.base_url}/Import/Import.txt",
-        limits=manifest_limits(settings),
-        allowed_hosts=document_hosts(settings),
-        headers=headers,
-    )
+    with naming_what_allows(settings):
+        return await services.outbound.get(
+            f"{settings.base_url}/Import/Import.txt",
+            limits=manifest_limits(settings),
+            allowed_hosts=document_hosts(settings),
+            headers=headers,
+        )
+
+
+@contextmanager
+def naming_what_allows(settings: Settings) -> Iterator[None]:
+    """Where the feed itself is at a private address, say with which setting it may be asked.
+
+    Only for the address that the operator has set: of a document's it would be advice to open one's network to whoever
+    writes the manifest.
+    """
+    try:
+        yield
+    except AddressRefused as error:
+        if not error.private or any("%" in address for address in error.private):
+            raise
+        allowed = ",".join([*map(str, settings.allow_private_addresses), *error.private])
+        message = f"{error}; if PROMIDATA_BASE_URL is right, set ALLOW_PRIVATE_ADDRESSES={allowed}"
+        raise AddressRefused(message, error.kind, error.private) from error
 
 
 def _read(settings: Settings, body: bytes) -> ManifestData:
