@@ -139,7 +139,7 @@ async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves
     assert not (data_dir / "up.json").exists()
     assert entries(tmp_path) == {".data"}, "nothing is written anywhere else"
     written = [path for path in data_dir.rglob("*") if not any(part.startswith("programs-") for part in path.parts)]
-    assert {"api.log", "server.log", "sample-feed.json", "dump.rdb"} <= {path.name for path in written}
+    assert {"api.log", "sample-feed.json", "media"} <= {path.name for path in written}
     assert [path for path in written if path.lstat().st_mode & 0o077] == [], "nobody else reads or enters"
     assert data_dir.stat().st_mode & 0o066 == 0
 
