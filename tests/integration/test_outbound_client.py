@@ -16,7 +16,8 @@ import pytest_asyncio
 from app.errors import AddressRefused, BodyTooLarge, OriginRefused, OriginUnavailable, PermanentError
 from app.outbound import FetchLimits, OutboundClient
 from app.outbound.urls import parse_address, resolve_redirect
-from tests.support.raw_http import KEEP, Script, answer, serve
+from tests.support.raw_http import KEEP, RawServer, Script, answer, serve
+from tests.support.waiting import eventually
 
 LIMITS = FetchLimits(max_bytes=100_000, connect_timeout_s=1, first_byte_timeout_s=1, total_timeout_s=3)
 SHORT = FetchLimits(max_bytes=100_000, connect_timeout_s=0.3, first_byte_timeout_s=0.3, total_timeout_s=1)
@@ -233,15 +234,13 @@ async def test_a_name_that_does_not_exist_is_transient() -> None:
 
 
 async def test_cancelling_releases_the_connection(client: OutboundClient) -> None:
-    async with serve([answer(length=1_000), b"x", 5.0]) as server:
+    async with serve([answer(length=1_000), b"x", 600.0]) as server:
         tasks = [asyncio.create_task(client.get(server.url(), limits=LIMITS)) for _ in range(20)]
-        await asyncio.sleep(0.2)
-        assert server.open_connections == 20
+        await eventually(lambda: _open_are(server, 20))
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await asyncio.sleep(0.1)
-        assert server.open_connections == 0
+        await eventually(lambda: _open_are(server, 0))
     async with serve([answer(b"x"), KEEP]) as server:
         assert (await client.get(server.url(), limits=LIMITS)).body == b"x"
 
@@ -320,3 +319,7 @@ async def test_https_is_not_left_by_a_redirect() -> None:
     with pytest.raises(AddressRefused, match="leaves https"):
         resolve_redirect(parse_address("https://a.test/x"), "http://a.test/x")
     assert str(resolve_redirect(parse_address("http://a.test/x/y"), "../z?q")) == "http://a.test/z?q"
+
+
+async def _open_are(server: RawServer, number: int) -> bool:
+    return server.open_connections == number

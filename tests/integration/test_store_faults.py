@@ -19,6 +19,7 @@ from app.images.store_local import LocalStore
 from app.images.store_s3 import S3Store, open_s3_store
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.s3_servers import free_port, moto_server, rclone_server, s3_settings
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +194,10 @@ async def test_cancelling_an_upload_in_parts_leaves_nothing(
     proxy: FaultProxy, faulty: S3Store, honest: S3Store
 ) -> None:
     key, body = picture(25, 20_000_000)
+    proxy.delay_s = 600
     proxy.strike("delay")
     task = asyncio.create_task(faulty.put(key, body, "image/png"))
-    await asyncio.sleep(0.5)
+    await eventually(lambda: _struck(proxy))
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
@@ -241,6 +243,10 @@ async def test_the_folder_holds_whole_files_alone_and_for_the_owner_alone(tmp_pa
     assert files[0].stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "media").stat().st_mode & 0o777 == 0o700
     assert files[0].stat().st_mtime >= started - 2
+
+
+async def _struck(proxy: FaultProxy) -> bool:
+    return proxy.seen > 0
 
 
 def _files_under(folder: Path) -> list[Path]:

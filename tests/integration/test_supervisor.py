@@ -43,7 +43,7 @@ def test_the_pause_doubles_up_to_five_seconds_and_begins_anew_after_a_healthy_mi
     assert next_pause_s(previous_s, ran_s) == pause_s
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is another process
             await asyncio.sleep(0.01)
@@ -69,7 +69,6 @@ async def test_a_program_is_started_again_also_after_exit_0_and_each_time_is_tol
     told: list[str] = []
     supervisor = Supervisor(say=told.append, grace_s=5)
     supervisor.add("api", [SHELL, "-c", "exit 0"])
-    began = time.monotonic()
     async with supervised(supervisor):
         await until(lambda: len(told) == 3)
     assert told == [
@@ -77,7 +76,16 @@ async def test_a_program_is_started_again_also_after_exit_0_and_each_time_is_tol
         "api ended (exit 0): starting it again in 1 s",
         "api ended (exit 0): starting it again in 2 s",
     ]
-    assert 1.5 <= time.monotonic() - began < 3.4, "the stop does not wait for the pause of 2 s"
+
+
+async def test_a_stop_does_not_wait_for_the_pause_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.supervisor.next_pause_s", lambda _previous_s, _ran_s: 3600.0)
+    told: list[str] = []
+    supervisor = Supervisor(say=told.append, grace_s=5)
+    supervisor.add("api", [SHELL, "-c", "exit 0"])
+    async with asyncio.timeout(60), supervised(supervisor):
+        await until(lambda: told)
+    assert told == ["api ended (exit 0): starting it again in 3600 s"]
 
 
 async def test_one_killed_program_comes_back_and_the_others_do_not_notice() -> None:
@@ -130,12 +138,12 @@ async def test_a_program_that_does_not_obey_is_killed_after_the_grace() -> None:
         began = time.monotonic()
         stop.ask()
         await task
-    assert 0.4 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.4
     assert not process.is_running()
 
 
 async def test_asked_a_second_time_it_does_not_wait_for_the_grace() -> None:
-    supervisor = Supervisor(say=print, grace_s=60)
+    supervisor = Supervisor(say=print, grace_s=600)
     supervisor.add("worker", STUBBORN)
     async with supervised(supervisor, "worker") as (stop, task):
         began = time.monotonic()
@@ -144,7 +152,7 @@ async def test_asked_a_second_time_it_does_not_wait_for_the_grace() -> None:
         assert not task.done()
         stop.ask()
         await task
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60
 
 
 async def test_what_a_program_started_itself_ends_with_it() -> None:
@@ -157,7 +165,7 @@ async def test_what_a_program_started_itself_ends_with_it() -> None:
 
 
 async def test_a_supervisor_that_is_cancelled_leaves_nothing() -> None:
-    supervisor = Supervisor(say=print, grace_s=60)
+    supervisor = Supervisor(say=print, grace_s=600)
     supervisor.add("worker", STUBBORN)
     stop = StopRequest()
     task = asyncio.create_task(supervisor.run_until(stop))
@@ -226,8 +234,8 @@ def test_a_program_ends_with_its_parent_by_either_method(method: str) -> None:
 def test_the_watchdog_ends_with_its_program() -> None:
     with subprocess.Popen(wrap(["sleep", "0.2"], signum=signal.SIGTERM, method="watchdog")) as program:
         mark = str(os.getpid())
-        assert program.wait(5) == 0
-    deadline = time.monotonic() + 5
+        assert program.wait(60) == 0
+    deadline = time.monotonic() + 60
     while left := [one for one in psutil.process_iter(["cmdline"]) if _is_watchdog_of(one.info["cmdline"], mark)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)

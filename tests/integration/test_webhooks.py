@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -166,16 +165,14 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(stack: Stack) -> Non
 
 async def test_a_receiver_that_hangs_holds_up_no_other(stack: Stack) -> None:
     async with (
-        listening(Receiver(free_port(), hang_s=20)) as slow,
+        listening(Receiver(free_port(), hang_s=600)) as slow,
         listening(Receiver(free_port())) as quick,
         delivering(stack),
     ):
         await add_webhook(stack, slow.url)
         await add_webhook(stack, quick.url)
-        began = time.monotonic()
         await stack.sync()
-        await until(lambda: len(quick.received) == 4, timeout_s=15)
-        assert time.monotonic() - began < 15
+        await until(lambda: len(quick.received) == 4)
         assert len(slow.received) == 1, "one at a time"
         await eventually(lambda: stack.value("SELECT count(error) = 1 FROM deliveries"))
         (row,) = await stack.rows("SELECT * FROM deliveries WHERE error IS NOT NULL")

@@ -107,11 +107,9 @@ async def test_cancelled_fifty_times_nothing_stays_taken(servers: Servers, tmp_p
             await cancel_run(workers.stack.services, started.run_id)
             await workers.over(CANCELLED_WITHIN_S)
         workers.stack.server.habits.latency_s = 0
-        began = time.monotonic()
         await workers.start()
-        runs = await workers.over(15)
+        runs = await workers.over()
         assert runs[0]["status"] == "completed"
-        assert time.monotonic() - began < 10
         await assert_catalogue_equals_feed(workers.stack)
         assert await _connections(workers) <= before + 12
 

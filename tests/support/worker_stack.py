@@ -158,7 +158,7 @@ class Workers:
                 worker.kill()
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 20.0, every_s: float = 0.02) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0, every_s: float = 0.02) -> None:
     """Wait until `condition` holds; it may be a coroutine function."""
     deadline = time.monotonic() + timeout_s
     while not await _value(condition()):
