@@ -10,14 +10,16 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
+from types import TracebackType
 from typing import Any
 
 from arq import Retry
 from arq.connections import RedisSettings
 from arq.worker import func
 from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
 
-from app.errors import SettingsError
+from app.errors import PromidataSyncError, SettingsError
 from app.jobs.definitions import QueueName, policies
 from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
 from app.jobs.tenancy import OTHERS_WAIT_MS
@@ -49,6 +51,7 @@ def worker_settings(name: QueueName) -> type:
     Raises:
         SystemExit: a setting makes no sense, or REDIS_URL is missing.
     """
+    sys.excepthook = tell_in_one_line
     with ending_in_one_line():
         settings = load_settings()
         if settings.redis_url is None:
@@ -124,6 +127,16 @@ async def try_redis_or_end(queue: RedisQueue) -> None:
         sys.stderr.write(f"promidata-sync worker: {error}\n")
         sys.stderr.flush()
         os._exit(1)
+
+
+def tell_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends ARQ's command, as our own commands tell it; ARQ would show its traceback. A bug keeps its own."""
+    if isinstance(error, PromidataSyncError):
+        sys.stderr.write(f"promidata-sync: {error}\n")
+    elif isinstance(error, RedisError):
+        sys.stderr.write(f"promidata-sync: REDIS_URL: Redis cannot be used: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 async def run_message(ctx: dict[Any, Any], job_id: str, name: QueueName) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.samplefeed import FeedSpec, SampleFeed
+from tests.support.command_line import environment
 from tests.support.stack import Servers
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, worker_stack
@@ -49,3 +51,33 @@ async def test_arqs_worker_and_ours_share_a_queue(servers: Servers, tmp_path: Pa
             await workers.start()
             await workers.over(60)
             await assert_as_if_nothing_had_happened(workers.stack)
+
+
+def refused(**given: str) -> str:
+    """What `arq` says that cannot start, its own log lines apart."""
+    ended = subprocess.run(
+        [str(Path(sys.executable).with_name("arq")), "workers.supplier.WorkerSettings"],
+        check=False,
+        env=environment(**given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return "\n".join(line for line in ended.stderr.splitlines() if line.startswith("arq: "))
+
+
+def test_a_start_that_fails_is_told_by_its_own_cause_in_one_line(servers: Servers) -> None:
+    redis = servers.valkey.url
+    assert refused(REDIS_URL=redis).startswith("arq: DATABASE_URL is not set: ")
+    assert refused() == "arq: REDIS_URL is not set: a worker takes its jobs from Redis"
+    assert refused(REDIS_URL=redis, LEASE_S="never").startswith("arq: LEASE_S")
+
+
+def test_a_redis_that_is_not_there_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    said = refused(REDIS_URL=f"redis://:hidden@127.0.0.1:{port}/0", DATABASE_URL="postgresql://a:hidden@127.0.0.1:1/a")
+    assert said.startswith("arq: REDIS_URL: Redis cannot be used: ")
+    assert "hidden" not in said
