@@ -65,19 +65,19 @@ def refused(**given: str) -> str:
     )
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr, ended.stderr
-    return "\n".join(line for line in ended.stderr.splitlines() if line.startswith("arq: "))
+    return "\n".join(line for line in ended.stderr.splitlines() if line.startswith("promidata-sync: "))
 
 
 def test_a_start_that_fails_is_told_by_its_own_cause_in_one_line(servers: Servers) -> None:
     redis = servers.valkey.url
-    assert refused(REDIS_URL=redis).startswith("arq: DATABASE_URL is not set: ")
-    assert refused() == "arq: REDIS_URL is not set: a worker takes its jobs from Redis"
-    assert refused(REDIS_URL=redis, LEASE_S="never").startswith("arq: LEASE_S")
+    assert refused(REDIS_URL=redis).startswith("promidata-sync: DATABASE_URL is not set: ")
+    assert refused() == "promidata-sync: REDIS_URL is not set: a worker takes its jobs from Redis"
+    assert refused(REDIS_URL=redis, LEASE_S="never").startswith("promidata-sync: LEASE_S")
 
 
 def test_a_redis_that_is_not_there_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     said = refused(REDIS_URL=f"redis://:hidden@127.0.0.1:{port}/0", DATABASE_URL="postgresql://a:hidden@127.0.0.1:1/a")
-    assert said.startswith("arq: REDIS_URL: Redis cannot be used: ")
+    assert said.startswith("promidata-sync: REDIS_URL: Redis cannot be used: ")
     assert "hidden" not in said
