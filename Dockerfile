@@ -1,27 +1,30 @@
-# One image for the API, the workers and the migration: the command decides (docs/operations.md).
-# Non-root, and nothing is written outside DATA_DIR and /tmp, so that the root file system can be read-only.
-FROM python:3.12-slim AS build
-WORKDIR /srv
-COPY requirements.lock requirements-build.lock pyproject.toml README.md ./
+# One image for the API, the workers, the migration and every other command: the command decides (docs/operations.md).
+# It runs as a user without rights and writes only to /data and /tmp, so the root file system can be read-only.
+ARG PYTHON=python:3.13-slim-bookworm
+
+FROM ${PYTHON} AS build
+WORKDIR /build
+COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
+    && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+RUN python -m venv /builder \
+    && /builder/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements-build.lock
+COPY pyproject.toml README.md alembic.ini ./
+COPY alembic alembic
 COPY app app
 COPY workers workers
-COPY alembic alembic
-RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation -e .
+RUN /builder/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /venv/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
-FROM python:3.12-slim
-RUN useradd --system --uid 10001 --home-dir /srv --shell /usr/sbin/nologin promidata
-WORKDIR /srv
+FROM ${PYTHON}
 COPY --from=build /venv /venv
-COPY --from=build /srv /srv
-COPY alembic alembic
-COPY alembic.ini .
-RUN mkdir /data && chown promidata /data
+RUN mkdir /srv/promidata /data && chown 10001:10001 /data
+WORKDIR /srv/promidata
 VOLUME /data
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000 DATA_DIR=/data
-USER 10001
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    HOST=0.0.0.0 PORT=8000 DATA_DIR=/data WORKER_PROBE_FILE=/tmp/worker.probe
+USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=2)"]
+# Asks a worker for its pulse, the API for /healthz, and nothing of a command that ends by itself.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["promidata-health"]
 CMD ["promidata-sync", "api"]

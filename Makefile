@@ -13,7 +13,7 @@ PYTEST = $(BIN)/pytest
 TEST_PROCESSES ?= 4
 CHAOS_PROCESSES ?= 3
 
-.PHONY: help setup run test coverage test-chaos test-browser check format bench lock openapi ci
+.PHONY: help setup run test coverage test-chaos test-browser test-image check format bench lock openapi ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, samp
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
 test: $(READY) ## the test suite, in under five minutes
-	@$(PYTEST) -m "not chaos and not browser" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m "not chaos and not browser and not image" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
 	@$(BIN)/coverage erase
@@ -45,6 +45,9 @@ test-chaos: $(READY) ## kills, outages, failpoints, restarts
 
 test-browser: $(READY) ## pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)
+
+test-image: $(READY) ## the Dockerfile's steps and what comes out of them; as root on Linux, without an engine
+	@$(PYTEST) -m image $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/ruff format --check .
