@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ async def test_every_role_works_and_is_well_on_a_read_only_file_system(
 
         def start(name: str, command: list[str]) -> Container:
             started = image.start(tmp_path, name, command, **settings)
-            containers.callback(started.process.kill)
+            containers.callback(started.kill)
             return started
 
         migrating = start("migrate", ["promidata-sync", "migrate"])
@@ -108,9 +109,9 @@ async def test_every_role_works_and_is_well_on_a_read_only_file_system(
             await until(lambda role=role: role.run(image.health).returncode == 0, 60)  # type: ignore[misc]
         api = roles[0]
         _refuses_to_be_written(api)
-        discovered = api.run(["promidata-sync", "suppliers", "--discover"])
+        discovered = await asyncio.to_thread(api.run, ["promidata-sync", "suppliers", "--discover"])
         assert discovered.returncode == 0, discovered.stderr
-        synced = api.run(["promidata-sync", "sync", "--watch"])
+        synced = await asyncio.to_thread(api.run, ["promidata-sync", "sync", "--watch"])
         assert synced.returncode == 0, synced.stdout + synced.stderr
         assert list((tmp_path / "data").rglob("*.*")), "pictures lie in the volume"
         assert [role.stop() for role in roles] == [0, 0, 0, 0], [role.said()[-500:] for role in roles]
@@ -130,7 +131,7 @@ async def test_a_command_that_is_neither_api_nor_worker_is_well_while_it_runs(
     image: Image, containers: ExitStack, tmp_path: Path
 ) -> None:
     serving = image.start(tmp_path, "feed", ["promidata-sync", "feed", "serve", "--port", "0"])
-    containers.callback(serving.process.kill)
+    containers.callback(serving.kill)
     await until(lambda: "http://" in serving.said() or serving.process.poll() is not None, 30)
     asked = serving.run(image.health)
     assert (asked.returncode, asked.stderr) == (0, "")
@@ -148,7 +149,7 @@ async def test_a_worker_without_a_place_for_its_pulse_says_so(
         REDIS_URL=servers.valkey.url,
         WORKER_PROBE_FILE="/srv/promidata/probe",
     )
-    containers.callback(worker.process.kill)
+    containers.callback(worker.kill)
     await until(lambda: worker.process.poll() is not None, 30)
     assert worker.process.returncode == 1
     assert "Read-only file system" in worker.said()

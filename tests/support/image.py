@@ -182,7 +182,7 @@ class Container:
             [*inside, *_as_user(self.built.user, command, self.environment)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 
@@ -191,6 +191,11 @@ class Container:
         if self.process.poll() is None:
             self._inner().terminate()
         return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        self.process.kill()
+        self.process.wait(10)
 
     def _inner(self) -> psutil.Process:
         return psutil.Process(self.process.pid).children()[0]
