@@ -26,7 +26,7 @@ if ! "$venv/bin/python" -c "import pip, sys; sys.exit('$version' != str(sys.vers
     "$python" -m venv "$venv"
 fi
 
-install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile "$@"; }
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
 
 if [ "$what" = run ]; then
     echo "setup: $("$python" --version) from $(command -v "$python"), into $venv: what runs (about 20 s the first time)"

@@ -33,21 +33,13 @@ class Installed:
     elsewhere: Path
     uid: int | None
 
-    def _surroundings(self, env: dict[str, str]) -> dict[str, str]:
-        """Theirs, with a place for compiled code: their packages cannot be written, and compiling takes seconds."""
-        return env | {
-            "HOME": str(self.elsewhere),
-            "PATH": f"{self.home}/bin:/usr/bin:/bin",
-            "PYTHONPYCACHEPREFIX": str(self.elsewhere / "compiled"),
-        }
-
     async def start(self, env: dict[str, str], *command: str) -> asyncio.subprocess.Process:
         """Start one of the environment's commands in `elsewhere`; its output is piped."""
         return await asyncio.create_subprocess_exec(
             self.home / "bin" / command[0],
             *command[1:],
             cwd=self.elsewhere,
-            env=self._surroundings(env),
+            env=env | {"HOME": str(self.elsewhere), "PATH": f"{self.home}/bin:/usr/bin:/bin"},
             user=self.uid,
             group=self.uid,
             extra_groups=None if self.uid is None else [],
@@ -112,8 +104,8 @@ def installed_wheel() -> Iterator[Installed]:
         _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist")
         _run(UV, "venv", "-q", "--no-project", "--python", python, installed.home)
         into = (UV, "pip", "install", "-q", "--python", installed.home, "--no-deps")
-        _run(*into, "--require-hashes", "-r", "requirements-run.lock")
-        _run(*into, "--offline", *(folder / "dist").glob("*.whl"))
+        _run(*into, "--compile-bytecode", "--require-hashes", "-r", "requirements-run.lock")
+        _run(*into, "--compile-bytecode", "--offline", *(folder / "dist").glob("*.whl"))
         _run(UV, "pip", "check", "-q", "--python", installed.home)
         installed.elsewhere.mkdir()
         if uid is not None:
