@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, PromidataSyncError
 from app.jobs.definitions import QUEUES
 from app.samplefeed import SampleFeed
 from app.settings import Settings
@@ -31,6 +31,9 @@ from tests.support.stack import Servers, Stack, open_stack
 
 RUN = "import sys; from workers.start import main; sys.exit(main(sys.argv[1]))"
 UNDER_WAY = ("queued", "running", "cancelling")
+SAID_AT_LAST = 3_000
+"""Characters of a worker's log that go with a failure."""
+JOBS_BY_STATE = "SELECT run_id, queue, state, count(*), max(attempts), max(deaths) FROM jobs GROUP BY 1, 2, 3"
 QUEUE_NAMES: tuple[str, ...] = QUEUES
 
 
@@ -184,8 +187,22 @@ async def worker_stack(
         workers = Workers(stack, folder, {**environment_of(stack.settings), **(environment or {})})
         try:
             yield workers
+        except Exception as error:
+            error.add_note(await _state_of(workers))
+            raise
         finally:
             workers.stop()
+
+
+async def _state_of(workers: Workers) -> str:
+    """What tells a failure's cause from a log alone: runs, jobs, the end of what each worker said."""
+    lines = [
+        f"{worker.queue} (exit {worker.process.poll()}): {worker.said()[-SAID_AT_LAST:]}" for worker in workers.all
+    ]
+    with suppress(PromidataSyncError):
+        lines += [str(row) for row in await workers.stack.rows("SELECT id, status, open_jobs, error FROM runs")]
+        lines += [str(row) for row in await workers.stack.rows(JOBS_BY_STATE)]
+    return "\n".join(lines)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
