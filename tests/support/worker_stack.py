@@ -124,7 +124,7 @@ class Workers:
     def of(self, queue: str) -> list[WorkerProcess]:
         return [worker for worker in self.all if worker.queue == queue and worker.running]
 
-    async def ready(self, workers: Iterable[WorkerProcess] | None = None, timeout_s: float = 30.0) -> None:
+    async def ready(self, workers: Iterable[WorkerProcess] | None = None, timeout_s: float = 120.0) -> None:
         """Wait until they take jobs."""
         for worker in list(self.all if workers is None else workers):
             await until(lambda worker=worker: "worker ready" in worker.said() or not worker.running, timeout_s)  # type: ignore[misc]
