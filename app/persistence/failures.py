@@ -1,0 +1,74 @@
+"""What PostgreSQL's refusals mean, an outage, a conflict to repeat or a statement that was wrong; how they are told."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
+
+STATEMENT_TIMED_OUT = "57014"
+"""Also what a server that was frozen says when it wakes up; so it is repeated, but not for ever."""
+REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_TIMED_OUT})
+"""Serialization failure, deadlock, lock not available: repeated at once, at no cost to the job."""
+OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "28", "3D")
+"""Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen;
+and what is said on connecting of a user or a database that is not there."""
+READ_ONLY = "25006"
+TOO_MANY_CONNECTIONS = "53300"
+"""The limit of the role, of the database, or `max_connections`, also "remaining connection slots are reserved"."""
+OTHER_SERVER = frozenset({"26000", "42P05"})
+"""A prepared statement that is not there, or is there twice: between two messages a pooler changed the server."""
+SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
+POOLER_HINT = "if a transaction pooler such as PgBouncer stands in front, set DATABASE_TRANSACTION_POOLER=true"
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of asyncpg's own error or behind SQLAlchemy's wrapper, or None."""
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the failure says that PostgreSQL is away rather than that a statement was wrong."""
+    return error.connection_invalidated or is_outage_state(sqlstate(error))
+
+
+def is_outage_state(state: str | None) -> bool:
+    """Whether a SQLSTATE means that the connection is of no use: an outage, or another server behind a pooler."""
+    return state is not None and (state == READ_ONLY or state in OTHER_SERVER or state.startswith(OUTAGE_CLASSES))
+
+
+def throw_away_broken(context: ExceptionContext) -> None:
+    """SQLAlchemy's `handle_error`: the connection goes, and after an outage all that were opened before it."""
+    state = getattr(context.original_exception, "sqlstate", None)
+    if is_outage_state(state):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = state not in OTHER_SERVER
+
+
+def explain(address: str, error: BaseException) -> str:
+    """One line for whoever has to act on it."""
+    reason = _reason(error)
+    todo = "is it running, and is DATABASE_URL right?"
+    if any(words in reason for words in SAID_BY_A_POOLER):
+        todo = POOLER_HINT
+    return f"PostgreSQL at {address} cannot be used ({reason}); {todo}"
+
+
+def explain_refusal(address: str, error: BaseException, held: int, size: int) -> str:
+    """One line for SQLSTATE 53300: whose limit it is, and the two numbers that it is made of."""
+    reason = _reason(error)
+    limit = "its max_connections"
+    if "role" in reason and "reserved" not in reason:
+        limit = "the CONNECTION LIMIT of the role"
+    elif "database" in reason:
+        limit = "the CONNECTION LIMIT of the database"
+    return (
+        f"PostgreSQL at {address} takes no more connections: {reason}; this process has {held} of DATABASE_POOL_SIZE "
+        f"{size}; processes x DATABASE_POOL_SIZE must fit into {limit}: lower the one or raise the other"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).strip()
+    return said.splitlines()[-1] if said else type(cause).__name__

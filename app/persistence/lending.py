@@ -1,0 +1,150 @@
+"""Lends the connections of one process: a place first, then a connection; what nobody uses for a while is closed.
+
+ask ─▶ a place (turns.py) ─▶ the connection used last, or a new one ─▶ used ─▶ given back, kept for some seconds
+                              └ refused with 53300: wait for one of ours, or try again a little later
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import chain, repeat
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from app.errors import DatabaseUnavailable
+from app.persistence.failures import TOO_MANY_CONNECTIONS, explain_refusal, sqlstate
+from app.persistence.pool import ShrinkingPool
+from app.persistence.turns import Turns
+
+IDLE_S = 3.0
+"""For how long a connection that nobody uses is kept, in seconds."""
+IDLE_UNDER_PRESSURE_S = 0.2
+"""The same after the server refused one: others want it."""
+REFUSED_PAUSE_S = (0.05, 0.1, 0.2)
+"""Between two tries to connect where no connection of ours can come free, in seconds; the last one repeats."""
+
+
+class Lender:
+    """The one that all connections of a process are asked of."""
+
+    def __init__(self, engine: AsyncEngine, *, size: int, wait_s: float, shown: str) -> None:
+        """Prepare it.
+
+        Args:
+            engine: on a `ShrinkingPool`.
+            size: most connections, DATABASE_POOL_SIZE.
+            wait_s: how long somebody waits for a connection, opening it included.
+            shown: the address, for messages.
+        """
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._turns = Turns(size)
+        self._wait_s = wait_s
+        self._shown = shown
+        self._returning: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def lend(
+        self, opening: str, *, long: bool = True, autocommit: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """A connection whose transactions begin with `opening`.
+
+        However the block ends, its place is free only when the connection is back or closed.
+
+        Raises:
+            DatabaseUnavailable: none came free within `wait_s`, or the server is at its limit.
+            Exception: what the driver says when it cannot connect.
+        """
+        connection = await self._take(self._autocommit if autocommit else self._engine, long=long)
+        try:
+            _set_opening(connection, opening)
+            yield connection
+        finally:
+            returning = asyncio.create_task(self._return(connection, long=long))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
+
+    async def close(self) -> None:
+        """Close everything that is not lent."""
+        self._turns.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+        await self._engine.dispose()
+
+    async def _take(self, engine: AsyncEngine, *, long: bool) -> AsyncConnection:
+        refusals: list[BaseException] = []
+        scope = asyncio.timeout(self._wait_s)
+        try:
+            async with scope:
+                return await self._through_refusals(engine, refusals, long=long)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise DatabaseUnavailable(self._explain(refusals)) from None
+
+    async def _through_refusals(
+        self, engine: AsyncEngine, refusals: list[BaseException], *, long: bool
+    ) -> AsyncConnection:
+        for pause_s in chain(REFUSED_PAUSE_S, repeat(REFUSED_PAUSE_S[-1])):
+            await self._turns.take(long=long, first=bool(refusals))
+            try:
+                return await engine.connect()
+            except BaseException as error:
+                refused = sqlstate(error) == TOO_MANY_CONNECTIONS
+                one_may_come_free = refused and self._turns.refused()
+                self._turns.give(long=long)
+                if not refused:
+                    raise
+                refusals.append(error)
+            if not one_may_come_free:
+                await asyncio.sleep(pause_s)
+        raise AssertionError("the pauses never end")
+
+    async def _return(self, connection: AsyncConnection, *, long: bool) -> None:
+        try:
+            await connection.close()
+        finally:
+            self._turns.give(long=long)
+            if self._sweeper is None or self._sweeper.done():
+                self._sweeper = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Close what is idle for long, until nothing is; each closing takes a place, so none is opened beside it."""
+        while (age_s := self._pool.oldest_s()) is not None:
+            wait_s = (IDLE_UNDER_PRESSURE_S if self._turns.under_pressure else IDLE_S) - age_s
+            if wait_s > 0 or not self._turns.take_spare():
+                await asyncio.sleep(min(max(wait_s, 0.01), IDLE_UNDER_PRESSURE_S))
+                continue
+            try:
+                await greenlet_spawn(self._pool.close_oldest)
+            finally:
+                self._turns.give(long=False)
+
+    @property
+    def _pool(self) -> ShrinkingPool:
+        pool = self._engine.sync_engine.pool
+        assert isinstance(pool, ShrinkingPool)
+        return pool
+
+    def _explain(self, refusals: list[BaseException]) -> str:
+        if refusals:
+            return explain_refusal(self._shown, refusals[-1], self._pool.open, self._turns.size)
+        return (
+            f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
+            f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
+        )
+
+
+def _set_opening(connection: AsyncConnection, opening: str) -> None:
+    lent = connection.sync_connection
+    assert lent is not None
+    session = lent.connection.driver_connection
+    assert session is not None
+    session.opening = opening

@@ -1,0 +1,69 @@
+"""SQLAlchemy's pool of one process, which keeps nothing for good: what is idle can be closed, the oldest first.
+
+How many there are at most is decided before (`turns.py`); whoever has a place there gets the connection that was used
+last, whose statements are prepared, or a new one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+
+
+class ShrinkingPool(Pool):
+    """Without a bound of its own; the last one given back is lent first, so that the others grow old and go."""
+
+    _is_asyncio = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle: list[tuple[float, ConnectionPoolEntry]] = []
+        self._lent = 0
+
+    @property
+    def open(self) -> int:
+        """How many connections there are, those among them that are being opened."""
+        return self._lent + len(self._idle)
+
+    def oldest_s(self) -> float | None:
+        """For how long the one that is idle the longest has been so, in seconds; None when none is."""
+        return time.monotonic() - self._idle[0][0] if self._idle else None
+
+    def close_oldest(self) -> None:
+        """Close the one that is idle the longest; returns once the server let go of it, or after two seconds."""
+        if self._idle:
+            self._idle.pop(0)[1].invalidate()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        self._lent += 1
+        try:
+            return self._idle.pop()[1] if self._idle else self._create_connection()
+        except BaseException:
+            self._lent -= 1
+            raise
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        self._lent -= 1
+        if record.dbapi_connection is not None:
+            self._idle.append((time.monotonic(), record))
+
+    def dispose(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self.close_oldest()
+
+    def recreate(self) -> Pool:
+        """An empty one like it; SQLAlchemy's engine takes it once this one is disposed of."""
+        return ShrinkingPool(
+            self._creator,
+            pre_ping=self._pre_ping,
+            reset_on_return=self._reset_on_return,
+            _dispatch=self.dispatch,
+            dialect=self._dialect,
+        )
+
+    def status(self) -> str:
+        """For SQLAlchemy's log."""
+        return f"{self._lent} lent, {len(self._idle)} idle"

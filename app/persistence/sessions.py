@@ -1,0 +1,118 @@
+"""One session with PostgreSQL: what is set in it, and at which cost.
+
+What holds in a transaction goes in one message with its BEGIN and costs no round trip. Straight to PostgreSQL the
+session has the time-outs and `synchronous_commit=off` for good, and a durable transaction takes the server's own value
+back. Behind a transaction pooler the session is another one after each COMMIT, and other clients get it: everything is
+set for the transaction alone, and no statement stays prepared (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from app.persistence.database_address import DatabaseAddress
+
+TIME_OUTS = {
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+}
+NO_TIME_OUTS = dict.fromkeys(TIME_OUTS, "0")
+COMMAND_TIMEOUT_S = 35
+UNNAMED = ""
+"""The statement that lives until the next one; the driver sends it again with its parameters when it keeps none."""
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg's connection, whose transactions begin with what is to hold in them."""
+
+    opening = ""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """As asyncpg's; a transaction that was not set up as a whole ends the session."""
+        if not query.startswith("BEGIN"):
+            return await super().execute(query, *args, timeout=timeout)
+        try:
+            return await super().execute(query + self.opening, timeout=timeout)
+        except Exception:
+            self.terminate()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """What follows BEGIN in each kind of transaction."""
+
+    durable: str
+    quick: str
+    read: str
+    unbounded: str
+    """Durable and without time-outs."""
+
+
+def openings(address: DatabaseAddress, *, pooler: bool) -> Openings:
+    """What follows BEGIN, straight to PostgreSQL or behind a transaction pooler."""
+    if not pooler:
+        durable = "SET LOCAL synchronous_commit TO DEFAULT;"
+        return Openings(durable=durable, quick="", read="", unbounded=durable + _set_local(NO_TIME_OUTS))
+    users = _set_as_wanted(address.server_settings.get("options", ""))
+    bounded = users + _set_local(TIME_OUTS)
+    return Openings(
+        durable=bounded,
+        quick=bounded + _set_local({"synchronous_commit": "off"}),
+        read=bounded,
+        unbounded=users + _set_local(NO_TIME_OUTS),
+    )
+
+
+def connect_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, Any]:
+    """What SQLAlchemy hands to the driver; a pooler takes no parameter at the start but the application's name."""
+    arguments = {
+        **address.arguments,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        "connection_class": Session,
+        "server_settings": {"application_name": address.application_name},
+    }
+    if pooler:
+        nothing_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        return {**arguments, **nothing_kept, "prepared_statement_name_func": lambda: UNNAMED}
+    # those that stand beside `options` win over what is in it
+    arguments["server_settings"] |= {**address.server_settings, **TIME_OUTS}
+    return {**arguments, "async_creator_fn": _connect_quick}
+
+
+async def _connect_quick(*args: Any, **arguments: Any) -> Session:
+    """Connect, and let what commits by itself not wait for the disk.
+
+    Not a parameter of the start, since that would be what DEFAULT means from then on.
+    """
+    session: Session = await asyncpg.connect(*args, **arguments)
+    try:
+        await session.execute("SET synchronous_commit TO off")
+    except BaseException:
+        session.terminate()
+        raise
+    return session
+
+
+def _set_local(settings: Mapping[str, str]) -> str:
+    return "".join(f"SET LOCAL {name} TO '{value}';" for name, value in settings.items())
+
+
+def _set_as_wanted(options: str) -> str:
+    """The settings that `options` names, as a server reads its command line: `-c name=value`, `--name=value`."""
+    words = shlex.shlex(options, posix=True)
+    words.whitespace_split, words.quotes, words.commenters = True, "", ""
+    named = (word.removeprefix("-c").removeprefix("--").partition("=") for word in words if word != "-c")
+    calls = [f"set_config({_quoted(name.replace('-', '_'))}, {_quoted(value)}, true)" for name, _, value in named]
+    return f"SELECT {', '.join(calls)};" if calls else ""
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"

@@ -1,0 +1,116 @@
+"""Who may hold a connection: at most `size` at once, first come first served, short work never behind long work alone.
+
+A transaction may last for seconds, a claim takes a millisecond; so a few of the places are never given to transactions
+while there is more than one. What the server refuses lowers the limit, which grows again one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+GROW_EVERY_S = 5.0
+"""After a refusal: how long until one connection more is tried."""
+
+
+@dataclass(eq=False)
+class _Asker:
+    long: bool
+    turn: asyncio.Future[None]
+
+
+class Turns:
+    """The places of one process."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.limit = size
+        """Most places now; below `size` while the server refuses more."""
+        self.held = 0
+        self._long = 0
+        self._asking: deque[_Asker] = deque()
+        self._growing: asyncio.TimerHandle | None = None
+
+    @property
+    def under_pressure(self) -> bool:
+        """Whether the server refused a connection lately."""
+        return self.limit < self.size
+
+    async def take(self, *, long: bool, first: bool = False) -> None:
+        """Wait for a place; `first` puts one that had a place already before all others. Cancelling leaves none taken.
+
+        Args:
+            long: for a transaction rather than for single statements.
+        """
+        asker = _Asker(long, asyncio.get_running_loop().create_future())
+        if first:
+            self._asking.appendleft(asker)
+        else:
+            self._asking.append(asker)
+        self._call()
+        try:
+            await asker.turn
+        except asyncio.CancelledError:
+            if asker.turn.cancelled():
+                self._asking.remove(asker)
+            else:
+                self.give(long=long)
+            raise
+
+    def take_spare(self) -> bool:
+        """A place that nobody waits for, now or not at all."""
+        if self._asking or self.held >= self.limit:
+            return False
+        self.held += 1
+        return True
+
+    def give(self, *, long: bool) -> None:
+        """Give a place back."""
+        self.held -= 1
+        self._long -= long
+        self._call()
+
+    def refused(self) -> bool:
+        """The server refused the connection of a place that is held; returns whether one of ours may come free.
+
+        One fewer than there are is wanted from now on: whoever has none gets one.
+        """
+        others = self.held - 1
+        self.limit = max(1, min(self.limit, others - 1))
+        self._grow_later()
+        return others > 0
+
+    def close(self) -> None:
+        """Stop growing."""
+        if self._growing is not None:
+            self._growing.cancel()
+
+    def _grow_later(self) -> None:
+        if self._growing is not None:
+            self._growing.cancel()
+        self._growing = asyncio.get_running_loop().call_later(GROW_EVERY_S, self._grow)
+
+    def _grow(self) -> None:
+        self.limit += 1
+        self._growing = None
+        if self.under_pressure:
+            self._grow_later()
+        self._call()
+
+    def _call(self) -> None:
+        """Give the free places to those who wait, the first first; long work leaves the reserve to the others."""
+        for asker in list(self._asking):
+            if self.held >= self.limit:
+                return
+            if asker.long and self._long >= self._most_long():
+                continue
+            self._asking.remove(asker)
+            if not asker.turn.done():
+                self.held += 1
+                self._long += asker.long
+                asker.turn.set_result(None)
+
+    def _most_long(self) -> int:
+        reserve = min(2, self.limit // 4 + 1)
+        return max(1, self.limit - reserve)
