@@ -17,6 +17,7 @@ PromidataSyncError
 │   └── PayloadInvalid          a job's arguments do not fit its model
 ├── OutageError                 a part of ours is away; spends no attempt
 │   ├── DatabaseUnavailable
+│   │   └── ConnectionsRefused   PostgreSQL is at the limit of its connections
 │   ├── QueueUnavailable
 │   └── StoreUnavailable
 ├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
@@ -143,6 +144,10 @@ class DatabaseUnavailable(OutageError):
     """PostgreSQL is away, read-only, or closed the connection."""
 
     part = "PostgreSQL"
+
+
+class ConnectionsRefused(DatabaseUnavailable):
+    """PostgreSQL takes no more connections (SQLSTATE 53300); the message says whose limit it is."""
 
 
 class QueueUnavailable(OutageError):

@@ -12,6 +12,7 @@ from app.failpoints import arm
 from app.jobs.definitions import QueueName, policies
 from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
+from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
 from app.sync.installation import learn, settle
@@ -46,7 +47,10 @@ async def work(settings: Settings, name: QueueName) -> None:
     """
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
-    async with open_pulse(settings.worker_probe_file, name) as pulse, open_services(settings) as services:
+    async with (
+        open_pulse(settings.worker_probe_file, name) as pulse,
+        open_services(settings, wait_s=STAGE_WAIT_S) as services,
+    ):
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)

@@ -25,6 +25,7 @@ from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
 from app.persistence import ledger
+from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.setting_errors import ending_in_one_line
 from app.settings import load_settings
@@ -62,7 +63,7 @@ def worker_settings(name: QueueName) -> type:
         configure_logs(settings.log_level)
         ctx["opened"] = opened = AsyncExitStack()
         pulse = await opened.enter_async_context(open_pulse(settings.worker_probe_file, name))
-        services = await opened.enter_async_context(open_services(settings))
+        services = await opened.enter_async_context(open_services(settings, wait_s=STAGE_WAIT_S))
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)

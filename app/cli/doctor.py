@@ -23,7 +23,7 @@ from app.cli.telling import Teller, tell_json
 from app.coordination.heartbeats import live_workers
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
-from app.errors import DatabaseUnavailable, PromidataSyncError, SettingsError
+from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
 from app.jobs.queue import RedisQueue
 from app.persistence.migrations import current_revision, newest_revision
@@ -135,6 +135,8 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
 
 
 def _advice(part: str, error: Exception) -> str:
+    if isinstance(error, ConnectionsRefused):
+        return "lower DATABASE_POOL_SIZE, or raise the limit; docs/operations.md has the arithmetic"
     refused = next((do for kind, do in REFUSALS if isinstance(error.__cause__, kind)), None)
     if refused is None and isinstance(error, SettingsError):
         return ""

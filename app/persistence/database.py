@@ -44,7 +44,7 @@ Connection = AsyncConnection
 
 MOST_REPEATS = 20
 MOST_TIMEOUTS = 2
-WAIT_S = 30.0
+STAGE_WAIT_S = 30.0
 """For how long a stage waits for a connection, in seconds, before that is an outage."""
 END_STALLED = """
 SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -68,7 +68,7 @@ class Database:
         pool_size: int = 10,
         transaction_pooler: bool = False,
         pre_ping: bool = False,
-        wait_s: float = WAIT_S,
+        wait_s: float = STAGE_WAIT_S,
     ) -> None:
         """Prepare the pool; nothing connects until the first use.
 

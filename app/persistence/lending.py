@@ -7,14 +7,16 @@ ask ─▶ a place (turns.py) ─▶ the connection used last, or a new one ─�
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import chain, repeat
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from app.errors import DatabaseUnavailable
+from app.errors import ConnectionsRefused, DatabaseUnavailable
 from app.persistence.failures import TOO_MANY_CONNECTIONS, explain_refusal, sqlstate
 from app.persistence.pool import ShrinkingPool
 from app.persistence.turns import Turns
@@ -25,6 +27,10 @@ IDLE_UNDER_PRESSURE_S = 0.2
 """The same after the server refused one: others want it."""
 REFUSED_PAUSE_S = (0.05, 0.1, 0.2)
 """Between two tries to connect where no connection of ours can come free, in seconds; the last one repeats."""
+
+LET_GO_EVERY_S, LET_GO_FOR_S = 3.0, 0.3
+"""While all places are taken and waited for, one connection is closed that often and its place left empty that long, in
+seconds: a process that has none at all, on a server at its limit, finds room then. Longer than the last pause above."""
 
 
 class Lender:
@@ -46,6 +52,7 @@ class Lender:
         self._shown = shown
         self._returning: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._let_go_at = time.monotonic()
 
     @asynccontextmanager
     async def lend(
@@ -56,7 +63,8 @@ class Lender:
         However the block ends, its place is free only when the connection is back or closed.
 
         Raises:
-            DatabaseUnavailable: none came free within `wait_s`, or the server is at its limit.
+            DatabaseUnavailable: none came free within `wait_s`.
+            ConnectionsRefused: the server is at its limit, and was so for `wait_s`.
             Exception: what the driver says when it cannot connect.
         """
         connection = await self._take(self._autocommit if autocommit else self._engine, long=long)
@@ -87,7 +95,14 @@ class Lender:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise DatabaseUnavailable(self._explain(refusals)) from None
+            if refusals:
+                raise ConnectionsRefused(
+                    explain_refusal(self._shown, refusals[-1], self._pool.open, self._turns.size)
+                ) from refusals[-1]
+            raise DatabaseUnavailable(
+                f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
+                f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
+            ) from None
 
     async def _through_refusals(
         self, engine: AsyncEngine, refusals: list[BaseException], *, long: bool
@@ -108,10 +123,18 @@ class Lender:
         raise AssertionError("the pauses never end")
 
     async def _return(self, connection: AsyncConnection, *, long: bool) -> None:
+        loop = asyncio.get_running_loop()
+        rest_s = 0.0
         try:
+            if self._turns.contended and time.monotonic() - self._let_go_at > LET_GO_EVERY_S:
+                self._let_go_at, rest_s = time.monotonic(), LET_GO_FOR_S
+                await connection.invalidate()
             await connection.close()
         finally:
-            self._turns.give(long=long)
+            if rest_s:
+                loop.call_later(rest_s, partial(self._turns.give, long=long))
+            else:
+                self._turns.give(long=long)
             if self._sweeper is None or self._sweeper.done():
                 self._sweeper = asyncio.create_task(self._sweep())
 
@@ -132,14 +155,6 @@ class Lender:
         pool = self._engine.sync_engine.pool
         assert isinstance(pool, ShrinkingPool)
         return pool
-
-    def _explain(self, refusals: list[BaseException]) -> str:
-        if refusals:
-            return explain_refusal(self._shown, refusals[-1], self._pool.open, self._turns.size)
-        return (
-            f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
-            f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
-        )
 
 
 def _set_opening(connection: AsyncConnection, opening: str) -> None:

@@ -37,6 +37,11 @@ class Turns:
         """Whether the server refused a connection lately."""
         return self.limit < self.size
 
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits although there is more than one place."""
+        return bool(self._asking) and self.limit > 1
+
     async def take(self, *, long: bool, first: bool = False) -> None:
         """Wait for a place; `first` puts one that had a place already before all others. Cancelling leaves none taken.
 

@@ -29,9 +29,17 @@ class Services:
     inspector: PictureInspector
 
 
+ANSWER_WITHIN_S = 8.0
+"""How long a connection to the database is waited for where somebody waits for an answer, in seconds."""
+
+
 @asynccontextmanager
-async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, *, pre_ping: bool = False, wait_s: float = ANSWER_WITHIN_S
+) -> AsyncIterator[Services]:
     """Open everything that the settings name, and close it in the end. Nothing connects before its first use.
+
+    `pre_ping` and `wait_s` are the database's (`Database`).
 
     Raises:
         SettingsError: DATABASE_URL is missing, or makes no sense.
@@ -41,6 +49,7 @@ async def open_services(settings: Settings, *, pre_ping: bool = False) -> AsyncI
         pool_size=settings.database_pool_size,
         transaction_pooler=settings.database_transaction_pooler,
         pre_ping=pre_ping,
+        wait_s=wait_s,
     )
     queue = _queue(settings)
     budget = OriginBudget(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -53,7 +54,7 @@ async def test_every_kind_of_use_has_its_time_outs_and_leaves_none_to_the_next_c
     servers: Servers, lone_server: Pooler
 ) -> None:
     async with fresh_database(servers.postgres.url) as url, pooled(lone_server, url) as database:
-        await execute(url, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit TO local', current_database()); END $$")
+        await execute(url, f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit TO local")
         bounds = {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "5s", "statement_timeout": "30s"}
         none = {"idle_in_transaction_session_timeout": "0", "lock_timeout": "0", "statement_timeout": "0"}
         async with database.begin() as db:
@@ -67,9 +68,7 @@ async def test_every_kind_of_use_has_its_time_outs_and_leaves_none_to_the_next_c
             assert await raw.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
 
 
-async def test_many_clients_on_few_servers_never_meet_each_others_statements(
-    servers: Servers, pooler: Pooler
-) -> None:
+async def test_many_clients_on_few_servers_never_meet_each_others_statements(servers: Servers, pooler: Pooler) -> None:
     async with fresh_database(servers.postgres.url) as url, pooled(pooler, url, pool_size=10) as database:
 
         async def ask(number: int) -> None:

@@ -1,0 +1,268 @@
+"""DATABASE_POOL_SIZE is the connections of a process, all together, and what is idle is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import ConnectionsRefused, DatabaseUnavailable
+from app.persistence import lending
+from app.persistence.database import Database
+from tests.support.stack import Servers, execute, fresh_database
+from tests.support.wire import wire
+from tests.support.worker_stack import until
+
+ROLE = "narrow"
+
+
+@pytest.fixture
+async def url(servers: Servers) -> AsyncIterator[str]:
+    async with fresh_database(servers.postgres.url) as url:
+        yield url
+
+
+@asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[Database]:
+    database = Database(url, **options)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def limited(url: str, connections: int) -> AsyncIterator[str]:
+    """The same database as a role that may have so many connections."""
+    await execute(url, f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow' CONNECTION LIMIT {connections}")
+    parts = urlsplit(url)
+    try:
+        await execute(url, f"GRANT pg_read_all_data, pg_write_all_data TO {ROLE}")
+        yield f"{parts.scheme}://{ROLE}:narrow@{parts.hostname}:{parts.port}{parts.path}"
+    finally:
+        await execute(url, f"DROP ROLE {ROLE}")
+
+
+@asynccontextmanager
+async def somebody_else(url: str, number: int) -> AsyncIterator[list[asyncpg.Connection]]:
+    """Connections of another process."""
+    plain = url.replace("postgresql+asyncpg://", "postgresql://")
+    others = [await asyncpg.connect(plain) for _ in range(number)]
+    try:
+        yield others
+    finally:
+        for other in others:
+            await other.close()
+
+
+async def sessions(url: str) -> int:
+    """How many sessions of ours the server has."""
+    async with somebody_else(url, 1) as (other,):
+        name = "promidata-sync"
+        return int(await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name))
+
+
+async def test_all_kinds_of_use_together_have_no_more_connections_than_the_setting_says(url: str) -> None:
+    most = 0
+    async with opened(url, pool_size=3) as database:
+
+        async def use(number: int) -> None:
+            kind = (database.quick, database.begin, database.read)[number % 3]
+            async with kind() as db:
+                await db.execute(text("SELECT pg_sleep(0.02)"))
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(use(number)) for number in range(60)]
+            while not all(task.done() for task in tasks):
+                most = max(most, await sessions(url))
+    assert most == 3
+
+
+async def test_one_connection_is_enough_for_everything_at_once(url: str) -> None:
+    async with opened(url, pool_size=1) as database, asyncio.timeout(20), asyncio.TaskGroup() as group:
+
+        async def use(kind: Any) -> None:
+            async with kind() as db:
+                assert await db.scalar(text("SELECT 1")) == 1
+
+        for _ in range(20):
+            for kind in (database.quick, database.begin, database.read):
+                group.create_task(use(kind))
+            group.create_task(database.check())
+
+
+async def test_what_is_idle_for_some_seconds_is_given_back(url: str) -> None:
+    async with opened(url, pool_size=6) as database:
+
+        async def use() -> None:
+            async with database.begin() as db:
+                await db.execute(text("SELECT pg_sleep(0.2)"))
+
+        await asyncio.gather(*(use() for _ in range(6)))
+        assert await sessions(url) == 4  # two of six are kept for what is quick
+        began = time.monotonic()
+
+        async def none() -> bool:
+            return await sessions(url) == 0
+
+        await until(none, 15)
+        assert time.monotonic() - began > lending.IDLE_S / 2
+        async with database.quick() as db:
+            assert await db.scalar(text("SELECT 1")) == 1
+
+
+async def test_the_last_one_used_is_lent_first_so_that_the_others_go(url: str) -> None:
+    async with opened(url, pool_size=6) as database:
+        pids = set()
+        async with database.begin() as a, database.begin() as b:
+            await a.execute(text("SELECT 1"))
+            await b.execute(text("SELECT 1"))
+        for _ in range(10):
+            async with database.quick() as db:
+                pids.add(await db.scalar(text("SELECT pg_backend_pid()")))
+        assert len(pids) == 1
+
+
+async def test_a_claim_does_not_wait_behind_ten_long_transactions(url: str) -> None:
+    async with opened(url, pool_size=10) as database:
+
+        async def transaction() -> None:
+            async with database.begin() as db:
+                await db.execute(text("SELECT pg_sleep(1.5)"))
+
+        long = [asyncio.ensure_future(transaction()) for _ in range(10)]
+        await asyncio.sleep(0.3)
+        for _ in range(20):
+            async with database.quick() as db:
+                await db.execute(text("SELECT 1"))
+        assert not any(task.done() for task in long)
+        await asyncio.gather(*long)
+
+
+async def test_who_waits_too_long_for_a_connection_is_told_so(url: str) -> None:
+    async with opened(url, pool_size=1, wait_s=0.3) as database, database.begin() as db:
+        await db.execute(text("SELECT 1"))
+        with pytest.raises(DatabaseUnavailable, match="DATABASE_POOL_SIZE is 1"):
+            async with database.quick():
+                pass
+
+
+async def test_each_kind_has_its_own_durability_and_the_servers_stays_the_servers(url: str) -> None:
+    await execute(url, f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit TO local")
+    shown = text("SHOW synchronous_commit")
+    async with opened(url, pool_size=1) as database:
+        for _ in range(2):
+            async with database.quick() as db:
+                assert await db.scalar(shown) == "off"
+            async with database.begin() as db:
+                assert await db.scalar(shown) == "local"
+            with pytest.raises(DBAPIError):
+                async with database.begin() as db:
+                    await db.execute(text("SELECT 1 / 0"))
+        assert await database.run_sync(lambda connection: connection.scalar(shown)) == "local"
+
+
+async def test_what_is_set_costs_no_round_trip(url: str) -> None:
+    async with wire(url) as counted, opened(counted.url, pool_size=1) as database:
+
+        async def cost(kind: Any) -> int:
+            before = counted.round_trips
+            async with kind() as db:
+                await db.execute(text("SELECT 1"))
+            return counted.round_trips - before
+
+        for kind in (database.quick, database.begin, database.read):
+            await cost(kind)  # prepares the statement
+        assert await cost(database.quick) == 1
+        assert await cost(database.begin) == 3
+        assert await cost(database.read) == 3
+
+
+async def test_behind_a_pooler_what_is_set_costs_no_round_trip_either(url: str) -> None:
+    async with wire(url) as counted, opened(counted.url, pool_size=1, transaction_pooler=True) as database:
+        for kind in (database.quick, database.begin, database.read):
+            async with kind() as db:
+                await db.execute(text("SELECT 1"))
+        before = counted.round_trips
+        async with database.begin() as db:
+            await db.execute(text("SELECT 1"))
+        assert counted.round_trips - before == 3  # BEGIN with all that is set, the statement, COMMIT
+
+
+async def test_a_server_at_its_limit_is_told_as_what_it_is(url: str) -> None:
+    async with limited(url, 2) as narrow, somebody_else(narrow, 2), opened(narrow, pool_size=5, wait_s=0.5) as database:
+        with pytest.raises(ConnectionsRefused) as told:
+            await database.check()
+    said = str(told.value)
+    assert "CONNECTION LIMIT of the role" in said
+    assert "0 of DATABASE_POOL_SIZE 5" in said
+    assert "narrow:" not in said
+
+
+async def test_a_server_at_its_limit_is_waited_for(url: str) -> None:
+    async with limited(url, 1) as narrow, opened(narrow, pool_size=5) as database:
+        async with somebody_else(narrow, 1):
+            waiting = asyncio.ensure_future(database.check())
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_at_the_limit_one_of_our_own_is_waited_for(url: str) -> None:
+    async with limited(url, 3) as narrow, opened(narrow, pool_size=10) as database:
+
+        async def use(kind: Any) -> None:
+            async with kind() as db:
+                await db.execute(text("SELECT pg_sleep(0.05)"))
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            for _ in range(15):
+                for kind in (database.quick, database.begin, database.read):
+                    group.create_task(use(kind))
+
+
+async def test_two_processes_that_want_more_than_there_is_both_go_on(url: str) -> None:
+    async with limited(url, 4) as narrow, opened(narrow, pool_size=4) as one, opened(narrow, pool_size=4) as other:
+        done = {one: 0, other: 0}
+
+        async def use(database: Database) -> None:
+            deadline = time.monotonic() + 6
+            while time.monotonic() < deadline:
+                async with database.quick() as db:
+                    await db.execute(text("SELECT pg_sleep(0.01)"))
+                done[database] += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(use(one))
+            await asyncio.sleep(0.3)
+            for _ in range(8):
+                group.create_task(use(other))
+        assert min(done.values()) > 20, list(done.values())
+
+
+async def test_fifty_that_give_up_while_connecting_waiting_or_asking_leave_every_place_free(url: str) -> None:
+    async with opened(url, pool_size=4) as database:
+
+        async def use(kind: Any) -> None:
+            async with kind() as db:
+                await db.execute(text("SELECT pg_sleep(0.01)"))
+
+        for number in range(50):
+            askers = [asyncio.ensure_future(use(kind)) for kind in (database.quick, database.begin, database.read) * 3]
+            await asyncio.sleep(number * 0.001)
+            for asker in askers:
+                asker.cancel()
+            await asyncio.gather(*askers, return_exceptions=True)
+        async with asyncio.timeout(5):
+            async with database.begin(), database.begin(), database.quick(), database.quick():
+                pass
+        assert await sessions(url) <= 4

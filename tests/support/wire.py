@@ -1,0 +1,75 @@
+"""Counts what goes over the wire to PostgreSQL: a relay that reads the server's messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+READY_FOR_QUERY = b"Z"
+"""The server's word that a round trip is over: one for each Sync and each simple query."""
+
+
+@dataclass
+class Wire:
+    """`round_trips` counts since the relay began, over all connections."""
+
+    url: str
+    round_trips: int = 0
+
+
+@asynccontextmanager
+async def wire(url: str) -> AsyncIterator[Wire]:
+    """The same database by way of the relay."""
+    parts = urlsplit(url)
+    counted = Wire("")
+    tasks: set[asyncio.Task[None]] = set()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_relay(counted, (parts.hostname or "", parts.port or 0), reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    counted.url = f"{parts.scheme}://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+    try:
+        yield counted
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def _relay(
+    counted: Wire, target: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    far_reader, far_writer = await asyncio.open_connection(*target)
+    asks = asyncio.ensure_future(_copy(reader, far_writer))
+    try:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await _count(counted, far_reader, writer)
+    finally:
+        asks.cancel()
+        writer.close()
+        far_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def _count(counted: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        head = await reader.readexactly(5)
+        body = await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
+        counted.round_trips += head[:1] == READY_FOR_QUERY
+        writer.write(head + body)
+        await writer.drain()
