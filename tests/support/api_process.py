@@ -1,0 +1,46 @@
+"""The API as a process of its own, as it runs in production."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.receiver import free_port
+
+RUN = "import sys; from app.cli.main import main; sys.exit(main())"
+
+
+@asynccontextmanager
+async def api_process(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[tuple[str, int]]:
+    """Gives its address and its pid once it listens."""
+    port, log = free_port(), folder / "api.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, "api"],
+            env={**os.environ, **environment, "PORT": str(port)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        async with asyncio.timeout(30):
+            while not await _listens(port):
+                assert process.poll() is None, log.read_text()
+                await asyncio.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
