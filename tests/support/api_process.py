@@ -19,13 +19,7 @@ RUN = "import sys; from app.cli.main import main; sys.exit(main())"
 async def api_process(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[tuple[str, int]]:
     """Gives its address and its pid once it listens."""
     port, log = free_port(), folder / "api.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, "api"],
-            env={**os.environ, **environment, "PORT": str(port)},
-            stdout=output,
-            stderr=output,
-        )
+    process = _spawn(log, {**environment, "PORT": str(port)})
     try:
         async with asyncio.timeout(30):
             while not await _listens(port):
@@ -35,6 +29,13 @@ async def api_process(folder: Path, environment: Mapping[str, str]) -> AsyncIter
     finally:
         process.kill()
         await asyncio.to_thread(process.wait, 10)
+
+
+def _spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-c", RUN, "api"], env={**os.environ, **environment}, stdout=output, stderr=output
+        )
 
 
 async def _listens(port: int) -> bool:
