@@ -12,6 +12,8 @@ PYTEST = $(BIN)/pytest
 # A failure fails: what a second run alone would pass may be a race, which is what the tests are to find.
 TEST_PROCESSES ?= 4
 CHAOS_PROCESSES ?= 3
+# Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
+PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
 
 .PHONY: help setup run test coverage test-chaos test-browser test-image check format bench lock openapi ci
 
@@ -32,7 +34,8 @@ run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, samp
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
 test: $(READY) ## the test suite, in under five minutes
-	@$(PYTEST) -m "not chaos and not browser and not image" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(if $(PGBOUNCER),,@echo "pgbouncer is not installed: the tests behind it are left out (apt-get install pgbouncer)")
+	@$(PYTEST) -m "not chaos and not browser and not image$(if $(PGBOUNCER),, and not pgbouncer)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
 	@$(BIN)/coverage erase

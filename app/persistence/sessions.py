@@ -79,6 +79,8 @@ def connect_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, An
         "server_settings": {"application_name": address.application_name},
     }
     if pooler:
+        routing = read_options(address.server_settings.get("options", ""))[1]
+        arguments["server_settings"] |= {"options": routing} if routing else {}
         nothing_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         return {**arguments, **nothing_kept, "prepared_statement_name_func": lambda: UNNAMED}
     # those that stand beside `options` win over what is in it
@@ -105,12 +107,27 @@ def _set_local(settings: Mapping[str, str]) -> str:
 
 
 def _set_as_wanted(options: str) -> str:
-    """The settings that `options` names, as a server reads its command line: `-c name=value`, `--name=value`."""
+    calls = [f"set_config({_quoted(name)}, {_quoted(value)}, true)" for name, value in read_options(options)[0].items()]
+    return f"SELECT {', '.join(calls)};" if calls else ""
+
+
+def read_options(options: str) -> tuple[dict[str, str], str]:
+    """What the parameter `options` sets, read as a server reads its command line, and what is left of it.
+
+    `-c name=value` and `--name=value` set; what is left, such as a host's `endpoint=…`, is meant for who routes us.
+    """
     words = shlex.shlex(options, posix=True)
     words.whitespace_split, words.quotes, words.commenters = True, "", ""
-    named = (word.removeprefix("-c").removeprefix("--").partition("=") for word in words if word != "-c")
-    calls = [f"set_config({_quoted(name.replace('-', '_'))}, {_quoted(value)}, true)" for name, _, value in named]
-    return f"SELECT {', '.join(calls)};" if calls else ""
+    settings, others = {}, []
+    for word in words:
+        if word == "-c":
+            word = f"-c{next(words, '')}"  # noqa: PLW2901  the two are one
+        name, _, value = word[2:].partition("=")
+        if word.startswith(("-c", "--")):
+            settings[name.replace("-", "_")] = value
+        else:
+            others.append(word)
+    return settings, " ".join(others)
 
 
 def _quoted(value: str) -> str:
