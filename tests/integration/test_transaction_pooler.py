@@ -15,10 +15,18 @@ from sqlalchemy import text
 from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_revision
+from tests.support.api_client import ApiClient, api_at
+from tests.support.api_process import api_process
 from tests.support.pgbouncer import Pooler, pgbouncer
 from tests.support.stack import Servers, database_named, execute, fresh_database
-from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
-from tests.support.worker_stack import worker_stack
+from tests.support.truth import (
+    assert_as_if_nothing_had_happened,
+    assert_catalogue_equals_feed,
+    assert_nothing_left_over,
+    assert_redis_forgets,
+    assert_store_equals_feed,
+)
+from tests.support.worker_stack import Workers, until, worker_stack
 
 pytestmark = pytest.mark.pgbouncer
 
@@ -113,10 +121,10 @@ async def test_without_the_setting_a_pooler_is_told_as_what_it_is(servers: Serve
         await database.close()
 
 
-async def test_a_whole_sync_with_six_servers_for_four_processes(
-    servers: Servers, tmp_path: Path, pooler: Pooler
-) -> None:
-    async with worker_stack(servers, tmp_path) as workers:
+@asynccontextmanager
+async def four_processes(servers: Servers, folder: Path, pooler: Pooler) -> AsyncIterator[tuple[Workers, ApiClient]]:
+    """API and three workers, all of them behind the pooler."""
+    async with worker_stack(servers, folder) as workers:
         url = workers.stack.settings.database_url
         assert url is not None
         workers.standing = {
@@ -124,7 +132,45 @@ async def test_a_whole_sync_with_six_servers_for_four_processes(
             "DATABASE_TRANSACTION_POOLER": "true",
         }
         workers.spawn_all()
-        await workers.start()
+        async with (
+            api_process(folder, {**workers.environment, **workers.standing}) as (address, _),
+            api_at(address) as api,
+        ):
+            yield workers, api
+
+
+async def test_a_whole_sync_of_four_processes_on_six_servers(servers: Servers, tmp_path: Path, pooler: Pooler) -> None:
+    async with four_processes(servers, tmp_path, pooler) as (workers, api):
+        await api.post("/sync")
         await workers.over()
+        for path in ("/runs", "/products", "/changes", "/queues/stats", "/suppliers"):
+            await api.get(path)
         await assert_as_if_nothing_had_happened(workers.stack)
         await assert_redis_forgets(workers.stack)
+
+
+async def test_pause_cancel_and_retry_behind_a_pooler(servers: Servers, tmp_path: Path, pooler: Pooler) -> None:
+    async with four_processes(servers, tmp_path, pooler) as (workers, api):
+        stack = workers.stack
+        await api.post("/queues/product-family/pause")
+        await api.post("/sync")
+        await until(lambda: stack.rows("SELECT 1 FROM jobs WHERE queue = 'product-family' AND state = 'waiting'"))
+        for run in (await api.get("/runs"))["items"]:
+            await api.post(f"/runs/{run['id']}/cancel")
+        assert "cancelled" in {run["status"] for run in await workers.over()}
+        await api.post("/queues/product-family/resume")
+        stack.server.faults.add("picture", "status", status=403)
+        await api.post("/sync")
+        await workers.over()
+        stack.server.faults.clear()
+        failed = await stack.value("SELECT count(*) FROM jobs WHERE queue = 'image-upload' AND state = 'failed'")
+        assert failed
+        assert (await api.post("/queues/image-upload/retry-failed"))["retried"] == failed
+
+        async def all_done() -> bool:
+            return not await stack.rows("SELECT 1 FROM jobs WHERE state NOT IN ('completed', 'cancelled')")
+
+        await until(all_done, 60)
+        await assert_catalogue_equals_feed(stack)
+        await assert_store_equals_feed(stack)
+        await assert_nothing_left_over(stack)
