@@ -16,6 +16,9 @@ MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 LONGEST_FIRST = (
     "test_webhooks",
+    "test_few_connections",
+    "test_transaction_pooler",
+    "test_connections",
     "test_cli_commands",
     "test_up",
     "test_bounds_feed",

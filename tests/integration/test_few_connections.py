@@ -62,7 +62,7 @@ async def call_until(over: asyncio.Event, url: str) -> list[float]:
     return took
 
 
-@pytest.mark.parametrize("pool_size", [3, 10])
+@pytest.mark.parametrize("pool_size", [10, pytest.param(3, marks=pytest.mark.chaos)])
 async def test_a_whole_sync_under_a_limit_of_twelve(servers: Servers, tmp_path: Path, pool_size: int) -> None:
     async with few_connections(servers, tmp_path, pool_size) as (workers, address):
         workers.spawn_all()

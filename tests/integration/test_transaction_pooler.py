@@ -141,7 +141,7 @@ async def four_processes(servers: Servers, folder: Path, pooler: Pooler) -> Asyn
 
 async def test_a_whole_sync_of_four_processes_on_six_servers(servers: Servers, tmp_path: Path, pooler: Pooler) -> None:
     async with four_processes(servers, tmp_path, pooler) as (workers, api):
-        await api.post("/sync")
+        await api.post("/sync", expect=202)
         await workers.over()
         for path in ("/runs", "/products", "/changes", "/queues/stats", "/suppliers"):
             await api.get(path)
@@ -153,14 +153,14 @@ async def test_pause_cancel_and_retry_behind_a_pooler(servers: Servers, tmp_path
     async with four_processes(servers, tmp_path, pooler) as (workers, api):
         stack = workers.stack
         await api.post("/queues/product-family/pause")
-        await api.post("/sync")
+        await api.post("/sync", expect=202)
         await until(lambda: stack.rows("SELECT 1 FROM jobs WHERE queue = 'product-family' AND state = 'waiting'"))
         for run in (await api.get("/runs"))["items"]:
             await api.post(f"/runs/{run['id']}/cancel")
         assert "cancelled" in {run["status"] for run in await workers.over()}
         await api.post("/queues/product-family/resume")
         stack.server.faults.add("picture", "status", status=403)
-        await api.post("/sync")
+        await api.post("/sync", expect=202)
         await workers.over()
         stack.server.faults.clear()
         failed = await stack.value("SELECT count(*) FROM jobs WHERE queue = 'image-upload' AND state = 'failed'")
