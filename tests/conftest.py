@@ -15,6 +15,7 @@ from tests.support.stack import Servers, Stack, open_stack, running_servers
 MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 LONGEST_FIRST = (
+    "test_installed_package",
     "test_webhooks",
     "test_few_connections",
     "test_transaction_pooler",

@@ -69,7 +69,7 @@ class LocalStore:
 
     def _write(self, path: Path, body: bytes) -> None:
         with _explained("write to", self._root):
-            self._make_folders(INCOMING, path.parent.parent, path.parent)
+            self._make_folders(self._root / INCOMING, path.parent.parent, path.parent)
             handle, name = tempfile.mkstemp(dir=self._root / INCOMING)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -108,14 +108,14 @@ class LocalStore:
 
     def _probe(self) -> None:
         with _explained("write to", self._root):
-            self._make_folders(INCOMING)
+            self._make_folders(self._root / INCOMING)
             with tempfile.TemporaryFile(dir=self._root / INCOMING) as file:
                 file.write(b"x")
 
-    def _make_folders(self, *folders: str | Path) -> None:
+    def _make_folders(self, *folders: Path) -> None:
         """Make each one by one, outermost first: `parents` would give those in between another mode."""
         make_data_folder(self._root.parent)
-        for folder in (self._root, *(self._root / name for name in folders)):
+        for folder in (self._root, *folders):
             folder.mkdir(FOLDER_MODE, exist_ok=True)
 
 

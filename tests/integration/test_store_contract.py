@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from app.errors import StoreUnavailable
 from app.images.store import ObjectStore, media_key, open_store
+from app.images.store_local import LocalStore
 from app.settings import Settings
 from tests.support.s3_servers import moto_server, rclone_server, s3_settings
 
@@ -130,3 +131,12 @@ def test_a_key_that_is_no_hash_is_refused() -> None:
     assert media_key("ab" * 32, "png") == f"ab/ab/{'ab' * 32}.png"
     with pytest.raises(ValueError, match="not the key"):
         media_key("ab", "png")
+
+
+async def test_a_folder_may_be_named_from_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DATA_DIR is by default."""
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore(Path(".data/media"))
+    key, body = picture(1)
+    await store.put(key, body, "image/jpeg")
+    assert await store.get(key) == body
