@@ -1,1 +1,3 @@
 """promidata-sync: keeps a PostgreSQL catalogue and a picture store true to a Promidata feed."""
+
+VERSION = "0.1.0"

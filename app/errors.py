@@ -5,6 +5,7 @@ back. What a stage raises decides what happens to its job (ENGINE.md 1, "Attempt
 
 PromidataSyncError
 ├── SettingsError               a setting makes no sense; ends the start
+├── SchemaTooNew                this program is older than the database's schema; ends the start
 ├── TransientError              spends an attempt, tried again with backoff
 │   └── OriginUnavailable       5xx, 429, reset, time-out, bytes that ended early
 ├── PermanentError              fails at once
@@ -39,6 +40,10 @@ class PromidataSyncError(Exception):
 
 class SettingsError(PromidataSyncError):
     """A setting makes no sense; the message names the variable and what would fit."""
+
+
+class SchemaTooNew(PromidataSyncError):
+    """The schema is of a newer version that does not work with this one; the message says which."""
 
 
 class TransientError(PromidataSyncError):

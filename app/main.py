@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from app import VERSION
 from app.api import (
     changes,
     docs,
@@ -54,7 +55,6 @@ from app.sync.services import open_services
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
 ROUTERS = (*CALLED, health, metrics, media, docs, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
-VERSION = "0.1.0"
 
 
 class Api(FastAPI):

@@ -7,7 +7,7 @@ import sys
 import uvloop
 from structlog import get_logger
 
-from app.errors import DatabaseUnavailable, QueueUnavailable, SettingsError
+from app.errors import DatabaseUnavailable, QueueUnavailable, SchemaTooNew, SettingsError
 from app.failpoints import arm
 from app.jobs.definitions import QueueName, policies
 from app.jobs.queue import RedisQueue
@@ -30,7 +30,7 @@ def main(name: QueueName, settings: Settings | None = None) -> int:
         configure_logs(settings.log_level)
         arm(settings.failpoint)
         uvloop.run(work(settings, name))
-    except (SettingsError, DatabaseUnavailable, QueueUnavailable) as error:
+    except (SettingsError, SchemaTooNew, DatabaseUnavailable, QueueUnavailable) as error:
         sys.stderr.write(f"promidata-sync worker: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -44,6 +44,7 @@ async def work(settings: Settings, name: QueueName) -> None:
     Raises:
         SettingsError: REDIS_URL or DATABASE_URL is missing, or the probe's file cannot be written.
         DatabaseUnavailable: the schema is not there and did not come within a minute.
+        SchemaTooNew: the schema is of a newer version.
     """
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")

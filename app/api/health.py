@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 
 from app.api.problems import problem_answer, problem_response
 from app.api.schemas import Out, example
-from app.errors import OutageError
+from app.errors import OutageError, SchemaTooNew
+from app.persistence.migrations import check_schema
 from app.sync.services import Services
 
 router = APIRouter(tags=["service"])
@@ -41,8 +42,10 @@ class Readiness:
     """Remembers which parts have answered since the start: until all have, nobody should be sent here."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
+        self._schema_is_waited_for = True
         self._checks: dict[str, Callable[[], Awaitable[None]]] = {
-            "database": services.database.check,
+            "database": self._check_database,
             "storage": services.store.check,
         }
         if services.queue is not None:
@@ -60,12 +63,19 @@ class Readiness:
         why = "; ".join(f"{name}: {complaint}" for name, complaint in complaints.items() if complaint)
         return not self._waited_for and states["database"] == "up", states, why
 
+    async def _check_database(self) -> None:
+        """The schema counts at the start alone: while it moves on later, programs of the version before go on."""
+        await self._services.database.check()
+        if self._schema_is_waited_for:
+            await check_schema(self._services.database)
+            self._schema_is_waited_for = False
+
 
 async def _complaint(check: Callable[[], Awaitable[None]]) -> str | None:
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await check()
-    except OutageError as error:
+    except (OutageError, SchemaTooNew) as error:
         return str(error)
     except TimeoutError:
         return f"no answer within {ANSWER_WITHIN_S:.0f} s"

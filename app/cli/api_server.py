@@ -6,8 +6,10 @@ listen ─▶ say the address ─▶ serve ─▶ SIGTERM or Ctrl-C: no new conn
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -18,13 +20,17 @@ from app.cli.programs import BACKLOG, http_address, listener
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
 from app.cli.up_file import UpError
+from app.errors import DatabaseUnavailable
 from app.main import create_app
-from app.persistence.database_address import read_address
+from app.persistence.database import Database
+from app.persistence.database_address import database_url
+from app.persistence.migrations import check_schema
 from app.settings import Settings
-from app.sync.services import database_url
 
 SHARE_FOR_CONNECTIONS = 0.6
 """Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
+LOOK_WITHIN_S = 10.0
+"""What the look at the schema may hold up the start."""
 
 
 def run_api(descriptor: int | None = None) -> None:
@@ -32,10 +38,11 @@ def run_api(descriptor: int | None = None) -> None:
 
     Raises:
         SettingsError: a setting makes no sense, DATABASE_URL is missing, or HOST is open to others without API_KEYS.
+        SchemaTooNew: the schema is of a newer version.
         UpError: the port is taken.
     """
     settings = find_settings()
-    read_address(database_url(settings))  # here it costs one line; when the server starts, a traceback
+    asyncio.run(_refuse_newer_schema(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
         Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}{settings.root_path}")
@@ -43,6 +50,15 @@ def run_api(descriptor: int | None = None) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, _already_served)
         Server(_config(app, settings)).run(sockets=[opened])
+
+
+async def _refuse_newer_schema(settings: Settings) -> None:
+    """See that this program is not older than the schema; a database that is away is no reason not to start."""
+    database = Database(database_url(settings), transaction_pooler=settings.database_transaction_pooler)
+    with suppress(DatabaseUnavailable, TimeoutError):
+        async with asyncio.timeout(LOOK_WITHIN_S):
+            await check_schema(database)
+    await database.close()
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:

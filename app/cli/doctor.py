@@ -16,6 +16,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryE
 from rich.table import Table
 from rich.text import Text
 
+from app import VERSION
 from app.cli.exits import ExitCode
 from app.cli.feed_check import check_manifest
 from app.cli.surroundings import find_settings
@@ -26,7 +27,7 @@ from app.coordination.server_version import OLDEST, redis_version
 from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
 from app.jobs.queue import RedisQueue
-from app.persistence.migrations import current_revision, newest_revision
+from app.persistence.migrations import look_at_schema
 from app.persistence.reading_cli import server_version
 from app.settings import Settings
 from app.sync.doctor import (
@@ -154,11 +155,16 @@ async def _database(services: Services) -> Finding:
 
 
 async def _schema(services: Services) -> Finding:
-    found, wanted = await current_revision(services.database), newest_revision()
-    if found == wanted:
-        return Finding("schema", ok=True, found=f"revision {found}")
-    what = "there is no schema yet" if found is None else f"revision {found}, this version needs {wanted}"
-    return Finding("schema", ok=False, found=what, do="run `promidata-sync migrate`", there=False)
+    schema = await look_at_schema(services.database)
+    if schema.fits:
+        newer = ", of a newer version, which this one works with" if schema.is_newer else ""
+        return Finding("schema", ok=True, found=f"revision {schema.found}{newer}")
+    if schema.is_newer:
+        found = f"revision {schema.found}, of a newer version than this one ({VERSION})"
+        do = "run that version, or restore the database from before the upgrade"
+        return Finding("schema", ok=False, found=found, do=do, there=False)
+    there = f"revision {schema.found}, this version needs {schema.wanted}" if schema.found else "there is no schema yet"
+    return Finding("schema", ok=False, found=there, do="run `promidata-sync migrate`", there=False)
 
 
 async def _redis(services: Services) -> Finding:

@@ -20,23 +20,25 @@ from typing import Any, TypeVar
 import orjson
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from app.errors import DatabaseUnavailable
 from app.failpoints import name_of, reach
 from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
+    LACKING,
     REPEATABLE,
     STATEMENT_TIMED_OUT,
     explain,
+    explain_lack,
     is_outage,
-    is_outage_state,
     sqlstate,
     throw_away_broken,
 )
 from app.persistence.lending import Lender
 from app.persistence.pool import ShrinkingPool
-from app.persistence.sessions import TIME_OUTS, connect_arguments, openings
+from app.persistence.sessions import connect_arguments, migration_arguments, openings
 
 T = TypeVar("T")
 Connection = AsyncConnection
@@ -183,17 +185,20 @@ class Database:
         async with self.quick() as db:
             return int(await db.scalar(text(END_STALLED), {"name": self.address.application_name}) or 0)
 
-    async def run_sync(self, work: Callable[..., T]) -> T:
-        """Run `work(connection)` with a synchronous connection, for Alembic; no time-outs apply to a migration."""
-        async with self._translated(), self._lender.lend(self._openings.unbounded) as connection:
-            if not self._pooler:
-                for name in TIME_OUTS:
-                    await connection.execute(text(f"SET {name} = 0"))
-                await connection.commit()
-            try:
-                return await connection.run_sync(work)
-            finally:
-                await connection.invalidate()
+    @asynccontextmanager
+    async def unlimited(self) -> AsyncIterator[AsyncEngine]:
+        """An engine outside of the pool, for migrations: connections are not kept, and only locks have a time-out.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL is away.
+        """
+        arguments = migration_arguments(self.address, pooler=self._pooler)
+        engine = create_async_engine(DIALECT, poolclass=NullPool, connect_args=arguments)
+        try:
+            async with self._translated(migrating=True):
+                yield engine
+        finally:
+            await engine.dispose()
 
     async def check(self) -> None:
         """Ask whether PostgreSQL is there and takes writes.
@@ -210,17 +215,19 @@ class Database:
         await self._lender.close()
 
     @asynccontextmanager
-    async def _translated(self, *, conflicts: bool = False) -> AsyncIterator[None]:
+    async def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> AsyncIterator[None]:
         try:
             yield
         except DBAPIError as error:
             if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
                 raise DatabaseUnavailable(explain(self.address.shown, error)) from error
+            if sqlstate(error) in LACKING and not migrating:
+                raise DatabaseUnavailable(explain_lack(self.address.shown, error)) from error
             raise
         except (OSError, TimeoutError) as error:
             raise DatabaseUnavailable(explain(self.address.shown, error)) from error
         except Exception as error:
             # asyncpg's own errors escape undressed while SQLAlchemy connects or sets a new connection up
-            if type(error).__module__.startswith("asyncpg") and is_outage_state(sqlstate(error)):
+            if type(error).__module__.startswith("asyncpg"):
                 raise DatabaseUnavailable(explain(self.address.shown, error)) from error
             raise

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from app.errors import SettingsError
 from app.persistence.database_parameters import DONE, ENCODE, PASSED_OVER, choice, flag, read_parameters
 from app.persistence.database_tls import tls_arguments
+from app.settings import Settings
 
 DIALECT = "postgresql+asyncpg://"
 """What SQLAlchemy is given; everything else goes to the driver as arguments, so that no secret stands in an address."""
@@ -45,6 +46,19 @@ class DatabaseAddress:
     """Whether `pgbouncer=true` is there, Prisma's word for a pooler in transaction mode."""
     passed_over: tuple[str, ...]
     """The names of the parameters that change nothing here."""
+
+
+def database_url(settings: Settings) -> str:
+    """DATABASE_URL.
+
+    Raises:
+        SettingsError: it is missing.
+    """
+    if settings.database_url is None:
+        raise SettingsError(
+            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
+        )
+    return settings.database_url.get_secret_value()
 
 
 def read_address(url: str) -> DatabaseAddress:

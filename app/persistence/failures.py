@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
+from app.persistence.advice import ADVICE, advise
+
 STATEMENT_TIMED_OUT = "57014"
 """Also what a server that was frozen says when it wakes up; so it is repeated, but not for ever."""
 REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_TIMED_OUT})
@@ -17,6 +19,8 @@ TOO_MANY_CONNECTIONS = "53300"
 """The limit of the role, of the database, or `max_connections`, also "remaining connection slots are reserved"."""
 OTHER_SERVER = frozenset({"26000", "42P05"})
 """A prepared statement that is not there, or is there twice: between two messages a pooler changed the server."""
+LACKING = frozenset({"42P01", "42703"})
+"""No such table, no such column."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
 POOLER_HINT = "if a transaction pooler such as PgBouncer stands in front, set DATABASE_TRANSACTION_POOLER=true"
 
@@ -29,7 +33,9 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_outage(error: DBAPIError) -> bool:
     """Whether the failure says that PostgreSQL is away rather than that a statement was wrong."""
-    return error.connection_invalidated or is_outage_state(sqlstate(error))
+    state = sqlstate(error)
+    on_connecting = error.statement is None and (state is None or state in ADVICE)
+    return error.connection_invalidated or is_outage_state(state) or on_connecting
 
 
 def is_outage_state(state: str | None) -> bool:
@@ -48,10 +54,18 @@ def throw_away_broken(context: ExceptionContext) -> None:
 def explain(address: str, error: BaseException) -> str:
     """One line for whoever has to act on it."""
     reason = _reason(error)
+    known = advise(getattr(error, "orig", None) or error, reason)
+    if known is not None:
+        return f"PostgreSQL at {address}: {known}"
     todo = "is it running, and is DATABASE_URL right?"
     if any(words in reason for words in SAID_BY_A_POOLER):
         todo = POOLER_HINT
     return f"PostgreSQL at {address} cannot be used ({reason}); {todo}"
+
+
+def explain_lack(address: str, error: BaseException) -> str:
+    """One line for a table or a column that is not there."""
+    return f"the database at {address} lacks what this version needs ({_reason(error)}): run `promidata-sync migrate`"
 
 
 def explain_refusal(address: str, error: BaseException, held: int, size: int) -> str:
@@ -71,4 +85,4 @@ def explain_refusal(address: str, error: BaseException, held: int, size: int) ->
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
     said = str(cause).strip()
-    return said.splitlines()[-1] if said else type(cause).__name__
+    return said.splitlines()[0] if said else type(cause).__name__

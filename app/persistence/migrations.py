@@ -6,17 +6,22 @@ Alembic holds the migrations; they run over a connection of ours, one process at
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 from structlog import get_logger
 
-from app.errors import DatabaseUnavailable
+from app import VERSION
+from app.errors import DatabaseUnavailable, SchemaTooNew
 from app.persistence.database import Database
+from app.persistence.migrating import run_alone
 
 log = get_logger()
 
@@ -25,6 +30,9 @@ CLONED = Path(__file__).resolve().parents[2] / "alembic"
 WAIT_S = 60
 OLDEST_SERVER = 160000
 """PostgreSQL 16, as `server_version_num` counts."""
+WORKS_WITH = "works with programs from"
+HAS_SCHEMA = "SELECT to_regclass('alembic_version') IS NOT NULL"
+STORED = "SELECT version_num, obj_description('alembic_version'::regclass, 'pg_class') AS note FROM alembic_version"
 
 
 def alembic_config() -> Config:
@@ -43,7 +51,12 @@ async def migrate(database: Database, revision: str = "head") -> None:
 
     Raises:
         DatabaseUnavailable: PostgreSQL is away, or older than 16.
+        SchemaTooNew: the schema is of a newer version, which this one does not work with.
     """
+    schema = await look_at_schema(database)
+    if schema.is_newer:
+        schema.refuse_or_warn()
+        return
 
     def run(connection: Connection) -> None:
         version = int(connection.scalar(text("SHOW server_version_num")) or 0)
@@ -52,13 +65,71 @@ async def migrate(database: Database, revision: str = "head") -> None:
         connection.commit()
         config = alembic_config()
         config.attributes["connection"] = connection
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
-        connection.commit()
+        (command.downgrade if revision == "base" else command.upgrade)(config, revision)
 
-    await database.run_sync(run)
+    await run_alone(database, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Where the database's schema is, seen from this program."""
+
+    found: str | None
+    """Its revision; None when there is none yet."""
+    wanted: str
+    """The revision that this program is made for."""
+    known: frozenset[str]
+    works_with: str | None
+    """The oldest revision whose programs work on this schema, where its newest migration says so."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether this program can work on it."""
+        return self.found == self.wanted or (self.is_newer and self.works_with in self.known)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether it is of a version that came after this one."""
+        return self.found is not None and self.found not in self.known
+
+    def refuse_or_warn(self) -> None:
+        """Say that a newer schema is there, once, and go on where it works with this program.
+
+        Raises:
+            SchemaTooNew: it does not.
+        """
+        if not self.fits:
+            raise SchemaTooNew(
+                f"the schema is at {self.found}, which this version ({VERSION}) does not know: it is of a newer one; "
+                "run that, or restore the database from before the upgrade"
+            )
+        log.warning("the schema is of a newer version, which this one works with", found=self.found, known=self.wanted)
+
+    def explain(self) -> str:
+        """One line on a schema that is older, or not there."""
+        there = f"the schema is at {self.found}" if self.found else "there is no schema yet"
+        return f"{there}, {self.wanted} is needed: run `promidata-sync migrate`"
+
+
+async def look_at_schema(database: Database) -> Schema:
+    """Where the schema is.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away, or does not let us look.
+    """
+    scripts = ScriptDirectory.from_config(alembic_config())
+    found, note = await _stored(database)
+    oldest = (note or "").removeprefix(f"{found} {WORKS_WITH} ")
+    return Schema(found, scripts.get_current_head() or "", _revisions(scripts), None if oldest == note else oldest)
+
+
+async def _stored(database: Database) -> tuple[str | None, str | None]:
+    """The revision, and what its migration said of older programs."""
+    async with database.quick() as db:
+        if not await db.scalar(text(HAS_SCHEMA)):
+            return None, None
+        row = (await db.execute(text(STORED))).one_or_none()
+    return (None, None) if row is None else (row.version_num, row.note)
 
 
 def newest_revision() -> str:
@@ -69,12 +140,21 @@ def newest_revision() -> str:
 
 async def current_revision(database: Database) -> str | None:
     """The revision that the database is at, or None when it has no schema yet."""
-    try:
-        async with database.quick() as db:
-            found = await db.scalar(text("SELECT version_num FROM alembic_version"))
-    except DBAPIError:
-        return None
-    return None if found is None else str(found)
+    return (await _stored(database))[0]
+
+
+async def check_schema(database: Database) -> None:
+    """See that this program can work on the schema.
+
+    Raises:
+        DatabaseUnavailable: it is older, or not there; or PostgreSQL is away.
+        SchemaTooNew: it is of a newer version, which this one does not work with.
+    """
+    schema = await look_at_schema(database)
+    if schema.is_newer:
+        schema.refuse_or_warn()
+    if not schema.fits:
+        raise DatabaseUnavailable(schema.explain())
 
 
 async def wait_for_schema(database: Database) -> None:
@@ -82,13 +162,43 @@ async def wait_for_schema(database: Database) -> None:
 
     Raises:
         DatabaseUnavailable: it did not come; says what to run.
+        SchemaTooNew: it is of a newer version, which this one does not work with.
     """
-    wanted = newest_revision()
     for second in range(WAIT_S):
-        found = await current_revision(database)
-        if found == wanted:
+        schema = await look_at_schema(database)
+        if schema.is_newer:
+            schema.refuse_or_warn()
+        if schema.fits:
             return
         if second % 10 == 0:
-            log.info("waiting for the schema", wanted=wanted, found=found)
+            log.info("waiting for the schema", wanted=schema.wanted, found=schema.found)
         await asyncio.sleep(1)
-    raise DatabaseUnavailable(f"the schema is at {found}, {wanted} is needed: run `promidata-sync migrate`")
+    await check_schema(database)
+
+
+def refuse_unknown(heads: Iterable[str], scripts: ScriptDirectory) -> None:
+    """For Alembic: refuse to migrate from a revision that no script here leads to.
+
+    Raises:
+        SchemaTooNew: one of `heads` is unknown.
+    """
+    for head in heads:
+        schema = Schema(head, scripts.get_current_head() or "", _revisions(scripts), None)
+        if schema.is_newer:
+            schema.refuse_or_warn()
+
+
+def _revisions(scripts: ScriptDirectory) -> frozenset[str]:
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def note_compatibility(
+    ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]
+) -> None:
+    """For Alembic: note beside the revision which older programs work on it, as its migration says in `works_with`."""
+    del heads, run_args
+    revision = step.up_revision if step.is_upgrade else None
+    oldest = getattr(getattr(revision, "module", None), "works_with", None)
+    note = f"'{step.up_revision_id} {WORKS_WITH} {oldest}'" if oldest else "NULL"
+    if ctx.connection is not None:
+        ctx.connection.execute(text(f"COMMENT ON TABLE alembic_version IS {note}"))

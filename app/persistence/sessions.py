@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 
+from app.persistence.connecting import connect
 from app.persistence.database_address import DatabaseAddress
 
 TIME_OUTS = {
@@ -23,6 +24,8 @@ TIME_OUTS = {
     "statement_timeout": "30s",
 }
 NO_TIME_OUTS = dict.fromkeys(TIME_OUTS, "0")
+LOCK_TIMEOUT = {"lock_timeout": "2s"}
+"""Of a migration: the most that anybody waits behind a change that does not get its table."""
 COMMAND_TIMEOUT_S = 35
 UNNAMED = ""
 """The statement that lives until the next one; the driver sends it again with its parameters when it keeps none."""
@@ -51,22 +54,18 @@ class Openings:
     durable: str
     quick: str
     read: str
-    unbounded: str
-    """Durable and without time-outs."""
 
 
 def openings(address: DatabaseAddress, *, pooler: bool) -> Openings:
     """What follows BEGIN, straight to PostgreSQL or behind a transaction pooler."""
     if not pooler:
-        durable = "SET LOCAL synchronous_commit TO DEFAULT;"
-        return Openings(durable=durable, quick="", read="", unbounded=durable + _set_local(NO_TIME_OUTS))
+        return Openings(durable="SET LOCAL synchronous_commit TO DEFAULT;", quick="", read="")
     users = _set_as_wanted(address.server_settings.get("options", ""))
     bounded = users + _set_local(TIME_OUTS)
     return Openings(
         durable=bounded,
         quick=bounded + _set_local({"synchronous_commit": "off"}),
         read=bounded,
-        unbounded=users + _set_local(NO_TIME_OUTS),
     )
 
 
@@ -82,10 +81,30 @@ def connect_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, An
         routing = read_options(address.server_settings.get("options", ""))[1]
         arguments["server_settings"] |= {"options": routing} if routing else {}
         nothing_kept = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        return {**arguments, **nothing_kept, "prepared_statement_name_func": lambda: UNNAMED}
+        return {
+            **arguments,
+            **nothing_kept,
+            "prepared_statement_name_func": lambda: UNNAMED,
+            "async_creator_fn": connect,
+        }
     # those that stand beside `options` win over what is in it
     arguments["server_settings"] |= {**address.server_settings, **TIME_OUTS}
     return {**arguments, "async_creator_fn": _connect_quick}
+
+
+def migration_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, Any]:
+    """The same for a migration: it takes as long as it needs, but waits for a lock for a short time only.
+
+    In no transaction, as `CREATE INDEX CONCURRENTLY` runs, nothing queues behind the wait for a lock; so there it has
+    none of these limits either.
+    """
+    wanted = _set_as_wanted(address.server_settings.get("options", "")) if pooler else ""
+    session = type("MigrationSession", (Session,), {"opening": wanted + _set_local(NO_TIME_OUTS | LOCK_TIMEOUT)})
+    arguments = connect_arguments(address, pooler=pooler) | {"connection_class": session, "command_timeout": None}
+    arguments["async_creator_fn"] = connect
+    if not pooler:
+        arguments["server_settings"] |= NO_TIME_OUTS
+    return arguments
 
 
 async def _connect_quick(*args: Any, **arguments: Any) -> Session:
@@ -93,7 +112,7 @@ async def _connect_quick(*args: Any, **arguments: Any) -> Session:
 
     Not a parameter of the start, since that would be what DEFAULT means from then on.
     """
-    session: Session = await asyncpg.connect(*args, **arguments)
+    session: Session = await connect(*args, **arguments)
     try:
         await session.execute("SET synchronous_commit TO off")
     except BaseException:

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.coordination.budget import OriginBudget
-from app.errors import SettingsError
 from app.images.inspect import PictureInspector
 from app.images.store import ObjectStore, open_store
 from app.jobs.queue import RedisQueue
 from app.outbound.client import OutboundClient
 from app.persistence.database import Database
+from app.persistence.database_address import database_url
 from app.redis_keys import RedisKeys
 from app.settings import Settings
 
@@ -77,16 +77,3 @@ def _queue(settings: Settings) -> RedisQueue | None:
     if settings.redis_url is None:
         return None
     return RedisQueue(settings.redis_url.get_secret_value(), prefix=settings.redis_prefix)
-
-
-def database_url(settings: Settings) -> str:
-    """DATABASE_URL.
-
-    Raises:
-        SettingsError: it is missing.
-    """
-    if settings.database_url is None:
-        raise SettingsError(
-            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
-        )
-    return settings.database_url.get_secret_value()

@@ -167,7 +167,8 @@ async def test_each_kind_has_its_own_durability_and_the_servers_stays_the_server
             with pytest.raises(DBAPIError):
                 async with database.begin() as db:
                     await db.execute(text("SELECT 1 / 0"))
-        assert await database.run_sync(lambda connection: connection.scalar(shown)) == "local"
+        async with database.unlimited() as engine, engine.connect() as alone:
+            assert await alone.scalar(shown) == "local"
 
 
 async def test_what_is_set_costs_no_round_trip(url: str) -> None:

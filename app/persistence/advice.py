@@ -1,0 +1,62 @@
+"""What to do about a PostgreSQL that cannot be reached or does not let us in, in words of DATABASE_URL."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+ADVICE = {
+    "28P01": "correct user and password in DATABASE_URL",
+    "28000": "it does not let this user in this way: correct DATABASE_URL, or the server's pg_hba.conf",
+    "3D000": "create the database, or correct its name in DATABASE_URL",
+    "42501": "grant it, or take another user in DATABASE_URL",
+    "42704": "correct options in DATABASE_URL",
+    "22023": "correct options in DATABASE_URL",
+}
+"""By SQLSTATE, of what is said on connecting."""
+CERTIFICATES = {
+    10: "its certificate has expired: renew it",
+    23: "its certificate was revoked, says sslcrl",
+    62: "its certificate is for another name: correct the host in DATABASE_URL, or use sslmode=verify-ca",
+    64: "its certificate is for another name: put a name in place of the address, or use sslmode=verify-ca",
+}
+"""By OpenSSL's number for what is wrong with it (x509_vfy.h)."""
+NOT_TRUSTED = "its certificate is not trusted: name the one that signed it in sslrootcert of DATABASE_URL"
+NO_SUCH_SERVER = "TargetServerAttributeNotMatched"
+NO_ENCRYPTION = "no encryption"
+NO_TLS = "rejected SSL upgrade"
+
+
+def advise(error: BaseException, said: str) -> str | None:
+    """What is the matter and what to do, for an error that connecting ends with; None when there is no special word.
+
+    `said` is the error's own text, in one line.
+    """
+    return _of_tls(error, said) or _of_the_way(error) or _by_state(getattr(error, "sqlstate", None), said)
+
+
+def _of_tls(error: BaseException, said: str) -> str | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{CERTIFICATES.get(error.verify_code, NOT_TRUSTED)} ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS did not come about ({error.reason}): look at the ssl… parameters of DATABASE_URL"
+    if isinstance(error, ConnectionError) and NO_TLS in said:
+        return "it speaks no TLS, which sslmode asks for: set it up there, or use sslmode=prefer in DATABASE_URL"
+    return None
+
+
+def _of_the_way(error: BaseException) -> str | None:
+    if isinstance(error, socket.gaierror):
+        return f"the name of the host leads nowhere ({error.strerror}): correct DATABASE_URL"
+    if isinstance(error, TimeoutError):
+        return "no answer in time: is it running, and are host and port in DATABASE_URL right?"
+    if NO_SUCH_SERVER in (type(error).__name__, type(error.__cause__).__name__):
+        return "none of the servers is what target_session_attrs in DATABASE_URL asks for"
+    return None
+
+
+def _by_state(state: object, said: str) -> str | None:
+    if state == "28000" and NO_ENCRYPTION in said:
+        return f"it does not let this user in without TLS ({said}): use sslmode=require in DATABASE_URL"
+    advice = ADVICE.get(state) if isinstance(state, str) else None
+    return f"{said}: {advice}" if advice else None
