@@ -48,9 +48,9 @@ from app.api.problems import Problem, add_handlers
 from app.errors import QueueUnavailable
 from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
-from app.sync.chores import do_chores_without_queue
 from app.sync.installation import keep
 from app.sync.services import open_services
+from app.sync.upkeep.chores import do_chores_without_queue
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
 ROUTERS = (*CALLED, health, metrics, media, docs, home)

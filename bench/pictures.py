@@ -17,8 +17,8 @@ from typing import Any
 from PIL import Image
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.sync.discovery import discover
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.discovery import discover
+from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, CostMeter
 from bench.reference import Reference

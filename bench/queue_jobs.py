@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import ClaimLost
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
-from app.sync.batching import Batcher
+from app.sync.running.batching import Batcher
 from app.sync.services import Services
 
 STAMPS = "bench:stamps"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.jobs.definitions import QUEUES
-from app.sync.discovery import discover
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.discovery import discover
+from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, Cost, CostMeter
 from bench.reference import Reference, measure_reference

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.jobs.definitions import QUEUES, SUPPLIER_SYNC
-from app.sync.discovery import discover
-from app.sync.manifest_step import get_manifest
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.discovery import discover
+from app.sync.operating.start import StartRequest, start_queued
+from app.sync.supplier.manifest_step import get_manifest
 from bench.ground import Feed, Ground, Servers, execute, fresh_ground, serving_feed, until, workers
 from bench.report import Figure, Section, Table
 from bench.sync import Measured, measure_sync, wait_for_end

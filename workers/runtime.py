@@ -35,13 +35,13 @@ from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.outages import outages
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
-from app.sync.chores import do_chores, every
 from app.sync.handlers import Handler, handlers
-from app.sync.outcomes import Ended, end_cancelled, give_up, work_off
-from app.sync.progress import ProgressBoard
+from app.sync.running.outcomes import Ended, end_cancelled, give_up, work_off
+from app.sync.running.progress import ProgressBoard
+from app.sync.running.surroundings import Stage
+from app.sync.running.tasks import end_all
 from app.sync.services import Services
-from app.sync.stage import Stage
-from app.sync.tasks import end_all
+from app.sync.upkeep.chores import do_chores, every
 from workers.heart import Heart
 from workers.pulse import late
 from workers.slots import READY_S, Running, Slots

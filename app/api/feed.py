@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
 from app.api.schemas import Out, ServicesNeeded, example
-from app.sync.discovery import check_feed
+from app.sync.operating.discovery import check_feed
 
 router = APIRouter(prefix="/api/v1/feed", tags=["suppliers"], route_class=GuardedRoute)
 

@@ -42,7 +42,7 @@ from app.jobs.states import JobState
 from app.persistence import reading_jobs
 from app.persistence.database import Database
 from app.persistence.reading_jobs import JobFilter
-from app.sync import operations
+from app.sync.operating import by_hand
 
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"], route_class=GuardedRoute)
 
@@ -161,7 +161,7 @@ async def retry_job(
 ) -> JobStatus:
     """409 for a job that has not failed, or whose run was cancelled."""
     with _or_unknown(queue, job_id):
-        await operations.retry_job(services, queue, job_id)
+        await by_hand.retry_job(services, queue, job_id)
     return await _status(request, services.database, queue, job_id)
 
 
@@ -176,7 +176,7 @@ async def cancel_job(
 ) -> JobStatus:
     """Cancelling a supplier's job cancels its run. 409 for a job that is over."""
     with _or_unknown(queue, job_id):
-        await operations.cancel_job(services, queue, job_id)
+        await by_hand.cancel_job(services, queue, job_id)
     return await _status(request, services.database, queue, job_id)
 
 
@@ -189,7 +189,7 @@ async def cancel_job(
 async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator) -> Deleted:
     """Its run's counters stay. 409 for a job that is open."""
     with _or_unknown(queue, job_id):
-        await operations.delete_job(services, queue, job_id)
+        await by_hand.delete_job(services, queue, job_id)
     return Deleted(queue_name=queue, job_id=job_id)
 
 
@@ -201,7 +201,7 @@ async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded
 )
 async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Retried:
     """Jobs of cancelled runs are left alone."""
-    return Retried(queue_name=queue, retried=await operations.retry_failed(services, queue))
+    return Retried(queue_name=queue, retried=await by_hand.retry_failed(services, queue))
 
 
 @router.post(
@@ -212,7 +212,7 @@ async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator
 )
 async def pause_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
     """What runs goes on; the pause survives restarts."""
-    await operations.pause(services, queue)
+    await by_hand.pause(services, queue)
     return Paused(queue_name=queue, paused=True)
 
 
@@ -224,5 +224,5 @@ async def pause_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator)
 )
 async def resume_queue(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Paused:
     """Idle workers are woken at once."""
-    await operations.resume(services, queue)
+    await by_hand.resume(services, queue)
     return Paused(queue_name=queue, paused=False)

@@ -26,7 +26,7 @@ from app.api.schemas import (
 from app.errors import NotFound
 from app.persistence import reading_runs
 from app.persistence.database import Database
-from app.sync import operations
+from app.sync.operating import by_hand
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"], route_class=GuardedRoute)
 
@@ -103,7 +103,7 @@ async def _run(request: Request, database: Database, run_id: str) -> Run:
 )
 async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, _: Operator) -> Run:
     """Within ten seconds nothing of it asks the origin or the store any more. 409 for a run that is over."""
-    await operations.cancel_run(services, run_id)
+    await by_hand.cancel_run(services, run_id)
     return await _run(request, services.database, run_id)
 
 
@@ -116,7 +116,7 @@ async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, 
 )
 async def confirm_removals(run_id: RunId, services: ServicesNeeded, _: Operator) -> ConfirmedRun:
     """Starts a run that may remove what this one manifest lacks. 409 when the manifest is another one by now."""
-    started = await operations.confirm_removals(services, run_id)
+    started = await by_hand.confirm_removals(services, run_id)
     return ConfirmedRun(supplier=started.supplier, job_id=started.job_id, run_id=started.run_id)
 
 

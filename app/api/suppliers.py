@@ -32,7 +32,7 @@ from app.persistence import documents, reading_suppliers
 from app.persistence.database import Connection
 from app.persistence.reading_suppliers import SupplierRow
 from app.settings import Settings
-from app.sync.discovery import discover
+from app.sync.operating.discovery import discover
 
 router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"], route_class=GuardedRoute)
 

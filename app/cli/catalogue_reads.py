@@ -19,7 +19,7 @@ from app.errors import Conflict
 from app.persistence import reading_suppliers
 from app.persistence.reading_suppliers import SupplierRow
 from app.settings import Settings
-from app.sync.discovery import discover
+from app.sync.operating.discovery import discover
 from app.sync.services import Services
 
 PAGE = 500

@@ -30,7 +30,8 @@ from app.jobs.queue import RedisQueue
 from app.persistence.migrations import look_at_schema
 from app.persistence.reading_cli import server_version
 from app.settings import Settings
-from app.sync.doctor import (
+from app.sync.installation import SEEN_WITHIN_S, learn, settle
+from app.sync.operating.doctor import (
     WORKER_OF,
     Finding,
     check_changes,
@@ -39,7 +40,6 @@ from app.sync.doctor import (
     check_queues,
     check_runs,
 )
-from app.sync.installation import SEEN_WITHIN_S, learn, settle
 from app.sync.services import Services, open_services
 
 OLDEST_POSTGRES = 16

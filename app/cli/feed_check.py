@@ -12,8 +12,8 @@ from app.cli.telling import Teller, tell_json
 from app.feed.manifest import read_manifest
 from app.outbound.client import OutboundClient
 from app.settings import Settings
-from app.sync.discovery import FeedCheck, SupplierEntries
-from app.sync.manifest_step import document_hosts, manifest_limits, naming_what_allows
+from app.sync.operating.discovery import FeedCheck, SupplierEntries
+from app.sync.supplier.manifest_step import document_hosts, manifest_limits, naming_what_allows
 
 
 def run_feed_check(*, as_json: bool) -> None:

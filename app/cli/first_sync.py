@@ -19,9 +19,9 @@ from app.cli.run_tables import summary_table
 from app.cli.telling import Teller, own_name
 from app.persistence.reading_cli import count_catalogue
 from app.settings import Settings
-from app.sync.discovery import FeedCheck, check_feed, discover
+from app.sync.operating.discovery import FeedCheck, check_feed, discover
+from app.sync.operating.start import StartRequest, start_queued
 from app.sync.services import Services
-from app.sync.start import StartRequest, start_queued
 
 COMMAND_FOR = 3
 """Suppliers for which the command is printed."""

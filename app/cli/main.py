@@ -137,7 +137,7 @@ def sync(
     With --watch and --direct the exit code is the runs': 0 completed, 3 completed with errors, 4 cancelled, 1 failed.
     """
     from app.cli.sync import SyncOptions, run_sync
-    from app.sync.start import StartRequest
+    from app.sync.operating.start import StartRequest
 
     wanted = None if skus is None else tuple(sku.strip() for sku in skus.split(",") if sku.strip())
     if wanted is not None and (supplier is None or not wanted):
@@ -159,7 +159,7 @@ def reparse(
     For after an upgrade that reads the feed in another way. Exit codes are those of sync.
     """
     from app.cli.sync import SyncOptions, run_sync
-    from app.sync.start import StartRequest
+    from app.sync.operating.start import StartRequest
 
     request = StartRequest(supplier=supplier, trigger="cli", reparse=True)
     raise typer.Exit(run_sync(SyncOptions(request, direct=direct, dry_run=False, watch=watch, as_json=json)))

@@ -15,7 +15,7 @@ from app.cli.exits import EPILOG, ExitCode
 
 if TYPE_CHECKING:
     from app.cli.telling import Teller
-    from app.sync.media import OrphanReport, VerifyReport
+    from app.sync.operating.media import OrphanReport, VerifyReport
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def verify(
     """Look whether each recorded picture is in the store with its size; exit code 1 when one is not."""
     from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
-    from app.sync.media import verify_media
+    from app.sync.operating.media import verify_media
 
     with Teller(quiet=json).during("looking for each recorded picture"):
         report = with_services(lambda services: verify_media(services, repair=repair))
@@ -68,7 +68,7 @@ def orphans(
     """List, or remove, addresses, recorded pictures and objects that nothing in the catalogue shows."""
     from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
-    from app.sync.media import find_orphans
+    from app.sync.operating.media import find_orphans
 
     older_than_s = read_age_s(older_than)
     with Teller(quiet=json).during("looking for what nothing shows"):

@@ -1,6 +1,6 @@
 """What operators do to jobs and queues: `jobs`, `retry`, `cancel`, `delete`, `pause`, `resume`.
 
-    what was typed ─▶ queue names in full ─▶ queue_verbs ─▶ app/sync/operations.py, as the API does
+    what was typed ─▶ queue names in full ─▶ queue_verbs ─▶ app/sync/operating/by_hand.py, as the API does
 
 A job's id says enough: the ledger knows its queue.
 """

@@ -22,7 +22,7 @@ from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import reading_cli, reading_jobs
 from app.persistence.reading_jobs import JobFilter, JobRow
 from app.persistence.suppliers import find_supplier
-from app.sync import operations
+from app.sync.operating import by_hand
 from app.sync.services import Services
 
 
@@ -101,7 +101,7 @@ def retry_one(job_id: str, *, as_json: bool) -> None:
 
     async def work(services: Services) -> JobStatus:
         queue = await _queue_of(services, job_id)
-        await operations.retry_job(services, queue, job_id)
+        await by_hand.retry_job(services, queue, job_id)
         return await _status(services, queue, job_id)
 
     job = with_services(work)
@@ -116,7 +116,7 @@ def retry_all(queues: Sequence[str], *, as_json: bool) -> None:
     """
 
     async def work(services: Services) -> list[Retried]:
-        return [Retried(queue_name=queue, retried=await operations.retry_failed(services, queue)) for queue in queues]
+        return [Retried(queue_name=queue, retried=await by_hand.retry_failed(services, queue)) for queue in queues]
 
     retried = with_services(work)
     if as_json:
@@ -145,13 +145,13 @@ def cancel(run_or_job_id: str, *, as_json: bool) -> None:
 
 
 async def _cancel_run(services: Services, run_id: str) -> Run:
-    await operations.cancel_run(services, run_id)
+    await by_hand.cancel_run(services, run_id)
     return (await read_runs(services, [run_id]))[0]
 
 
 async def _cancel_job(services: Services, job_id: str) -> JobStatus:
     queue = await _queue_of(services, job_id)
-    await operations.cancel_job(services, queue, job_id)
+    await by_hand.cancel_job(services, queue, job_id)
     return await _status(services, queue, job_id)
 
 
@@ -166,7 +166,7 @@ def delete(job_id: str, *, as_json: bool) -> None:
 
     async def work(services: Services) -> Deleted:
         queue = await _queue_of(services, job_id)
-        await operations.delete_job(services, queue, job_id)
+        await by_hand.delete_job(services, queue, job_id)
         return Deleted(queue_name=queue, job_id=job_id)
 
     _tell_or_say(with_services(work), f"{job_id} is deleted", as_json=as_json)
@@ -178,7 +178,7 @@ def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
     Raises:
         DatabaseUnavailable: it is away; says which address was tried.
     """
-    verb = operations.pause if paused else operations.resume
+    verb = by_hand.pause if paused else by_hand.resume
     with_services(lambda services: verb(services, queue))
     end = f"is paused; `{own_name()} resume` lets its jobs start again" if paused else "goes on"
     _tell_or_say(Paused(queue_name=queue, paused=paused), f"{queue} {end}", as_json=as_json)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.api.run_models import Run, RunProblem
-from app.sync.dry_run import DryRun
+from app.sync.operating.dry_run import DryRun
 
 BAR_WIDTH = 14
 MANIFEST_PARTS = ("entries", "new", "changed", "unchanged", "removed", "invalid")

@@ -1,1 +1,1 @@
-"""The flow in reading order: start, supplier stage, family stage, image stage."""
+"""The flow: each folder is a stage, or what stands around the stages."""

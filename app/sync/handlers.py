@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName
 from app.persistence.ledger import ClaimedJob
-from app.sync.family_stage import sync_family
-from app.sync.image_stage import ImageStage
-from app.sync.stage import Stage
-from app.sync.supplier_stage import sync_supplier
+from app.sync.family.stage import sync_family
+from app.sync.image.stage import ImageStage
+from app.sync.running.surroundings import Stage
+from app.sync.supplier.stage import sync_supplier
 
 FreeSlot = Callable[[], None]
 Handler = Callable[[ClaimedJob, FreeSlot], Awaitable[None]]

@@ -18,9 +18,9 @@ from tests.support.worker_stack import environment_of, until
 DIRECT = """
 import asyncio
 from app.settings import load_settings
-from app.sync.direct import sync_direct
+from app.sync.operating.direct import sync_direct
 from app.sync.services import open_services
-from app.sync.start import StartRequest
+from app.sync.operating.start import StartRequest
 
 async def main():
     async with open_services(load_settings()) as services:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
-from app.sync.operations import cancel_run
+from app.sync.operating.by_hand import cancel_run
 from tests.support.at_once import assert_all
 from tests.support.stack import Servers
 from tests.support.truth import (

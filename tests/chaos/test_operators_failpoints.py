@@ -25,9 +25,10 @@ from sqlalchemy import text
 from app.errors import Conflict, NotFound
 from app.failpoints import arm
 from app.settings import load_settings
-from app.sync import discovery, media, operations, retention, schedules, start
+from app.sync.operating import by_hand, discovery, media, start
+from app.sync.operating.start import StartRequest
 from app.sync.services import Services, open_services
-from app.sync.start import StartRequest
+from app.sync.upkeep import retention, schedules
 from tests.chaos.test_failpoints import ELSEWHERE, commits_of
 from tests.conftest import MakeStack
 from tests.support.ledger_rows import add_jobs, add_run
@@ -88,15 +89,15 @@ async def _job(services: Services) -> str:
 
 
 async def _retry_one(services: Services) -> None:
-    await operations.retry_job(services, IMAGES, await _job(services))
+    await by_hand.retry_job(services, IMAGES, await _job(services))
 
 
 async def _cancel_one(services: Services) -> None:
-    await operations.cancel_job(services, IMAGES, await _job(services))
+    await by_hand.cancel_job(services, IMAGES, await _job(services))
 
 
 async def _delete_one(services: Services) -> None:
-    await operations.delete_job(services, IMAGES, "image-upload-to-be-deleted")
+    await by_hand.delete_job(services, IMAGES, "image-upload-to-be-deleted")
 
 
 async def _to_be_deleted(stack: Stack) -> None:
@@ -108,7 +109,7 @@ async def _to_be_deleted(stack: Stack) -> None:
 
 
 async def _cancel_run(services: Services) -> None:
-    await operations.cancel_run(services, await _first(services, "SELECT id FROM runs"))
+    await by_hand.cancel_run(services, await _first(services, "SELECT id FROM runs"))
 
 
 async def _guarded(stack: Stack) -> None:
@@ -119,7 +120,7 @@ async def _guarded(stack: Stack) -> None:
 
 async def _confirm(services: Services) -> None:
     held = await _first(services, "SELECT id FROM runs WHERE guard IS NOT NULL")
-    await operations.confirm_removals(services, held)
+    await by_hand.confirm_removals(services, held)
 
 
 async def _none(stack: Stack) -> None:
@@ -180,16 +181,16 @@ SCENARIOS: dict[str, Scenario] = {
     "media._remove": Scenario(
         _orphans, lambda services: media.find_orphans(services, older_than_s=0, delete=True), times=2
     ),
-    "operations.retry_job": Scenario(lambda stack: _jobs(stack, "failed", "completed_with_errors"), _retry_one),
-    "operations._retry_page": Scenario(
+    "by_hand.retry_job": Scenario(lambda stack: _jobs(stack, "failed", "completed_with_errors"), _retry_one),
+    "by_hand._retry_page": Scenario(
         lambda stack: _jobs(stack, "failed", "completed_with_errors"),
-        lambda services: operations.retry_failed(services, IMAGES),
+        lambda services: by_hand.retry_failed(services, IMAGES),
     ),
-    "operations.cancel_job": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_one),
-    "operations.delete_job": Scenario(_to_be_deleted, _delete_one),
-    "operations._set_paused": Scenario(_nothing, lambda services: operations.pause(services, IMAGES)),
-    "operations.cancel_run": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_run),
-    "operations._start_confirmed": Scenario(_guarded, _confirm),
+    "by_hand.cancel_job": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_one),
+    "by_hand.delete_job": Scenario(_to_be_deleted, _delete_one),
+    "by_hand._set_paused": Scenario(_nothing, lambda services: by_hand.pause(services, IMAGES)),
+    "by_hand.cancel_run": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_run),
+    "by_hand._start_confirmed": Scenario(_guarded, _confirm),
     "retention._batches": Scenario(_old, retention.forget_old, times=4),
     "retention.delete_changes": Scenario(_old, retention.forget_old),
     "retention.delete_idempotency_keys": Scenario(_old, retention.forget_old),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.jobs.definitions import QUEUES
-from app.sync.discovery import discover
+from app.sync.operating.discovery import discover
 from bench import ground as real_parts
 from bench import parsing
 from bench.reference import Reference

@@ -20,9 +20,9 @@ from app.jobs.definitions import QUEUES
 from app.jobs.queue import Message
 from app.persistence.reading_doctor import QueueLoad
 from app.redis_keys import DEFAULT_KEYS
-from app.sync.doctor import Finding, judge_queues
-from app.sync.operations import pause
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.by_hand import pause
+from app.sync.operating.doctor import Finding, judge_queues
+from app.sync.operating.start import StartRequest, start_queued
 from tests.conftest import MakeStack
 from tests.support.command_line import command, environment_of
 from tests.support.ledger_rows import add_jobs, add_run

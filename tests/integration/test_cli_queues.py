@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import main
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.start import StartRequest, start_queued
 from tests.support.command_line import command, environment, environment_of
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Stack

@@ -9,12 +9,12 @@ from app.errors import ManifestUnreadable
 from app.jobs.definitions import policies
 from app.persistence import ledger, runs
 from app.persistence.ledger import NewJob
-from app.sync.direct import DirectRun
-from app.sync.operations import retry_failed
-from app.sync.outcomes import settle_error
-from app.sync.progress import ProgressBoard
-from app.sync.stage import Stage
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.by_hand import retry_failed
+from app.sync.operating.direct import DirectRun
+from app.sync.operating.start import StartRequest, start_queued
+from app.sync.running.outcomes import settle_error
+from app.sync.running.progress import ProgressBoard
+from app.sync.running.surroundings import Stage
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.support.stack import Stack

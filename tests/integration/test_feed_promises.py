@@ -14,10 +14,10 @@ from app.jobs.definitions import QUEUES
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
 from app.samplefeed.spec import SupplierSpec
 from app.settings import Settings
-from app.sync.direct import sync_direct
-from app.sync.dry_run import dry_run
+from app.sync.operating.direct import sync_direct
+from app.sync.operating.dry_run import dry_run
+from app.sync.operating.start import StartRequest
 from app.sync.services import open_services
-from app.sync.start import StartRequest
 from tests.conftest import MakeStack
 from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_catalogue_equals_feed, assert_store_equals_feed

@@ -36,12 +36,12 @@ from app.jobs.queue import Message
 from app.persistence import ledger, operators, runs
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
-from app.sync.operations import NEWEST
-from app.sync.outcomes import Ended, end_cancelled, give_up, settle_error
-from app.sync.progress import ProgressBoard
-from app.sync.reconcile import reconcile
+from app.sync.operating.by_hand import NEWEST
+from app.sync.running.outcomes import Ended, end_cancelled, give_up, settle_error
+from app.sync.running.progress import ProgressBoard
+from app.sync.running.surroundings import Stage
 from app.sync.services import open_services
-from app.sync.stage import Stage
+from app.sync.upkeep.reconcile import reconcile
 from tests.support.stack import Servers, fresh_database
 
 LEASE_MS = 40

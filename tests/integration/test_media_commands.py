@@ -15,8 +15,8 @@ from app.cli.media import media_app, read_age_s
 from app.images.store import media_key
 from app.images.store_local import LocalStore
 from app.persistence.media import StoredPicture
-from app.sync.media import find_orphans, verify_media
-from app.sync.settling import Settled, commit_settled
+from app.sync.image.settling import Settled, commit_settled
+from app.sync.operating.media import find_orphans, verify_media
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.image_jobs import HeldRun

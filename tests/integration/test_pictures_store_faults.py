@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from app.images.store_s3 import open_s3_store
-from app.sync.media import verify_media
+from app.sync.operating.media import verify_media
 from tests.conftest import MakeStack
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
@@ -44,7 +44,7 @@ def endpoint(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _no_waits_between_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda _self, _context: 0.01)
-    monkeypatch.setattr("app.sync.outcomes.OUTAGE_PAUSE_S", (0.1,))
+    monkeypatch.setattr("app.sync.running.outcomes.OUTAGE_PAUSE_S", (0.1,))
 
 
 @pytest_asyncio.fixture
@@ -120,7 +120,7 @@ async def test_a_store_that_is_away_for_a_while_spends_no_attempt(
     silent: bool,
 ) -> None:
     """It answers 503, or takes what comes and says nothing. The family is saved meanwhile, its pictures follow."""
-    monkeypatch.setattr("app.sync.storing.PUT_WITHIN_S", 0.5)
+    monkeypatch.setattr("app.sync.image.storing.PUT_WITHIN_S", 0.5)
     async with serve([1_000.0] if silent else [answer(BUSY, status=503, Content_Type="application/xml")]) as busy:
         there, proxy.target = proxy.target, (busy.host, busy.port)
         syncing = asyncio.create_task(stack.sync())
@@ -130,7 +130,7 @@ async def test_a_store_that_is_away_for_a_while_spends_no_attempt(
         assert await stack.value("SELECT count(*) FROM media") == 0
         assert await stack.value("SELECT count(*) FROM addresses WHERE state <> 'pending'") == 0
         proxy.target = there
-        monkeypatch.setattr("app.sync.storing.PUT_WITHIN_S", 40.0)  # the store that is back may be slow
+        monkeypatch.setattr("app.sync.image.storing.PUT_WITHIN_S", 40.0)  # the store that is back may be slow
         await syncing
     await assert_nobody_noticed(stack)
     await assert_stored_unharmed(stack, origin, endpoint)

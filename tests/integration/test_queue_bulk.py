@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.jobs.definitions import IMAGE_UPLOAD
 from app.samplefeed import FeedSpec, SampleFeed
-from app.sync.operations import retry_failed
+from app.sync.operating.by_hand import retry_failed
 from tests.support.oracle import expected_pictures
 from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_catalogue_equals_feed, assert_no_attempt_spent, assert_nothing_left_over

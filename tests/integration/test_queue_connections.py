@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from app.errors import QueueUnavailable, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD
 from app.jobs.queue import Message, RedisQueue, unpack
-from app.sync.operations import cancel_run, pause, resume, retry_failed
+from app.sync.operating.by_hand import cancel_run, pause, resume, retry_failed
 from tests.support.stack import Servers
 from tests.support.tls_terminator import make_certificate, tls_terminator
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_catalogue_equals_feed

@@ -16,8 +16,8 @@ from app.errors import Conflict
 from app.persistence import ledger
 from app.samplefeed import FeedSpec, SampleFeed
 from app.samplefeed.spec import SupplierSpec
-from app.sync.direct import sync_direct
-from app.sync.start import Started, StartRequest
+from app.sync.operating.direct import sync_direct
+from app.sync.operating.start import Started, StartRequest
 from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, environment_of, until, worker_stack
@@ -26,7 +26,7 @@ FIVE_CALLERS = """
 import asyncio, json, sys
 from app.settings import load_settings
 from app.sync.services import open_services
-from app.sync.start import StartRequest, start_queued
+from app.sync.operating.start import StartRequest, start_queued
 
 async def main():
     async with open_services(load_settings()) as services:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.catalogue.schedule import next_run
-from app.sync.schedules import run_schedules
 from app.sync.services import open_services
+from app.sync.upkeep.schedules import run_schedules
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client
 from tests.support.stack import Servers, Stack

@@ -14,9 +14,9 @@ import pytest
 
 from app.notify.signing import new_secret
 from app.persistence import reading_webhooks
-from app.sync import operations
-from app.sync.chores import number_changes
-from app.sync.webhooks import deliver_webhooks
+from app.sync.operating import by_hand
+from app.sync.upkeep.chores import number_changes
+from app.sync.upkeep.webhooks import deliver_webhooks
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client
 from tests.support.receiver import Receiver, free_port, listening
@@ -245,7 +245,7 @@ async def test_a_repair_tells_nothing_more(servers: Servers, tmp_path: Path) -> 
         assert run["status"] == "completed_with_errors"
         told = await stack.rows("SELECT id, payload FROM deliveries ORDER BY number")
         assert len(told) == 2
-        assert await operations.retry_failed(stack.services, "image-upload") == 1
+        assert await by_hand.retry_failed(stack.services, "image-upload") == 1
         await eventually(lambda: stack.value("SELECT status = 'completed' FROM runs"))
         assert (await stack.run("A23"))["repaired_at"] is not None
         assert await stack.rows("SELECT id, payload FROM deliveries ORDER BY number") == told

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.samplefeed import FeedSpec, SampleFeed
-from app.sync.operations import cancel_run, pause, resume
+from app.sync.operating.by_hand import cancel_run, pause, resume
 from tests.support.stack import Servers
 from tests.support.truth import (
     assert_catalogue_equals_feed,

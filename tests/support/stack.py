@@ -23,10 +23,10 @@ from app.persistence.database import Database
 from app.persistence.migrations import migrate
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
 from app.settings import Settings
-from app.sync.direct import DirectResult, sync_direct
-from app.sync.discovery import discover
+from app.sync.operating.direct import DirectResult, sync_direct
+from app.sync.operating.discovery import discover
+from app.sync.operating.start import StartRequest
 from app.sync.services import Services, open_services
-from app.sync.start import StartRequest
 
 TEMPLATE = "template_migrated"
 _numbers = itertools.count(1)

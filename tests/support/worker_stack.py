@@ -26,7 +26,7 @@ from app.errors import DatabaseUnavailable, PromidataSyncError
 from app.jobs.definitions import QUEUES
 from app.samplefeed import SampleFeed
 from app.settings import Settings
-from app.sync.start import Started, StartRequest, start_queued
+from app.sync.operating.start import Started, StartRequest, start_queued
 from tests.support.stack import Servers, Stack, open_stack
 
 RUN = "import sys; from workers.start import main; sys.exit(main(sys.argv[1]))"

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.jobs.states import CLOSED, OPEN, TRANSITIONS, draw
-from app.sync.start import StartRequest, start_runs
+from app.sync.operating.start import StartRequest, start_runs
 from tests.support.stack import Stack
 
 MIGRATION = Path(__file__).parents[2] / "alembic/versions/0001_ledger_and_catalogue.py"

@@ -22,12 +22,12 @@ from app.persistence import media, pictures
 from app.persistence.database import Connection
 from app.persistence.media import REMOVAL_LEASE_S, MediaRow
 from app.persistence.pictures import Address
-from app.sync.backoff import retry_wait_s
-from app.sync.image_stage import fetch_picture, stored_picture
+from app.sync.image.settling import commit_repair
+from app.sync.image.stage import fetch_picture, stored_picture
+from app.sync.image.storing import PictureStorer
+from app.sync.running.backoff import retry_wait_s
+from app.sync.running.tasks import together
 from app.sync.services import Services
-from app.sync.settling import commit_repair
-from app.sync.storing import PictureStorer
-from app.sync.tasks import together
 
 AT_ONCE = 10
 PAGE = 1_000

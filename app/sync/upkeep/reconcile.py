@@ -17,8 +17,8 @@ from app.jobs.queue import Message, RedisQueue
 from app.persistence import reconciling
 from app.persistence.database import Database
 from app.persistence.reconciling import OpenJob
-from app.sync.outcomes import end_cancelled
-from app.sync.stage import Stage
+from app.sync.running.outcomes import end_cancelled
+from app.sync.running.surroundings import Stage
 
 log = get_logger()
 

@@ -18,9 +18,9 @@ from app.persistence import ledger, operators, reading_runs, runs
 from app.persistence.database import Connection
 from app.persistence.operators import JobState, ReopenedJob
 from app.sync.installation import ready_to_queue
-from app.sync.manifest_step import get_manifest
+from app.sync.operating.start import Started
 from app.sync.services import Services
-from app.sync.start import Started
+from app.sync.supplier.manifest_step import get_manifest
 
 log = get_logger()
 

@@ -32,11 +32,11 @@ from app.persistence.documents import StoredDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.settings import Settings
-from app.sync.children import add_image_jobs
-from app.sync.family_changes import describe
-from app.sync.family_writing import write_family
-from app.sync.removals_step import Settling, settle_dropped
-from app.sync.stage import Stage, messages_of
+from app.sync.family.changes import describe
+from app.sync.family.writing import write_family
+from app.sync.running.children import add_image_jobs
+from app.sync.running.surroundings import Stage, messages_of
+from app.sync.supplier.removals_step import Settling, settle_dropped
 
 STALE = "the hash is new and the bytes are the old ones; the document is read once more in the next run"
 MOST_WARNINGS = 200

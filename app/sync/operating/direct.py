@@ -20,14 +20,14 @@ from app.jobs.queue import Message
 from app.outages import outages
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
-from app.sync.chores import number_all, number_changes
 from app.sync.handlers import handlers
-from app.sync.outcomes import end_cancelled, work_off
-from app.sync.progress import ProgressBoard
+from app.sync.operating.start import Started, StartRequest, start_runs
+from app.sync.running.outcomes import end_cancelled, work_off
+from app.sync.running.progress import ProgressBoard
+from app.sync.running.surroundings import Stage
+from app.sync.running.tasks import together
 from app.sync.services import Services
-from app.sync.stage import Stage
-from app.sync.start import Started, StartRequest, start_runs
-from app.sync.tasks import together
+from app.sync.upkeep.chores import number_all, number_changes
 
 log = get_logger()
 

@@ -11,9 +11,9 @@ from app.persistence import catalogue, documents
 from app.persistence.database import Connection
 from app.persistence.documents import SaidEntry
 from app.persistence.suppliers import Supplier
-from app.sync.manifest_step import Manifest, get_manifest
+from app.sync.operating.start import StartRequest, meant
 from app.sync.services import Services
-from app.sync.start import StartRequest, meant
+from app.sync.supplier.manifest_step import Manifest, get_manifest
 
 FIRST = 20
 """How many SKUs of each kind are named."""

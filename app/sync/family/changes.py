@@ -6,7 +6,7 @@ from typing import Any
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff, changed_fields
 from app.persistence.changes import Change
-from app.sync.family_writing import Written
+from app.sync.family.writing import Written
 
 
 def describe(sku: str, product: StoredProduct | None, diff: FamilyDiff, written: Written) -> list[Change]:

@@ -26,16 +26,16 @@ from app.persistence.documents import FailedDocument, FetchedDocument, ManifestD
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
-from app.sync import manifest_step
-from app.sync.categories_step import refresh_categories
-from app.sync.children import add_family_jobs, add_old_pictures
-from app.sync.documents_step import DocumentFetcher, Outcome
-from app.sync.manifest_step import Manifest
-from app.sync.removals_step import Ending, finish_supplier
-from app.sync.reparse import reparse_supplier
-from app.sync.stage import Stage, messages_of
-from app.sync.tasks import together
-from app.sync.unchanged_step import finish_unchanged, nothing_to_do
+from app.sync.running.children import add_family_jobs, add_old_pictures
+from app.sync.running.surroundings import Stage, messages_of
+from app.sync.running.tasks import together
+from app.sync.supplier import manifest_step
+from app.sync.supplier.categories_step import refresh_categories
+from app.sync.supplier.documents_step import DocumentFetcher, Outcome
+from app.sync.supplier.manifest_step import Manifest
+from app.sync.supplier.removals_step import Ending, finish_supplier
+from app.sync.supplier.reparse import reparse_supplier
+from app.sync.supplier.unchanged_step import finish_unchanged, nothing_to_do
 
 COMMIT_DOCUMENTS = 200
 COMMIT_EVERY_S = 2.0

@@ -11,7 +11,7 @@ from app.errors import QueueUnavailable
 from app.jobs.queue import Message, Queue
 from app.logs import mask_address
 from app.outages import outages
-from app.sync.progress import ProgressBoard
+from app.sync.running.progress import ProgressBoard
 from app.sync.services import Services
 
 log = get_logger()

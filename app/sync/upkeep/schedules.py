@@ -17,8 +17,8 @@ from app.persistence import schedules
 from app.persistence.database import Connection
 from app.persistence.schedules import ScheduledSupplier
 from app.persistence.suppliers import get_supplier
+from app.sync.operating.start import Started, StartRequest, send_started, start_one
 from app.sync.services import Services
-from app.sync.start import Started, StartRequest, send_started, start_one
 
 log = get_logger()
 

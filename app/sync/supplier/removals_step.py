@@ -25,9 +25,9 @@ from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
-from app.sync.children import add_family_jobs
-from app.sync.manifest_step import Manifest
-from app.sync.stage import Stage, messages_of
+from app.sync.running.children import add_family_jobs
+from app.sync.running.surroundings import Stage, messages_of
+from app.sync.supplier.manifest_step import Manifest
 
 
 @dataclass(frozen=True, slots=True)

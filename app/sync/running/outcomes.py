@@ -33,10 +33,10 @@ from app.persistence import ledger, problems, runs
 from app.persistence.database import Connection
 from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
-from app.sync.backoff import retry_wait_s
-from app.sync.family_stage import fail_family
-from app.sync.settling import address_of, fail_picture
-from app.sync.stage import Stage, plain_reason
+from app.sync.family.stage import fail_family
+from app.sync.image.settling import address_of, fail_picture
+from app.sync.running.backoff import retry_wait_s
+from app.sync.running.surroundings import Stage, plain_reason
 
 log = get_logger()
 

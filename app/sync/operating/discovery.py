@@ -8,8 +8,8 @@ import msgspec
 
 from app.persistence import suppliers
 from app.persistence.database import Connection
-from app.sync.manifest_step import get_manifest
 from app.sync.services import Services
+from app.sync.supplier.manifest_step import get_manifest
 
 
 class SupplierEntries(msgspec.Struct, frozen=True):

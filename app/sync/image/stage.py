@@ -2,7 +2,7 @@
 
     address ─▶ stored already? ─────────────────────────────▶ link only
        │       named by no generation any more? ────────────▶ superseded, nothing is asked
-       └─▶ GET ─▶ inspect ─▶ bytes known? ─▶ link only │ put ─▶ batch commit (`app/sync/settling.py`)
+       └─▶ GET ─▶ inspect ─▶ bytes known? ─▶ link only │ put ─▶ batch commit (`app/sync/image/settling.py`)
 
 The bytes are in the object store before the commit, so what is recorded is there. Lookups and ends of jobs that run at
 the same time share their round trips. The slot is free as soon as the bytes are stored: the commit overlaps with the
@@ -23,11 +23,11 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.persistence.pictures import Address
 from app.settings import Settings
-from app.sync.batching import Batcher
+from app.sync.image.settling import Ending, Settled, commit_settled
+from app.sync.image.storing import PictureStorer, is_stored
+from app.sync.running.batching import Batcher
+from app.sync.running.surroundings import Stage
 from app.sync.services import Services
-from app.sync.settling import Ending, Settled, commit_settled
-from app.sync.stage import Stage
-from app.sync.storing import PictureStorer, is_stored
 
 VALIDATOR_MAX_CHARS = 512
 LINGER_S = 0.05

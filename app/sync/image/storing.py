@@ -17,7 +17,7 @@ from app.failpoints import reach
 from app.images.download import DownloadedPicture
 from app.persistence import media
 from app.persistence.media import KnownMedia
-from app.sync.batching import Batcher
+from app.sync.running.batching import Batcher
 from app.sync.services import Services
 
 LOOK_AGAIN_S = 0.5

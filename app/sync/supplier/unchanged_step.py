@@ -15,9 +15,9 @@ from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.suppliers import Supplier
 from app.settings import Settings
-from app.sync.children import add_old_pictures
-from app.sync.manifest_step import ManifestBody
-from app.sync.stage import Stage, messages_of
+from app.sync.running.children import add_old_pictures
+from app.sync.running.surroundings import Stage, messages_of
+from app.sync.supplier.manifest_step import ManifestBody
 
 
 def nothing_to_do(settings: Settings, supplier: Supplier, job: ClaimedJob, body: ManifestBody) -> bool:

@@ -20,14 +20,14 @@ from app.outages import outages
 from app.persistence import changes, runs
 from app.persistence.database import Database
 from app.sync.installation import keep
-from app.sync.reconcile import reconcile
-from app.sync.retention import FORGET_EVERY_S, forget_old
-from app.sync.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
-from app.sync.schedules import run_schedules
+from app.sync.running.surroundings import Stage
+from app.sync.running.tasks import together
 from app.sync.services import Services
-from app.sync.stage import Stage
-from app.sync.tasks import together
-from app.sync.webhooks import deliver_webhooks
+from app.sync.upkeep.reconcile import reconcile
+from app.sync.upkeep.retention import FORGET_EVERY_S, forget_old
+from app.sync.upkeep.schedules import LOOK_EVERY_S as SCHEDULES_EVERY_S
+from app.sync.upkeep.schedules import run_schedules
+from app.sync.upkeep.webhooks import deliver_webhooks
 
 log = get_logger()
 

@@ -24,10 +24,10 @@ from app.feed.outline import read_outline
 from app.outbound.client import FetchLimits
 from app.persistence.documents import FailedDocument, FetchedDocument, WantedDocument
 from app.settings import Settings
-from app.sync.backoff import retry_wait_s
-from app.sync.manifest_step import document_hosts
+from app.sync.running.backoff import retry_wait_s
+from app.sync.running.surroundings import plain_reason
 from app.sync.services import Services
-from app.sync.stage import plain_reason
+from app.sync.supplier.manifest_step import document_hosts
 
 OUTCOMES_AHEAD = 64
 """Documents that may wait to be committed; fetching pauses when the database is slower than the origin."""
