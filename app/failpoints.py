@@ -1,6 +1,6 @@
 """Failpoints: named places where a test makes the process die, to prove that it does not matter (ENGINE.md 8).
 
-    commit of `work`:  <module>.<function>:before-commit   ─ COMMIT ─   <module>.<function>:after-commit
+    commit of `work`:  <folder>.<module>.<function>:before-commit  ─ COMMIT ─  <folder>.<module>.<function>:after-commit
     anything sent:     send.<queue>:before                 ─ Redis ─    send.<queue>:after
     one job's start:   start.<family's SKU, or the job's id>
 
@@ -46,11 +46,12 @@ def reach(name: str) -> None:
 
 
 def name_of(work: Callable[..., Any]) -> str:
-    """A commit's name: the module's last part, and the function that `work` stands in.
+    """A commit's name: the module's folder and name, and the function that `work` stands in.
 
     >>> def commit():
     ...     return lambda db: None
     >>> name_of(commit()).rpartition(".")[2]
     'commit'
     """
-    return f"{work.__module__.rpartition('.')[2]}.{work.__qualname__.partition('.<locals>')[0]}"
+    place = ".".join(work.__module__.split(".")[-2:])
+    return f"{place}.{work.__qualname__.partition('.<locals>')[0]}"

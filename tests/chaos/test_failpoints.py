@@ -30,14 +30,19 @@ from tests.support.truth import (
 from tests.support.worker_stack import QUEUE_NAMES, Workers, until, worker_stack
 
 SYNC = Path(__file__).parents[2] / "app" / "sync"
-ELSEWHERE = {"operations", "start", "discovery", "media", "retention", "schedules", "webhooks"}
+ALL_MODULES = {f"{path.parent.name}.{path.stem}" for path in SYNC.glob("*/*.py")}
+ELSEWHERE = {name for name in ALL_MODULES if name.startswith("operating.")} | {
+    "upkeep.retention",
+    "upkeep.schedules",
+    "upkeep.webhooks",
+}
 """Modules whose commits are made for a caller, by the clock, or after a run's end: not during an ordinary sync."""
 
 
 def commits_of(modules: Iterable[str]) -> Iterator[str]:
-    """The names of all commits in modules of app/sync: what hands work to `transact`."""
+    """The names of all commits in modules of app/sync, `folder.module` each: what hands work to `transact`."""
     for module in sorted(modules):
-        for name, function in _functions(ast.parse((SYNC / f"{module}.py").read_text()).body):
+        for name, function in _functions(ast.parse((SYNC / f"{module.replace('.', '/')}.py").read_text()).body):
             calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and _is_transact(node.func)]
             yield from dict.fromkeys(_name(module, name, call.args[0]) for call in calls)
 
@@ -56,11 +61,11 @@ def _is_transact(function: ast.expr) -> bool:
 
 def _name(module: str, function: str, work: ast.expr) -> str:
     if isinstance(work, ast.Attribute) and isinstance(work.value, ast.Name):
-        return f"{work.value.id}.{work.attr}"
+        return f"persistence.{work.value.id}.{work.attr}"
     return f"{module}.{function}"
 
 
-STAGES = {path.stem for path in SYNC.glob("*.py")} - ELSEWHERE
+STAGES = ALL_MODULES - ELSEWHERE
 COMMITS = [f"{name}:{side}" for name in commits_of(STAGES) for side in ("before-commit", "after-commit")]
 SENDS = [f"send.{queue}:{side}" for queue in (PRODUCT_FAMILY, IMAGE_UPLOAD) for side in ("before", "after")]
 EXCHANGES = [f"exchange.{queue}:{side}" for queue in QUEUE_NAMES for side in ("before", "after")]
@@ -142,17 +147,17 @@ async def _execute(workers: Workers, sql: str) -> None:
 
 REPARSE = Scenario(_sync_before, options={"reparse": True}, mended=True)
 SCENARIOS = {
-    "unchanged_step.finish_unchanged": Scenario(_sync_before, mended=True),
-    "categories_step._warn": Scenario(_fail_categories),
-    "outcomes._delay": Scenario(_fail_a_picture_once, mended=True),
-    "outcomes._end_failed": Scenario(_lose_a_picture, mended=True),
-    "outcomes.end_cancelled": Scenario(_slow_pictures, _cancel_in_the_pictures, mended=True),
-    "outcomes._hand_back": Scenario(
+    "supplier.unchanged_step.finish_unchanged": Scenario(_sync_before, mended=True),
+    "supplier.categories_step._warn": Scenario(_fail_categories),
+    "running.outcomes._delay": Scenario(_fail_a_picture_once, mended=True),
+    "running.outcomes._end_failed": Scenario(_lose_a_picture, mended=True),
+    "running.outcomes.end_cancelled": Scenario(_slow_pictures, _cancel_in_the_pictures, mended=True),
+    "running.outcomes._hand_back": Scenario(
         _slow_pictures, _stop_in_the_pictures, {"JOB_TIMEOUT_IMAGE_MS": "1000"}, mended=True
     ),
-    "reparse.reparse_supplier": REPARSE,
-    "reparse._send_page": REPARSE,
-    "family_stage._supersede": Scenario(_pause_families, _move_a_document_on, mended=True),
+    "supplier.reparse.reparse_supplier": REPARSE,
+    "supplier.reparse._send_page": REPARSE,
+    "family.stage._supersede": Scenario(_pause_families, _move_a_document_on, mended=True),
 }
 
 
@@ -171,10 +176,10 @@ async def test_a_crash_at_the_commits_and_sends_that_matter_most_leaves_no_trace
         servers,
         tmp_path,
         [
-            "supplier_stage._commit:after-commit",
-            "family_stage.sync_family:before-commit",
-            "family_stage.sync_family:after-commit",
-            "image_stage.ImageStage._commit:after-commit",
+            "supplier.stage._commit:after-commit",
+            "family.stage.sync_family:before-commit",
+            "family.stage.sync_family:after-commit",
+            "image.stage.ImageStage._commit:after-commit",
         ],
     )
 

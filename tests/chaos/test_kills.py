@@ -154,9 +154,9 @@ async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers
 @pytest.mark.parametrize(
     ("queue", "point"),
     [
-        ("supplier-sync", "supplier_stage._commit:before-commit"),
-        ("product-family", "family_stage.sync_family:before-commit"),
-        ("image-upload", "image_stage.ImageStage._commit:before-commit"),
+        ("supplier-sync", "supplier.stage._commit:before-commit"),
+        ("product-family", "family.stage.sync_family:before-commit"),
+        ("image-upload", "image.stage.ImageStage._commit:before-commit"),
     ],
 )
 @pytest.mark.chaos

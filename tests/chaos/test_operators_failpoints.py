@@ -40,9 +40,9 @@ RUN = "import sys; from tests.chaos.test_operators_failpoints import main; main(
 KILLED = -9
 IMAGES = "image-upload"
 TRIED_ELSEWHERE = {
-    "schedules.run_schedules": "tests/integration/test_schedules.py",
-    "webhooks._claim": "tests/integration/test_webhooks.py",
-    "webhooks._settle": "tests/integration/test_webhooks.py",
+    "upkeep.schedules.run_schedules": "tests/integration/test_schedules.py",
+    "upkeep.webhooks._claim": "tests/integration/test_webhooks.py",
+    "upkeep.webhooks._settle": "tests/integration/test_webhooks.py",
 }
 STANDING = """
 SELECT 'job' AS what, queue AS name, state AS a, CAST(attempts AS text) AS b FROM jobs
@@ -173,30 +173,32 @@ async def _start(services: Services) -> None:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "discovery.discover": Scenario(_none, discovery.discover),
-    "media._fetch_again": Scenario(_one_object_gone, lambda services: media.verify_media(services, repair=True)),
-    "media._forget_addresses": Scenario(
+    "operating.discovery.discover": Scenario(_none, discovery.discover),
+    "operating.media._fetch_again": Scenario(
+        _one_object_gone, lambda services: media.verify_media(services, repair=True)
+    ),
+    "operating.media._forget_addresses": Scenario(
         _orphans, lambda services: media.find_orphans(services, older_than_s=0, delete=True)
     ),
-    "media._remove": Scenario(
+    "operating.media._remove": Scenario(
         _orphans, lambda services: media.find_orphans(services, older_than_s=0, delete=True), times=2
     ),
-    "by_hand.retry_job": Scenario(lambda stack: _jobs(stack, "failed", "completed_with_errors"), _retry_one),
-    "by_hand._retry_page": Scenario(
+    "operating.by_hand.retry_job": Scenario(lambda stack: _jobs(stack, "failed", "completed_with_errors"), _retry_one),
+    "operating.by_hand._retry_page": Scenario(
         lambda stack: _jobs(stack, "failed", "completed_with_errors"),
         lambda services: by_hand.retry_failed(services, IMAGES),
     ),
-    "by_hand.cancel_job": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_one),
-    "by_hand.delete_job": Scenario(_to_be_deleted, _delete_one),
-    "by_hand._set_paused": Scenario(_nothing, lambda services: by_hand.pause(services, IMAGES)),
-    "by_hand.cancel_run": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_run),
-    "by_hand._start_confirmed": Scenario(_guarded, _confirm),
-    "retention._batches": Scenario(_old, retention.forget_old, times=4),
-    "retention.delete_changes": Scenario(_old, retention.forget_old),
-    "retention.delete_idempotency_keys": Scenario(_old, retention.forget_old),
-    "schedules._pause_and_resume": Scenario(_failing_nights, schedules.run_schedules),
-    "schedules.resume_recovered": Scenario(_failing_nights, schedules.run_schedules),
-    "start.start_runs": Scenario(_nothing, _start),
+    "operating.by_hand.cancel_job": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_one),
+    "operating.by_hand.delete_job": Scenario(_to_be_deleted, _delete_one),
+    "operating.by_hand._set_paused": Scenario(_nothing, lambda services: by_hand.pause(services, IMAGES)),
+    "operating.by_hand.cancel_run": Scenario(lambda stack: _jobs(stack, "waiting", "running"), _cancel_run),
+    "operating.by_hand._start_confirmed": Scenario(_guarded, _confirm),
+    "upkeep.retention._batches": Scenario(_old, retention.forget_old, times=4),
+    "persistence.retention.delete_changes": Scenario(_old, retention.forget_old),
+    "persistence.retention.delete_idempotency_keys": Scenario(_old, retention.forget_old),
+    "upkeep.schedules._pause_and_resume": Scenario(_failing_nights, schedules.run_schedules),
+    "upkeep.schedules.resume_recovered": Scenario(_failing_nights, schedules.run_schedules),
+    "operating.start.start_runs": Scenario(_nothing, _start),
 }
 POINTS = [
     f"{name}:{side}" + (f"#{number}" if number > 1 else "")
@@ -219,7 +221,9 @@ def main(name: str, point: str) -> None:
 
 @pytest.mark.chaos
 def test_every_commit_outside_of_the_stages_is_tried() -> None:
-    named = {name.replace("retention._until_none", "retention._batches") for name in commits_of(ELSEWHERE)}
+    named = {
+        name.replace("upkeep.retention._until_none", "upkeep.retention._batches") for name in commits_of(ELSEWHERE)
+    }
     assert named - SCENARIOS.keys() - TRIED_ELSEWHERE.keys() == set()
 
 

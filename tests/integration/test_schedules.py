@@ -191,7 +191,9 @@ async def test_workers_that_were_all_down_when_it_was_time_sync_when_they_are_ba
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("point", ["schedules.start_due:before-commit", "schedules.start_due:after-commit"])
+@pytest.mark.parametrize(
+    "point", ["upkeep.schedules.start_due:before-commit", "upkeep.schedules.start_due:after-commit"]
+)
 async def test_a_worker_that_dies_as_it_starts_a_run_by_the_clock_loses_and_doubles_nothing(
     servers: Servers, tmp_path: Path, point: str
 ) -> None:

@@ -280,10 +280,10 @@ async def test_the_message_arrives_although_every_process_dies_as_the_run_ends(
 @pytest.mark.parametrize(
     ("point", "requests"),
     [
-        ("webhooks._claim:before-commit", 1),
-        ("webhooks._claim:after-commit", 1),
-        ("webhooks._settle:before-commit", 2),
-        ("webhooks._settle:after-commit", 1),
+        ("upkeep.webhooks._claim:before-commit", 1),
+        ("upkeep.webhooks._claim:after-commit", 1),
+        ("upkeep.webhooks._settle:before-commit", 2),
+        ("upkeep.webhooks._settle:after-commit", 1),
     ],
 )
 async def test_a_worker_that_dies_while_it_delivers_lets_another_send_the_same_message(
