@@ -21,7 +21,7 @@ from app.jobs.definitions import IMAGE_UPLOAD, SUPPLIER_SYNC, QueueName
 from app.jobs.queue import Message
 from app.persistence import ledger, runs, suppliers
 from app.persistence.ledger import NewJob
-from app.sync.running.surroundings import messages_of
+from app.sync.stage.context import messages_of
 from bench.ground import Ground, Process, spawn, until, wait_ready
 
 CHUNK = 1_000

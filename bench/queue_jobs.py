@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import ClaimLost
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
-from app.sync.running.batching import Batcher
 from app.sync.services import Services
+from app.sync.stage.batching import Batcher
 
 STAMPS = "bench:stamps"
 HANG_S = 3600.0

@@ -35,13 +35,14 @@ from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.outages import outages
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
-from app.sync.handlers import Handler, handlers
+from app.sync.running.every import every
+from app.sync.running.handlers import Handler, handlers
 from app.sync.running.outcomes import Ended, end_cancelled, give_up, work_off
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage
-from app.sync.running.tasks import end_all
 from app.sync.services import Services
-from app.sync.upkeep.chores import do_chores, every
+from app.sync.stage.context import Stage
+from app.sync.stage.progress import ProgressBoard
+from app.sync.stage.tasks import end_all
+from app.sync.upkeep.chores import do_chores
 from workers.heart import Heart
 from workers.pulse import late
 from workers.slots import READY_S, Running, Slots

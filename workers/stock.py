@@ -29,12 +29,12 @@ from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.setting_errors import ending_in_one_line
 from app.settings import load_settings
-from app.sync.handlers import handlers
 from app.sync.installation import learn
+from app.sync.running.handlers import handlers
 from app.sync.running.outcomes import end_cancelled, work_off
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage
 from app.sync.services import open_services
+from app.sync.stage.context import Stage
+from app.sync.stage.progress import ProgressBoard
 from app.sync.upkeep.chores import do_chores
 from workers.prefixed_redis import PrefixedRedis
 from workers.pulse import open_pulse

@@ -24,12 +24,12 @@ from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, own_name, remark, tell_json
 from app.errors import NotFound
 from app.persistence.suppliers import active_suppliers
-from app.sync.operating.direct import sync_direct
 from app.sync.operating.discovery import discover
 from app.sync.operating.dry_run import DryRun, dry_run
 from app.sync.operating.start import Started, StartRequest, start_queued
-from app.sync.running.tasks import together
+from app.sync.running.direct import sync_direct
 from app.sync.services import Services, open_services
+from app.sync.stage.tasks import together
 
 
 class SyncOptions(msgspec.Struct, frozen=True):

@@ -28,8 +28,8 @@ from app.errors import PromidataSyncError, QueueUnavailable
 from app.logs import configure_logs, mask_address
 from app.persistence.migrations import migrate
 from app.settings import Settings, load_settings
-from app.sync.running.tasks import together
 from app.sync.services import Services, open_services
+from app.sync.stage.tasks import together
 
 
 def run_up(*, port: int | None, sync_all: bool) -> None:

@@ -18,7 +18,7 @@ from tests.support.worker_stack import environment_of, until
 DIRECT = """
 import asyncio
 from app.settings import load_settings
-from app.sync.operating.direct import sync_direct
+from app.sync.running.direct import sync_direct
 from app.sync.services import open_services
 from app.sync.operating.start import StartRequest
 

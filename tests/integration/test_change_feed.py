@@ -17,8 +17,8 @@ from app.persistence.changes import Change, add_changes
 from app.persistence.database import Database
 from app.persistence.reading_changes import changes_since, feed_ends
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.running.numbering import number_all
 from app.sync.services import Services, open_services
-from app.sync.upkeep.chores import number_all
 from app.sync.upkeep.retention import forget_old
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client

@@ -10,8 +10,8 @@ import pytest
 
 from app.cli.main import main
 from app.jobs.states import draw
-from app.sync.operating import direct
 from app.sync.operating.start import Started, StartRequest
+from app.sync.running import direct
 from tests.conftest import MakeStack
 from tests.support.command_line import command, environment, environment_of, start
 from tests.support.stack import Servers, Stack, fresh_database

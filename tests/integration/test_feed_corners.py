@@ -10,11 +10,11 @@ from app.jobs.definitions import policies
 from app.persistence import ledger, runs
 from app.persistence.ledger import NewJob
 from app.sync.operating.by_hand import retry_failed
-from app.sync.operating.direct import DirectRun
 from app.sync.operating.start import StartRequest, start_queued
+from app.sync.running.direct import DirectRun
 from app.sync.running.outcomes import settle_error
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage
+from app.sync.stage.context import Stage
+from app.sync.stage.progress import ProgressBoard
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.support.stack import Stack

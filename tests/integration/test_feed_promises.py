@@ -14,9 +14,9 @@ from app.jobs.definitions import QUEUES
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
 from app.samplefeed.spec import SupplierSpec
 from app.settings import Settings
-from app.sync.operating.direct import sync_direct
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import StartRequest
+from app.sync.running.direct import sync_direct
 from app.sync.services import open_services
 from tests.conftest import MakeStack
 from tests.support.stack import Servers, Stack

@@ -38,9 +38,9 @@ from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
 from app.sync.operating.by_hand import NEWEST
 from app.sync.running.outcomes import Ended, end_cancelled, give_up, settle_error
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage
 from app.sync.services import open_services
+from app.sync.stage.context import Stage
+from app.sync.stage.progress import ProgressBoard
 from app.sync.upkeep.reconcile import reconcile
 from tests.support.stack import Servers, fresh_database
 

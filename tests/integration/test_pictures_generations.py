@@ -17,7 +17,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
 from app.sync.image.settling import Ending, Settled, commit_settled
-from app.sync.running.children import add_image_jobs
+from app.sync.stage.children import add_image_jobs
 from tests.conftest import MakeStack
 from tests.support.image_jobs import HeldRun
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of

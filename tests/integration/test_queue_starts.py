@@ -16,8 +16,8 @@ from app.errors import Conflict
 from app.persistence import ledger
 from app.samplefeed import FeedSpec, SampleFeed
 from app.samplefeed.spec import SupplierSpec
-from app.sync.operating.direct import sync_direct
 from app.sync.operating.start import Started, StartRequest
+from app.sync.running.direct import sync_direct
 from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, environment_of, until, worker_stack

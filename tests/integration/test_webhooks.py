@@ -15,7 +15,7 @@ import pytest
 from app.notify.signing import new_secret
 from app.persistence import reading_webhooks
 from app.sync.operating import by_hand
-from app.sync.upkeep.chores import number_changes
+from app.sync.running.numbering import number_changes
 from app.sync.upkeep.webhooks import deliver_webhooks
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client

@@ -8,12 +8,12 @@ from typing import Any
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName, policies
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
-from app.sync.handlers import Handler, handlers
-from app.sync.operating.direct import InlineQueue
 from app.sync.operating.start import StartRequest, start_runs
+from app.sync.running.direct import InlineQueue
+from app.sync.running.handlers import Handler, handlers
 from app.sync.running.outcomes import work_off
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage as Surroundings
+from app.sync.stage.context import Stage as Surroundings
+from app.sync.stage.progress import ProgressBoard
 from tests.support.stack import Stack
 
 

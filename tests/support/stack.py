@@ -23,9 +23,9 @@ from app.persistence.database import Database
 from app.persistence.migrations import migrate
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
 from app.settings import Settings
-from app.sync.operating.direct import DirectResult, sync_direct
 from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest
+from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services, open_services
 
 TEMPLATE = "template_migrated"

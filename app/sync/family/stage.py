@@ -34,9 +34,9 @@ from app.persistence.problems import Problem
 from app.settings import Settings
 from app.sync.family.changes import describe
 from app.sync.family.writing import write_family
-from app.sync.running.children import add_image_jobs
-from app.sync.running.surroundings import Stage, messages_of
-from app.sync.supplier.removals_step import Settling, settle_dropped
+from app.sync.stage.children import add_image_jobs
+from app.sync.stage.context import Stage, messages_of
+from app.sync.stage.dropped import Settling, settle_dropped
 
 STALE = "the hash is new and the bytes are the old ones; the document is read once more in the next run"
 MOST_WARNINGS = 200

@@ -25,9 +25,9 @@ from app.persistence.pictures import Address
 from app.settings import Settings
 from app.sync.image.settling import Ending, Settled, commit_settled
 from app.sync.image.storing import PictureStorer, is_stored
-from app.sync.running.batching import Batcher
-from app.sync.running.surroundings import Stage
 from app.sync.services import Services
+from app.sync.stage.batching import Batcher
+from app.sync.stage.context import Stage
 
 VALIDATOR_MAX_CHARS = 512
 LINGER_S = 0.05

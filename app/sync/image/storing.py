@@ -17,8 +17,8 @@ from app.failpoints import reach
 from app.images.download import DownloadedPicture
 from app.persistence import media
 from app.persistence.media import KnownMedia
-from app.sync.running.batching import Batcher
 from app.sync.services import Services
+from app.sync.stage.batching import Batcher
 
 LOOK_AGAIN_S = 0.5
 """While the same bytes are being removed."""

@@ -26,8 +26,8 @@ from app.persistence.database import Database
 from app.persistence.ledger import closed_among
 from app.persistence.media import MediaRow
 from app.persistence.reading_doctor import QueueLoad, StillRun
-from app.sync.running.tasks import together
 from app.sync.services import Services
+from app.sync.stage.tasks import together
 
 SETTLED_S = 10.0
 """A message, or the word that a job is over, is given so long to arrive."""

@@ -25,9 +25,9 @@ from app.persistence.pictures import Address
 from app.sync.image.settling import commit_repair
 from app.sync.image.stage import fetch_picture, stored_picture
 from app.sync.image.storing import PictureStorer
-from app.sync.running.backoff import retry_wait_s
-from app.sync.running.tasks import together
 from app.sync.services import Services
+from app.sync.stage.backoff import retry_wait_s
+from app.sync.stage.tasks import together
 
 AT_ONCE = 10
 PAGE = 1_000

@@ -1,1 +1,1 @@
-"""What runs a job, whichever stage it is of, and what every stage stands on."""
+"""What runs jobs, whichever stage they are of: their handlers, what becomes of them, and the direct mode."""

@@ -35,8 +35,8 @@ from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.family.stage import fail_family
 from app.sync.image.settling import address_of, fail_picture
-from app.sync.running.backoff import retry_wait_s
-from app.sync.running.surroundings import Stage, plain_reason
+from app.sync.stage.backoff import retry_wait_s
+from app.sync.stage.context import Stage, plain_reason
 
 log = get_logger()
 

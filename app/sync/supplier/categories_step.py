@@ -8,8 +8,8 @@ from app.outbound.client import Fetched
 from app.persistence import manifests, problems
 from app.persistence.database import Connection
 from app.persistence.problems import Problem
-from app.sync.running.surroundings import Stage, plain_reason
 from app.sync.services import Services
+from app.sync.stage.context import Stage, plain_reason
 from app.sync.supplier.manifest_step import document_hosts, manifest_limits
 
 

@@ -24,9 +24,9 @@ from app.feed.outline import read_outline
 from app.outbound.client import FetchLimits
 from app.persistence.documents import FailedDocument, FetchedDocument, WantedDocument
 from app.settings import Settings
-from app.sync.running.backoff import retry_wait_s
-from app.sync.running.surroundings import plain_reason
 from app.sync.services import Services
+from app.sync.stage.backoff import retry_wait_s
+from app.sync.stage.context import plain_reason
 from app.sync.supplier.manifest_step import document_hosts
 
 OUTCOMES_AHEAD = 64

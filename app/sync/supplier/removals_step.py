@@ -11,9 +11,8 @@ to another that is read later.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from app.catalogue.guard import ManifestState, check_removals
@@ -25,8 +24,9 @@ from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
-from app.sync.running.children import add_family_jobs
-from app.sync.running.surroundings import Stage, messages_of
+from app.sync.stage.children import add_family_jobs
+from app.sync.stage.context import Stage, messages_of
+from app.sync.stage.dropped import Settling, settle_dropped
 from app.sync.supplier.manifest_step import Manifest
 
 
@@ -39,14 +39,6 @@ class Ending:
     supplier: Supplier
     manifest: Manifest
     diff: ManifestDiff
-
-
-@dataclass(slots=True)
-class Settling:
-    """What a commit adds up."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    added: list[str] = field(default_factory=list)
 
 
 async def finish_supplier(ending: Ending) -> None:
@@ -130,23 +122,6 @@ async def _drop_missing(
         run_id=job.run_id,
         changes=[Change("discontinued", "product", sku, sku) for sku in dropped],
     )
-
-
-async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, but_not: str | None = None) -> None:
-    """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
-
-    `but_not` is the family whose job this is: it has just said that it does not list them.
-    """
-    gone = await catalogue.take_dropped(db, job.supplier_id)
-    settling.counts["variants_discontinued"] += len(gone)
-    await changes.add_changes(
-        db,
-        supplier_id=job.supplier_id,
-        run_id=job.run_id,
-        changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
-    )
-    taking = await catalogue.takers(db, job.supplier_id, but_not)
-    settling.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
 
 
 async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) -> None:

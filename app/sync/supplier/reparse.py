@@ -8,9 +8,9 @@ from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import documents, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
-from app.sync.running.children import add_family_jobs
-from app.sync.running.surroundings import Stage, messages_of
-from app.sync.supplier.removals_step import Settling, settle_dropped
+from app.sync.stage.children import add_family_jobs
+from app.sync.stage.context import Stage, messages_of
+from app.sync.stage.dropped import Settling, settle_dropped
 
 PAGE = 1_000
 

@@ -26,9 +26,9 @@ from app.persistence.documents import FailedDocument, FetchedDocument, ManifestD
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
-from app.sync.running.children import add_family_jobs, add_old_pictures
-from app.sync.running.surroundings import Stage, messages_of
-from app.sync.running.tasks import together
+from app.sync.stage.children import add_family_jobs, add_old_pictures
+from app.sync.stage.context import Stage, messages_of
+from app.sync.stage.tasks import together
 from app.sync.supplier import manifest_step
 from app.sync.supplier.categories_step import refresh_categories
 from app.sync.supplier.documents_step import DocumentFetcher, Outcome

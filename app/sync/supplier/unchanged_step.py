@@ -15,8 +15,8 @@ from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.suppliers import Supplier
 from app.settings import Settings
-from app.sync.running.children import add_old_pictures
-from app.sync.running.surroundings import Stage, messages_of
+from app.sync.stage.children import add_old_pictures
+from app.sync.stage.context import Stage, messages_of
 from app.sync.supplier.manifest_step import ManifestBody
 
 

@@ -18,7 +18,7 @@ from app.persistence import reconciling
 from app.persistence.database import Database
 from app.persistence.reconciling import OpenJob
 from app.sync.running.outcomes import end_cancelled
-from app.sync.running.surroundings import Stage
+from app.sync.stage.context import Stage
 
 log = get_logger()
 

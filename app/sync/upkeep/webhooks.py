@@ -19,8 +19,8 @@ from app.outages import outages
 from app.persistence import webhooks
 from app.persistence.database import Connection
 from app.persistence.webhooks import ClaimedDelivery
-from app.sync.running.tasks import together
 from app.sync.services import Services
+from app.sync.stage.tasks import together
 
 log = get_logger()
 

@@ -8,7 +8,7 @@ from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, Qu
 from app.persistence.ledger import ClaimedJob
 from app.sync.family.stage import sync_family
 from app.sync.image.stage import ImageStage
-from app.sync.running.surroundings import Stage
+from app.sync.stage.context import Stage
 from app.sync.supplier.stage import sync_supplier
 
 FreeSlot = Callable[[], None]

@@ -20,14 +20,14 @@ from app.jobs.queue import Message
 from app.outages import outages
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
-from app.sync.handlers import handlers
 from app.sync.operating.start import Started, StartRequest, start_runs
+from app.sync.running.handlers import handlers
+from app.sync.running.numbering import number_all, number_changes
 from app.sync.running.outcomes import end_cancelled, work_off
-from app.sync.running.progress import ProgressBoard
-from app.sync.running.surroundings import Stage
-from app.sync.running.tasks import together
 from app.sync.services import Services
-from app.sync.upkeep.chores import number_all, number_changes
+from app.sync.stage.context import Stage
+from app.sync.stage.progress import ProgressBoard
+from app.sync.stage.tasks import together
 
 log = get_logger()
 

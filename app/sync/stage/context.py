@@ -11,8 +11,8 @@ from app.errors import QueueUnavailable
 from app.jobs.queue import Message, Queue
 from app.logs import mask_address
 from app.outages import outages
-from app.sync.running.progress import ProgressBoard
 from app.sync.services import Services
+from app.sync.stage.progress import ProgressBoard
 
 log = get_logger()
 

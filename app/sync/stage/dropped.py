@@ -1,0 +1,42 @@
+"""Settling the variants that documents dropped: a family that lists one takes it over, else it is discontinued.
+
+Each stage that ends something does it in its own commit: the supplier job's end, a family whose supplier job is over,
+a reparse. A variant that left its family may have moved to another one that is read later, so none is settled before
+every document of the run has been seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from app.persistence import catalogue, changes
+from app.persistence.changes import Change
+from app.persistence.database import Connection
+from app.persistence.ledger import ClaimedJob
+from app.sync.stage.children import add_family_jobs
+
+
+@dataclass(slots=True)
+class Settling:
+    """What a commit adds up."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    added: list[str] = field(default_factory=list)
+
+
+async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, but_not: str | None = None) -> None:
+    """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
+
+    `but_not` is the family whose job this is: it has just said that it does not list them.
+    """
+    gone = await catalogue.take_dropped(db, job.supplier_id)
+    settling.counts["variants_discontinued"] += len(gone)
+    await changes.add_changes(
+        db,
+        supplier_id=job.supplier_id,
+        run_id=job.run_id,
+        changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
+    )
+    taking = await catalogue.takers(db, job.supplier_id, but_not)
+    settling.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")

@@ -1,0 +1,96 @@
+"""Each contract on imports is shown to fail: a copy of the code gets an import that it forbids."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLANTED = {
+    "Imports point one way": [
+        ("app/persistence/packing.py", "app.sync.services"),
+        ("app/sync/services.py", "workers.heart"),
+    ],
+    "Every folder of app has its place in the layers": [("app/jobs/states.py", "app.sync.services")],
+    "The folders of sync are layers, and no stage imports another": [
+        ("app/sync/family/writing.py", "app.sync.supplier.stage"),
+        ("app/sync/image/storing.py", "app.sync.family.stage"),
+        ("app/sync/stage/backoff.py", "app.sync.running.outcomes"),
+    ],
+    "The rules of the catalogue do no I/O": [("app/catalogue/guard.py", "sqlalchemy")],
+    "Only jobs and workers know ARQ": [
+        ("app/sync/operating/start.py", "arq"),
+        ("app/cli/telling.py", "arq"),
+        ("app/api/cursors.py", "arq"),
+    ],
+    "Only jobs, coordination and workers know Redis": [
+        ("app/cli/telling.py", "redis.asyncio"),
+        ("app/api/cursors.py", "redis"),
+        ("app/sync/family/writing.py", "redis"),
+    ],
+    "Only persistence knows SQL": [
+        ("app/sync/family/writing.py", "sqlalchemy"),
+        ("app/api/cursors.py", "sqlalchemy.orm"),
+        ("app/cli/telling.py", "asyncpg"),
+        ("workers/slots.py", "sqlalchemy"),
+    ],
+    "Only outbound asks over HTTP; the sample feed answers": [
+        ("app/cli/telling.py", "httpx"),
+        ("app/sync/image/storing.py", "aiohttp"),
+        ("workers/slots.py", "httpx"),
+    ],
+    "Only images knows the object store's client and the decoder; the sample feed draws": [
+        ("app/sync/image/storing.py", "aioboto3"),
+        ("app/cli/telling.py", "PIL.Image"),
+        ("workers/slots.py", "botocore"),
+    ],
+    "Only the doors know FastAPI": [
+        ("app/sync/operating/start.py", "fastapi"),
+        ("app/cli/telling.py", "starlette.requests"),
+        ("workers/slots.py", "fastapi"),
+    ],
+}
+"""By contract: a file, and what it must not import."""
+
+
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What `lint-imports` says of the code with everything planted."""
+    copy = tmp_path_factory.mktemp("planted")
+    for folder in ("app", "workers"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for file, module in dict.fromkeys(plant for plants in PLANTED.values() for plant in plants):
+        with (copy / file).open("a") as written:
+            written.write(f"\n\ndef planted_{module.replace('.', '_')}() -> None:\n    import {module}\n")
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    return ended.stdout
+
+
+def test_every_contract_has_an_import_that_breaks_it() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert [contract["name"] for contract in contracts] == list(PLANTED)
+
+
+@pytest.mark.parametrize("contract", PLANTED)
+def test_a_planted_import_breaks_its_contract(verdict: str, contract: str) -> None:
+    flat = re.sub(r"\s+", " ", verdict)
+    assert f"{contract} BROKEN" in flat
+    for file, module in PLANTED[contract]:
+        source, target = file.removesuffix(".py").replace("/", "."), module
+        if not target.startswith(("app.", "workers.")):
+            target = target.partition(".")[0]
+        assert f"{source} -> {target} " in flat, f"{source} may import {module}"
