@@ -26,6 +26,7 @@ PromidataSyncError
 └── RequestError                the caller asked for what cannot be done
     ├── NotFound
     ├── Conflict
+    │   └── SeveralSuppliers    a SKU that more than one supplier has
     └── Invalid
 """
 
@@ -185,6 +186,18 @@ class NotFound(RequestError):
 
 class Conflict(RequestError):
     """The thing is in a state that does not allow this."""
+
+
+class SeveralSuppliers(Conflict):
+    """More than one supplier has this SKU, and none was named. `suppliers` are their codes, sorted."""
+
+    def __init__(self, sku: str, suppliers: list[str]) -> None:
+        super().__init__(sku, suppliers)
+        self.sku = sku
+        self.suppliers = suppliers
+
+    def __str__(self) -> str:
+        return f"several suppliers have {self.sku}: {' and '.join(self.suppliers)}"
 
 
 class Invalid(RequestError):

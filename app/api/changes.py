@@ -13,13 +13,14 @@ from fastapi.responses import Response
 from pydantic import JsonValue
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.change_models import CHANGE, ChangePage, change_json
 from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, write_cursor
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Out, Page, cut, example, page_example
-from app.persistence import reading_categories, reading_changes
-from app.persistence.reading_changes import ChangeRow, FeedEnds
+from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, cut, page_example
+from app.persistence import change_feed, reading_categories
+from app.persistence.change_feed import ChangeRow, FeedEnds
+from app.views.changes import CHANGE, ChangePage, change_json
+from app.views.shapes import Out, example
 
 router = APIRouter(prefix="/api/v1", tags=["catalogue"], route_class=GuardedRoute)
 
@@ -68,10 +69,10 @@ async def list_changes(
     """
     asked = _beginning(since, cursor)
     async with database.read() as db:
-        ends = await reading_changes.feed_ends(db)
+        ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked
         _refuse_outside(begin, ends)
-        rows = await reading_changes.changes_since(db, begin, limit)
+        rows = await change_feed.changes_since(db, begin, limit)
     if NDJSON in request.headers.get("accept", ""):
         lines = b"".join(to_json(change_json(row)) + b"\n" for row in rows)
         return Response(lines, media_type=NDJSON, headers={"X-Head": str(ends.head)})

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 
 from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
-from app.api.schemas import Out, ServicesNeeded, example
+from app.api.schemas import ServicesNeeded
 from app.sync.operating.discovery import check_feed
+from app.views.shapes import Out, example
 
 router = APIRouter(prefix="/api/v1/feed", tags=["suppliers"], route_class=GuardedRoute)
 

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from app.api.problems import problem_answer, problem_response
-from app.api.schemas import Out, example
 from app.errors import OutageError, SchemaTooNew
 from app.persistence.migrations import check_schema
 from app.sync.services import Services
+from app.views.shapes import Out, example
 
 router = APIRouter(tags=["service"])
 

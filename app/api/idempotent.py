@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from structlog import get_logger
 
 from app.api.auth import Caller
-from app.api.masking import mask_base
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
 from app.errors import DatabaseUnavailable, RequestError
 from app.persistence import idempotency
 from app.persistence.database import Connection, Database
 from app.settings import Settings
+from app.views.masking import mask_base
 
 log = get_logger()
 

@@ -11,19 +11,6 @@ from fastapi import APIRouter, Path, Request
 
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
-from app.api.job_models import (
-    LISTED_JOB,
-    AllQueueStats,
-    Deleted,
-    JobStatus,
-    ListedJob,
-    Paused,
-    QueueStats,
-    Retried,
-    job_status,
-    listed_job,
-    queue_stats,
-)
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import (
     DEFAULT_LIMIT,
@@ -37,12 +24,26 @@ from app.api.schemas import (
     page_example,
 )
 from app.errors import NotFound
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
+from app.jobs.definitions import QUEUES
 from app.jobs.states import JobState
-from app.persistence import reading_jobs
+from app.persistence import job_lists
 from app.persistence.database import Database
-from app.persistence.reading_jobs import JobFilter
+from app.persistence.job_lists import JobFilter, QueueNumbers
 from app.sync.operating import by_hand
+from app.views.jobs import (
+    LISTED_JOB,
+    AllQueueStats,
+    Deleted,
+    JobStatus,
+    ListedJob,
+    Paused,
+    QueueStats,
+    Retried,
+    all_queue_stats,
+    job_status,
+    listed_job,
+    queue_stats,
+)
 
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"], route_class=GuardedRoute)
 
@@ -57,10 +58,7 @@ JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-173000000000
 )
 async def get_queue_stats(database: DatabaseNeeded, _: Viewer) -> AllQueueStats:
     """All of one moment; jobs of direct runs are not among them."""
-    numbers = await _count(database)
-    return AllQueueStats(
-        supplier_sync=numbers[SUPPLIER_SYNC], product_family=numbers[PRODUCT_FAMILY], image_upload=numbers[IMAGE_UPLOAD]
-    )
+    return all_queue_stats(await _count(database, *QUEUES))
 
 
 @router.get(
@@ -71,13 +69,12 @@ async def get_queue_stats(database: DatabaseNeeded, _: Viewer) -> AllQueueStats:
 )
 async def get_one_queue_stats(queue: QueueNeeded, database: DatabaseNeeded, _: Viewer) -> QueueStats:
     """Jobs of direct runs are not among them."""
-    return (await _count(database, queue))[queue]
+    return queue_stats((await _count(database, queue))[queue])
 
 
-async def _count(database: Database, *queues: str) -> dict[str, QueueStats]:
+async def _count(database: Database, *queues: str) -> dict[str, QueueNumbers]:
     async with database.quick() as db:
-        numbers = await reading_jobs.count_jobs(db, queues or QUEUES)
-    return {name: queue_stats(found) for name, found in numbers.items()}
+        return await job_lists.count_jobs(db, queues)
 
 
 @router.get(
@@ -102,7 +99,7 @@ async def list_jobs(
     after = read_cursor(AfterTime, cursor)
     wanted = JobFilter(queue, state, None if runId is None else str(runId), supplier)
     async with database.quick() as db:
-        rows = await reading_jobs.list_jobs(
+        rows = await job_lists.list_jobs(
             db, wanted, after=None if after is None else (from_micros(after.micros), after.id), limit=limit + 1
         )
     shown, more = cut(rows, limit)
@@ -128,7 +125,7 @@ async def get_job_status(
 
 async def _status(request: Request, database: Database, queue: str, job_id: str) -> JobStatus:
     async with database.quick() as db:
-        row = await reading_jobs.find_job(db, queue, job_id)
+        row = await job_lists.find_job(db, queue, job_id)
     if row is None:
         raise _unknown(queue, job_id)
     return job_status(request.app.state.settings, row)

@@ -18,16 +18,16 @@ from uuid import uuid4
 import msgspec
 from structlog import get_logger
 
-from app.api.job_models import job_status, queue_stats
-from app.api.run_models import run_out
-from app.api.schemas import Out
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
 from app.jobs.states import OPEN
 from app.outages import outages
-from app.persistence import reading_jobs, reading_live
+from app.persistence import job_lists, moving
 from app.persistence.database import Database
 from app.settings import Settings
+from app.views.jobs import job_status, queue_stats
+from app.views.runs import run_out
+from app.views.shapes import Out
 
 log = get_logger()
 
@@ -132,9 +132,9 @@ class LiveEvents:
         """The state of everything that moves, and once more of what moved at the last look."""
         moved = [key for key, data in before.items() if _moves(key[0], data)]
         async with self._database.read() as db:
-            numbers = await reading_jobs.count_jobs(db, QUEUES)
-            runs = await reading_live.moving_runs(db, [name for kind, name in moved if kind == "run"])
-            jobs = await reading_live.moving_jobs(
+            numbers = await job_lists.count_jobs(db, QUEUES)
+            runs = await moving.moving_runs(db, [name for kind, name in moved if kind == "run"])
+            jobs = await moving.moving_jobs(
                 db, QUEUES, [name for kind, name in moved if kind == "job"], [str(run["id"]) for run in runs]
             )
         state: State = {("queue", name): _json(queue_stats(found)) for name, found in numbers.items()}

@@ -13,7 +13,7 @@ from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
-from app.persistence import reading_jobs
+from app.persistence import job_lists
 from app.persistence.database import Database
 
 router = APIRouter(tags=["service"], route_class=GuardedRoute)
@@ -38,7 +38,7 @@ class Figures:
         """Take the queues' numbers; without the database the last ones stay."""
         try:
             async with database.quick() as db:
-                numbers = await reading_jobs.count_jobs(db, QUEUES)
+                numbers = await job_lists.count_jobs(db, QUEUES)
         except DatabaseUnavailable:
             self.database_up.set(0)
             return

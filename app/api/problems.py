@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from structlog import get_logger
 
-from app.api.masking import mask_base
 from app.errors import (
     Conflict,
     Invalid,
@@ -25,8 +24,10 @@ from app.errors import (
     PermanentError,
     PromidataSyncError,
     SettingsError,
+    SeveralSuppliers,
     TransientError,
 )
+from app.views.masking import mask_base
 
 log = get_logger()
 
@@ -99,6 +100,7 @@ def status_of(error: PromidataSyncError) -> int:
 def add_handlers(app: FastAPI) -> None:
     """Answer every error with a problem document, also unknown paths and methods."""
     app.add_exception_handler(ProblemError, _own)
+    app.add_exception_handler(SeveralSuppliers, _of_several_suppliers)
     app.add_exception_handler(PromidataSyncError, _of_the_tree)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _of_the_framework)
@@ -132,6 +134,12 @@ EXAMPLES = {
 async def _own(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
     return problem_response(error.status, error.detail, headers=error.headers, **error.members)
+
+
+async def _of_several_suppliers(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SeveralSuppliers)
+    detail = f"several suppliers have {error.sku}: say ?supplier= {' or '.join(error.suppliers)}"
+    return problem_response(409, detail, suppliers=error.suppliers)
 
 
 async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:

@@ -7,13 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request
 
 from app.api.auth import Caller, GuardedRoute, Viewer
-from app.api.buying_prices import without_buying
-from app.api.change_models import HISTORY_ENTRY, HistoryEntry, history_json
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterSku, Cursor, read_cursor, write_cursor
-from app.api.explaining import Explained, explain
 from app.api.json_answer import OrjsonResponse
-from app.api.problems import ProblemError, problem_answers
-from app.api.product_models import LISTED_PRODUCT, ListedProduct, Product, listed_json, product_json, variants_json
+from app.api.problems import problem_answers
 from app.api.public_addresses import PictureAddressNeeded
 from app.api.schemas import (
     DEFAULT_LIMIT,
@@ -26,10 +22,14 @@ from app.api.schemas import (
     cut,
     page_example,
 )
-from app.errors import NotFound
-from app.persistence import reading_changes, reading_products
+from app.errors import NotFound, SeveralSuppliers
+from app.persistence import change_feed, product_lists
 from app.persistence.database import Connection
-from app.persistence.reading_products import ProductFilter, ProductRow
+from app.persistence.product_lists import ProductFilter, ProductRow
+from app.views.buying_prices import without_buying
+from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
+from app.views.explained import Explained, explain
+from app.views.products import LISTED_PRODUCT, ListedProduct, Product, listed_json, product_json, variants_json
 
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
@@ -61,11 +61,11 @@ async def list_products(
     after = read_cursor(AfterSku, cursor)
     wanted = ProductFilter(supplier, status, category, updatedSince, q)
     async with services.database.read() as db:
-        rows = await reading_products.list_products(
+        rows = await product_lists.list_products(
             db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=limit + 1
         )
         shown, more = cut(rows, limit)
-        extras = await reading_products.list_extras(db, [row.id for row in shown])
+        extras = await product_lists.list_extras(db, [row.id for row in shown])
     items = [listed_json(row, extras[row.id], address_of) for row in shown]
     last = shown[-1] if more else None
     return OrjsonResponse(
@@ -97,9 +97,7 @@ async def get_product_history(
     before_id = LARGEST_BIGINT if after is None else after.number
     async with database.read() as db:
         product = await _one(db, sku, supplier)
-        rows = await reading_changes.history_of(
-            db, product.supplier_id, product.sku, before_id=before_id, limit=limit + 1
-        )
+        rows = await change_feed.history_of(db, product.supplier_id, product.sku, before_id=before_id, limit=limit + 1)
     shown, more = cut(rows, limit)
     return OrjsonResponse(
         {
@@ -138,8 +136,8 @@ async def get_product(
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     async with services.database.read() as db:
         product = await _one(db, sku, supplier)
-        variants = await reading_products.variants_of(db, product.id)
-        pictures = await reading_products.pictures_of(db, product.id)
+        variants = await product_lists.variants_of(db, product.id)
+        pictures = await product_lists.pictures_of(db, product.id)
     body = {
         **product_json(product),
         "variants": variants_json(product.sku, variants, pictures, address_of),
@@ -148,14 +146,11 @@ async def get_product(
 
 
 async def _one(db: Connection, sku: str, supplier: str | None) -> ProductRow:
-    found = await reading_products.find_products(db, sku, supplier)
+    found = await product_lists.find_products(db, sku, supplier)
     if not found:
         raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
     if len(found) > 1:
-        suppliers = [row.supplier for row in found]
-        raise ProblemError(
-            409, f"several suppliers have {sku}: say ?supplier= {' or '.join(suppliers)}", suppliers=suppliers
-        )
+        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
     return found[0]
 
 

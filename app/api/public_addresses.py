@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,9 +9,7 @@ from fastapi import Depends, Request
 
 from app.api.schemas import get_services
 from app.settings import Settings
-
-PictureAddress = Callable[[str], str]
-"""From a picture's key to its address."""
+from app.views.products import PictureAddress
 
 
 def public_base(request: Request) -> str:

@@ -9,24 +9,14 @@ from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
-from app.api.masking import mask_base, mask_optional
 from app.api.problems import problem_answers
-from app.api.run_models import PROBLEM, RUN, ConfirmedRun, Run, RunProblem, run_out
-from app.api.schemas import (
-    DEFAULT_LIMIT,
-    DatabaseNeeded,
-    Limit,
-    Page,
-    RunStatus,
-    ServicesNeeded,
-    Word,
-    cut,
-    page_example,
-)
+from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, ServicesNeeded, Word, cut, page_example
 from app.errors import NotFound
-from app.persistence import reading_runs
+from app.persistence import run_lists
 from app.persistence.database import Database
 from app.sync.operating import by_hand
+from app.views.runs import PROBLEM, RUN, ConfirmedRun, Run, RunProblem, problem_out, run_out
+from app.views.shapes import RunStatus
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"], route_class=GuardedRoute)
 
@@ -61,7 +51,7 @@ async def list_runs(
     """`supplier` is a supplier's code or `documentId`."""
     after = read_cursor(AfterRun, cursor)
     async with database.quick() as db:
-        rows = await reading_runs.list_runs(
+        rows = await run_lists.list_runs(
             db,
             supplier=supplier,
             status=status,
@@ -89,7 +79,7 @@ async def get_run(request: Request, run_id: RunId, database: DatabaseNeeded, _: 
 
 async def _run(request: Request, database: Database, run_id: str) -> Run:
     async with database.quick() as db:
-        row = await reading_runs.find_run(db, run_id)
+        row = await run_lists.find_run(db, run_id)
     if row is None:
         raise NotFound(f"there is no run {run_id}")
     return run_out(request.app.state.settings, row)
@@ -140,22 +130,13 @@ async def list_problems(
     """In the order in which they were met."""
     after = read_cursor(AfterNumber, cursor)
     async with database.read() as db:
-        if await reading_runs.find_run(db, run_id) is None:
+        if await run_lists.find_run(db, run_id) is None:
             raise NotFound(f"there is no run {run_id}")
-        rows = await reading_runs.list_problems(
+        rows = await run_lists.list_problems(
             db, run_id, severity=severity, stage=stage, after_id=0 if after is None else after.number, limit=limit + 1
         )
     shown, more = cut(rows, limit)
-    settings = request.app.state.settings
-
-    def out(row: reading_runs.ProblemRow) -> RunProblem:
-        url, reason = mask_optional(settings, row.url), mask_base(settings, row.reason)
-        return RunProblem(
-            severity=row.severity, stage=row.stage, kind=row.kind, url=url, sku=row.sku, line=row.line, reason=reason,
-            job_id=row.job_id, at=row.at,
-        )  # fmt: skip
-
     return Page(
-        items=[out(row) for row in shown],
+        items=[problem_out(request.app.state.settings, row) for row in shown],
         next_cursor=write_cursor(AfterNumber(shown[-1].id)) if more else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
@@ -14,19 +14,13 @@ from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
 from app.persistence.database import Database
 from app.sync.services import Services
+from app.views.shapes import Out
 
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_PARAMETER_CHARS = 300
-RunStatus = Literal["queued", "running", "cancelling", "completed", "completed_with_errors", "failed", "cancelled"]
-
-
-class Out(BaseModel):
-    """An answer: snake_case here, camelCase outside."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
 class In(BaseModel):
@@ -53,13 +47,6 @@ class Page(Out, Generic[T]):
     next_cursor: str | None
 
 
-def example(**members: JsonValue) -> ConfigDict:
-    """A model's configuration with the example that OpenAPI shows."""
-    return ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, json_schema_extra={"examples": [members]}
-    )
-
-
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("should not hold NUL characters")
@@ -84,11 +71,6 @@ def _utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_utc)]
 """A time; one without an offset is taken as UTC."""
-
-
-def epoch_ms(moment: datetime | None) -> int | None:
-    """Milliseconds since the epoch, as callers of getJobStatus read times."""
-    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def get_services(request: Request) -> Services:

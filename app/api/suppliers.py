@@ -10,20 +10,17 @@ from pydantic import Field, StrictBool
 
 from app.api.auth import Admin, GuardedRoute, Viewer
 from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
-from app.api.masking import mask_optional
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import (
     DEFAULT_LIMIT,
     DatabaseNeeded,
     In,
     Limit,
-    Out,
     Page,
     ServicesNeeded,
     Storable,
     body_example,
     cut,
-    example,
     page_example,
 )
 from app.catalogue.schedule import find_zone, next_run
@@ -31,65 +28,15 @@ from app.errors import Conflict, NotFound
 from app.persistence import documents, reading_suppliers
 from app.persistence.database import Connection
 from app.persistence.reading_suppliers import SupplierRow
-from app.settings import Settings
 from app.sync.operating.discovery import discover
+from app.views.shapes import Out, example
+from app.views.suppliers import SUPPLIER, Supplier, supplier_out
 
 router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"], route_class=GuardedRoute)
 
 SupplierId = Annotated[str, Path(alias="supplierId", description="`documentId` or code.", examples=["A360"])]
 Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
 Share = Annotated[float, Field(ge=0, le=1)]
-SUPPLIER: dict[str, Any] = {
-    "documentId": "b8c2f1d09a7e4c35b1d2f3a4",
-    "code": "A360",
-    "name": "Premo BV",
-    "isActive": True,
-    "schedule": "30 3 * * *",
-    "timeZone": "Europe/Amsterdam",
-    "nextRunAt": "2026-01-06T02:30:00Z",
-    "schedulePausedAt": None,
-    "schedulePausedReason": None,
-    "removalGuardShare": 0.2,
-    "lastRun": {
-        "id": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
-        "status": "completed",
-        "createdAt": "2026-01-05T02:30:00Z",
-        "startedAt": "2026-01-05T02:30:01Z",
-        "finishedAt": "2026-01-05T02:32:35Z",
-        "error": None,
-    },
-}
-
-
-class LastRun(Out):
-    """A supplier's newest run, in short."""
-
-    id: str
-    status: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: str | None
-
-
-class Supplier(Out):
-    """A supplier; `removalGuardShare` is the one that holds for it, its own or the default.
-
-    A schedule is paused when too many runs in a row failed; it goes on when it is set anew or a run succeeds.
-    """
-
-    model_config = example(**SUPPLIER)
-    document_id: str
-    code: str
-    name: str
-    is_active: bool
-    schedule: str | None
-    time_zone: str
-    next_run_at: datetime | None
-    schedule_paused_at: datetime | None
-    schedule_paused_reason: str | None
-    removal_guard_share: float
-    last_run: LastRun | None
 
 
 class Discovered(Out):
@@ -143,7 +90,7 @@ async def list_suppliers(
         )
     shown, more = cut(rows, limit)
     return Page(
-        items=[_out(request.app.state.settings, row) for row in shown],
+        items=[supplier_out(request.app.state.settings, row) for row in shown],
         next_cursor=write_cursor(AfterText(shown[-1].code)) if more else None,
     )
 
@@ -166,7 +113,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
             raise Conflict(f"there is a supplier {body.code} already, or one with that documentId")
         return await _found(db, body.code)
 
-    return _out(request.app.state.settings, await database.transact(work))
+    return supplier_out(request.app.state.settings, await database.transact(work))
 
 
 @router.post(
@@ -180,7 +127,7 @@ async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admi
     codes = await discover(services)
     async with services.database.quick() as db:
         rows = await reading_suppliers.suppliers_by_code(db, codes)
-    return Discovered(added=len(codes), items=[_out(request.app.state.settings, row) for row in rows])
+    return Discovered(added=len(codes), items=[supplier_out(request.app.state.settings, row) for row in rows])
 
 
 @router.get(
@@ -192,7 +139,7 @@ async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admi
 async def get_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer) -> Supplier:
     """By `documentId` or code, with its last run."""
     async with database.quick() as db:
-        return _out(request.app.state.settings, await _found(db, supplier_id))
+        return supplier_out(request.app.state.settings, await _found(db, supplier_id))
 
 
 @router.patch(
@@ -214,7 +161,7 @@ async def update_supplier(
         await reading_suppliers.update_supplier(db, found.id, values)
         return await _found(db, found.document_id)
 
-    return _out(request.app.state.settings, await database.transact(work))
+    return supplier_out(request.app.state.settings, await database.transact(work))
 
 
 @router.post(
@@ -231,7 +178,7 @@ async def reset_supplier(request: Request, supplier_id: SupplierId, database: Da
         await documents.reset_supplier(db, found.id)
         return found
 
-    return _out(request.app.state.settings, await database.transact(work))
+    return supplier_out(request.app.state.settings, await database.transact(work))
 
 
 async def _found(db: Connection, supplier_id: str) -> SupplierRow:
@@ -265,23 +212,3 @@ async def _next_run(db: Connection, schedule: str | None, time_zone: str, *, is_
     except ValueError as error:
         raise ProblemError(422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}]) from None
     return planned if is_active else None
-
-
-def _out(settings: Settings, row: SupplierRow) -> Supplier:
-    last = None if row.last_run is None else LastRun.model_validate(row.last_run)
-    if last is not None:
-        last = last.model_copy(update={"error": mask_optional(settings, last.error)})
-    share = settings.removal_guard_share if row.removal_guard_share is None else row.removal_guard_share
-    return Supplier(
-        document_id=row.document_id,
-        code=row.code,
-        name=row.name,
-        is_active=row.is_active,
-        schedule=row.schedule,
-        time_zone=row.time_zone,
-        next_run_at=row.next_run_at,
-        schedule_paused_at=row.schedule_paused_at,
-        schedule_paused_reason=row.schedule_paused_reason,
-        removal_guard_share=share,
-        last_run=last,
-    )

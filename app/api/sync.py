@@ -17,12 +17,13 @@ from pydantic import Field, StrictBool, model_validator
 from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
-from app.api.schemas import In, Out, ServicesNeeded, Storable, example
+from app.api.schemas import In, ServicesNeeded, Storable
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import Started, StartRequest, start_queued
 from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services
+from app.views.shapes import Out, example
 
 router = APIRouter(prefix="/api/v1", tags=["sync"], route_class=GuardedRoute)
 

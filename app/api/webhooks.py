@@ -31,24 +31,14 @@ from app.api.schemas import (
     cut,
     page_example,
 )
-from app.api.webhook_models import (
-    DELIVERY,
-    WEBHOOK,
-    CreatedWebhook,
-    Delivery,
-    Event,
-    NewWebhook,
-    Webhook,
-    WebhookChanges,
-    delivery_out,
-    webhook_out,
-)
+from app.api.webhook_bodies import NewWebhook, WebhookChanges
 from app.errors import AddressRefused, Conflict, NotFound
 from app.notify.signing import new_secret
 from app.persistence import reading_webhooks
 from app.persistence.database import Connection
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
 from app.sync.services import Services
+from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Event, Webhook, delivery_out, webhook_out
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from app.api.explaining import Document, Explained, explain
-from app.api.masking import mask_optional
-from app.api.problems import ProblemError
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
-from app.errors import Conflict
+from app.errors import Conflict, SeveralSuppliers
 from app.persistence import reading_suppliers
 from app.persistence.reading_suppliers import SupplierRow
-from app.settings import Settings
 from app.sync.operating.discovery import discover
 from app.sync.services import Services
+from app.views.explained import Document, Explained, explain
+from app.views.suppliers import Supplier, supplier_out
 
 PAGE = 500
 
@@ -34,13 +29,13 @@ def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
         SettingsError: the manifest is wanted, and PROMIDATA_BASE_URL is not set.
     """
 
-    async def work(services: Services) -> tuple[list[str], list[SupplierRow]]:
+    async def work(services: Services) -> tuple[list[str], list[Supplier]]:
         new = await discover(services) if ask_feed else []
-        return new, [_masked(services.settings, row) for row in await _all(services)]
+        return new, [supplier_out(services.settings, row) for row in await _all(services)]
 
     new, rows = with_services(work)
     if as_json:
-        tell_json([{**_camel(row), "isNew": row.code in new} for row in rows])
+        tell_json([{**row.model_dump(mode="json", by_alias=True), "isNew": row.code in new} for row in rows])
         return
     teller = Teller()
     if rows:
@@ -59,32 +54,13 @@ async def _all(services: Services) -> list[SupplierRow]:
     return rows
 
 
-def _masked(settings: Settings, row: SupplierRow) -> SupplierRow:
-    """The feed's address is a credential, and a run's error may name it."""
-    if row.last_run is None:
-        return row
-    return msgspec.structs.replace(
-        row, last_run={**row.last_run, "error": mask_optional(settings, row.last_run["error"])}
-    )
-
-
-def _camel(row: SupplierRow) -> dict[str, Any]:
-    values = {name: value for name, value in msgspec.structs.asdict(row).items() if name != "id"}
-    return {_camel_name(name): value for name, value in values.items()}
-
-
-def _camel_name(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
-
-
-def _suppliers_table(rows: list[SupplierRow]) -> Table:
+def _suppliers_table(rows: list[Supplier]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("code", "name", "active", "schedule", "next run (UTC)", "last run"):
         table.add_column(name, no_wrap=name != "name")
     table.add_column("error", overflow="fold")
     for row in rows:
-        last = row.last_run or {"status": "", "error": None}
+        status, error = ("", None) if row.last_run is None else (row.last_run.status, row.last_run.error)
         paused = " (paused)" if row.schedule_paused_at else ""
         table.add_row(
             Text(row.code),
@@ -92,8 +68,8 @@ def _suppliers_table(rows: list[SupplierRow]) -> Table:
             "yes" if row.is_active else "no",
             f"{row.schedule} {row.time_zone}{paused}" if row.schedule else "",
             f"{row.next_run_at:%Y-%m-%d %H:%M}" if row.next_run_at else "",
-            Text(last["status"], style=STYLES.get(last["status"], "")),
-            Text(row.schedule_paused_reason or last["error"] or ""),
+            Text(status, style=STYLES.get(status, "")),
+            Text(row.schedule_paused_reason or error or ""),
         )
     return table
 
@@ -123,8 +99,8 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
 async def _explain(services: Services, sku: str, supplier: str | None) -> Explained:
     try:
         return await explain(services.settings, services.database, sku, supplier)
-    except ProblemError as error:
-        raise Conflict(f"{error.detail.partition(':')[0]}: name one with --supplier") from None
+    except SeveralSuppliers as error:
+        raise Conflict(f"{error}: name one with --supplier") from None
 
 
 def _documents_table(found: Explained) -> Table:

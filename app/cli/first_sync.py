@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from app.api.run_models import Run
 from app.cli.follow import follow
 from app.cli.programs import Feed
 from app.cli.run_tables import summary_table
@@ -22,6 +21,7 @@ from app.settings import Settings
 from app.sync.operating.discovery import FeedCheck, check_feed, discover
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.services import Services
+from app.views.runs import Run
 
 COMMAND_FOR = 3
 """Suppliers for which the command is printed."""

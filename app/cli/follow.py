@@ -15,12 +15,12 @@ from typing import Protocol, Self
 
 from rich.live import Live
 
-from app.api.run_models import Run, run_out
 from app.cli.run_tables import line_of, live_table
 from app.cli.telling import PLAIN_EVERY_S, Teller
 from app.errors import DatabaseUnavailable, NotFound
-from app.persistence import reading_runs
+from app.persistence import run_lists
 from app.sync.services import Services
+from app.views.runs import Run, run_out
 
 LOOK_EVERY_S = 0.5
 UNDER_WAY = frozenset({"queued", "running", "cancelling"})
@@ -71,7 +71,7 @@ async def read_runs(services: Services, run_ids: Sequence[str]) -> list[Run]:
         NotFound: one of them is not there.
     """
     async with services.database.read() as db:
-        rows = [await reading_runs.find_run(db, run_id) for run_id in run_ids]
+        rows = [await run_lists.find_run(db, run_id) for run_id in run_ids]
     missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
     if missing:
         raise NotFound(f"there is no run {missing[0]}")

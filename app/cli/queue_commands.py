@@ -57,7 +57,7 @@ def jobs(
 ) -> None:
     """List a queue's jobs, the newest first."""
     from app.cli.queue_verbs import show_jobs
-    from app.persistence.reading_jobs import JobFilter
+    from app.persistence.job_lists import JobFilter
 
     show_jobs(JobFilter(queue, state, run, supplier), limit=limit, as_json=json)
 

@@ -10,20 +10,20 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from app.api.job_models import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
-from app.api.run_models import Run
-from app.api.schemas import Out
 from app.cli.follow import read_runs
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.errors import NotFound
 from app.jobs.definitions import SUPPLIER_SYNC
-from app.persistence import reading_cli, reading_jobs
-from app.persistence.reading_jobs import JobFilter, JobRow
+from app.persistence import job_lists, reading_cli
+from app.persistence.job_lists import JobFilter, JobRow
 from app.persistence.suppliers import find_supplier
 from app.sync.operating import by_hand
 from app.sync.services import Services
+from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
+from app.views.runs import Run
+from app.views.shapes import Out
 
 
 def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
     async def read(services: Services) -> list[ListedJob]:
         await _know(services, wanted)
         async with services.database.read() as db:
-            rows = await reading_jobs.list_jobs(db, wanted, after=None, limit=limit)
+            rows = await job_lists.list_jobs(db, wanted, after=None, limit=limit)
         return [ListedJob(**listed_job(services.settings, row)) for row in rows]
 
     jobs = with_services(read)
@@ -194,7 +194,7 @@ async def _queue_of(services: Services, job_id: str) -> str:
 
 async def _status(services: Services, queue: str, job_id: str) -> JobStatus:
     async with services.database.read() as db:
-        row: JobRow | None = await reading_jobs.find_job(db, queue, job_id)
+        row: JobRow | None = await job_lists.find_job(db, queue, job_id)
     if row is None:
         raise NotFound(f"job {job_id} was deleted meanwhile")
     return job_status(services.settings, row)

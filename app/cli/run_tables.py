@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from app.api.run_models import Run, RunProblem
 from app.sync.operating.dry_run import DryRun
+from app.views.runs import Run, RunProblem
 
 BAR_WIDTH = 14
 MANIFEST_PARTS = ("entries", "new", "changed", "unchanged", "removed", "invalid")

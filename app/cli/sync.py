@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.api.run_models import Run
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
 from app.cli.run_tables import dry_run_table, summary_table
@@ -30,6 +29,7 @@ from app.sync.operating.start import Started, StartRequest, start_queued
 from app.sync.running.direct import sync_direct
 from app.sync.services import Services, open_services
 from app.sync.stage.tasks import together
+from app.views.runs import Run
 
 
 class SyncOptions(msgspec.Struct, frozen=True):

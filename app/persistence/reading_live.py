@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.reading_jobs import LISTED, TIMES, JobRow
-from app.persistence.reading_runs import COLUMNS, RunRow
+from app.persistence.job_lists import LISTED, TIMES, JobRow
+from app.persistence.run_lists import COLUMNS, RunRow
 
 MOST_JOBS = 500
 NEWEST_RUNS = 20

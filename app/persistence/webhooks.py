@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import bounded, to_json
-from app.persistence.reading_runs import RunRow, find_run
+from app.persistence.run_lists import RunRow, find_run
 
 RUN_FINISHED = "run.finished"
 CATALOGUE_CHANGED = "catalogue.changed"

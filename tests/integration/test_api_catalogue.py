@@ -11,11 +11,11 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import text
 
-from app.api.change_models import ChangePage, HistoryEntry
-from app.api.product_models import ListedProduct, Product
 from app.api.schemas import Page
 from app.persistence.changes import Change, add_changes, number_changes
 from app.persistence.packing import unpack_json
+from app.views.changes import ChangePage, HistoryEntry
+from app.views.products import ListedProduct, Product
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Servers, Stack, open_stack

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
+from app.persistence.product_lists import ProductFilter, products_statement
+from app.persistence.run_lists import problems_statement, runs_statement
 from sqlalchemy import text
 
-from app.persistence import reading_categories, reading_changes, reading_explain, reading_live, reading_products
-from app.persistence.reading_jobs import COUNT_JOBS, JobFilter, jobs_statement
-from app.persistence.reading_products import ProductFilter, products_statement
-from app.persistence.reading_runs import problems_statement, runs_statement
+from app.persistence import change_feed, moving, product_lists, reading_categories, reading_explain
 from tests.support.stack import Servers, Stack, open_stack
 
 FILL = """
@@ -114,16 +114,16 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "product by sku": (
         "SELECT * FROM products p WHERE p.sku = :sku", {"sku": "P-000100"},
     ),
-    "what lists show of variants": (reading_products.LIST_EXTRAS, {"ids": list(range(1, 51))}),
-    "changes": (reading_changes.CHANGES_SINCE, {"since": 1000, "limit": 50}),
-    "history": (reading_changes.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
+    "what lists show of variants": (product_lists.LIST_EXTRAS, {"ids": list(range(1, 51))}),
+    "changes": (change_feed.CHANGES_SINCE, {"since": 1000, "limit": 50}),
+    "history": (change_feed.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
     "explained documents": (reading_explain.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
     "categories": (reading_categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
     "moving jobs": (
-        reading_live.MOVING_JOBS,
+        moving.MOVING_JOBS,
         {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},
     ),
-    "moving runs": (reading_live.MOVING_RUNS, {"ids": [RUN], "newest": 20}),
+    "moving runs": (moving.MOVING_RUNS, {"ids": [RUN], "newest": 20}),
     "old idempotency keys": (
         "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
     ),

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from app.persistence.change_feed import changes_since, feed_ends
 from sqlalchemy import text
 
 from app.persistence import idempotency
 from app.persistence.changes import Change, add_changes
 from app.persistence.database import Database
-from app.persistence.reading_changes import changes_since, feed_ends
 from app.samplefeed import FeedSpec, SampleFeed
 from app.sync.running.numbering import number_all
 from app.sync.services import Services, open_services

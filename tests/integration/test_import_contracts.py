@@ -17,12 +17,16 @@ PLANTED = {
         ("app/persistence/packing.py", "app.sync.services"),
         ("app/sync/services.py", "workers.heart"),
     ],
-    "Every folder of app has its place in the layers": [("app/jobs/states.py", "app.sync.services")],
+    "Every folder of app has its place in the layers": [
+        ("app/jobs/states.py", "app.sync.services"),
+        ("app/views/shapes.py", "app.sync.services"),
+    ],
     "The folders of sync are layers, and no stage imports another": [
         ("app/sync/family/writing.py", "app.sync.supplier.stage"),
         ("app/sync/image/storing.py", "app.sync.family.stage"),
         ("app/sync/stage/backoff.py", "app.sync.running.outcomes"),
     ],
+    "The command line does not go through the API's door": [("app/cli/telling.py", "app.api.cursors")],
     "The rules of the catalogue do no I/O": [("app/catalogue/guard.py", "sqlalchemy")],
     "Only jobs and workers know ARQ": [
         ("app/sync/operating/start.py", "arq"),
@@ -52,6 +56,7 @@ PLANTED = {
     ],
     "Only the doors know FastAPI": [
         ("app/sync/operating/start.py", "fastapi"),
+        ("app/views/shapes.py", "fastapi"),
         ("app/cli/telling.py", "starlette.requests"),
         ("workers/slots.py", "fastapi"),
     ],

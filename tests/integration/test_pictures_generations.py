@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.persistence import reading_products, runs
+from app.persistence import product_lists, runs
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
@@ -36,11 +36,9 @@ async def seen(stack: Stack) -> dict[str, list[str]]:
     """What readers see: the first characters of each picture's hash, by variant, in order."""
     async with stack.services.database.read() as db:
         found: dict[str, list[str]] = {}
-        for product in await reading_products.list_products(
-            db, reading_products.ProductFilter(), after=None, limit=100
-        ):
-            names = {row.id: row.sku for row in await reading_products.variants_of(db, product.id)}
-            for picture in await reading_products.pictures_of(db, product.id):
+        for product in await product_lists.list_products(db, product_lists.ProductFilter(), after=None, limit=100):
+            names = {row.id: row.sku for row in await product_lists.variants_of(db, product.id)}
+            for picture in await product_lists.pictures_of(db, product.id):
                 found.setdefault(names[picture.variant_id], []).append(picture.sha256)
         return found
 

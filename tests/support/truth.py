@@ -11,10 +11,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from app.api.product_models import product_json, variants_json
+from app.persistence.product_lists import ProductFilter
+
 from app.jobs.definitions import QUEUES
-from app.persistence import reading_products
-from app.persistence.reading_products import ProductFilter
+from app.persistence import product_lists
+from app.views.products import product_json, variants_json
 from tests.support.oracle import comparable, expected_pictures, expected_products
 from tests.support.stack import Stack
 
@@ -41,9 +42,9 @@ async def stored_products(stack: Stack, supplier: str) -> dict[str, dict[str, An
     products = {}
     async with services.database.read() as db:
         wanted = ProductFilter(supplier=supplier, status="active")
-        for row in await reading_products.list_products(db, wanted, after=None, limit=100_000):
-            variants = await reading_products.variants_of(db, row.id)
-            pictures = await reading_products.pictures_of(db, row.id)
+        for row in await product_lists.list_products(db, wanted, after=None, limit=100_000):
+            variants = await product_lists.variants_of(db, row.id)
+            pictures = await product_lists.pictures_of(db, row.id)
             products[row.sku] = {
                 **product_json(row),
                 "variants": variants_json(row.sku, variants, pictures, services.store.public_url),

@@ -12,12 +12,13 @@ import pytest
 from app.api import buying_prices, ingress, local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
-from app.api.masking import mask_base
 from app.api.problems import ProblemError
-from app.api.schemas import epoch_ms
 from app.catalogue import schedule
 from app.logs import mask_address
 from app.settings import ApiKey, Settings
+from app.views import buying_prices
+from app.views.masking import mask_base
+from app.views.shapes import epoch_ms
 
 BASE = "https://promi-dl.de/Profiles/Live/0f3c9a2e-1111-2222"
 

@@ -14,7 +14,7 @@ from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
 from app.jobs.states import CLOSED, OPEN
-from app.persistence import ledger, operators, reading_runs, runs
+from app.persistence import ledger, operators, run_lists, runs
 from app.persistence.database import Connection
 from app.persistence.operators import JobState, ReopenedJob
 from app.sync.installation import ready_to_queue
@@ -182,7 +182,7 @@ async def confirm_removals(services: Services, run_id: str) -> Started:
     return started
 
 
-async def _start_confirmed(services: Services, run: reading_runs.RunRow, sha256: str) -> Started:
+async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: str) -> Started:
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{run['supplier']}"
     options = {"force": False, "skus": None, "confirmed_manifest": sha256}
     supplier_id: int = run["supplier_id"]
@@ -205,8 +205,8 @@ def _supplier_args(supplier_id: int) -> dict[str, Any]:
     return args
 
 
-async def _found_run(db: Connection, run_id: str) -> reading_runs.RunRow:
-    run = await reading_runs.find_run(db, run_id)
+async def _found_run(db: Connection, run_id: str) -> run_lists.RunRow:
+    run = await run_lists.find_run(db, run_id)
     if run is None:
         raise NotFound(f"there is no run {run_id}")
     return run

@@ -21,11 +21,11 @@ from app.coordination.heartbeats import live_workers
 from app.errors import QueueUnavailable
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
 from app.jobs.queue import RedisQueue
-from app.persistence import reading_doctor, reconciling
+from app.persistence import drift, reconciling
 from app.persistence.database import Database
+from app.persistence.drift import QueueLoad, StillRun
 from app.persistence.ledger import closed_among
 from app.persistence.media import MediaRow
-from app.persistence.reading_doctor import QueueLoad, StillRun
 from app.sync.services import Services
 from app.sync.stage.tasks import together
 
@@ -63,7 +63,7 @@ async def check_queues(services: Services) -> Finding:
     """
     beats = [] if services.queue is None else await live_workers(services.queue.redis, services.queue.keys)
     async with services.database.read() as db:
-        loads = await reading_doctor.queue_loads(db)
+        loads = await drift.queue_loads(db)
     return judge_queues(loads, Counter(beat.queue_name for beat in beats))
 
 
@@ -131,7 +131,7 @@ async def _over_in_the_ledger(database: Database, queue: RedisQueue, name: str) 
         if not ids:
             break
         async with database.read() as db:
-            number += len(ids) - len(await reading_doctor.still_open(db, ids, SETTLED_S))
+            number += len(ids) - len(await drift.still_open(db, ids, SETTLED_S))
     return number
 
 
@@ -144,8 +144,8 @@ async def check_runs(services: Services) -> Finding:
     still_s = services.settings.job_timeout_supplier_ms / 1000
     async with services.database.read() as db:
         drifted = await reconciling.drifted_runs(db)
-        still = await reading_doctor.still_runs(db, still_s)
-        under_way = await reading_doctor.runs_under_way(db)
+        still = await drift.still_runs(db, still_s)
+        under_way = await drift.runs_under_way(db)
     if drifted:
         return _drifted(drifted)
     if still:
@@ -183,7 +183,7 @@ async def check_changes(services: Services) -> Finding:
         DatabaseUnavailable: PostgreSQL is away.
     """
     async with services.database.read() as db:
-        behind = await reading_doctor.unnumbered_changes(db)
+        behind = await drift.unnumbered_changes(db)
     if behind.oldest_s <= NUMBERED_WITHIN_S:
         return Finding("changes", ok=True, found="all are numbered")
     found = f"{behind.number} changes have no number, the oldest for {behind.oldest_s:.0f} s, so followers miss them"
@@ -198,7 +198,7 @@ async def check_pictures(services: Services) -> Finding:
         DatabaseUnavailable, StoreUnavailable: a part is away.
     """
     async with services.database.read() as db:
-        sample = await reading_doctor.sample_media(db, SAMPLED)
+        sample = await drift.sample_media(db, SAMPLED)
     wrong: list[str] = []
 
     async def look(row: MediaRow) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from app.api.masking import mask_optional
-from app.api.schemas import Out, RunStatus, example
-from app.persistence.reading_runs import RunRow
+from app.persistence.run_lists import ProblemRow, RunRow
 from app.settings import Settings
+from app.views.masking import mask_base, mask_optional
+from app.views.shapes import Out, RunStatus, example
 
 RUN: dict[str, Any] = {
     "id": "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8",
@@ -171,3 +171,10 @@ def run_out(settings: Settings, row: RunRow) -> Run:
             "duration_seconds": None if row["seconds"] is None else round(float(row["seconds"]), 3),
         }
     )
+
+
+def problem_out(settings: Settings, row: ProblemRow) -> RunProblem:
+    """A problem's row as a view."""
+    values = {name: getattr(row, name) for name in RunProblem.model_fields}
+    values |= {"url": mask_optional(settings, row.url), "reason": mask_base(settings, row.reason)}
+    return RunProblem.model_validate(values)

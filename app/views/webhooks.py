@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from pydantic import Field, JsonValue, StrictBool
+from pydantic import JsonValue
 
-from app.api.schemas import In, Out, Storable, body_example, example
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
+from app.views.shapes import Out, example
 
 Event = Literal["run.finished", "catalogue.changed"]
 EVENTS: tuple[Event, ...] = ("run.finished", "catalogue.changed")
-Url = Annotated[str, Field(min_length=1, max_length=2_000, examples=["https://shop.example/hooks/promidata"]), Storable]
-Events = Annotated[list[Event], Field(min_length=1, max_length=2)]
 WEBHOOK: dict[str, Any] = {
     "id": "0b9f3c52-7a41-4f0e-8d52-6f7f2f5c1a90",
     "url": "https://shop.example/hooks/promidata",
@@ -63,24 +61,6 @@ class CreatedWebhook(Webhook):
 
     model_config = example(**WEBHOOK, secret=SECRET)
     secret: str
-
-
-class NewWebhook(In):
-    """A receiver to be added."""
-
-    model_config = body_example(url=WEBHOOK["url"], events=["run.finished"])
-    url: Url
-    events: Events = Field(default_factory=lambda: list(EVENTS))
-    is_active: StrictBool = True
-
-
-class WebhookChanges(In):
-    """What to change; a field that is left out stays."""
-
-    model_config = body_example(isActive=False)
-    url: Url = Field(default_factory=str)
-    events: Events = Field(default_factory=list)
-    is_active: StrictBool = True
 
 
 class Try(Out):

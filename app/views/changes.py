@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from app.api.schemas import Out, example
-from app.persistence.reading_changes import ChangeRow
+from app.persistence.change_feed import ChangeRow
+from app.views.shapes import Out, example
 
 CHANGE: dict[str, Any] = {
     "seq": 4711,

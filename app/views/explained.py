@@ -8,17 +8,16 @@ from typing import Any
 
 import msgspec
 
-from app.api.masking import mask_base, mask_optional
-from app.api.problems import ProblemError
-from app.api.schemas import Out, example
-from app.api.suppliers import LastRun
-from app.errors import NotFound
-from app.persistence import reading_explain, reading_products
+from app.errors import NotFound, SeveralSuppliers
+from app.persistence import product_lists, reading_explain
 from app.persistence.database import Connection, Database
+from app.persistence.product_lists import ProductRow
 from app.persistence.reading_explain import ExplainedDocument, PictureStates
-from app.persistence.reading_products import ProductRow
 from app.persistence.suppliers import find_supplier
 from app.settings import Settings
+from app.views.masking import mask_base, mask_optional
+from app.views.shapes import Out, example
+from app.views.suppliers import LastRun
 
 EXPLAINED: dict[str, Any] = {
     "sku": "A360-100804",
@@ -83,10 +82,10 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
 
     Raises:
         NotFound: neither a product nor a document has this SKU.
-        ProblemError: 409, several suppliers have it.
+        SeveralSuppliers: none was named and more than one has it.
     """
     async with database.read() as db:
-        products = await reading_products.find_products(db, sku, supplier)
+        products = await product_lists.find_products(db, sku, supplier)
         documents = await reading_explain.documents_named(db, sku)
         code = await _supplier_meant(db, sku, supplier, products, documents)
         product = next((row for row in products if row.supplier == code), None)
@@ -127,10 +126,7 @@ async def _supplier_meant(
     if not codes:
         raise NotFound(f"there is no product {sku}, and no document of that name")
     if len(codes) > 1:
-        suppliers = sorted(codes)
-        raise ProblemError(
-            409, f"several suppliers have {sku}: say ?supplier= {' or '.join(suppliers)}", suppliers=suppliers
-        )
+        raise SeveralSuppliers(sku, sorted(codes))
     return codes.pop()
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from app.api.masking import mask_optional
-from app.api.schemas import Out, epoch_ms, example
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
 from app.jobs.states import JobState
-from app.persistence.reading_jobs import JobRow, QueueNumbers
+from app.persistence.job_lists import JobRow, QueueNumbers
 from app.settings import Settings
+from app.views.masking import mask_optional
+from app.views.shapes import Out, epoch_ms, example
 
 LISTED_JOB: dict[str, JsonValue] = {
     "found": True,
@@ -119,6 +121,15 @@ def queue_stats(found: QueueNumbers) -> QueueStats:
     """A queue's numbers as an answer."""
     states = {name: found.states.get(name, 0) for name in ("waiting", "active", "completed", "failed", "delayed")}
     return QueueStats(queue_name=found.name, paused=found.paused, total=sum(states.values()), **states)
+
+
+def all_queue_stats(found: Mapping[str, QueueNumbers]) -> AllQueueStats:
+    """The numbers of all three queues as an answer."""
+    return AllQueueStats(
+        supplier_sync=queue_stats(found[SUPPLIER_SYNC]),
+        product_family=queue_stats(found[PRODUCT_FAMILY]),
+        image_upload=queue_stats(found[IMAGE_UPLOAD]),
+    )
 
 
 def job_status(settings: Settings, row: JobRow) -> JobStatus:

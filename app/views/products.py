@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from app.api.public_addresses import PictureAddress
-from app.api.schemas import Out, example
-from app.persistence.reading_products import ListExtra, PictureRow, ProductRow, VariantRow
+from app.persistence.product_lists import ListExtra, PictureRow, ProductRow, VariantRow
+from app.views.shapes import Out, example
 
 Texts = dict[str, str]
+PictureAddress = Callable[[str], str]
+"""From a picture's key to its address, which is absolute where a caller stands."""
 PRODUCT: dict[str, Any] = {
     "sku": "A360-100804",
     "supplier": "A360",

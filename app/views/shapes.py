@@ -1,0 +1,29 @@
+"""What all views have in common: snake_case here, camelCase outside, an example for OpenAPI."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic.alias_generators import to_camel
+
+RunStatus = Literal["queued", "running", "cancelling", "completed", "completed_with_errors", "failed", "cancelled"]
+
+
+class Out(BaseModel):
+    """An answer: snake_case here, camelCase outside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+def example(**members: JsonValue) -> ConfigDict:
+    """A model's configuration with the example that OpenAPI shows."""
+    return ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, json_schema_extra={"examples": [members]}
+    )
+
+
+def epoch_ms(moment: datetime | None) -> int | None:
+    """Milliseconds since the epoch, as callers of getJobStatus read times."""
+    return None if moment is None else round(moment.timestamp() * 1000)
