@@ -27,7 +27,7 @@ from app.persistence.database import Database
 from app.settings import Settings
 from app.views.jobs import job_status, queue_stats
 from app.views.runs import run_out
-from app.views.shapes import Out
+from app.views.shapes import shown_json
 
 log = get_logger()
 
@@ -137,9 +137,9 @@ class LiveEvents:
             jobs = await moving.moving_jobs(
                 db, QUEUES, [name for kind, name in moved if kind == "job"], [str(run["id"]) for run in runs]
             )
-        state: State = {("queue", name): _json(queue_stats(found)) for name, found in numbers.items()}
-        state |= {("run", str(run["id"])): _without_clock(_json(run_out(self._settings, run))) for run in runs}
-        return state | {("job", job.id): _json(job_status(self._settings, job)) for job in jobs}
+        state: State = {("queue", name): shown_json(queue_stats(found)) for name, found in numbers.items()}
+        state |= {("run", str(run["id"])): _without_clock(shown_json(run_out(self._settings, run))) for run in runs}
+        return state | {("job", job.id): shown_json(job_status(self._settings, job)) for job in jobs}
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         self._number += 1
@@ -162,10 +162,6 @@ class LiveEvents:
         if process != self._process or not number.isdecimal() or len(number) > 18:
             return None
         return int(number) if self._number - len(self._kept) <= int(number) <= self._number else None
-
-
-def _json(out: Out) -> dict[str, Any]:
-    return out.model_dump(mode="json", by_alias=True)
 
 
 def _without_clock(run: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import Started, StartRequest, start_queued
 from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services
-from app.views.shapes import Out, example
+from app.views.shapes import Out, example, shown_json
 
 router = APIRouter(prefix="/api/v1", tags=["sync"], route_class=GuardedRoute)
 
@@ -197,7 +197,7 @@ async def _start(services: Services, asked: StartSync) -> tuple[int, dict[str, A
         answer, status = _queued_answer(await start_queued(services, asked.request())), 202
     else:
         answer, status = _direct_answer(await sync_direct(services, asked.request())), 200
-    return status, answer.model_dump(mode="json", by_alias=True)
+    return status, shown_json(answer)
 
 
 def _queued_answer(started: Sequence[Started]) -> QueuedAnswer:

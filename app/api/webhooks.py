@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.auth import Admin, GuardedRoute
 from app.api.cursors import (
@@ -161,7 +161,12 @@ async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Adm
     responses={**page_example(DELIVERY), **problem_answers(403, 404)},
 )
 async def list_deliveries(
-    webhook_id: WebhookId, database: DatabaseNeeded, _: Admin, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: Request,
+    webhook_id: WebhookId,
+    database: DatabaseNeeded,
+    _: Admin,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> Page[Delivery]:
     """Each with its tries, and when the next one is."""
     after = read_cursor(AfterNumber, cursor)
@@ -171,7 +176,7 @@ async def list_deliveries(
         rows = await reading_webhooks.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
     shown, more = cut(rows, limit)
     return Page(
-        items=[delivery_out(row) for row in shown],
+        items=[delivery_out(request.app.state.settings, row) for row in shown],
         next_cursor=write_cursor(AfterNumber(shown[-1].number)) if more else None,
     )
 
@@ -184,7 +189,7 @@ async def list_deliveries(
     responses=problem_answers(403, 404, 409),
 )
 async def retry_delivery(
-    webhook_id: WebhookId, delivery_id: DeliveryId, database: DatabaseNeeded, _: Admin
+    request: Request, webhook_id: WebhookId, delivery_id: DeliveryId, database: DatabaseNeeded, _: Admin
 ) -> Delivery:
     """At once, under the id that it had. 409 when it was delivered, or its webhook is not active."""
 
@@ -199,7 +204,7 @@ async def retry_delivery(
             raise Conflict(f"webhook {webhook_id} is not active: activate it first")
         return await reading_webhooks.reopen_delivery(db, delivery_id)
 
-    return delivery_out(await database.transact(reopen))
+    return delivery_out(request.app.state.settings, await database.transact(reopen))
 
 
 async def _refuse_address(services: Services, url: str) -> None:

@@ -15,6 +15,7 @@ from app.persistence.reading_suppliers import SupplierRow
 from app.sync.operating.discovery import discover
 from app.sync.services import Services
 from app.views.explained import Document, Explained, explain
+from app.views.shapes import shown_json
 from app.views.suppliers import Supplier, supplier_out
 
 PAGE = 500
@@ -35,7 +36,7 @@ def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
 
     new, rows = with_services(work)
     if as_json:
-        tell_json([{**row.model_dump(mode="json", by_alias=True), "isNew": row.code in new} for row in rows])
+        tell_json([{**shown_json(row), "isNew": row.code in new} for row in rows])
         return
     teller = Teller()
     if rows:
@@ -84,7 +85,7 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
     """
     found = with_services(lambda services: _explain(services, sku, supplier))
     if as_json:
-        tell_json(found.model_dump(mode="json", by_alias=True))
+        tell_json(shown_json(found))
         return
     teller = Teller()
     teller.say(f"{found.sku} of {found.supplier}: {found.status or 'never written'}")

@@ -23,7 +23,7 @@ from app.sync.operating import by_hand
 from app.sync.services import Services
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
 from app.views.runs import Run
-from app.views.shapes import Out
+from app.views.shapes import Out, shown_json
 
 
 def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
@@ -210,10 +210,10 @@ def _is_run_id(text: str) -> bool:
 
 def _tell_or_say(answer: Out, line: str, *, as_json: bool) -> None:
     if as_json:
-        tell_json(answer.model_dump(mode="json", by_alias=True))
+        tell_json(shown_json(answer))
     else:
         Teller().say(line)
 
 
 def _tell(answers: Sequence[Out]) -> None:
-    tell_json([answer.model_dump(mode="json", by_alias=True) for answer in answers])
+    tell_json([shown_json(answer) for answer in answers])

@@ -18,6 +18,7 @@ from app.persistence.job_lists import QueueNumbers
 from app.sync.services import Services
 from app.views.jobs import all_queue_stats, queue_stats
 from app.views.runs import Run, RunProblem, problem_out, run_out
+from app.views.shapes import shown_json
 
 STATES = ("waiting", "active", "delayed", "completed", "failed")
 
@@ -36,7 +37,7 @@ def show_runs(*, supplier: str | None, status: str | None, limit: int, as_json: 
 
     runs = with_services(read)
     if as_json:
-        tell_json([run.model_dump(mode="json", by_alias=True) for run in runs])
+        tell_json([shown_json(run) for run in runs])
     elif runs:
         Teller().show(runs_table(runs))
     else:
@@ -59,8 +60,8 @@ def show_run(run_id: str, *, limit: int, as_json: bool) -> None:
 
     run, problems = with_services(read)
     if as_json:
-        shown = [problem.model_dump(mode="json", by_alias=True) for problem in problems]
-        tell_json({**run.model_dump(mode="json", by_alias=True), "problems": shown})
+        shown = [shown_json(problem) for problem in problems]
+        tell_json({**shown_json(run), "problems": shown})
         return
     teller = Teller()
     teller.show(summary_table([run]))

@@ -30,6 +30,7 @@ from app.sync.running.direct import sync_direct
 from app.sync.services import Services, open_services
 from app.sync.stage.tasks import together
 from app.views.runs import Run
+from app.views.shapes import shown_json
 
 
 class SyncOptions(msgspec.Struct, frozen=True):
@@ -127,7 +128,7 @@ async def _watch(services: Services, started: Sequence[Started], options: SyncOp
 
 def _finish(runs: Sequence[Run], options: SyncOptions, teller: Teller) -> ExitCode:
     if options.as_json:
-        tell_json([run.model_dump(mode="json", by_alias=True) for run in runs])
+        tell_json([shown_json(run) for run in runs])
     else:
         teller.show(summary_table(runs))
         for run in runs:

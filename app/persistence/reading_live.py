@@ -31,7 +31,7 @@ SELECT {COLUMNS} FROM runs r JOIN suppliers s ON s.id = r.supplier_id WHERE r.id
 async def moving_runs(db: AsyncConnection, known: Sequence[str]) -> list[RunRow]:
     """The runs that are under way, the newest ones, and those that are `known` to have been under way."""
     rows = await db.execute(text(MOVING_RUNS), {"ids": list(known), "newest": NEWEST_RUNS})
-    return list(rows.mappings().all())
+    return [dict(row) for row in rows.mappings()]
 
 
 async def moving_jobs(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-RunRow = RowMapping
+RunRow = Mapping[str, Any]
 """A run's columns by name, with `supplier` (its code) and `seconds` (so far, or in all)."""
 
 COLUMNS = """r.*, s.code AS supplier,
@@ -21,7 +23,8 @@ async def find_run(db: AsyncConnection, run_id: str) -> RunRow | None:
         text(f"SELECT {COLUMNS} FROM runs r JOIN suppliers s ON s.id = r.supplier_id WHERE r.id = CAST(:id AS uuid)"),
         {"id": run_id},
     )
-    return rows.mappings().one_or_none()
+    found = rows.mappings().one_or_none()
+    return None if found is None else dict(found)
 
 
 async def list_runs(
@@ -35,7 +38,7 @@ async def list_runs(
     """A page of runs, the newest first, from after (`created_at`, `id`); `supplier` is a code or `documentId`."""
     statement, parameters = runs_statement(supplier=supplier, status=status, after=after, limit=limit)
     rows = await db.execute(text(statement), parameters)
-    return list(rows.mappings().all())
+    return [dict(row) for row in rows.mappings()]
 
 
 def runs_statement(

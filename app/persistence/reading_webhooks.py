@@ -32,7 +32,10 @@ class DeliveryRow(msgspec.Struct, frozen=True):
     webhook_id: str
     event: str
     run_id: str
-    payload: str
+    snapshot: dict[str, Any] | None
+    """The run as it ended; None for a message that a version before this one wrote."""
+    payload: str | None
+    """The text that is sent; None until the first try."""
     state: str
     attempts: int
     next_attempt_at: datetime
@@ -46,7 +49,7 @@ class DeliveryRow(msgspec.Struct, frozen=True):
 
 WEBHOOK = """CAST(id AS text) AS id, url, events, is_active, deactivated_reason, created_at, updated_at"""
 DELIVERY = """CAST(id AS text) AS id, number, CAST(webhook_id AS text) AS webhook_id, event,
-    CAST(run_id AS text) AS run_id, payload, state, attempts, next_attempt_at, response_status, error, tries,
+    CAST(run_id AS text) AS run_id, snapshot, payload, state, attempts, next_attempt_at, response_status, error, tries,
     created_at, last_attempt_at, delivered_at"""
 
 

@@ -1,10 +1,11 @@
 """Webhooks and what is to be delivered to them.
 
-    a run's last statement ─▶ enqueue_run_finished: a row a webhook, in the same transaction
-    any worker             ─▶ claim_due: the row, under a lease and a random claim ─▶ HTTP ─▶ settle, fenced by it
+    a run's last statement ─▶ enqueue_run_finished: a row a webhook, with the run as it ended, in the same transaction
+    any worker             ─▶ claim_due: the row, under a lease and a random claim ─▶ the first time: its text is kept
+                           ─▶ HTTP ─▶ settle, fenced by the claim
 
-So a delivery is there exactly when its run's end is, whichever process dies. A row's id is the message's id, the same
-on each try: a receiver may get a message twice and can tell.
+So a delivery is there exactly when its run's end is, whichever process dies. A row's id is the message's id and its
+text is written once, from the view that the API shows: a receiver may get a message twice and can tell.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,7 +26,6 @@ RUN_FINISHED = "run.finished"
 CATALOGUE_CHANGED = "catalogue.changed"
 LEASE = "30 s"
 """Longer than a try may take; a row whose worker died is sent again after it."""
-COUNTED = ("manifest", "documents", "families", "variants", "images")
 KEPT_TRIES = 20
 
 
@@ -38,7 +37,11 @@ class ClaimedDelivery(msgspec.Struct, frozen=True):
     claim: str
     url: str
     secret: str
-    payload: str
+    event: str
+    snapshot: dict[str, Any] | None
+    """The run as it ended; None for a message that a version before this one wrote."""
+    payload: str | None
+    """The text that is sent, once it was composed for the first try."""
     attempts: int
     """This try included."""
     at: datetime
@@ -57,19 +60,19 @@ async def enqueue_run_finished(db: AsyncConnection, run_id: str) -> None:
         return
     run = await find_run(db, run_id)
     assert run is not None
-    for event, data in await _events(db, run):
+    snapshot = {**run, "failed_before": await _failed_before(db, run)}
+    for event in await _events(db, run, failed_before=snapshot["failed_before"]):
         receivers = [row.id for row in webhooks if event in row.events]
         if receivers:
-            await _add_deliveries(db, receivers, event, run, data)
+            await _add_deliveries(db, receivers, event, snapshot)
 
 
-async def _events(db: AsyncConnection, run: RunRow) -> list[tuple[str, dict[str, Any]]]:
+async def _events(db: AsyncConnection, run: RunRow, *, failed_before: bool) -> list[str]:
     events = []
-    failed_before = await _failed_before(db, run)
     if not (failed_before and run["status"] == "failed"):
-        events.append((RUN_FINISHED, _run_finished(run, failed_before=failed_before)))
+        events.append(RUN_FINISHED)
     if await db.scalar(text("SELECT EXISTS (SELECT FROM changes WHERE run_id = :id)"), {"id": run["id"]}):
-        events.append((CATALOGUE_CHANGED, _catalogue_changed(run)))
+        events.append(CATALOGUE_CHANGED)
     return events
 
 
@@ -85,55 +88,21 @@ async def _failed_before(db: AsyncConnection, run: RunRow) -> bool:
     return bool(status == "failed")
 
 
-def _run_finished(run: RunRow, *, failed_before: bool) -> dict[str, Any]:
-    """The run as the API shows it, and whether its supplier is failing since, or again well."""
-    failing = run["status"] == "failed" or (run["status"] == "cancelled" and failed_before)
-    times = {"createdAt": run["created_at"], "startedAt": run["started_at"], "finishedAt": run["finished_at"]}
-    return {
-        "id": str(run["id"]),
-        **{name: run[name] for name in ("supplier", "mode", "trigger", "status", "error", "guard")},
-        **times,
-        "durationSeconds": round(float(run["seconds"]), 3),
-        **{name: _group(run, name) for name in COUNTED},
-        "supplierState": "failing" if failing else "ok",
-        "supplierStateChanged": failing != failed_before,
-    }
-
-
-def _catalogue_changed(run: RunRow) -> dict[str, Any]:
-    """Where to read on: everything that the run changed is numbered after `since`."""
-    counts = _group(run, "variants")
-    del counts["unchanged"]
-    return {
-        "runId": str(run["id"]),
-        "supplier": run["supplier"],
-        "since": run["changes_since"],
-        "variants": counts,
-        "changes": f"/api/v1/changes?since={run['changes_since']}",
-    }
-
-
-def _group(run: RunRow, name: str) -> dict[str, int]:
-    names = [key for key in run if key.startswith(f"{name}_") and isinstance(run[key], int)]
-    return {key.removeprefix(f"{name}_"): run[key] for key in names if key != "documents_wanted"}
-
-
 async def _add_deliveries(
-    db: AsyncConnection, webhook_ids: Sequence[str], event: str, run: RunRow, data: Mapping[str, Any]
+    db: AsyncConnection, webhook_ids: Sequence[str], event: str, snapshot: Mapping[str, Any]
 ) -> None:
-    body = {"type": event, "timestamp": run["finished_at"], "data": data}
     await db.execute(
         text("""
-        INSERT INTO deliveries (id, webhook_id, event, run_id, payload)
-        SELECT r.id, r.webhook_id, :event, :run_id, :payload
+        INSERT INTO deliveries (id, webhook_id, event, run_id, snapshot)
+        SELECT r.id, r.webhook_id, :event, :run_id, CAST(:snapshot AS jsonb)
         FROM unnest(CAST(:ids AS uuid[]), CAST(:webhook_ids AS uuid[])) AS r(id, webhook_id)
         ON CONFLICT DO NOTHING"""),
         {
             "ids": [str(uuid4()) for _ in webhook_ids],
             "webhook_ids": list(webhook_ids),
             "event": event,
-            "run_id": run["id"],
-            "payload": orjson.dumps(body, option=orjson.OPT_UTC_Z).decode(),
+            "run_id": snapshot["id"],
+            "snapshot": to_json(snapshot),
         },
     )
 
@@ -168,11 +137,22 @@ async def claim_due(db: AsyncConnection, limit: int) -> list[ClaimedDelivery]:
         UPDATE deliveries d SET claim = CAST(:claim AS uuid), lease_until = clock_timestamp() + interval '{LEASE}',
             attempts = attempts + 1, last_attempt_at = clock_timestamp()
         FROM due WHERE d.id = due.id
-        RETURNING CAST(d.id AS text) AS id, CAST(d.webhook_id AS text) AS webhook_id, due.url, due.secret, d.payload,
-            d.attempts, d.last_attempt_at AS at"""),
+        RETURNING CAST(d.id AS text) AS id, CAST(d.webhook_id AS text) AS webhook_id, due.url, due.secret, d.event,
+            d.snapshot, d.payload, d.attempts, d.last_attempt_at AS at"""),
         {"limit": limit, "claim": claim},
     )
     return [ClaimedDelivery(claim=claim, **row) for row in rows.mappings()]
+
+
+async def keep_payload(db: AsyncConnection, claimed: ClaimedDelivery, payload: str) -> bool:
+    """Keep the text of a message before its first try, for every later one; False when the claim was lost."""
+    row = await db.scalar(
+        text("""
+        UPDATE deliveries SET payload = :payload
+        WHERE id = CAST(:id AS uuid) AND claim = CAST(:claim AS uuid) RETURNING 1"""),
+        {"id": claimed.id, "claim": claimed.claim, "payload": payload},
+    )
+    return row is not None
 
 
 async def settle(

@@ -156,7 +156,7 @@ class ConfirmedRun(Out):
 
 
 def run_out(settings: Settings, row: RunRow) -> Run:
-    """A run's row as an answer."""
+    """A run's row, or one that was kept as JSON, as a view."""
 
     def group(name: str) -> dict[str, int]:
         return {key.removeprefix(f"{name}_"): row[key] for key in row if key.startswith(f"{name}_")}

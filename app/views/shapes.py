@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
@@ -27,3 +27,8 @@ def example(**members: JsonValue) -> ConfigDict:
 def epoch_ms(moment: datetime | None) -> int | None:
     """Milliseconds since the epoch, as callers of getJobStatus read times."""
     return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def shown_json(view: Out) -> dict[str, Any]:
+    """A view as JSON values: camelCase, times as texts in UTC."""
+    return view.model_dump(mode="json", by_alias=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,7 +10,10 @@ import orjson
 from pydantic import JsonValue
 
 from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
-from app.views.shapes import Out, example
+from app.settings import Settings
+from app.views.masking import mask_base
+from app.views.runs import Run, run_out
+from app.views.shapes import Out, example, shown_json
 
 Event = Literal["run.finished", "catalogue.changed"]
 EVENTS: tuple[Event, ...] = ("run.finished", "catalogue.changed")
@@ -95,15 +99,43 @@ def webhook_out(row: WebhookRow) -> Webhook:
     return Webhook.model_validate(row, from_attributes=True)
 
 
-def delivery_out(row: DeliveryRow) -> Delivery:
+def delivery_out(settings: Settings, row: DeliveryRow) -> Delivery:
     """A delivery's row as an answer; what is settled has no next attempt."""
     pending = row.state == "pending"
+    shown = {name: getattr(row, name) for name in Delivery.model_fields if name not in {"payload", "next_attempt_at"}}
+    payload = orjson.loads(message_of(settings, row.event, row.snapshot, row.payload))
     return Delivery.model_validate(
-        {
-            **{
-                name: getattr(row, name) for name in Delivery.model_fields if name not in {"payload", "next_attempt_at"}
-            },
-            "next_attempt_at": row.next_attempt_at if pending else None,
-            "payload": orjson.loads(row.payload),
-        }
+        {**shown, "next_attempt_at": row.next_attempt_at if pending else None, "payload": payload}
     )
+
+
+def message_of(settings: Settings, event: str, snapshot: Mapping[str, Any] | None, kept: str | None) -> str:
+    """The text of a message: the one that is kept, else what the API shows of the run that ended.
+
+    A text that a version before this one wrote was never masked; masking one that was changes nothing.
+    """
+    if kept is not None or snapshot is None:
+        return mask_base(settings, kept or "{}")
+    run = run_out(settings, snapshot)
+    data = _run_finished(run, snapshot) if event == "run.finished" else _catalogue_changed(run, snapshot)
+    return orjson.dumps({"type": event, "timestamp": shown_json(run)["finishedAt"], "data": data}).decode()
+
+
+def _run_finished(run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """The run, and whether its supplier is failing since, or again well; a cancelled run says nothing about that."""
+    failed_before = bool(snapshot["failed_before"])
+    failing = run.status == "failed" or (run.status == "cancelled" and failed_before)
+    state = {"supplierState": "failing" if failing else "ok", "supplierStateChanged": failing != failed_before}
+    return {**shown_json(run), **state}
+
+
+def _catalogue_changed(run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """Where to read on: everything that the run changed is numbered after `since`."""
+    since = snapshot["changes_since"]
+    return {
+        "runId": run.id,
+        "supplier": run.supplier,
+        "since": since,
+        "variants": run.variants.model_dump(exclude={"unchanged"}),
+        "changes": f"/api/v1/changes?since={since}",
+    }

@@ -58,4 +58,7 @@ async def test_explain_asks_whose_product_is_meant(stack: Stack, tmp_path: Path)
             "JOIN suppliers s ON s.id = p.supplier_id WHERE s.code = 'A360')"
         )
     ended = await command(tmp_path, environment_of(stack), "explain", SKU)
-    assert (ended.code, ended.err) == (1, f"error: several suppliers have {SKU}: A23 and A360: name one with --supplier\n")
+    assert (ended.code, ended.err) == (
+        1,
+        f"error: several suppliers have {SKU}: A23 and A360: name one with --supplier\n",
+    )

@@ -17,6 +17,7 @@ from app.persistence import reading_webhooks
 from app.sync.operating import by_hand
 from app.sync.running.numbering import number_changes
 from app.sync.upkeep.webhooks import deliver_webhooks
+from app.views.webhooks import message_of
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client
 from tests.support.receiver import Receiver, free_port, listening
@@ -352,6 +353,6 @@ async def test_the_webhook_of_a_run_whose_documents_are_all_refused_says_failed_
     stack.server.faults.add("document", "status", status=403)
     await stack.sync("A23")
     (row,) = await deliveries(stack)
-    data = json.loads(row["payload"])["data"]
+    data = json.loads(message_of(stack.settings, row["event"], row["snapshot"], row["payload"]))["data"]
     assert (row["event"], data["status"], data["supplierState"]) == ("run.finished", "failed", "failing")
     assert "403" in data["error"]

@@ -1,7 +1,7 @@
 """Delivering what the shop is to be told: any worker, no transaction open while a receiver is asked.
 
-    due in the ledger ─▶ claim: one a webhook, under a lease ─▶ sign, POST ─▶ note what came of it ─▶ next
-                          │ commit                             │ no transaction   │ commit, fenced by the claim
+    due in the ledger ─▶ claim: one a webhook, under a lease ─▶ its text ─▶ sign, POST ─▶ what came of it ─▶ next
+                          │ commit                              │ kept once  │ no transaction  │ commit, fenced
 
 A process that dies in between lets its lease run out, and another sends the same message again under the same id.
 """
@@ -21,6 +21,7 @@ from app.persistence.database import Connection
 from app.persistence.webhooks import ClaimedDelivery
 from app.sync.services import Services
 from app.sync.stage.tasks import together
+from app.views.webhooks import message_of
 
 log = get_logger()
 
@@ -60,7 +61,14 @@ async def _claim(services: Services, most: int) -> list[ClaimedDelivery]:
 
 
 async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
-    parcel = Parcel(claimed.id, claimed.url, claimed.secret, claimed.payload, claimed.at)
+    try:
+        text = await _text_of(services, claimed)
+    except OutageError as error:
+        log.warning("a delivery waits for a part of ours", error=str(error))
+        return  # its lease runs out, and it is sent then
+    if text is None:
+        return
+    parcel = Parcel(claimed.id, claimed.url, claimed.secret, text, claimed.at)
     try:
         verdict = await send(services.outbound, parcel)
     except Exception as error:  # noqa: BLE001  whatever one receiver leads to, the worker goes on
@@ -70,6 +78,18 @@ async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
         await _settle(services, claimed, verdict)
     except OutageError as error:
         log.warning("what came of a delivery was not noted; it is sent again", error=str(error))
+
+
+async def _text_of(services: Services, claimed: ClaimedDelivery) -> str | None:
+    """The message's text, composed and kept before the first try; None when another process has the delivery now."""
+    text = message_of(services.settings, claimed.event, claimed.snapshot, claimed.payload)
+    if text == claimed.payload:
+        return text
+
+    async def keep(db: Connection) -> bool:
+        return await webhooks.keep_payload(db, claimed, text)
+
+    return text if await services.database.transact(keep) else None
 
 
 async def _settle(services: Services, claimed: ClaimedDelivery, verdict: Verdict) -> None:
