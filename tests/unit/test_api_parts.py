@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import doctest
 from datetime import UTC, datetime
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from app.api import buying_prices, ingress, local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
 from app.api.problems import ProblemError
-from app.catalogue import schedule
 from app.logs import mask_address
 from app.settings import ApiKey, Settings
 from app.views import buying_prices
@@ -25,13 +21,6 @@ BASE = "https://promi-dl.de/Profiles/Live/0f3c9a2e-1111-2222"
 
 def settings(base: str = BASE) -> Settings:
     return Settings.model_validate({"promidata_base_url": base})
-
-
-@pytest.mark.parametrize("module", [buying_prices, ingress, local_door, path_segments, schedule])
-def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
-    found = doctest.testmod(module)
-    assert found.attempted > 0
-    assert found.failed == 0
 
 
 def test_a_cursor_gives_its_key_back_to_the_microsecond() -> None:
