@@ -17,7 +17,7 @@ from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, writ
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, cut, page_example
-from app.persistence import change_feed, reading_categories
+from app.persistence import categories, change_feed
 from app.persistence.change_feed import ChangeRow, FeedEnds
 from app.views.changes import CHANGE, ChangePage, change_json
 from app.views.shapes import Out, example
@@ -124,9 +124,7 @@ async def list_categories(
     """Of the profile's category file; a profile without one has none."""
     after = read_cursor(AfterText, cursor)
     async with database.quick() as db:
-        rows = await reading_categories.list_categories(
-            db, after_key="" if after is None else after.key, limit=limit + 1
-        )
+        rows = await categories.list_categories(db, after_key="" if after is None else after.key, limit=limit + 1)
     shown, more = cut(rows, limit)
     return Page(
         items=[Category(key=row.key, name=dict(row.name)) for row in shown],

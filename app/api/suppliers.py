@@ -25,9 +25,9 @@ from app.api.schemas import (
 )
 from app.catalogue.schedule import find_zone, next_run
 from app.errors import Conflict, NotFound
-from app.persistence import documents, reading_suppliers
+from app.persistence import documents, supplier_records
 from app.persistence.database import Connection
-from app.persistence.reading_suppliers import SupplierRow
+from app.persistence.supplier_records import SupplierRow
 from app.sync.operating.discovery import discover
 from app.views.shapes import Out, example
 from app.views.suppliers import SUPPLIER, Supplier, supplier_out
@@ -85,9 +85,7 @@ async def list_suppliers(
     """Each with its last run."""
     after = read_cursor(AfterText, cursor)
     async with database.quick() as db:
-        rows = await reading_suppliers.list_suppliers(
-            db, after_code="" if after is None else after.key, limit=limit + 1
-        )
+        rows = await supplier_records.list_suppliers(db, after_code="" if after is None else after.key, limit=limit + 1)
     shown, more = cut(rows, limit)
     return Page(
         items=[supplier_out(request.app.state.settings, row) for row in shown],
@@ -109,7 +107,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
         values: dict[str, Any] = body.model_dump(exclude={"code", "document_id"})
         values["name"] = body.name or body.code
         values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone, is_active=body.is_active)
-        if not await reading_suppliers.insert_supplier(db, code=body.code, document_id=body.document_id, values=values):
+        if not await supplier_records.insert_supplier(db, code=body.code, document_id=body.document_id, values=values):
             raise Conflict(f"there is a supplier {body.code} already, or one with that documentId")
         return await _found(db, body.code)
 
@@ -126,7 +124,7 @@ async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admi
     """`items` are the ones that were new."""
     codes = await discover(services)
     async with services.database.quick() as db:
-        rows = await reading_suppliers.suppliers_by_code(db, codes)
+        rows = await supplier_records.suppliers_by_code(db, codes)
     return Discovered(added=len(codes), items=[supplier_out(request.app.state.settings, row) for row in rows])
 
 
@@ -158,7 +156,7 @@ async def update_supplier(
         values = body.model_dump(exclude_unset=True)
         if values.keys() & {"schedule", "time_zone", "is_active"}:
             values |= await _schedule_anew(db, found, values)
-        await reading_suppliers.update_supplier(db, found.id, values)
+        await supplier_records.update_supplier(db, found.id, values)
         return await _found(db, found.document_id)
 
     return supplier_out(request.app.state.settings, await database.transact(work))
@@ -182,7 +180,7 @@ async def reset_supplier(request: Request, supplier_id: SupplierId, database: Da
 
 
 async def _found(db: Connection, supplier_id: str) -> SupplierRow:
-    row = await reading_suppliers.find_supplier_row(db, supplier_id)
+    row = await supplier_records.find_supplier_row(db, supplier_id)
     if row is None:
         raise NotFound(f"there is no supplier {supplier_id}")
     return row
@@ -196,7 +194,7 @@ async def _schedule_anew(db: Connection, found: SupplierRow, values: dict[str, A
         values.get("time_zone", found.time_zone),
         is_active=values.get("is_active", found.is_active),
     )
-    now = await reading_suppliers.database_now(db)
+    now = await supplier_records.database_now(db)
     resumed = {"schedule_paused_at": None, "schedule_paused_reason": None, "schedule_resumed_at": now}
     return {"next_run_at": next_run_at, **resumed}
 
@@ -208,7 +206,7 @@ async def _next_run(db: Connection, schedule: str | None, time_zone: str, *, is_
         if schedule is None:
             return None
         field = "schedule"
-        planned = next_run(schedule, time_zone, await reading_suppliers.database_now(db))
+        planned = next_run(schedule, time_zone, await supplier_records.database_now(db))
     except ValueError as error:
         raise ProblemError(422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}]) from None
     return planned if is_active else None

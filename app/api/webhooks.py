@@ -34,9 +34,9 @@ from app.api.schemas import (
 from app.api.webhook_bodies import NewWebhook, WebhookChanges
 from app.errors import AddressRefused, Conflict, NotFound
 from app.notify.signing import new_secret
-from app.persistence import reading_webhooks
+from app.persistence import webhook_records
 from app.persistence.database import Connection
-from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
+from app.persistence.webhook_records import DeliveryRow, WebhookRow
 from app.sync.services import Services
 from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Event, Webhook, delivery_out, webhook_out
 
@@ -77,7 +77,7 @@ async def list_webhooks(
     after = read_cursor(AfterRun, cursor)
     position = None if after is None else (from_micros(after.micros), after.id)
     async with database.quick() as db:
-        rows = await reading_webhooks.list_webhooks(db, after=position, limit=limit + 1)
+        rows = await webhook_records.list_webhooks(db, after=position, limit=limit + 1)
     shown, more = cut(rows, limit)
     last = shown[-1] if more else None
     return Page(
@@ -99,7 +99,7 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
     secret = new_secret()
 
     async def insert(db: Connection) -> WebhookRow:
-        return await reading_webhooks.insert_webhook(
+        return await webhook_records.insert_webhook(
             db, url=body.url, events=_once_each(body.events), secret=secret, is_active=body.is_active
         )
 
@@ -116,7 +116,7 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
 async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
     """Without its secret."""
     async with database.quick() as db:
-        return webhook_out(_found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id))
+        return webhook_out(_found(await webhook_records.find_webhook(db, webhook_id), webhook_id))
 
 
 @router.patch(
@@ -134,7 +134,7 @@ async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Adm
         values["events"] = _once_each(body.events)
 
     async def update(db: Connection) -> WebhookRow | None:
-        return await reading_webhooks.update_webhook(db, webhook_id, values)
+        return await webhook_records.update_webhook(db, webhook_id, values)
 
     return webhook_out(_found(await services.database.transact(update), webhook_id))
 
@@ -149,7 +149,7 @@ async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Adm
     """Answers what was deleted."""
 
     async def delete(db: Connection) -> WebhookRow | None:
-        return await reading_webhooks.delete_webhook(db, webhook_id)
+        return await webhook_records.delete_webhook(db, webhook_id)
 
     return webhook_out(_found(await database.transact(delete), webhook_id))
 
@@ -172,8 +172,8 @@ async def list_deliveries(
     after = read_cursor(AfterNumber, cursor)
     before = LARGEST_BIGINT if after is None else after.number
     async with database.quick() as db:
-        _found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id)
-        rows = await reading_webhooks.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
+        _found(await webhook_records.find_webhook(db, webhook_id), webhook_id)
+        rows = await webhook_records.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
     shown, more = cut(rows, limit)
     return Page(
         items=[delivery_out(request.app.state.settings, row) for row in shown],
@@ -194,15 +194,15 @@ async def retry_delivery(
     """At once, under the id that it had. 409 when it was delivered, or its webhook is not active."""
 
     async def reopen(db: Connection) -> DeliveryRow:
-        webhook = _found(await reading_webhooks.find_webhook(db, webhook_id), webhook_id)
-        delivery = await reading_webhooks.hold_delivery(db, webhook_id, delivery_id)
+        webhook = _found(await webhook_records.find_webhook(db, webhook_id), webhook_id)
+        delivery = await webhook_records.hold_delivery(db, webhook_id, delivery_id)
         if delivery is None:
             raise NotFound(f"there is no delivery {delivery_id} to webhook {webhook_id}")
         if delivery.state == "delivered":
             raise Conflict(f"delivery {delivery_id} was delivered")
         if not webhook.is_active:
             raise Conflict(f"webhook {webhook_id} is not active: activate it first")
-        return await reading_webhooks.reopen_delivery(db, delivery_id)
+        return await webhook_records.reopen_delivery(db, delivery_id)
 
     return delivery_out(request.app.state.settings, await database.transact(reopen))
 

@@ -10,8 +10,8 @@ from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.errors import Conflict, SeveralSuppliers
-from app.persistence import reading_suppliers
-from app.persistence.reading_suppliers import SupplierRow
+from app.persistence import supplier_records
+from app.persistence.supplier_records import SupplierRow
 from app.sync.operating.discovery import discover
 from app.sync.services import Services
 from app.views.explained import Document, Explained, explain
@@ -50,7 +50,7 @@ def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
 async def _all(services: Services) -> list[SupplierRow]:
     rows: list[SupplierRow] = []
     async with services.database.read() as db:
-        while page := await reading_suppliers.list_suppliers(db, after_code=rows[-1].code if rows else "", limit=PAGE):
+        while page := await supplier_records.list_suppliers(db, after_code=rows[-1].code if rows else "", limit=PAGE):
             rows += page
     return rows
 

@@ -27,8 +27,8 @@ from app.coordination.server_version import OLDEST, redis_version
 from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES
 from app.jobs.queue import RedisQueue
+from app.persistence.drift import server_version
 from app.persistence.migrations import look_at_schema
-from app.persistence.reading_cli import server_version
 from app.settings import Settings
 from app.sync.installation import SEEN_WITHIN_S, learn, settle
 from app.sync.operating.doctor import (

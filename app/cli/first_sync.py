@@ -16,7 +16,7 @@ from app.cli.follow import follow
 from app.cli.programs import Feed
 from app.cli.run_tables import summary_table
 from app.cli.telling import Teller, own_name
-from app.persistence.reading_cli import count_catalogue
+from app.persistence.product_lists import count_catalogue
 from app.settings import Settings
 from app.sync.operating.discovery import FeedCheck, check_feed, discover
 from app.sync.operating.start import StartRequest, start_queued

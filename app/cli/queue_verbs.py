@@ -16,7 +16,7 @@ from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.errors import NotFound
 from app.jobs.definitions import SUPPLIER_SYNC
-from app.persistence import job_lists, reading_cli
+from app.persistence import job_lists
 from app.persistence.job_lists import JobFilter, JobRow
 from app.persistence.suppliers import find_supplier
 from app.sync.operating import by_hand
@@ -186,7 +186,7 @@ def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
 
 async def _queue_of(services: Services, job_id: str) -> str:
     async with services.database.read() as db:
-        queue = await reading_cli.queue_of_job(db, job_id)
+        queue = await job_lists.queue_of_job(db, job_id)
     if queue is None:
         raise NotFound(f"there is no job {job_id}; `{own_name()} jobs QUEUE` lists them")
     return queue

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from app.errors import NotFound, SeveralSuppliers
-from app.persistence import product_lists, reading_explain
+from app.persistence import explained, product_lists
 from app.persistence.database import Connection, Database
+from app.persistence.explained import ExplainedDocument, PictureStates
 from app.persistence.product_lists import ProductRow
-from app.persistence.reading_explain import ExplainedDocument, PictureStates
 from app.persistence.suppliers import find_supplier
 from app.settings import Settings
 from app.views.masking import mask_base, mask_optional
@@ -86,13 +86,11 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
     """
     async with database.read() as db:
         products = await product_lists.find_products(db, sku, supplier)
-        documents = await reading_explain.documents_named(db, sku)
+        documents = await explained.documents_named(db, sku)
         code = await _supplier_meant(db, sku, supplier, products, documents)
         product = next((row for row in products if row.supplier == code), None)
-        pictures = (
-            PictureStates(0, 0, None) if product is None else await reading_explain.picture_states(db, product.id)
-        )
-        last_run = await reading_explain.last_run_of(db, code)
+        pictures = PictureStates(0, 0, None) if product is None else await explained.picture_states(db, product.id)
+        last_run = await explained.last_run_of(db, code)
     mine = [document for document in documents if document.supplier == code]
     error = next((document.error for document in mine if document.error), pictures.error)
     return Explained(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from app.persistence.reading_suppliers import SupplierRow
+from app.persistence.supplier_records import SupplierRow
 from app.settings import Settings
 from app.views.masking import mask_optional
 from app.views.shapes import Out, example

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import JsonValue
 
-from app.persistence.reading_webhooks import DeliveryRow, WebhookRow
+from app.persistence.webhook_records import DeliveryRow, WebhookRow
 from app.settings import Settings
 from app.views.masking import mask_base
 from app.views.runs import Run, run_out

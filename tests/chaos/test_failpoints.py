@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import dataclasses
+import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.failpoints import name_of
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
 from app.sync.operating.by_hand import cancel_run
@@ -61,7 +63,7 @@ def _is_transact(function: ast.expr) -> bool:
 
 def _name(module: str, function: str, work: ast.expr) -> str:
     if isinstance(work, ast.Attribute) and isinstance(work.value, ast.Name):
-        return f"persistence.{work.value.id}.{work.attr}"
+        return name_of(getattr(importlib.import_module(f"app.persistence.{work.value.id}"), work.attr))
     return f"{module}.{function}"
 
 

@@ -20,7 +20,7 @@ import pytest
 from app.cli.main import main
 from app.cli.programs import find_feed, listen_for_api
 from app.cli.up_file import RunningUp, UpError
-from app.persistence.reading_cli import count_catalogue
+from app.persistence.product_lists import count_catalogue
 from app.settings import Settings
 from tests.support.command_line import OURS, command, environment, environment_of, start
 from tests.support.processes import still_there

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+
+from app.persistence import categories, change_feed, explained, moving, product_lists
 from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
 from app.persistence.product_lists import ProductFilter, products_statement
 from app.persistence.run_lists import problems_statement, runs_statement
-from sqlalchemy import text
-
-from app.persistence import change_feed, moving, product_lists, reading_categories, reading_explain
 from tests.support.stack import Servers, Stack, open_stack
 
 FILL = """
@@ -117,8 +117,8 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "what lists show of variants": (product_lists.LIST_EXTRAS, {"ids": list(range(1, 51))}),
     "changes": (change_feed.CHANGES_SINCE, {"since": 1000, "limit": 50}),
     "history": (change_feed.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
-    "explained documents": (reading_explain.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
-    "categories": (reading_categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
+    "explained documents": (explained.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
+    "categories": (categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
     "moving jobs": (
         moving.MOVING_JOBS,
         {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from app.persistence.change_feed import changes_since, feed_ends
 from sqlalchemy import text
 
 from app.persistence import idempotency
+from app.persistence.change_feed import changes_since, feed_ends
 from app.persistence.changes import Change, add_changes
 from app.persistence.database import Database
 from app.samplefeed import FeedSpec, SampleFeed

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from app.persistence.drift import QueueLoad
 from redis import Redis as SyncRedis
 from sqlalchemy import text
 
@@ -19,6 +18,7 @@ from app.cli.doctor import examine
 from app.coordination.heartbeats import WorkerBeat, write_beat
 from app.jobs.definitions import QUEUES
 from app.jobs.queue import Message
+from app.persistence.drift import QueueLoad
 from app.redis_keys import DEFAULT_KEYS
 from app.sync.operating.by_hand import pause
 from app.sync.operating.doctor import Finding, judge_queues

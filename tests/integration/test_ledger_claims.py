@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import ClaimLost
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.jobs.states import TRANSITIONS
-from app.persistence import ledger, reconciling, runs
+from app.persistence import dispatching, ledger, runs
 from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob
 from tests.support.stack import Stack
 
@@ -120,10 +120,10 @@ async def _may_go(stack: Stack, old: str, new: str) -> bool:
 async def test_a_run_whose_books_do_not_balance_is_found(stack: Stack) -> None:
     await make_jobs(stack, 2)
     async with stack.services.database.quick() as db:
-        assert await reconciling.drifted_runs(db) == []
+        assert await dispatching.drifted_runs(db) == []
     await execute(stack, "UPDATE runs SET open_jobs = 7")
     async with stack.services.database.quick() as db:
-        ((_, says, counted),) = await reconciling.drifted_runs(db)
+        ((_, says, counted),) = await dispatching.drifted_runs(db)
     assert (says, counted) == (7, 2)
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import ClaimLost, PermanentError, RunCancelled, TransientError
 from app.jobs.definitions import PRODUCT_FAMILY, FamilyJob, policies
 from app.jobs.queue import Message
-from app.persistence import ledger, operators, runs
+from app.persistence import job_verbs, ledger, runs
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
 from app.sync.operating.by_hand import NEWEST
@@ -260,8 +260,8 @@ class Jobs(RuleBasedStateMachine):
     @rule()
     def retry_failed(self) -> None:
         async def work(db: AsyncConnection) -> None:
-            page = await operators.failed_page(db, PRODUCT_FAMILY, NEWEST, 100)
-            await operators.reopen(db, PRODUCT_FAMILY, page.ids)
+            page = await job_verbs.failed_page(db, PRODUCT_FAMILY, NEWEST, 100)
+            await job_verbs.reopen(db, PRODUCT_FAMILY, page.ids)
 
         self.do(self.stage.services.database.transact(work))
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.notify.signing import new_secret
-from app.persistence import reading_webhooks
+from app.persistence import webhook_records
 from app.sync.operating import by_hand
 from app.sync.running.numbering import number_changes
 from app.sync.upkeep.webhooks import deliver_webhooks
@@ -31,7 +31,7 @@ BOTH = ("run.finished", "catalogue.changed")
 
 async def add_webhook(stack: Stack, url: str, events: tuple[str, ...] = BOTH) -> str:
     async def insert(db: Any) -> str:
-        row = await reading_webhooks.insert_webhook(db, url=url, events=events, secret=SECRET, is_active=True)
+        row = await webhook_records.insert_webhook(db, url=url, events=events, secret=SECRET, is_active=True)
         return row.id
 
     return await stack.services.database.transact(insert)

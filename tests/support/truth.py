@@ -11,10 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from app.persistence.product_lists import ProductFilter
-
 from app.jobs.definitions import QUEUES
 from app.persistence import product_lists
+from app.persistence.product_lists import ProductFilter
 from app.views.products import product_json, variants_json
 from tests.support.oracle import comparable, expected_pictures, expected_products
 from tests.support.stack import Stack

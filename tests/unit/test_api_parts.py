@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.api import local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
 from app.api.problems import ProblemError

@@ -14,9 +14,9 @@ from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
 from app.jobs.states import CLOSED, OPEN
-from app.persistence import ledger, operators, run_lists, runs
+from app.persistence import job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
-from app.persistence.operators import JobState, ReopenedJob
+from app.persistence.job_verbs import JobState, ReopenedJob
 from app.sync.installation import ready_to_queue
 from app.sync.operating.start import Started
 from app.sync.services import Services
@@ -38,7 +38,7 @@ async def retry_job(services: Services, queue: str, job_id: str) -> None:
 
     async def work(db: Connection) -> list[ReopenedJob]:
         _refuse_retry(job_id, queue, await _held(db, queue, job_id))
-        return await operators.reopen(db, queue, [job_id])
+        return await job_verbs.reopen(db, queue, [job_id])
 
     await _send(services, await services.database.transact(work))
 
@@ -68,10 +68,10 @@ async def retry_failed(services: Services, queue: str) -> int:
 
 async def _retry_page(
     services: Services, queue: str, after: tuple[datetime, str]
-) -> tuple[operators.FailedPage, list[ReopenedJob]]:
-    async def work(db: Connection) -> tuple[operators.FailedPage, list[ReopenedJob]]:
-        page = await operators.failed_page(db, queue, after, RETRIED_AT_ONCE)
-        return page, await operators.reopen(db, queue, page.ids)
+) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
+    async def work(db: Connection) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
+        page = await job_verbs.failed_page(db, queue, after, RETRIED_AT_ONCE)
+        return page, await job_verbs.reopen(db, queue, page.ids)
 
     return await services.database.transact(work)
 
@@ -88,7 +88,7 @@ async def cancel_job(services: Services, queue: str, job_id: str) -> None:
         job = await _held(db, queue, job_id)
         if job.state not in OPEN:
             raise Conflict(f"job {job_id} is {job.state} already")
-        await operators.close_cancelled(db, job_id)
+        await job_verbs.close_cancelled(db, job_id)
         if queue == SUPPLIER_SYNC:
             await runs.cancel(db, job.run_id)
         await runs.settle(db, job.run_id, runs.cancelled_counts({queue: 1}), finished=1)
@@ -108,13 +108,13 @@ async def delete_job(services: Services, queue: str, job_id: str) -> None:
         job = await _held(db, queue, job_id)
         if job.state not in CLOSED:
             raise Conflict(f"job {job_id} is {job.state}: cancel it first")
-        await operators.delete_job(db, job_id)
+        await job_verbs.delete_job(db, job_id)
 
     await services.database.transact(work)
 
 
 async def _held(db: Connection, queue: str, job_id: str) -> JobState:
-    job = await operators.job_state(db, queue, job_id)
+    job = await job_verbs.job_state(db, queue, job_id)
     if job is None:
         raise NotFound(f"there is no job {job_id} in {queue}")
     return job

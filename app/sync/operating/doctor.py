@@ -21,7 +21,7 @@ from app.coordination.heartbeats import live_workers
 from app.errors import QueueUnavailable
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
 from app.jobs.queue import RedisQueue
-from app.persistence import drift, reconciling
+from app.persistence import dispatching, drift
 from app.persistence.database import Database
 from app.persistence.drift import QueueLoad, StillRun
 from app.persistence.ledger import closed_among
@@ -114,7 +114,7 @@ async def _unknown_to_redis(database: Database, queue: RedisQueue, name: str) ->
     number, after = 0, ""
     for _ in range(MOST_PAGES):
         async with database.read() as db:
-            page = await reconciling.open_jobs(db, name, after, PAGE, SETTLED_S)
+            page = await dispatching.open_jobs(db, name, after, PAGE, SETTLED_S)
         if not page:
             break
         unknown = await queue.unknown(name, [job.id for job in page])
@@ -143,7 +143,7 @@ async def check_runs(services: Services) -> Finding:
     """
     still_s = services.settings.job_timeout_supplier_ms / 1000
     async with services.database.read() as db:
-        drifted = await reconciling.drifted_runs(db)
+        drifted = await dispatching.drifted_runs(db)
         still = await drift.still_runs(db, still_s)
         under_way = await drift.runs_under_way(db)
     if drifted:

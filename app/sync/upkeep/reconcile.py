@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from structlog import get_logger
 
 from app.jobs.queue import Message, RedisQueue
-from app.persistence import reconciling
+from app.persistence import dispatching
 from app.persistence.database import Database
-from app.persistence.reconciling import OpenJob
+from app.persistence.dispatching import OpenJob
 from app.sync.running.outcomes import end_cancelled
 from app.sync.stage.context import Stage
 
@@ -49,7 +49,7 @@ async def reconcile(
     if whole:
         await _report_drift(database)
     async with database.quick() as db:
-        expected = await reconciling.count_open(db, name)
+        expected = await dispatching.count_open(db, name)
     if not (emptied or whole) and await queue.length(name) >= expected:
         return 0
     return await _send_missing(database, queue, name, lease_ms=lease_ms, settled_s=0.0 if emptied else settled_s)
@@ -59,7 +59,7 @@ async def _send_missing(database: Database, queue: RedisQueue, name: str, *, lea
     sent, after = 0, ""
     while True:
         async with database.quick() as db:
-            page = await reconciling.open_jobs(db, name, after, PAGE, settled_s)
+            page = await dispatching.open_jobs(db, name, after, PAGE, settled_s)
         if not page:
             return sent
         missing = set(await queue.unknown(name, [job.id for job in page]))
@@ -73,7 +73,7 @@ async def _send_missing(database: Database, queue: RedisQueue, name: str, *, lea
 
 async def _mark(database: Database, lost: Sequence[OpenJob]) -> None:
     async with database.quick() as db:
-        await reconciling.mark_dispatched(db, [job.id for job in lost])
+        await dispatching.mark_dispatched(db, [job.id for job in lost])
 
 
 def _message(job: OpenJob, lease_ms: int) -> Message:
@@ -85,12 +85,12 @@ def _message(job: OpenJob, lease_ms: int) -> Message:
 async def _close_cancelled(stage: Stage, name: str) -> None:
     """Close jobs of runs that are being cancelled whose worker did not: it is dead, or was told in vain."""
     async with stage.services.database.quick() as db:
-        left = await reconciling.left_of_cancelled(db, name)
+        left = await dispatching.left_of_cancelled(db, name)
     if left:
         await end_cancelled(stage, left)
 
 
 async def _report_drift(database: Database) -> None:
     async with database.quick() as db:
-        for run_id, says, counted in await reconciling.drifted_runs(db):
+        for run_id, says, counted in await dispatching.drifted_runs(db):
             log.error("a run's books do not balance", run=run_id, open_jobs=says, counted=counted)

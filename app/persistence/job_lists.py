@@ -126,3 +126,9 @@ async def count_jobs(db: AsyncConnection, queues: Sequence[str]) -> dict[str, Qu
     """The numbers of these queues, by name, all of one moment."""
     rows = await db.execute(text(COUNT_JOBS), {"queues": list(queues)})
     return {row.name: QueueNumbers(row.name, row.paused, row.states) for row in rows}
+
+
+async def queue_of_job(db: AsyncConnection, job_id: str) -> str | None:
+    """The queue of a job, or None when there is no such job."""
+    queue: str | None = await db.scalar(text("SELECT queue FROM jobs WHERE id = :id"), {"id": job_id})
+    return queue

@@ -124,3 +124,8 @@ async def sample_media(db: AsyncConnection, number: int) -> list[MediaRow]:
         {"number": number},
     )
     return [MediaRow(**row) for row in rows.mappings()]
+
+
+async def server_version(db: AsyncConnection) -> str:
+    """The version that the server states of itself, such as `18.1`."""
+    return str(await db.scalar(text("SELECT split_part(current_setting('server_version'), ' ', 1)")))

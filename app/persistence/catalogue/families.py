@@ -1,7 +1,4 @@
-"""Writing the catalogue: a family's product and variants, as one set of statements whatever the family's size.
-
-Rows are locked and written in the order of their SKUs; every statement takes its rows as one JSON parameter.
-"""
+"""A product and its variants: locked to decide, written as decided."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, VariantDiff
 from app.persistence.ledger import to_json
-from app.persistence.packing import pack_json, unpack_json
 
 
 async def lock_product(db: AsyncConnection, supplier_id: int, sku: str) -> StoredProduct | None:
@@ -152,149 +148,6 @@ def _variant_row(diff: VariantDiff) -> dict[str, Any]:
     }
 
 
-async def write_parts(db: AsyncConnection, variants: Sequence[tuple[int, VariantDiff]], *, rewrite: bool) -> None:
-    """Replace price schedules and imprint positions, as sets, where they differ, or all of them (`rewrite`)."""
-    prices = [(key, item.variant.prices) for key, item in variants if rewrite or "prices" in item.parts]
-    imprint = [(key, item.variant.imprint) for key, item in variants if rewrite or "imprint" in item.parts]
-    await _write_prices(db, prices)
-    await _write_imprint(db, imprint)
-
-
-async def _write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
-    if not rows:
-        return
-    await db.execute(
-        text("""
-        INSERT INTO prices (variant_id, tiers)
-        SELECT r.id, r.value FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, value jsonb) ORDER BY r.id
-        ON CONFLICT (variant_id) DO UPDATE SET tiers = EXCLUDED.tiers"""),
-        {"rows": to_json([{"id": key, "value": value} for key, value in rows])},
-    )
-
-
-async def _write_imprint(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
-    if not rows:
-        return
-    await db.execute(
-        text("""
-        INSERT INTO imprint_positions (variant_id, packed)
-        SELECT r.id, r.packed FROM unnest(CAST(:ids AS bigint[]), CAST(:packed AS bytea[])) AS r(id, packed)
-        ORDER BY r.id
-        ON CONFLICT (variant_id) DO UPDATE SET packed = EXCLUDED.packed"""),
-        {"ids": [key for key, _ in rows], "packed": [pack_json(value) for _, value in rows]},
-    )
-
-
-async def stored_parts(db: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Content, prices and imprint positions as stored, by variant id: what the change feed calls the old values."""
-    if not ids:
-        return {}
-    rows = await db.execute(
-        text("""
-        SELECT v.id, v.content, p.tiers AS prices, i.packed FROM variants v
-        LEFT JOIN prices p ON p.variant_id = v.id LEFT JOIN imprint_positions i ON i.variant_id = v.id
-        WHERE v.id = ANY(CAST(:ids AS bigint[]))"""),
-        {"ids": list(ids)},
-    )
-    return {
-        row.id: {
-            "content": row.content,
-            "prices": row.prices,
-            "imprint": None if row.packed is None else unpack_json(row.packed),
-        }
-        for row in rows
-    }
-
-
-async def mark_dropped(db: AsyncConnection, ids: Sequence[int], run_id: str) -> None:
-    """Note variants that their family does not list any more; what becomes of them is decided by `take_dropped`."""
-    if ids:
-        await db.execute(
-            text("UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id = ANY(CAST(:ids AS bigint[]))"),
-            {"ids": list(ids), "run_id": run_id},
-        )
-
-
-async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus: Sequence[str]) -> list[str]:
-    """Discontinue active products, note their variants as dropped, and return the products' SKUs."""
-    gone = await db.execute(
-        text("""
-        UPDATE products SET status = 'discontinued', updated_at = clock_timestamp()
-        WHERE id IN (SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
-                     AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE) RETURNING id, sku"""),
-        {"supplier_id": supplier_id, "skus": list(skus)},
-    )
-    products = gone.all()
-    await db.execute(
-        text("""
-        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid)
-        WHERE product_id = ANY(CAST(:ids AS bigint[])) AND status = 'active'"""),
-        {"ids": [row.id for row in products], "run_id": run_id},
-    )
-    return sorted(row.sku for row in products)
-
-
-async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
-    """Discontinue the dropped variants that no document lists any more; returns their SKUs and families."""
-    rows = await db.execute(
-        text("""
-        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
-        FROM products p WHERE p.id = v.product_id AND v.id IN (
-            SELECT v.id FROM variants v
-            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
-              AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
-                              WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
-            ORDER BY v.sku FOR NO KEY UPDATE)
-        RETURNING v.sku, p.sku AS product_sku"""),
-        {"supplier_id": supplier_id},
-    )
-    return sorted((row.sku, row.product_sku) for row in rows)
-
-
-async def takers(db: AsyncConnection, supplier_id: int, but_not: str | None) -> list[tuple[str, int]]:
-    """The families that take dropped variants over, since their documents list them: SKU and newest version.
-
-    `but_not` is the family that has just been written, which would say the same again.
-    """
-    rows = await db.execute(
-        text("""
-        SELECT t.family_sku, max(d.version) AS version FROM (
-            SELECT v.sku, min(d.family_sku) AS family_sku FROM variants v
-            JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
-            JOIN speaking_documents d ON d.id = l.document_id
-            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
-            GROUP BY v.sku) t
-        JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
-        WHERE t.family_sku IS DISTINCT FROM CAST(:but_not AS text)
-        GROUP BY t.family_sku ORDER BY t.family_sku"""),
-        {"supplier_id": supplier_id, "but_not": but_not},
-    )
-    return [(row.family_sku, row.version) for row in rows]
-
-
 async def touch_product(db: AsyncConnection, product_id: int) -> None:
     """Note that something of a product changed just now, for `updatedSince`."""
     await db.execute(text("UPDATE products SET updated_at = clock_timestamp() WHERE id = :id"), {"id": product_id})
-
-
-async def families_without_documents(db: AsyncConnection, supplier_id: int) -> list[str]:
-    """SKUs of active products whose documents the manifest names no more."""
-    rows = await db.scalars(
-        text("""
-        SELECT p.sku FROM products p WHERE p.supplier_id = :supplier_id AND p.status = 'active' AND NOT EXISTS (
-            SELECT FROM documents d WHERE d.supplier_id = p.supplier_id AND d.family_sku = p.sku AND d.present)
-        ORDER BY p.sku"""),
-        {"supplier_id": supplier_id},
-    )
-    return list(rows)
-
-
-async def count_active_families(db: AsyncConnection, supplier_id: int) -> int:
-    """How many active products the supplier has."""
-    return int(
-        await db.scalar(
-            text("SELECT count(*) FROM products WHERE supplier_id = :supplier_id AND status = 'active'"),
-            {"supplier_id": supplier_id},
-        )
-        or 0
-    )

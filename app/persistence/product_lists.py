@@ -187,3 +187,24 @@ async def pictures_of(db: AsyncConnection, product_id: int) -> list[PictureRow]:
         {"product_id": product_id},
     )
     return [PictureRow(**row) for row in rows.mappings()]
+
+
+class CatalogueTotals(msgspec.Struct, frozen=True):
+    """How much is in the catalogue: what is active, and the stored pictures."""
+
+    suppliers: int
+    families: int
+    variants: int
+    pictures: int
+
+
+async def count_catalogue(db: AsyncConnection) -> CatalogueTotals:
+    """Count what is active, and the stored pictures; by full scans, so not for every request."""
+    rows = await db.execute(
+        text("""
+        SELECT (SELECT count(*) FROM suppliers WHERE is_active) AS suppliers,
+            (SELECT count(*) FROM products WHERE status = 'active') AS families,
+            (SELECT count(*) FROM variants WHERE status = 'active') AS variants,
+            (SELECT count(*) FROM media) AS pictures""")
+    )
+    return CatalogueTotals(**rows.mappings().one())

@@ -1,0 +1,43 @@
+"""Writing the catalogue: a family's product and variants, as one set of statements whatever the family's size.
+
+Rows are locked and written in the order of their SKUs; every statement takes its rows as one JSON parameter.
+"""
+
+from __future__ import annotations
+
+from app.persistence.catalogue.families import (
+    insert_variants,
+    lock_product,
+    lock_variants,
+    note_applied,
+    touch_product,
+    update_variants,
+    write_product,
+)
+from app.persistence.catalogue.parts import stored_parts, write_parts
+from app.persistence.catalogue.removals import (
+    count_active_families,
+    drop_families,
+    families_without_documents,
+    mark_dropped,
+    take_dropped,
+    takers,
+)
+
+__all__ = [
+    "count_active_families",
+    "drop_families",
+    "families_without_documents",
+    "insert_variants",
+    "lock_product",
+    "lock_variants",
+    "mark_dropped",
+    "note_applied",
+    "stored_parts",
+    "take_dropped",
+    "takers",
+    "touch_product",
+    "update_variants",
+    "write_parts",
+    "write_product",
+]

@@ -1,0 +1,97 @@
+"""What the feed does not name any more: dropped, taken over, discontinued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def mark_dropped(db: AsyncConnection, ids: Sequence[int], run_id: str) -> None:
+    """Note variants that their family does not list any more; what becomes of them is decided by `take_dropped`."""
+    if ids:
+        await db.execute(
+            text("UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id = ANY(CAST(:ids AS bigint[]))"),
+            {"ids": list(ids), "run_id": run_id},
+        )
+
+
+async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus: Sequence[str]) -> list[str]:
+    """Discontinue active products, note their variants as dropped, and return the products' SKUs."""
+    gone = await db.execute(
+        text("""
+        UPDATE products SET status = 'discontinued', updated_at = clock_timestamp()
+        WHERE id IN (SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
+                     AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE) RETURNING id, sku"""),
+        {"supplier_id": supplier_id, "skus": list(skus)},
+    )
+    products = gone.all()
+    await db.execute(
+        text("""
+        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid)
+        WHERE product_id = ANY(CAST(:ids AS bigint[])) AND status = 'active'"""),
+        {"ids": [row.id for row in products], "run_id": run_id},
+    )
+    return sorted(row.sku for row in products)
+
+
+async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
+    """Discontinue the dropped variants that no document lists any more; returns their SKUs and families."""
+    rows = await db.execute(
+        text("""
+        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
+        FROM products p WHERE p.id = v.product_id AND v.id IN (
+            SELECT v.id FROM variants v
+            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
+              AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+                              WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
+            ORDER BY v.sku FOR NO KEY UPDATE)
+        RETURNING v.sku, p.sku AS product_sku"""),
+        {"supplier_id": supplier_id},
+    )
+    return sorted((row.sku, row.product_sku) for row in rows)
+
+
+async def takers(db: AsyncConnection, supplier_id: int, but_not: str | None) -> list[tuple[str, int]]:
+    """The families that take dropped variants over, since their documents list them: SKU and newest version.
+
+    `but_not` is the family that has just been written, which would say the same again.
+    """
+    rows = await db.execute(
+        text("""
+        SELECT t.family_sku, max(d.version) AS version FROM (
+            SELECT v.sku, min(d.family_sku) AS family_sku FROM variants v
+            JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
+            JOIN speaking_documents d ON d.id = l.document_id
+            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
+            GROUP BY v.sku) t
+        JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
+        WHERE t.family_sku IS DISTINCT FROM CAST(:but_not AS text)
+        GROUP BY t.family_sku ORDER BY t.family_sku"""),
+        {"supplier_id": supplier_id, "but_not": but_not},
+    )
+    return [(row.family_sku, row.version) for row in rows]
+
+
+async def families_without_documents(db: AsyncConnection, supplier_id: int) -> list[str]:
+    """SKUs of active products whose documents the manifest names no more."""
+    rows = await db.scalars(
+        text("""
+        SELECT p.sku FROM products p WHERE p.supplier_id = :supplier_id AND p.status = 'active' AND NOT EXISTS (
+            SELECT FROM documents d WHERE d.supplier_id = p.supplier_id AND d.family_sku = p.sku AND d.present)
+        ORDER BY p.sku"""),
+        {"supplier_id": supplier_id},
+    )
+    return list(rows)
+
+
+async def count_active_families(db: AsyncConnection, supplier_id: int) -> int:
+    """How many active products the supplier has."""
+    return int(
+        await db.scalar(
+            text("SELECT count(*) FROM products WHERE supplier_id = :supplier_id AND status = 'active'"),
+            {"supplier_id": supplier_id},
+        )
+        or 0
+    )

@@ -1,0 +1,94 @@
+"""The feed's entries and their documents: what the manifest said, what was fetched, what was applied.
+
+`seen_hash` is what the manifest said, `fetched_hash` what the stored body was fetched under, `applied_hash` what the
+family stage wrote with the family's rows. The diff is against `applied_hash`, so whatever failed, was cancelled or was
+never finished is taken up by the next ordinary sync (ENGINE.md 3).
+"""
+
+from __future__ import annotations
+
+from app.persistence.documents.bodies import (
+    documents_of_family,
+    forget_fetched,
+    lock_versions,
+    mark_applied,
+    note_failed,
+    reset_supplier,
+    store_fetched,
+)
+from app.persistence.documents.doubts import doubt, suspect, take_doubted
+from app.persistence.documents.families import (
+    SILENT,
+    OpenFamily,
+    SilentDocument,
+    count_families,
+    other_listers,
+    settle_silent,
+    silent_documents,
+    stored_families,
+    unapplied_families,
+    winner,
+)
+from app.persistence.documents.manifest import (
+    DIFF,
+    WANTED,
+    Previewed,
+    as_lines,
+    due_for_rereading,
+    preview_manifest,
+    take_manifest,
+)
+from app.persistence.documents.missing import (
+    count_families_missing,
+    forget_former_families,
+    former_families,
+    note_missing,
+)
+from app.persistence.documents.rows import (
+    FailedDocument,
+    FetchedDocument,
+    ManifestDiff,
+    SaidEntry,
+    StoredDocument,
+    WantedDocument,
+)
+
+__all__ = [
+    "DIFF",
+    "SILENT",
+    "WANTED",
+    "FailedDocument",
+    "FetchedDocument",
+    "ManifestDiff",
+    "OpenFamily",
+    "Previewed",
+    "SaidEntry",
+    "SilentDocument",
+    "StoredDocument",
+    "WantedDocument",
+    "as_lines",
+    "count_families",
+    "count_families_missing",
+    "documents_of_family",
+    "doubt",
+    "due_for_rereading",
+    "forget_fetched",
+    "forget_former_families",
+    "former_families",
+    "lock_versions",
+    "mark_applied",
+    "note_failed",
+    "note_missing",
+    "other_listers",
+    "preview_manifest",
+    "reset_supplier",
+    "settle_silent",
+    "silent_documents",
+    "store_fetched",
+    "stored_families",
+    "suspect",
+    "take_doubted",
+    "take_manifest",
+    "unapplied_families",
+    "winner",
+]

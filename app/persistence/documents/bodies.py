@@ -1,0 +1,161 @@
+"""Bodies as they were fetched, and which versions of them were applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.documents.rows import FailedDocument, FetchedDocument, StoredDocument
+from app.persistence.ledger import to_json
+from app.persistence.suppliers import note_clean
+
+
+async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[FetchedDocument]) -> dict[int, int]:
+    """Store bodies, outlines and listings of documents that arrived; returns document id to its new version."""
+    if not documents:
+        return {}
+    rows = await db.execute(
+        text("""
+        UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
+            fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
+            family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL,
+            reread = COALESCE(d.suspect_hash = COALESCE(r.hash, ''), false), refetch = false, failed_run_id = NULL,
+            doubted = false,
+            former_family = CASE WHEN d.family_sku IS DISTINCT FROM r.family_sku
+                                 THEN COALESCE(d.former_family, d.family_sku) ELSE d.former_family END,
+            suspect_hash = CASE WHEN d.applied_version IS NOT NULL AND d.body_sha256 = r.sha256
+                                 AND d.fetched_hash <> r.hash AND d.suspect_hash IS DISTINCT FROM r.hash THEN r.hash END
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
+                    CAST(:families AS text[]), CAST(:parents AS boolean[]))
+             AS r(id, hash, sha256, sku, family_sku, has_children)
+        WHERE d.id = r.id RETURNING d.id, d.version"""),
+        {
+            "run_id": run_id,
+            "ids": [document.id for document in documents],
+            "hashes": [document.hash for document in documents],
+            "sha256s": [document.sha256 for document in documents],
+            "skus": [document.sku for document in documents],
+            "families": [document.family_sku for document in documents],
+            "parents": [document.has_children for document in documents],
+        },
+    )
+    versions = {row.id: row.version for row in rows}
+    await _store_bodies(db, documents, versions)
+    await _store_listings(db, documents)
+    return versions
+
+
+async def _store_bodies(db: AsyncConnection, documents: Sequence[FetchedDocument], versions: dict[int, int]) -> None:
+    await db.execute(
+        text("""
+        INSERT INTO document_bodies (document_id, version, size_bytes, body)
+        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]), CAST(:sizes AS int[]),
+                             CAST(:bodies AS bytea[]))
+        ON CONFLICT (document_id) DO UPDATE SET version = EXCLUDED.version, size_bytes = EXCLUDED.size_bytes,
+            body = EXCLUDED.body"""),
+        {
+            "ids": [document.id for document in documents],
+            "versions": [versions[document.id] for document in documents],
+            "sizes": [document.size_bytes for document in documents],
+            "bodies": [document.body for document in documents],
+        },
+    )
+
+
+async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocument]) -> None:
+    pairs = sorted((sku, document.id) for document in documents for sku in document.child_skus)
+    params = {
+        "ids": [document.id for document in documents],
+        "skus": [sku for sku, _ in pairs],
+        "listers": [document_id for _, document_id in pairs],
+    }
+    await db.execute(
+        text("""
+        DELETE FROM listings l WHERE l.document_id = ANY(CAST(:ids AS bigint[])) AND NOT EXISTS (
+            SELECT FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id)
+            WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")"""),
+        params,
+    )
+    await db.execute(
+        text("""
+        INSERT INTO listings (supplier_id, variant_sku, document_id)
+        SELECT d.supplier_id, r.sku, r.id
+        FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id) JOIN documents d ON d.id = r.id
+        ON CONFLICT DO NOTHING"""),
+        {"skus": params["skus"], "listers": params["listers"]},
+    )
+
+
+async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[FailedDocument]) -> None:
+    """Note failures; what is dead is asked for again after growing pauses, beginning with the third in a row."""
+    if not documents:
+        return
+    await db.execute(
+        text("""
+        UPDATE documents d SET failures = d.failures + 1, error = r.reason, failed_run_id = CAST(:run_id AS uuid),
+            next_try_at = CASE WHEN r.dead AND d.failures >= 2 THEN clock_timestamp()
+                + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - 2, 10))) END
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id"""),
+        {
+            "run_id": run_id,
+            "rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents]),
+        },
+    )
+
+
+async def documents_of_family(db: AsyncConnection, supplier_id: int, family_sku: str) -> list[StoredDocument]:
+    """The stored documents of one family that the manifest still names, by file name."""
+    rows = await db.execute(
+        text("""
+        SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, d.reread,
+            d.suspect_hash IS NOT NULL AS stale, b.body
+        FROM documents d JOIN document_bodies b ON b.document_id = d.id
+        WHERE d.supplier_id = :supplier_id AND d.family_sku = :family_sku AND d.present ORDER BY d.file_name"""),
+        {"supplier_id": supplier_id, "family_sku": family_sku},
+    )
+    return [StoredDocument(**row) for row in rows.mappings()]
+
+
+async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """Lock documents, by id; returns each one's version and whether the manifest still names it."""
+    rows = await db.execute(
+        text("""
+        SELECT id, version, present FROM documents WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id
+        FOR NO KEY UPDATE"""),
+        {"ids": list(ids)},
+    )
+    return {row.id: (row.version, row.present) for row in rows}
+
+
+async def mark_applied(db: AsyncConnection, versions: dict[int, int]) -> None:
+    """Note, with the family's rows, which versions of its documents they came from."""
+    await db.execute(
+        text("""
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version, refetch = false
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version)
+        WHERE d.id = r.id AND d.version = r.version"""),
+        {"ids": list(versions), "versions": list(versions.values())},
+    )
+
+
+async def reset_supplier(db: AsyncConnection, supplier_id: int) -> None:
+    """Take everything of a supplier as unknown, so that the next sync fetches it; nothing is deleted."""
+    await db.execute(
+        text("""
+        UPDATE documents SET applied_hash = NULL, applied_version = NULL, fetched_hash = NULL, suspect_hash = NULL,
+            failures = 0, next_try_at = NULL WHERE supplier_id = :supplier_id"""),
+        {"supplier_id": supplier_id},
+    )
+    await note_clean(db, supplier_id, None, None)
+
+
+async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str) -> None:
+    """A family's documents could not be read: fetch them again next time, even under the same hash."""
+    await db.execute(
+        text("""
+        UPDATE documents SET refetch = true
+        WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version"""),
+        {"supplier_id": supplier_id, "family_sku": family_sku},
+    )

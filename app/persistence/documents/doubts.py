@@ -1,0 +1,37 @@
+"""Documents that are not believed yet (ENGINE.md 3, "Suspects")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def suspect(db: AsyncConnection, ids: Sequence[int]) -> None:
+    """Do not believe what these documents say until they were read once more, in the next run."""
+    await db.execute(
+        text("UPDATE documents SET suspect_hash = COALESCE(fetched_hash, '') WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        {"ids": list(ids)},
+    )
+
+
+async def doubt(db: AsyncConnection, ids: Sequence[int]) -> None:
+    """Leave it to the end of the run what these documents mean: what they lack may have moved to a later one."""
+    await db.execute(
+        text("UPDATE documents SET doubted = true WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(ids)}
+    )
+
+
+async def take_doubted(db: AsyncConnection, supplier_id: int) -> list[tuple[str, int]]:
+    """The families that were left to the end of the run: SKU and newest version, once."""
+    rows = await db.execute(
+        text("""
+        UPDATE documents SET doubted = false WHERE supplier_id = :supplier_id AND doubted
+        RETURNING family_sku, version"""),
+        {"supplier_id": supplier_id},
+    )
+    newest: dict[str, int] = {}
+    for row in rows:
+        newest[row.family_sku] = max(row.version, newest.get(row.family_sku, 0))
+    return sorted(newest.items())

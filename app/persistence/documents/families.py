@@ -1,0 +1,117 @@
+"""Which documents make a family, and which of several speaks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class OpenFamily(msgspec.Struct, frozen=True):
+    """A family whose stored documents are newer than what was applied."""
+
+    sku: str
+    version: int
+
+
+async def unapplied_families(
+    db: AsyncConnection, supplier_id: int, *, after: str, limit: int, run_id: str
+) -> list[OpenFamily]:
+    """A page, by SKU, of the families with a document that is not applied yet and has no job in the run yet."""
+    rows = await db.execute(
+        text("""
+        SELECT family_sku AS sku, max(version) AS version FROM documents
+        WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
+        GROUP BY family_sku
+        HAVING bool_or(applied_version IS DISTINCT FROM version)
+           AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
+                           AND j.key = documents.family_sku || '@' || max(documents.version))
+        ORDER BY family_sku LIMIT :limit"""),
+        {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
+    )
+    return [OpenFamily(row.sku, row.version) for row in rows]
+
+
+class SilentDocument(msgspec.Struct, frozen=True):
+    """A document whose family SKU another one has too, which speaks for the family."""
+
+    sku: str
+    url: str
+    speaker: str
+    """The file name of the one that counts."""
+
+
+async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[SilentDocument]:
+    """The documents that do not count, by SKU and file name."""
+    rows = await db.execute(
+        text(f"""
+        SELECT d.family_sku AS sku, d.url, s.file_name AS speaker FROM documents d
+        JOIN speaking_documents s ON s.supplier_id = d.supplier_id AND s.family_sku = d.family_sku
+        WHERE d.supplier_id = :supplier_id AND {SILENT} ORDER BY d.family_sku, d.file_name"""),
+        {"supplier_id": supplier_id},
+    )
+    return [SilentDocument(**row) for row in rows.mappings()]
+
+
+async def settle_silent(db: AsyncConnection, supplier_id: int) -> None:
+    """Note that there is nothing to apply of the documents that do not count."""
+    await db.execute(
+        text(f"""
+        UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
+        WHERE d.supplier_id = :supplier_id AND d.applied_version IS DISTINCT FROM d.version AND {SILENT}"""),
+        {"supplier_id": supplier_id},
+    )
+
+
+SILENT = """d.present AND d.version IS NOT NULL AND d.family_sku IN (
+    SELECT family_sku FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
+    GROUP BY family_sku HAVING count(*) > 1 AND bool_or(has_children))
+  AND NOT EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id)"""
+
+
+async def other_listers(
+    db: AsyncConnection, supplier_id: int, skus: Sequence[str], family_sku: str
+) -> dict[str, list[str]]:
+    """For each of these variant SKUs that documents of other families list too: those families' SKUs, sorted."""
+    rows = await db.execute(
+        text("""
+        SELECT l.variant_sku, array_agg(DISTINCT d.family_sku) AS families
+        FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+        WHERE l.supplier_id = :supplier_id AND l.variant_sku = ANY(CAST(:skus AS text[]))
+          AND d.family_sku <> :family_sku GROUP BY l.variant_sku"""),
+        {"supplier_id": supplier_id, "skus": list(skus), "family_sku": family_sku},
+    )
+    return {row.variant_sku: sorted(row.families) for row in rows}
+
+
+async def count_families(db: AsyncConnection, supplier_id: int) -> int:
+    """How many families the supplier's documents make."""
+    return int(
+        await db.scalar(
+            text("""
+            SELECT count(DISTINCT family_sku) FROM documents
+            WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL"""),
+            {"supplier_id": supplier_id},
+        )
+        or 0
+    )
+
+
+def winner(file_names: Sequence[str], family_sku: str) -> str:
+    """Of several documents with one family SKU: the one whose file name equals it, else the first by name."""
+    exact = f"{family_sku}.json"
+    return exact if exact in file_names else min(file_names)
+
+
+async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[OpenFamily]:
+    """A page, by SKU, of the families whose documents are stored."""
+    rows = await db.execute(
+        text("""
+        SELECT family_sku AS sku, max(version) AS version FROM documents
+        WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
+        GROUP BY family_sku ORDER BY family_sku LIMIT :limit"""),
+        {"supplier_id": supplier_id, "after": after, "limit": limit},
+    )
+    return [OpenFamily(row.sku, row.version) for row in rows]

@@ -1,0 +1,121 @@
+"""A document on its way: said by the manifest, wanted, fetched, failed, stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class SaidEntry(msgspec.Struct, frozen=True):
+    """One line of the manifest, as far as the diff needs it."""
+
+    file_name: str
+    url: str
+    hash: str | None
+
+
+class WantedDocument(msgspec.Struct, frozen=True):
+    """A document that is new, changed or was never finished."""
+
+    id: int
+    file_name: str
+    url: str
+    hash: str | None
+    sku: str | None
+    family_sku: str | None
+    """As last fetched; None for a document that never was."""
+    had_children: bool
+    is_new: bool
+    differs: bool
+    """It is new, changed or unfinished; False for one that is only here by `force`."""
+    stored: bool
+    """Its body is here already, fetched under this very hash: no request is needed."""
+    paused: bool
+    """It failed repeatedly and its pause is not over."""
+    suspect: bool
+    """Read under this hash before and not believed: ask past caches, then believe."""
+    failed_here: bool
+    """It failed in this very run already, which has reported it."""
+
+
+class ManifestDiff(msgspec.Struct, frozen=True):
+    """What a manifest means for one supplier."""
+
+    entries: int
+    wanted: list[WantedDocument]
+    removed: int
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether everything that the manifest names is applied, and nothing else is there."""
+        return not self.wanted and not self.removed
+
+    @property
+    def new(self) -> int:
+        """How many entries were never applied."""
+        return sum(document.is_new for document in self.wanted)
+
+    @property
+    def changed(self) -> int:
+        """How many entries were applied, under another hash or none."""
+        return sum(document.differs and not document.is_new for document in self.wanted)
+
+    @property
+    def unchanged(self) -> int:
+        """How many entries are as they were applied."""
+        return self.entries - self.new - self.changed
+
+    def meant(self, skus: Sequence[str] | None) -> list[WantedDocument]:
+        """What is to be worked on: everything wanted, or only the documents of these families."""
+        if skus is None:
+            return self.wanted
+        named = set(skus)
+        return [
+            item for item in self.wanted if item.family_sku in named or item.file_name.removesuffix(".json") in named
+        ]
+
+
+class FetchedDocument(msgspec.Struct, frozen=True):
+    """A document that arrived whole and can be read."""
+
+    id: int
+    file_name: str
+    hash: str | None
+    sku: str
+    family_sku: str
+    has_children: bool
+    child_skus: tuple[str, ...]
+    sha256: bytes
+    size_bytes: int
+    body: bytes
+    """zstd."""
+
+
+class FailedDocument(msgspec.Struct, frozen=True):
+    """A document that could not be fetched or read."""
+
+    id: int
+    url: str
+    kind: str
+    reason: str
+    dead: bool
+    """Gone or forbidden rather than passing: asked for with growing pauses."""
+
+
+class StoredDocument(msgspec.Struct, frozen=True):
+    """A document's body as stored, to be read by the family stage."""
+
+    id: int
+    file_name: str
+    url: str
+    sku: str
+    has_children: bool
+    version: int
+    applied_version: int | None
+    reread: bool
+    """It was not believed before and has been read once more since."""
+    stale: bool
+    """Its bytes are the old ones, though its hash is new; it will be read once more."""
+    body: bytes
+    """zstd."""

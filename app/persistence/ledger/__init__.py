@@ -1,0 +1,70 @@
+"""The ledger of jobs: what is to be done, who does it, and how it ended. The truth behind every queue.
+
+Rules (ENGINE.md 1): a job is claimed before its code runs, by a random token; every commit of a stage starts with the
+fence, which matches that token; what does not come back from the fence writes nothing. Rows are locked by id, before
+any other row, and the run's row last. Functions take an open connection; whoever calls commits.
+
+Where jobs are given by id, each is looked up by its primary key in a LATERAL subquery with a lock or a LIMIT. A plain
+join would be planned by what PostgreSQL thinks the table holds, which in the middle of a first sync is nothing: it then
+reads the index of all open jobs once a batch.
+"""
+
+from __future__ import annotations
+
+from app.persistence.ledger.adding import add_jobs
+from app.persistence.ledger.claims import (
+    MAX_DEATHS,
+    SPREAD_S,
+    SUSPECT_DEATHS,
+    claim,
+    claim_of_run,
+    closed_among,
+    hand_back,
+    lost,
+)
+from app.persistence.ledger.ends import (
+    ERROR_MAX_CHARS,
+    bounded,
+    checkpoint,
+    complete,
+    complete_one,
+    delay,
+    end_cancelled,
+    fail,
+    fence,
+    set_result,
+)
+from app.persistence.ledger.pausing import is_paused, set_paused
+from app.persistence.ledger.progress import supplier_job_is_over, write_progress
+from app.persistence.ledger.rows import ClaimedJob, NewJob, Unclaimed, new_job_id, to_json
+
+__all__ = [
+    "ERROR_MAX_CHARS",
+    "MAX_DEATHS",
+    "SPREAD_S",
+    "SUSPECT_DEATHS",
+    "ClaimedJob",
+    "NewJob",
+    "Unclaimed",
+    "add_jobs",
+    "bounded",
+    "checkpoint",
+    "claim",
+    "claim_of_run",
+    "closed_among",
+    "complete",
+    "complete_one",
+    "delay",
+    "end_cancelled",
+    "fail",
+    "fence",
+    "hand_back",
+    "is_paused",
+    "lost",
+    "new_job_id",
+    "set_paused",
+    "set_result",
+    "supplier_job_is_over",
+    "to_json",
+    "write_progress",
+]

@@ -1,0 +1,140 @@
+"""Claims: who may work on a job, and whether that still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger.rows import ClaimedJob, Unclaimed, to_json
+
+MAX_DEATHS = 10
+"""Workers lost in a row without progress, after which a job is taken to be what kills them (ENGINE.md 1)."""
+
+
+SUSPECT_DEATHS = 3
+"""From here on a job does not start together with those that it died with: one of them may be the killer."""
+
+
+SPREAD_S = 3.0
+"""The starts of such jobs are spread over so many seconds, so that the innocent ones end without the killer."""
+
+
+async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple[list[ClaimedJob], list[Unclaimed]]:
+    """Claim what may be claimed among `ids`, in one statement, and say of the rest what to do with it.
+
+    A claim of a job that is already `active` means that its last worker lost its lease, which counts as a death. From
+    the third one in a row on, such a job waits up to three seconds first.
+    """
+    rows = await db.execute(
+        text("""
+        WITH mine AS (
+            SELECT found.* FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
+            CROSS JOIN LATERAL (
+                SELECT j.id, CAST(j.state = 'active' AS int) AS died,
+                    j.state = 'active' AND j.deaths + 1 >= :suspect AND j.deaths + 1 < :most AS suspect
+                FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
+                WHERE j.id = asked.id AND j.queue = :queue AND NOT j.direct
+                  AND j.state IN ('waiting', 'delayed', 'active') AND j.run_at <= clock_timestamp()
+                  AND r.status <> 'cancelling' AND NOT q.paused
+                FOR UPDATE OF j SKIP LOCKED) found)
+        UPDATE jobs j SET state = CASE WHEN suspect THEN 'delayed' ELSE 'active' END,
+            claim = CASE WHEN suspect THEN NULL ELSE CAST(:claim AS uuid) END, finished_at = NULL,
+            started_at = clock_timestamp(), deaths = j.deaths + mine.died,
+            run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
+                          ELSE j.run_at END
+        FROM mine, runs r WHERE j.id = mine.id AND r.id = j.run_id
+        RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
+            r.options"""),
+        {
+            "ids": list(ids),
+            "queue": queue,
+            "claim": uuid4(),
+            "suspect": SUSPECT_DEATHS,
+            "most": MAX_DEATHS,
+            "spread_s": SPREAD_S,
+        },
+    )
+    claimed = [_claimed(row) for row in rows.mappings() if row["claim"] is not None]
+    missing = set(ids) - {job.id for job in claimed}
+    return claimed, await _unclaimed(db, missing) if missing else []
+
+
+async def claim_of_run(db: AsyncConnection, run_id: str, queue: str, limit: int) -> list[ClaimedJob]:
+    """Claim up to `limit` due jobs of a direct run, which no queue knows of."""
+    rows = await db.execute(
+        text("""
+        UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
+        FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id IN (
+            SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
+              AND state IN ('waiting', 'delayed') AND run_at <= clock_timestamp()
+            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+        RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
+            r.options"""),
+        {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4()},
+    )
+    return [_claimed(row) for row in rows.mappings()]
+
+
+async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
+    rows = await db.execute(
+        text("""
+        SELECT j.id, j.state IN ('completed', 'failed', 'cancelled') OR r.status = 'cancelling' OR j.direct AS closed,
+            CAST(GREATEST(1000, CEIL(EXTRACT(epoch FROM j.run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms,
+            q.paused
+        FROM unnest(CAST(:ids AS text[])) AS asked(id)
+        CROSS JOIN LATERAL (SELECT * FROM jobs WHERE id = asked.id LIMIT 1) j
+        JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue"""),
+        {"ids": list(ids)},
+    )
+    known = {row.id: Unclaimed(row.id, row.closed, row.wait_ms, row.paused) for row in rows}
+    return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0, unknown=True)) for job_id in ids]
+
+
+async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: float = 0) -> list[str]:
+    """Give claimed jobs back unspent, due in `wait_s` seconds; return the ids of those whose claim still held."""
+    rows = await db.scalars(
+        text("""
+        WITH mine AS (
+            SELECT j.id FROM (
+                SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
+                ORDER BY id COLLATE "C") r
+            CROSS JOIN LATERAL (
+                SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
+        UPDATE jobs j SET state = 'delayed', claim = NULL, run_at = clock_timestamp() + make_interval(secs => :wait_s),
+            dispatched_at = clock_timestamp()
+        FROM mine WHERE j.id = mine.id RETURNING j.id"""),
+        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
+    )
+    return list(rows)
+
+
+async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
+    """The ids of those jobs whose claim does not hold any more: cancelled, or claimed by another worker."""
+    held = await db.scalars(
+        text("""
+        SELECT j.id FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS r(id text, claim uuid)
+        CROSS JOIN LATERAL (
+            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' LIMIT 1) j"""),
+        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
+    )
+    return {job.id for job in jobs} - set(held)
+
+
+async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    """Which of these jobs are over, or gone."""
+    still = await db.scalars(
+        text("""
+        SELECT j.id FROM unnest(CAST(:ids AS text[])) AS asked(id)
+        CROSS JOIN LATERAL (
+            SELECT id FROM jobs WHERE id = asked.id AND state IN ('waiting', 'active', 'delayed') LIMIT 1) j"""),
+        {"ids": list(ids)},
+    )
+    return set(ids) - set(still)
+
+
+def _claimed(row: Any) -> ClaimedJob:
+    return ClaimedJob(**{**row, "run_id": str(row["run_id"])})

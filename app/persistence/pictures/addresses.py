@@ -1,0 +1,119 @@
+"""Addresses: held in one order, found, and what came of asking them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.database import RepeatTransaction
+from app.persistence.ledger import to_json
+from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress
+
+
+async def hold_addresses(db: AsyncConnection, urls: Sequence[str]) -> None:
+    """Make addresses known, and hold them until the end of the transaction.
+
+    Called before products and variants are locked: an image job locks its address first too, then what names it. So it
+    either commits before this, and its picture is seen, or after, and then it sees the new generation. What is stored
+    is held only against what would make it lead elsewhere, or away.
+
+    Raises:
+        RepeatTransaction: one of them was forgotten meanwhile.
+    """
+    hashes = sorted({url_sha256(url): url for url in urls}.items())
+    rows = to_json([{"hash": sha256.hex(), "url": url} for sha256, url in hashes])
+    await db.execute(
+        text("""
+        INSERT INTO addresses (url_sha256, url)
+        SELECT decode(r.hash, 'hex'), r.url FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(hash text, url text)
+        WHERE NOT EXISTS (SELECT FROM addresses a WHERE a.url_sha256 = decode(r.hash, 'hex'))
+        ORDER BY r.hash ON CONFLICT (url_sha256) DO NOTHING"""),
+        {"rows": rows},
+    )
+    known = {"hashes": [sha256 for sha256, _ in hashes]}
+    held = await db.execute(text(f"SELECT a.state FROM addresses a {_OF_HASHES} ORDER BY a.id FOR KEY SHARE"), known)
+    states_held = held.scalars().all()
+    if len(states_held) < len(hashes):
+        raise RepeatTransaction
+    if any(state != "stored" for state in states_held):
+        await db.execute(
+            text(f"SELECT FROM addresses a {_OF_HASHES} AND a.state <> 'stored' ORDER BY a.id FOR SHARE"), known
+        )
+
+
+_OF_HASHES = "WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[]))"
+
+
+def url_sha256(url: str) -> bytes:
+    """An address's key: addresses may be longer than an index entry may be."""
+    return hashlib.sha256(url.encode()).digest()
+
+
+async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Address]:
+    """What image jobs need to know of their addresses, by id."""
+    rows = await db.execute(
+        text("""
+        SELECT a.id, a.url, a.state, a.etag, a.last_modified, m.key, m.size_bytes,
+            EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id) AS named
+        FROM addresses a LEFT JOIN media m ON m.id = a.media_id WHERE a.id = ANY(CAST(:ids AS bigint[]))"""),
+        {"ids": list(ids)},
+    )
+    return {row["id"]: Address(**row) for row in rows.mappings()}
+
+
+async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) -> None:
+    """Record addresses that failed; what is stored already stays, and what is dead is asked for with growing pauses."""
+    if not pictures:
+        return
+    await db.execute(
+        text("""
+        WITH mine AS (
+            SELECT a.id, r.reason, r.dead
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_id bigint, reason text, dead boolean)
+            JOIN addresses a ON a.id = r.address_id ORDER BY a.id FOR NO KEY UPDATE OF a)
+        UPDATE addresses a SET state = CASE WHEN a.state = 'stored' THEN 'stored' ELSE 'failed' END,
+            failures = a.failures + 1, error = mine.reason, checked_at = clock_timestamp(),
+            next_try_at = CASE WHEN mine.dead AND a.failures >= 2 THEN clock_timestamp()
+                + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(a.failures - 2, 10))) END
+        FROM mine WHERE a.id = mine.id"""),
+        {"rows": to_json([{**msgspec.to_builtins(picture), "reason": picture.reason[:500]} for picture in pictures])},
+    )
+
+
+async def record_unchanged(db: AsyncConnection, address_ids: Sequence[int]) -> None:
+    """Record that the origin still has the same bytes at these addresses."""
+    if not address_ids:
+        return
+    await db.execute(
+        text("""
+        UPDATE addresses SET checked_at = clock_timestamp(), failures = 0, next_try_at = NULL, error = NULL
+        WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'stored'"""),
+        {"ids": list(address_ids)},
+    )
+
+
+async def hold(db: AsyncConnection, address_ids: Sequence[int], *, alone: bool) -> dict[int, HeldAddress]:
+    """Lock addresses, by id, and say what each leads to.
+
+    `alone` keeps also those out who only name an address: for one that may lead elsewhere from now on.
+    """
+    strength = "UPDATE" if alone else "NO KEY UPDATE"
+    rows = await db.execute(
+        text(f"""
+        SELECT id, state, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))
+        ORDER BY id FOR {strength}"""),
+        {"ids": list(address_ids)},
+    )
+    return {row.id: HeldAddress(row.state, row.media_id) for row in rows}
+
+
+async def media_of(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int | None]:
+    """Which media each address leads to now."""
+    rows = await db.execute(
+        text("SELECT id, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(address_ids)}
+    )
+    return {row.id: row.media_id for row in rows}

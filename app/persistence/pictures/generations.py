@@ -1,0 +1,146 @@
+"""Which addresses a variant shows, a generation at a time, and when readers see the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import to_json
+from app.persistence.pictures.addresses import url_sha256
+from app.persistence.pictures.rows import FlippedVariant
+
+
+async def write_generations(
+    db: AsyncConnection, shown: Mapping[int, tuple[bytes, Sequence[Mapping[str, Any]]]]
+) -> None:
+    """Write a new generation of shown pictures for each variant: id to (digest, pictures in order).
+
+    The caller holds the addresses (`hold_addresses`) and the variants.
+    """
+    if not shown:
+        return
+    await db.execute(
+        text("""
+        UPDATE variants v SET generation = v.generation + 1, pictures_digest = decode(r.digest, 'hex'),
+            shown_generation = CASE WHEN v.shown_generation = 0 THEN v.generation ELSE v.shown_generation END
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, digest text) WHERE v.id = r.id"""),
+        {"rows": to_json([{"id": key, "digest": value[0].hex()} for key, value in shown.items()])},
+    )
+    rows = [
+        {
+            "variant_id": key,
+            "position": picture["position"],
+            "role": picture["role"],
+            "address": url_sha256(picture["url"]).hex(),
+        }
+        for key, (_, pictures) in shown.items()
+        for picture in pictures
+    ]
+    await db.execute(
+        text("""
+        INSERT INTO shown_pictures (variant_id, generation, position, role, address_id)
+        SELECT v.id, v.generation, r.position, r.role, a.id
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(variant_id bigint, position int, role text, address text)
+        JOIN variants v ON v.id = r.variant_id JOIN addresses a ON a.url_sha256 = decode(r.address, 'hex')"""),
+        {"rows": to_json(rows)},
+    )
+    await _forget_generations(db, list(shown))
+
+
+async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -> None:
+    """Delete generations that are neither the newest nor the shown one."""
+    await db.execute(
+        text("""
+        DELETE FROM shown_pictures s USING variants v
+        WHERE v.id = ANY(CAST(:ids AS bigint[])) AND s.variant_id = v.id
+          AND s.generation NOT IN (v.generation, v.shown_generation)"""),
+        {"ids": list(variant_ids)},
+    )
+
+
+async def show_settled(db: AsyncConnection, variant_ids: Sequence[int]) -> list[FlippedVariant]:
+    """Show the newest generation of those variants that wait for no picture; returns those that show another now.
+
+    The caller holds the variants' rows and calls this as a statement of its own, so that it sees what the last holder
+    committed: of two transactions that settle a generation's last two addresses, the second one sees both.
+    """
+    if not variant_ids:
+        return []
+    rows = await db.execute(
+        text("""
+        WITH settled AS (
+            SELECT v.id, v.shown_generation AS before FROM variants v
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS named, count(*) FILTER (WHERE a.state = 'pending') AS pending,
+                    count(*) FILTER (WHERE a.state = 'stored') AS stored
+                FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
+                WHERE s.variant_id = v.id AND s.generation = v.generation) p
+            WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation
+              AND p.pending = 0 AND (p.stored > 0 OR p.named = 0))
+        UPDATE variants v SET shown_generation = v.generation FROM settled, products p
+        WHERE v.id = settled.id AND p.id = v.product_id
+        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, v.status"""),
+        {"ids": list(variant_ids)},
+    )
+    flipped = rows.all()
+    await _forget_generations(db, [row.id for row in flipped])
+    return [FlippedVariant(row.supplier_id, row.sku, row.product_sku) for row in flipped]
+
+
+async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[int]:
+    """Hold the products, then the variants, that name these addresses, in the order of SKUs; returns variants' ids."""
+    await db.execute(
+        text("""
+        SELECT FROM products p WHERE p.id IN (
+            SELECT v.product_id FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
+            WHERE s.address_id = ANY(CAST(:ids AS bigint[]))) ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE"""),
+        {"ids": list(address_ids)},
+    )
+    rows = await db.scalars(
+        text("""
+        SELECT v.id FROM variants v WHERE v.id IN (
+            SELECT variant_id FROM shown_pictures WHERE address_id = ANY(CAST(:ids AS bigint[])))
+        ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE"""),
+        {"ids": list(address_ids)},
+    )
+    return list(rows)
+
+
+async def showing_already(db: AsyncConnection, arrived: Sequence[int], replaced: Sequence[int]) -> list[FlippedVariant]:
+    """The variants that readers see otherwise now, though they show the generation that they showed.
+
+    Args:
+        db: the transaction that settled the addresses.
+        arrived: addresses whose picture came after the rest was shown. One of a first generation that still waits for
+            others is told of when that is complete.
+        replaced: addresses that led to another picture before.
+    """
+    rows = await db.execute(
+        text("""
+        SELECT DISTINCT v.supplier_id, v.sku, p.sku AS product_sku FROM shown_pictures s
+        JOIN variants v ON v.id = s.variant_id AND (s.generation = v.shown_generation
+            OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[])))
+        JOIN products p ON p.id = v.product_id
+        WHERE s.address_id = ANY(CAST(:arrived AS bigint[]) || CAST(:replaced AS bigint[]))"""),
+        {"arrived": list(arrived), "replaced": list(replaced)},
+    )
+    return [FlippedVariant(row.supplier_id, row.sku, row.product_sku) for row in rows]
+
+
+async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedVariant]) -> None:
+    """Note that products changed just now, since pictures of their variants did."""
+    if not flipped:
+        return
+    pairs = sorted({(item.supplier_id, item.product_sku) for item in flipped})
+    await db.execute(
+        text("""
+        UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
+            SELECT p.id FROM products p
+            JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text)
+              ON r.supplier_id = p.supplier_id AND r.sku = p.sku COLLATE "C"
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)"""),
+        {"rows": to_json([{"supplier_id": supplier_id, "sku": sku} for supplier_id, sku in pairs])},
+    )

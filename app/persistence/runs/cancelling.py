@@ -1,0 +1,54 @@
+"""Cancelling a run: its open jobs at once, its active ones at their next fence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.runs.settling import settle
+from app.persistence.runs.starting import UNDER_WAY
+
+
+async def cancel(db: AsyncConnection, run_id: str) -> bool:
+    """Cancel a run: its waiting and delayed jobs at once, its active ones at their next fence; False if it is over.
+
+    First the jobs, in the order of ids, then the run's row, then the jobs once more: a stage that committed in between
+    may have added some, and whoever commits after us reads `cancelling` from the row.
+    """
+    counts = await _cancel_open(db, run_id)
+    row = (
+        await db.execute(
+            text("""
+            UPDATE runs SET status = 'cancelling' WHERE id = CAST(:id AS uuid) AND status = ANY(:under_way)
+            RETURNING status"""),
+            {"id": run_id, "under_way": list(UNDER_WAY)},
+        )
+    ).one_or_none()
+    if row is None:
+        return False
+    counts += await _cancel_open(db, run_id)
+    await settle(db, run_id, cancelled_counts(counts), finished=counts.total())
+    return True
+
+
+async def _cancel_open(db: AsyncConnection, run_id: str) -> Counter[str]:
+    rows = await db.scalars(
+        text("""
+        WITH open AS (
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active')
+            ORDER BY id FOR UPDATE),
+        told AS (
+            UPDATE jobs j SET claim = NULL FROM open WHERE j.id = open.id AND j.state = 'active' RETURNING 1)
+        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        FROM open WHERE j.id = open.id AND j.state IN ('waiting', 'delayed') RETURNING j.queue"""),
+        {"id": run_id},
+    )
+    return Counter(rows)
+
+
+def cancelled_counts(queues: Mapping[str, int]) -> Counter[str]:
+    """The run's counters for so many cancelled jobs of each queue."""
+    return Counter(families_cancelled=queues.get("product-family", 0), images_cancelled=queues.get("image-upload", 0))

@@ -1,0 +1,85 @@
+"""Direct runs: the lease of the process that works them off, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.database import RepeatTransaction
+from app.persistence.runs.cancelling import cancelled_counts
+from app.persistence.runs.settling import _move, _write_end
+from app.persistence.runs.starting import UNDER_WAY
+
+
+async def renew_lease(db: AsyncConnection, run_id: str) -> None:
+    """Say that the process that runs a direct sync is alive."""
+    await db.execute(
+        text("UPDATE runs SET lease_until = clock_timestamp() + interval '15 s' WHERE id = CAST(:id AS uuid)"),
+        {"id": run_id},
+    )
+
+
+async def is_over(db: AsyncConnection, run_id: str) -> bool:
+    """Whether the run has ended."""
+    status = await db.scalar(text("SELECT status FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id})
+    return status not in UNDER_WAY
+
+
+async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
+    """What a direct sync answers of a run (API.md, "Sync")."""
+    rows = await db.execute(
+        text("""
+        SELECT families_completed AS products_processed,
+            documents_failed + families_failed + images_failed + CAST(fatal AS int) AS errors,
+            COALESCE((SELECT CAST(j.result ->> 'familiesSkipped' AS int) FROM jobs j
+                      WHERE j.id = runs.supplier_job_id), 0) AS skipped,
+            CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s
+        FROM runs WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id},
+    )
+    return dict(rows.mappings().one())
+
+
+async def end_abandoned(db: AsyncConnection) -> list[str]:
+    """End direct runs whose process is gone as `failed`, their open jobs `cancelled`; returns their ids."""
+    gone = await db.scalars(
+        text("""
+        SELECT id FROM runs WHERE mode = 'direct' AND status IN ('queued', 'running', 'cancelling')
+          AND lease_until < clock_timestamp() ORDER BY id""")
+    )
+    ended = [str(run_id) for run_id in gone]
+    return [run_id for run_id in ended if await _end_abandoned(db, run_id)]
+
+
+async def _end_abandoned(db: AsyncConnection, run_id: str) -> bool:
+    """End one; False when another did meanwhile. The run's row is locked last, so only then is it seen whether.
+
+    Raises:
+        RepeatTransaction: its process turned out to live after jobs were cancelled.
+    """
+    rows = await db.scalars(
+        text("""
+        WITH open AS (
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active')
+            ORDER BY id FOR UPDATE)
+        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        FROM open WHERE j.id = open.id RETURNING j.queue"""),
+        {"id": run_id},
+    )
+    counts = Counter(rows)
+    held = await db.scalar(
+        text("""
+        UPDATE runs SET fatal = true, error = 'the process that ran this direct sync is gone'
+        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL AND lease_until < clock_timestamp() RETURNING 1"""),
+        {"id": run_id},
+    )
+    if held is None:
+        if counts:
+            raise RepeatTransaction
+        return False
+    await _move(db, run_id, cancelled_counts(counts), -counts.total())
+    await _write_end(db, run_id, "failed", "the process that ran this direct sync is gone")
+    return True

@@ -1,0 +1,117 @@
+"""A run's books: counters and open jobs move together, and who reads 0 writes the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalogue.verdict import RunCounts, decide_end
+from app.errors import RunCancelled
+from app.persistence import webhooks
+
+COUNTERS = frozenset(
+    {f"manifest_{name}" for name in ("entries", "new", "changed", "unchanged", "removed", "invalid")}
+    | {f"documents_{name}" for name in ("wanted", "fetched", "unchanged", "failed")}
+    | {f"families_{name}" for name in ("total", "completed", "failed", "cancelled")}
+    | {f"variants_{name}" for name in ("created", "updated", "unchanged", "discontinued", "reactivated")}
+    | {f"images_{name}" for name in ("total", "uploaded", "deduplicated", "failed", "cancelled")}
+)
+
+
+async def settle(db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0) -> None:
+    """The last statement of a committing transaction: move the counters and `open_jobs`; write the end at 0.
+
+    Raises:
+        RunCancelled: the run is being cancelled and this transaction wanted to add jobs to it; roll back.
+    """
+    row = await _move(db, run_id, counts, added - finished)
+    if row.status == "cancelling" and added:
+        raise RunCancelled(f"run {run_id} is being cancelled")
+    if row.open_jobs == 0:
+        await _end(db, run_id)
+
+
+async def _move(db: AsyncConnection, run_id: str, counts: Counter[str], opened: int) -> Any:
+    moved = {name: number for name, number in sorted(counts.items()) if number}
+    unknown = set(moved) - COUNTERS
+    if unknown:
+        raise KeyError(f"no such counter of a run: {sorted(unknown)}")
+    sets = "".join(f", {name} = {name} + :{name}" for name in moved)
+    result = await db.execute(
+        text(f"""
+        UPDATE runs SET open_jobs = open_jobs + :opened{sets} WHERE id = CAST(:id AS uuid)
+        RETURNING open_jobs, status"""),
+        {"id": run_id, "opened": opened, **moved},
+    )
+    return result.one()
+
+
+async def _end(db: AsyncConnection, run_id: str) -> None:
+    """Write the end of a run whose row this transaction holds, or the repair of one that had ended before."""
+    row = (
+        await db.execute(
+            text("""
+            SELECT status, error, finished_at, fatal, guard, documents_wanted, documents_failed, families_failed,
+                images_failed FROM runs WHERE id = CAST(:id AS uuid)"""),
+            {"id": run_id},
+        )
+    ).one()
+    status = decide_end(
+        RunCounts(
+            cancelling=row.status in {"cancelling", "cancelled"},
+            fatal=row.fatal,
+            guarded=row.guard is not None,
+            documents_wanted=row.documents_wanted,
+            documents_failed=row.documents_failed,
+            families_failed=row.families_failed,
+            images_failed=row.images_failed,
+        )
+    )
+    if row.finished_at is None:
+        error = None
+        if status in {"failed", "completed_with_errors"}:
+            error = row.error or await commonest_reason(db, run_id) or "something failed; see the run's problems"
+        await _write_end(db, run_id, status, error)
+    else:
+        await _write_repair(db, run_id, row.status, status)
+
+
+async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str | None) -> None:
+    await db.execute(
+        text("""
+        UPDATE runs SET status = :status, error = :error, finished_at = clock_timestamp(),
+            started_at = COALESCE(started_at, clock_timestamp()), lease_until = NULL WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id, "status": status, "error": error},
+    )
+    await webhooks.enqueue_run_finished(db, run_id)
+
+
+async def _write_repair(db: AsyncConnection, run_id: str, old: str, new: str) -> None:
+    healed = old == "completed_with_errors" and new == "completed"
+    await db.execute(
+        text("""
+        UPDATE runs SET repaired_at = clock_timestamp(),
+            status = CASE WHEN :healed THEN 'completed' ELSE status END,
+            error = CASE WHEN :healed THEN NULL ELSE error END
+        WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id, "healed": healed},
+    )
+
+
+async def commonest_reason(db: AsyncConnection, run_id: str) -> str | None:
+    """The reason that most of the run's errors have, with how many there are of it."""
+    row = (
+        await db.execute(
+            text("""
+            SELECT reason, count(*) AS number FROM problems
+            WHERE run_id = CAST(:id AS uuid) AND severity = 'error'
+            GROUP BY reason ORDER BY count(*) DESC, min(id) LIMIT 1"""),
+            {"id": run_id},
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return row.reason if row.number == 1 else f"{row.reason} ({row.number} times)"

@@ -1,0 +1,81 @@
+"""One run of a supplier at a time: started, or the one that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.ledger import to_json
+
+UNDER_WAY = ("queued", "running", "cancelling")
+
+
+class RunStart(msgspec.Struct, frozen=True):
+    """A run that was started, or the one that was already under way."""
+
+    run_id: str
+    job_id: str
+    started: bool
+
+
+async def start_run(
+    db: AsyncConnection, *, supplier_id: int, job_id: str, mode: str, trigger: str, options: Mapping[str, Any]
+) -> RunStart:
+    """Write a run and its supplier job, unless a run of the supplier is under way: then return that one."""
+    retried = await _retried(db, supplier_id)
+    if retried is not None:
+        return retried
+    run_id = str(uuid4())
+    row = await db.scalar(
+        text("""
+        INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
+                          changes_since)
+        VALUES (CAST(:id AS uuid), :supplier_id, :mode, :trigger, 'queued', CAST(:options AS jsonb), :job_id, 1,
+                CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END, (SELECT seq FROM change_head))
+        ON CONFLICT (supplier_id) WHERE status IN ('queued', 'running', 'cancelling') DO NOTHING RETURNING 1"""),
+        {
+            "id": run_id,
+            "supplier_id": supplier_id,
+            "mode": mode,
+            "trigger": trigger,
+            "options": to_json(dict(options)),
+            "job_id": job_id,
+        },
+    )
+    if row is not None:
+        return RunStart(run_id, job_id, started=True)
+    other = await db.execute(
+        text("SELECT id, supplier_job_id FROM runs WHERE supplier_id = :supplier_id AND status = ANY(:under_way)"),
+        {"supplier_id": supplier_id, "under_way": list(UNDER_WAY)},
+    )
+    found = other.one()
+    return RunStart(str(found.id), found.supplier_job_id, started=False)
+
+
+async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
+    """Hold the supplier; the sync of an ended run that was retried by hand and is not over counts as under way."""
+    await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
+    rows = await db.execute(
+        text("""
+        SELECT j.id, j.run_id FROM jobs j JOIN runs r ON r.id = j.run_id
+        WHERE j.supplier_id = :id AND j.queue = 'supplier-sync' AND j.state IN ('waiting', 'active', 'delayed')
+          AND NOT j.direct AND r.finished_at IS NOT NULL LIMIT 1"""),
+        {"id": supplier_id},
+    )
+    row = rows.one_or_none()
+    return None if row is None else RunStart(str(row.run_id), row.id, started=False)
+
+
+async def mark_running(db: AsyncConnection, run_id: str) -> None:
+    """Note that the run's first job has begun."""
+    await db.execute(
+        text("""
+        UPDATE runs SET status = 'running', started_at = clock_timestamp()
+        WHERE id = CAST(:id AS uuid) AND status = 'queued'"""),
+        {"id": run_id},
+    )
