@@ -176,7 +176,12 @@ class Ours:
                 supplier = await suppliers.find_supplier(db, code)
                 assert supplier is not None
                 started = await runs.start_run(
-                    db, supplier_id=supplier.id, job_id=job.id, mode="queued", trigger="cli", options={}
+                    db,
+                    supplier_id=supplier.id,
+                    job_id=job.id,
+                    mode="queued",
+                    trigger="cli",
+                    options=ledger.RunOptions(),
                 )
                 await runs.mark_running(db, started.run_id)
                 await ledger.add_jobs(db, [job], run_id=started.run_id, supplier_id=supplier.id, direct=False)

@@ -83,7 +83,7 @@ class BareJobs:
 
     async def _commit(self, batch: Sequence[ClaimedJob]) -> list[bool]:
         async def work(db: AsyncConnection) -> set[str]:
-            held = await ledger.complete(db, [(job, {}) for job in batch])
+            held = await ledger.complete(db, [(job, None) for job in batch])
             for run_id in sorted({job.run_id for job in batch if job.id in held}):
                 ended = sum(job.run_id == run_id and job.id in held for job in batch)
                 await runs.settle(db, run_id, Counter(images_deduplicated=ended), finished=ended)

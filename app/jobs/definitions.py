@@ -43,6 +43,43 @@ class ImageJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask the origin although the address is stored, conditionally."""
 
 
+class SupplierResult(msgspec.Struct, frozen=True, rename="camel"):
+    """What a supplier job came to (API.md, "Jobs and queues")."""
+
+    families_enqueued: int
+    families_skipped: int
+    """Families of the supplier that the run had no reason to write; a direct sync answers with it, too."""
+    efficiency: str
+    """Skipped of all, such as `80%`."""
+
+
+class FamilyResult(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a family job came to."""
+
+    sku: str
+    variants: int
+    images_enqueued: int
+    deferred: bool = False
+    """Nothing was written: the end of the run decides, when every document has been seen."""
+    suspect: bool = False
+    """Nothing was written: the document is read once more in the next run before it is believed."""
+
+
+class ImageResult(msgspec.Struct, frozen=True, rename="camel"):
+    """What an image job came to."""
+
+    sha256: str | None
+    deduplicated: bool
+    """The bytes, or the address, were known."""
+
+
+class Superseded(msgspec.Struct, frozen=True):
+    """A family or image job without effect: a newer state had been applied."""
+
+    superseded: bool = True
+
+
+Result = SupplierResult | FamilyResult | ImageResult | Superseded
 J = TypeVar("J", SupplierJob, FamilyJob, ImageJob)
 
 

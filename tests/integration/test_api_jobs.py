@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from app.coordination.heartbeats import WorkerBeat, write_beat
-from app.jobs.definitions import QUEUES
+from app.jobs.definitions import QUEUES, ImageResult
 from app.persistence import ledger, runs
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
@@ -158,7 +158,7 @@ async def test_a_repaired_run_is_completed_once_nothing_is_failed_any_more(api: 
     await api.post(f"/queues/image-upload/jobs/{job}/retry")
     async with stack.services.database.begin() as db:
         claimed, _ = await ledger.claim(db, [job], queue="image-upload")
-        await ledger.complete_one(db, claimed[0], {"sha256": "ab", "deduplicated": False})
+        await ledger.complete_one(db, claimed[0], ImageResult("ab", deduplicated=False))
         await runs.settle(db, run, Counter(images_uploaded=1), finished=1)
     after = await api.get(f"/runs/{run}")
     assert (after["status"], after["finishedAt"]) == ("completed", before["finishedAt"])

@@ -121,7 +121,7 @@ async def confirm(stack: Stack, sha256: str) -> None:
     supplier_id = await stack.value("SELECT id FROM suppliers WHERE code = 'A23'")
     job = NewJob("confirming", "supplier-sync", "A23", {"supplier_id": supplier_id})
     async with stack.services.database.begin() as db:
-        options = {"confirmed_manifest": sha256}
+        options = ledger.RunOptions(confirmed_manifest=sha256)
         run = await runs.start_run(
             db, supplier_id=supplier_id, job_id=job.id, mode="direct", trigger="api", options=options
         )

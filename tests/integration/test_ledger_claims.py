@@ -13,7 +13,7 @@ from app.errors import ClaimLost
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.jobs.states import TRANSITIONS
 from app.persistence import dispatching, ledger, runs
-from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob
+from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob, RunOptions
 from tests.support.stack import Stack
 
 
@@ -23,7 +23,7 @@ async def make_jobs(stack: Stack, count: int) -> list[str]:
     async with stack.services.database.begin() as db:
         supplier = await db.scalar(text("SELECT min(id) FROM suppliers"))
         run = await runs.start_run(
-            db, supplier_id=supplier, job_id="job-0", mode="queued", trigger="api", options={"force": True}
+            db, supplier_id=supplier, job_id="job-0", mode="queued", trigger="api", options=RunOptions(force=True)
         )
         added = await ledger.add_jobs(db, jobs, run_id=run.run_id, supplier_id=supplier, direct=False)
         await db.execute(text("UPDATE runs SET open_jobs = :count"), {"count": count})
@@ -44,15 +44,15 @@ async def test_jobs_claimed_together_share_a_token_and_a_second_claim_voids_it(s
     ids = await make_jobs(stack, 3)
     first, _ = await claim(stack, ids)
     assert len({job.claim for job in first}) == 1
-    assert first[0].options == {"force": True}
+    assert first[0].options == RunOptions(force=True)
     second, _ = await claim(stack, ids)
     async with stack.services.database.begin() as db:
         with pytest.raises(ClaimLost):
             await ledger.fence(db, first[0])
         with pytest.raises(ClaimLost):
             await ledger.checkpoint(db, first[0])
-        assert await ledger.complete(db, [(job, {}) for job in first]) == set()
-        assert await ledger.complete(db, [(job, {}) for job in second[:2]]) == set(ids[:2])
+        assert await ledger.complete(db, [(job, None) for job in first]) == set()
+        assert await ledger.complete(db, [(job, None) for job in second[:2]]) == set(ids[:2])
     assert await stack.value("SELECT count(*) FROM jobs WHERE state = 'completed'") == 2
 
 

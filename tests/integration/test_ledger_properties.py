@@ -124,7 +124,12 @@ class Jobs(RuleBasedStateMachine):
                 {"code": f"S{number}"},
             )
             started = await runs.start_run(
-                db, supplier_id=supplier, job_id=f"family-{number}", mode="queued", trigger="api", options={}
+                db,
+                supplier_id=supplier,
+                job_id=f"family-{number}",
+                mode="queued",
+                trigger="api",
+                options=ledger.RunOptions(),
             )
             first = NewJob(f"family-{number}", PRODUCT_FAMILY, "first", _args("first"))
             await ledger.add_jobs(db, [first], run_id=started.run_id, supplier_id=supplier, direct=False)
@@ -219,7 +224,7 @@ class Jobs(RuleBasedStateMachine):
 
     async def _complete(self, job: ClaimedJob) -> Ended | None:
         async def work(db: AsyncConnection) -> None:
-            await ledger.complete_one(db, job, {})
+            await ledger.complete_one(db, job)
             await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
 
         try:

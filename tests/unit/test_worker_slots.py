@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from app.persistence.ledger import ClaimedJob
+from app.persistence.ledger import ClaimedJob, RunOptions
 from workers.slots import MOST_AHEAD, UNSETTLED, Running, Slots
 
 
 def job(name: str) -> ClaimedJob:
-    return ClaimedJob(name, "image-upload", "run", 1, None, {}, False, 0, 0, uuid4(), {})
+    return ClaimedJob(name, "image-upload", "run", 1, None, {}, False, 0, 0, uuid4(), RunOptions())
 
 
 class Crew:

@@ -36,7 +36,7 @@ from app.persistence.ledger.ends import (
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
 from app.persistence.ledger.progress import supplier_job_is_over, write_progress
-from app.persistence.ledger.rows import ClaimedJob, NewJob, Unclaimed, new_job_id, to_json
+from app.persistence.ledger.rows import ClaimedJob, NewJob, RunOptions, Unclaimed, new_job_id, to_json
 
 __all__ = [
     "ERROR_MAX_CHARS",
@@ -45,6 +45,7 @@ __all__ = [
     "SUSPECT_DEATHS",
     "ClaimedJob",
     "NewJob",
+    "RunOptions",
     "Unclaimed",
     "add_jobs",
     "bounded",

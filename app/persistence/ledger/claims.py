@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.ledger.rows import ClaimedJob, Unclaimed, to_json
+from app.persistence.ledger.rows import ClaimedJob, RunOptions, Unclaimed, to_json
 
 MAX_DEATHS = 10
 """Workers lost in a row without progress, after which a job is taken to be what kills them (ENGINE.md 1)."""
@@ -137,4 +138,5 @@ async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
 
 
 def _claimed(row: Any) -> ClaimedJob:
-    return ClaimedJob(**{**row, "run_id": str(row["run_id"])})
+    options = msgspec.convert(row["options"], RunOptions)
+    return ClaimedJob(**{**row, "run_id": str(row["run_id"]), "options": options})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +43,7 @@ async def checkpoint(db: AsyncConnection, job: ClaimedJob) -> None:
         raise ClaimLost(f"job {job.id} is not this worker's any more")
 
 
-async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, dict[str, Any]]]) -> set[str]:
+async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgspec.Struct | None]]) -> set[str]:
     """The fence of a commit that ends jobs: close those whose claim holds, and return their ids.
 
     What does not come back writes nothing: leave its rows out of the batch, or roll a single job back. An image job
@@ -63,13 +63,17 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, dict
             progress = CASE WHEN j.queue = 'image-upload' THEN NULL
                             ELSE jsonb_build_object('step', 'completed', 'percentage', 100) END
         FROM ended WHERE j.id = ended.id RETURNING j.id"""),
-        {"ended": to_json([{"id": job.id, "claim": str(job.claim), "result": result} for job, result in results])},
+        {
+            "ended": to_json(
+                [{"id": job.id, "claim": str(job.claim), "result": result or {}} for job, result in results]
+            )
+        },
     )
     return set(rows)
 
 
-async def complete_one(db: AsyncConnection, job: ClaimedJob, result: dict[str, Any]) -> None:
-    """Close one job as completed.
+async def complete_one(db: AsyncConnection, job: ClaimedJob, result: msgspec.Struct | None = None) -> None:
+    """Close one job as completed; without a result where `set_result` follows in the same transaction.
 
     Raises:
         ClaimLost: the claim does not hold any more; roll back.
@@ -78,7 +82,7 @@ async def complete_one(db: AsyncConnection, job: ClaimedJob, result: dict[str, A
         raise ClaimLost(f"job {job.id} is not this worker's any more")
 
 
-async def set_result(db: AsyncConnection, job_id: str, result: dict[str, Any]) -> None:
+async def set_result(db: AsyncConnection, job_id: str, result: msgspec.Struct) -> None:
     """Replace the result of a job that this transaction completed, once its numbers are known."""
     await db.execute(
         text("UPDATE jobs SET result = CAST(:result AS jsonb) WHERE id = :id"),

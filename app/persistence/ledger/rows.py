@@ -10,6 +10,19 @@ from uuid import UUID
 import msgspec
 
 
+class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run was asked for beside its supplier; kept with the run, and handed to each of its jobs at its claim."""
+
+    force: bool = False
+    """Fetch and write whatever the hashes say; the removal guard stays on."""
+    skus: tuple[str, ...] | None = None
+    """The families of the supplier that are meant, or None for all; nothing is removed then. Goes with `force`."""
+    reparse: bool = False
+    """Apply the stored documents anew, without the origin."""
+    confirmed_manifest: str | None = None
+    """The sha256 of the manifest whose removals an operator confirmed; no other one's are."""
+
+
 class NewJob(msgspec.Struct, frozen=True):
     """A job to be written, with the transaction that makes it necessary."""
 
@@ -35,8 +48,7 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     """Attempts spent so far, the running one not among them."""
     deaths: int
     claim: UUID
-    options: dict[str, Any]
-    """The run's options: `force`, `skus`."""
+    options: RunOptions
 
 
 class Unclaimed(msgspec.Struct, frozen=True):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from uuid import uuid4
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.ledger import to_json
+from app.persistence.ledger import RunOptions, to_json
 
 UNDER_WAY = ("queued", "running", "cancelling")
 
@@ -24,7 +22,7 @@ class RunStart(msgspec.Struct, frozen=True):
 
 
 async def start_run(
-    db: AsyncConnection, *, supplier_id: int, job_id: str, mode: str, trigger: str, options: Mapping[str, Any]
+    db: AsyncConnection, *, supplier_id: int, job_id: str, mode: str, trigger: str, options: RunOptions
 ) -> RunStart:
     """Write a run and its supplier job, unless a run of the supplier is under way: then return that one."""
     retried = await _retried(db, supplier_id)
@@ -43,7 +41,7 @@ async def start_run(
             "supplier_id": supplier_id,
             "mode": mode,
             "trigger": trigger,
-            "options": to_json(dict(options)),
+            "options": to_json(options),
             "job_id": job_id,
         },
     )

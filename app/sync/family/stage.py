@@ -14,7 +14,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import zstandard
@@ -25,7 +24,7 @@ from app.catalogue.fingerprint import fingerprint
 from app.catalogue.suspicion import why_suspect
 from app.catalogue.types import ReadingWarning
 from app.feed.document import read_family
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, read_arguments
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, FamilyResult, Superseded, read_arguments
 from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs, suppliers
 from app.persistence.database import Connection
 from app.persistence.documents import StoredDocument
@@ -112,7 +111,7 @@ def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> Fa
 
 async def _supersede(stage: Stage, job: ClaimedJob) -> None:
     async def work(db: Connection) -> None:
-        await ledger.complete_one(db, job, {"superseded": True})
+        await ledger.complete_one(db, job, Superseded())
         await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
 
     await stage.services.database.transact(work)
@@ -121,7 +120,7 @@ async def _supersede(stage: Stage, job: ClaimedJob) -> None:
 async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool) -> Outcome | None:
     """The whole commit; None when the documents moved on since they were read."""
     family, settling = read.family, Settling()
-    await ledger.complete_one(db, job, {})
+    await ledger.complete_one(db, job)
     held = await documents.lock_versions(db, [document.id for document in read.chosen])
     if any(held.get(document.id) != (document.version, True) for document in read.chosen):
         await db.rollback()
@@ -147,11 +146,11 @@ async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead
     images = await add_image_jobs(
         db,
         job,
-        await pictures.unsettled_addresses(db, written.ids, all_of_them=bool(job.options.get("force"))),
+        await pictures.unsettled_addresses(db, written.ids, all_of_them=job.options.force),
     )
     await problems.add_problems(db, job.run_id, _problems(read, diff, job))
     await documents.mark_applied(db, {document.id: document.version for document in read.chosen})
-    await ledger.set_result(db, job.id, _result(family.sku, len(diff.variants), len(images)))
+    await ledger.set_result(db, job.id, FamilyResult(family.sku, len(diff.variants), len(images)))
     settling.counts += _counts(diff, written.nothing_changed)
     settling.counts["families_total"] += len(settling.added)
     settling.counts["images_total"] += len(images)
@@ -166,13 +165,13 @@ async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str)
     """
     if not await ledger.supplier_job_is_over(db, job.run_id):
         await documents.doubt(db, [document.id for document in read.chosen])
-        await ledger.set_result(db, job.id, {**_result(read.family.sku, 0, 0), "deferred": True})
+        await ledger.set_result(db, job.id, FamilyResult(read.family.sku, 0, 0, deferred=True))
         await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
         return Outcome()
     await documents.suspect(db, [document.id for document in read.chosen])
     doubt = Problem("warning", "family", "suspect", reason, url=read.chosen[0].url, sku=read.family.sku, job_id=job.id)
     await problems.add_problems(db, job.run_id, [doubt])
-    await ledger.set_result(db, job.id, {**_result(read.family.sku, 0, 0), "suspect": True})
+    await ledger.set_result(db, job.id, FamilyResult(read.family.sku, 0, 0, suspect=True))
     await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
     return Outcome()
 
@@ -228,10 +227,6 @@ def _counts(diff: FamilyDiff, nothing_changed: bool) -> Counter[str]:
     counts["families_completed"] = 1
     counts["documents_unchanged"] = int(nothing_changed)
     return counts
-
-
-def _result(sku: str, variants: int, images: int) -> dict[str, Any]:
-    return {"sku": sku, "variants": variants, "imagesEnqueued": images}
 
 
 async def fail_family(db: Connection, job: ClaimedJob) -> None:

@@ -39,7 +39,7 @@ async def write_family(
     Raises:
         RepeatTransaction: another family inserted one of the variants at the same time.
     """
-    rewrite = bool(job.options.get("force"))
+    rewrite = job.options.force
     changed = [item for item in diff.variants if item.stored is not None and (rewrite or _is_written(item))]
     created = [item for item in diff.variants if item.stored is None]
     whole = diff.kind == "unchanged" and not changed and not created and not diff.dropped

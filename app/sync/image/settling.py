@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from app.errors import PermanentError, PromidataSyncError
-from app.jobs.definitions import ImageJob
+from app.jobs.definitions import ImageJob, ImageResult, Superseded
 from app.persistence import changes, ledger, media, pictures, runs
 from app.persistence.changes import Change
 from app.persistence.database import Connection
@@ -201,7 +201,5 @@ def _counts(ended: Sequence[Settled], uploaded: set[str]) -> Counter[str]:
     return Counter(images_uploaded=fresh, images_deduplicated=len(ended) - superseded - fresh, images_total=-superseded)
 
 
-def _result(item: Settled, *, fresh: bool) -> dict[str, Any]:
-    if item.superseded:
-        return {"superseded": True}
-    return {"sha256": item.sha256, "deduplicated": not fresh}
+def _result(item: Settled, *, fresh: bool) -> ImageResult | Superseded:
+    return Superseded() if item.superseded else ImageResult(item.sha256, not fresh)

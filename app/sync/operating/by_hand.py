@@ -184,7 +184,7 @@ async def confirm_removals(services: Services, run_id: str) -> Started:
 
 async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: str) -> Started:
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{run['supplier']}"
-    options = {"force": False, "skus": None, "confirmed_manifest": sha256}
+    options = ledger.RunOptions(confirmed_manifest=sha256)
     supplier_id: int = run["supplier_id"]
 
     async def work(db: Connection) -> Started:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from structlog import get_logger
@@ -107,9 +107,9 @@ async def meant(db: Connection, request: StartRequest) -> list[Supplier]:
 async def start_one(db: Connection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
     """Write one supplier's run and its job, or give the run that is under way; whoever calls commits, then sends."""
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
-    options: dict[str, Any] = {"force": request.force or request.skus is not None, "skus": request.skus}
-    if request.reparse:
-        options["reparse"] = True
+    options = ledger.RunOptions(
+        force=request.force or request.skus is not None, skus=request.skus, reparse=request.reparse
+    )
     run = await runs.start_run(
         db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
     )

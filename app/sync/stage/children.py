@@ -56,7 +56,7 @@ async def add_image_jobs(
 
     `revalidate`, or the run's `force`, has the origin asked of what is stored, too.
     """
-    revalidate = revalidate or bool(job.options.get("force"))
+    revalidate = revalidate or job.options.force
     new = [
         NewJob(
             id=ledger.new_job_id(IMAGE_UPLOAD),

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app.catalogue.guard import ManifestState, check_removals
-from app.jobs.definitions import PRODUCT_FAMILY
+from app.jobs.definitions import PRODUCT_FAMILY, SupplierResult
 from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs, suppliers
 from app.persistence.changes import Change
 from app.persistence.database import Connection
@@ -51,14 +50,14 @@ async def finish_supplier(ending: Ending) -> None:
 
     async def work(db: Connection) -> list[str]:
         settling = Settling()
-        await ledger.complete_one(db, job, {})
-        if job.options.get("skus") is None:
+        await ledger.complete_one(db, job)
+        if job.options.skus is None:
             await _remove(db, ending, settling)
         await settle_dropped(db, job, settling)
         settling.added += await add_family_jobs(
             db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
         )
-        if ending.diff.wanted and job.options.get("skus") is None:
+        if ending.diff.wanted and job.options.skus is None:
             await _report_silent(db, job, settling)
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, settling))
@@ -75,7 +74,7 @@ async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
     settings = ending.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
     share = supplier.removal_guard_share
-    confirmed = job.options.get("confirmed_manifest") == manifest.sha256
+    confirmed = job.options.confirmed_manifest == manifest.sha256
     left = await documents.former_families(db, supplier.id) if diff.wanted else []
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
@@ -147,10 +146,10 @@ async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) ->
     )
 
 
-async def _result(db: Connection, job: ClaimedJob, settling: Settling) -> dict[str, Any]:
+async def _result(db: Connection, job: ClaimedJob, settling: Settling) -> SupplierResult:
     enqueued = await runs.families_so_far(db, job.run_id) + len(settling.added)
     families = await documents.count_families(db, job.supplier_id)
     skipped = max(0, families - enqueued)
     everything = enqueued + skipped
     efficiency = round(100 * skipped / everything) if everything else 100
-    return {"familiesEnqueued": enqueued, "familiesSkipped": skipped, "efficiency": f"{efficiency}%"}
+    return SupplierResult(enqueued, skipped, f"{efficiency}%")

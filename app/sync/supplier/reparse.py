@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.jobs.definitions import PRODUCT_FAMILY
+from app.jobs.definitions import PRODUCT_FAMILY, SupplierResult
 from app.persistence import documents, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
@@ -50,8 +50,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
 async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
     """Close the job; returns the jobs of families that take over what others dropped."""
     enqueued = await runs.families_so_far(db, job.run_id)
-    result = {"familiesEnqueued": enqueued, "familiesSkipped": 0, "efficiency": "0%"}
-    await ledger.complete_one(db, job, result)
+    await ledger.complete_one(db, job, SupplierResult(enqueued, 0, "0%"))
     settling = Settling()
     await settle_dropped(db, job, settling)
     settling.counts["families_total"] += len(settling.added)

@@ -69,7 +69,7 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     arguments = read_arguments(SupplierJob, job.args)
     stage.progress.note(job, "parsing_import")
     supplier = await _begin(stage, job, arguments)
-    if job.options.get("reparse"):
+    if job.options.reparse:
         await reparse_supplier(stage, job)
         return
     body = await manifest_step.fetch(stage.services)
@@ -92,7 +92,7 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
 
 def _unknown_skus(job: ClaimedJob, diff: ManifestDiff) -> list[Problem]:
     """Families that were asked for by name and that the manifest does not have."""
-    asked = job.options.get("skus") or []
+    asked = job.options.skus or ()
     known = {name for item in diff.meant(asked) for name in (item.family_sku, item.file_name.removesuffix(".json"))}
     return [
         Problem(
@@ -104,7 +104,7 @@ def _unknown_skus(job: ClaimedJob, diff: ManifestDiff) -> list[Problem]:
 
 
 def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
-    asked = diff.meant(job.options.get("skus"))
+    asked = diff.meant(job.options.skus)
     return [item for item in asked if not (item.stored or item.paused or item.failed_here)]
 
 
@@ -133,7 +133,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             supplier.id,
             said,
             run_id=job.run_id,
-            force=bool(job.options.get("force")),
+            force=job.options.force,
         )
         await _add_rereads(db, sync, diff)
         await problems.forget_problems(db, job.run_id, ("manifest-line", "unknown-sku"))
@@ -162,7 +162,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
 async def _add_rereads(db: Connection, sync: SupplierSync, diff: ManifestDiff) -> None:
     """Documents whose turn it is to be read again, beside those that the manifest says have changed."""
     share = sync.stage.services.settings.reread_share_a_day
-    if share and not sync.job.options.get("force"):
+    if share and not sync.job.options.force:
         diff.wanted.extend(await documents.due_for_rereading(db, sync.supplier.id, share))
 
 
@@ -242,7 +242,7 @@ def _goes_at_once(sync: SupplierSync, item: FetchedDocument) -> bool:
 async def _group_families(sync: SupplierSync) -> None:
     """Make the jobs of families that had to wait for other documents, in pages; `skus` are served by name."""
     job, after = sync.job, ""
-    asked = job.options.get("skus")
+    asked = job.options.skus
     await sync.stage.services.database.transact(lambda db: documents.settle_silent(db, sync.supplier.id))
     while True:
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.jobs.definitions import IMAGE_UPLOAD
+from app.jobs.definitions import IMAGE_UPLOAD, SupplierResult
 from app.persistence import documents, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.documents import ManifestDiff
@@ -22,7 +22,7 @@ from app.sync.supplier.manifest_step import ManifestBody
 
 def nothing_to_do(settings: Settings, supplier: Supplier, job: ClaimedJob, body: ManifestBody) -> bool:
     """Whether this manifest is the one that left nothing to do, and the run asks for nothing else."""
-    asks_for_more = job.options.get("force") or job.options.get("confirmed_manifest") or settings.reread_share_a_day
+    asks_for_more = job.options.force or job.options.confirmed_manifest or settings.reread_share_a_day
     return body.is_stored and supplier.clean_manifest == body.sha256 and not asks_for_more
 
 
@@ -35,8 +35,7 @@ async def finish_unchanged(stage: Stage, job: ClaimedJob, supplier: Supplier, bo
 
     async def work(db: Connection) -> list[str]:
         families = await documents.count_families(db, supplier.id)
-        result = {"familiesEnqueued": 0, "familiesSkipped": families, "efficiency": "100%"}
-        await ledger.complete_one(db, job, result)
+        await ledger.complete_one(db, job, SupplierResult(0, families, "100%"))
         images = await add_old_pictures(db, job, stage.services.settings)
         diff = ManifestDiff(entries=supplier.clean_entries or 0, wanted=[], removed=0)
         await runs.set_manifest(db, job.run_id, body.sha256, diff, invalid=0, to_fetch=0)
