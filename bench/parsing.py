@@ -15,7 +15,7 @@ import msgspec
 import orjson
 import pydantic
 
-from app.catalogue.fingerprint import fingerprint
+from app.catalogue.content import prepare
 from app.feed.document import read_family
 from app.feed.manifest import read_manifest
 from app.feed.outline import read_outline
@@ -105,7 +105,7 @@ def document_row(body: bytes, rounds: int) -> dict[str, float]:
         "pydantic": lambda: Root.model_validate_json(body),
         "read_outline": lambda: read_outline(body),
         "read_family": read,
-        "fingerprint": lambda: fingerprint(family),
+        "prepare": lambda: prepare(family),
     }
     return best_ms(ways, rounds)
 

@@ -35,8 +35,8 @@ ROUNDS = 3
 
 SEED = (
     """
-    INSERT INTO products (supplier_id, sku, status, content, content_digest, fingerprint, applied_version)
-    SELECT supplier_id, family_sku, 'active', '{"name": {"en": "Seeded"}}', sha256(family_sku::bytea), 'seeded', version
+    INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version)
+    SELECT supplier_id, family_sku, 'active', '{"name": {"en": "Seeded"}}', sha256(family_sku::bytea), version
     FROM documents""",
     """
     INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,

@@ -102,21 +102,13 @@ class QueuePolicy(msgspec.Struct, frozen=True):
     timeout_s: float
     """Bounds one attempt; for a supplier a slice between two checkpoints."""
     max_attempts: int
-    backoff_s: float
-    """The first wait after a transient error; doubled each time, with jitter, at most five minutes."""
 
 
 def policies(settings: Settings) -> dict[QueueName, QueuePolicy]:
     """Each queue's policy as the settings have it."""
-    attempts, backoff_s = settings.job_max_attempts, settings.retry_backoff_s
+    attempts = settings.job_max_attempts
     return {
-        SUPPLIER_SYNC: QueuePolicy(
-            settings.concurrency_supplier, settings.job_timeout_supplier_ms / 1000, attempts, backoff_s
-        ),
-        PRODUCT_FAMILY: QueuePolicy(
-            settings.concurrency_families, settings.job_timeout_family_ms / 1000, attempts, backoff_s
-        ),
-        IMAGE_UPLOAD: QueuePolicy(
-            settings.concurrency_images, settings.job_timeout_image_ms / 1000, attempts, backoff_s
-        ),
+        SUPPLIER_SYNC: QueuePolicy(settings.concurrency_supplier, settings.job_timeout_supplier_ms / 1000, attempts),
+        PRODUCT_FAMILY: QueuePolicy(settings.concurrency_families, settings.job_timeout_family_ms / 1000, attempts),
+        IMAGE_UPLOAD: QueuePolicy(settings.concurrency_images, settings.job_timeout_image_ms / 1000, attempts),
     }

@@ -177,8 +177,8 @@ async def insert_product(stack: Stack, sku: str, supplier: str = "A23") -> None:
     async with stack.services.database.begin() as db:
         await db.execute(
             text("""
-            INSERT INTO products (supplier_id, sku, status, content, content_digest, fingerprint, applied_version)
-            SELECT s.id, :sku, 'active', (SELECT content FROM products LIMIT 1), '', '', 1
+            INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version)
+            SELECT s.id, :sku, 'active', (SELECT content FROM products LIMIT 1), '', 1
             FROM suppliers s WHERE code = :supplier"""),
             {"sku": sku, "supplier": supplier},
         )

@@ -33,9 +33,9 @@ SELECT 'image-all-' || n, 'image-upload', r.id, r.supplier_id, 'k-all' || n,
 FROM generate_series(1, 20000) n, (SELECT id, supplier_id FROM runs ORDER BY created_at LIMIT 1) r;
 INSERT INTO problems (run_id, severity, stage, kind, reason)
 SELECT id, 'error', 'image', 'http-404', 'gone' FROM runs, generate_series(1, 2);
-INSERT INTO products (supplier_id, sku, status, content, content_digest, fingerprint, applied_version, updated_at)
+INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version, updated_at)
 SELECT 3 + n % 20, 'P-' || lpad(CAST(n AS text), 6, '0'), CASE WHEN n % 100 = 0 THEN 'discontinued' ELSE 'active' END,
-    jsonb_build_object('name', jsonb_build_object('nl', 'Tas nummer' || n), 'category', 'C' || n % 500 || '/X'), '', '',
+    jsonb_build_object('name', jsonb_build_object('nl', 'Tas nummer' || n), 'category', 'C' || n % 500 || '/X'), '',
     1, now() - n * interval '1 min'
 FROM generate_series(1, 30000) n;
 INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.catalogue.fingerprint import fingerprint
+from app.catalogue.content import prepare
 from app.errors import DocumentUnreadable
 from app.feed.document import read_family
 from app.feed.outline import read_outline
@@ -42,7 +42,7 @@ def _read(body: bytes) -> None:
     outline = read_outline(body)
     assert {variant.sku for variant in family.variants} == set(outline.child_skus)
     assert family.primary_sku in outline.child_skus
-    fingerprint(family).encode()
+    prepare(family)
     json.dumps([variant.attributes for variant in family.variants], allow_nan=False).encode()
     for warning in warnings:
         assert warning.field
@@ -98,7 +98,7 @@ def test_the_order_of_keys_and_languages_and_white_space_mean_nothing(data: st.D
     body = json.dumps(_shuffled(DOCUMENT, data), indent=indent).encode()
     shuffled, _ = read_family([("x.json", body)], **options)  # type: ignore[arg-type]
     assert shuffled == usual
-    assert fingerprint(shuffled) == fingerprint(usual)
+    assert prepare(shuffled) == prepare(usual)
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,7 +10,6 @@ from app.persistence.catalogue.families import (
     lock_product,
     lock_variants,
     note_applied,
-    touch_product,
     update_variants,
     write_product,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "stored_parts",
     "take_dropped",
     "takers",
-    "touch_product",
     "update_variants",
     "write_parts",
     "write_product",

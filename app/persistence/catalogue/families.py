@@ -46,25 +46,22 @@ async def lock_variants(
     return {row.sku: StoredVariant(**row._mapping) for row in rows}  # noqa: SLF001  the public way to a row's mapping
 
 
-async def write_product(
-    db: AsyncConnection, *, supplier_id: int, sku: str, diff: FamilyDiff, fingerprint: str, version: int
-) -> int:
+async def write_product(db: AsyncConnection, *, supplier_id: int, sku: str, diff: FamilyDiff, version: int) -> int:
     """Insert or update a product, and return its id."""
     return int(
         await db.scalar(
             text("""
-            INSERT INTO products AS p (supplier_id, sku, status, content, content_digest, fingerprint, applied_version)
-            VALUES (:supplier_id, :sku, 'active', CAST(:content AS jsonb), :digest, :fingerprint, :version)
+            INSERT INTO products AS p (supplier_id, sku, status, content, content_digest, applied_version)
+            VALUES (:supplier_id, :sku, 'active', CAST(:content AS jsonb), :digest, :version)
             ON CONFLICT (supplier_id, sku) DO UPDATE SET status = 'active', content = EXCLUDED.content,
-                content_digest = EXCLUDED.content_digest, fingerprint = EXCLUDED.fingerprint,
-                applied_version = EXCLUDED.applied_version, updated_at = clock_timestamp()
+                content_digest = EXCLUDED.content_digest, applied_version = EXCLUDED.applied_version,
+                updated_at = clock_timestamp()
             RETURNING id"""),
             {
                 "supplier_id": supplier_id,
                 "sku": sku,
                 "content": to_json(diff.family.content),
                 "digest": diff.family.digest,
-                "fingerprint": fingerprint,
                 "version": version,
             },
         )
@@ -72,11 +69,10 @@ async def write_product(
     )
 
 
-async def note_applied(db: AsyncConnection, product_id: int, *, version: int, fingerprint: str) -> None:
+async def note_applied(db: AsyncConnection, product_id: int, *, version: int) -> None:
     """Note that a newer document said nothing new."""
     await db.execute(
-        text("UPDATE products SET applied_version = :version, fingerprint = :fingerprint WHERE id = :id"),
-        {"id": product_id, "version": version, "fingerprint": fingerprint},
+        text("UPDATE products SET applied_version = :version WHERE id = :id"), {"id": product_id, "version": version}
     )
 
 
@@ -146,8 +142,3 @@ def _variant_row(diff: VariantDiff) -> dict[str, Any]:
         "owner_before": None if stored is None else stored.owner_before,
         "same": diff.kind == "unchanged",
     }
-
-
-async def touch_product(db: AsyncConnection, product_id: int) -> None:
-    """Note that something of a product changed just now, for `updatedSince`."""
-    await db.execute(text("UPDATE products SET updated_at = clock_timestamp() WHERE id = :id"), {"id": product_id})

@@ -20,7 +20,6 @@ import zstandard
 
 from app.catalogue.content import FamilyContent, prepare
 from app.catalogue.diff import FamilyDiff, decide
-from app.catalogue.fingerprint import fingerprint
 from app.catalogue.suspicion import why_suspect
 from app.catalogue.types import ReadingWarning
 from app.feed.document import read_family
@@ -49,7 +48,6 @@ class FamilyRead:
     chosen: list[StoredDocument]
     family: FamilyContent
     warnings: tuple[ReadingWarning, ...]
-    fingerprint: str
 
 
 @dataclass(slots=True)
@@ -106,7 +104,7 @@ def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> Fa
     family, warnings = read_family(
         bodies, supplier=supplier, price_regions=settings.price_regions, languages=settings.languages
     )
-    return FamilyRead(chosen, prepare(family), warnings, fingerprint(family))
+    return FamilyRead(chosen, prepare(family), warnings)
 
 
 async def _supersede(stage: Stage, job: ClaimedJob) -> None:
@@ -138,7 +136,7 @@ async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead
         return await _doubt(db, job, read, reason)
     stage.progress.note(job, "upserting_variants")
     version = max(document.version for document in read.chosen)
-    written = await write_family(db, job, product, diff, fingerprint=read.fingerprint, version=version)
+    written = await write_family(db, job, product, diff, version=version)
     await changes.add_changes(
         db, supplier_id=job.supplier_id, run_id=job.run_id, changes=describe(family.sku, product, diff, written)
     )

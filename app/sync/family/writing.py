@@ -31,7 +31,6 @@ async def write_family(
     product: StoredProduct | None,
     diff: FamilyDiff,
     *,
-    fingerprint: str,
     version: int,
 ) -> Written:
     """Write what differs; with the run's `force` also what does not.
@@ -44,11 +43,11 @@ async def write_family(
     created = [item for item in diff.variants if item.stored is None]
     whole = diff.kind == "unchanged" and not changed and not created and not diff.dropped
     if whole and product is not None:
-        await catalogue.note_applied(db, product.id, version=version, fingerprint=fingerprint)
+        await catalogue.note_applied(db, product.id, version=version)
         return Written(_ids(diff, {}), {}, nothing_changed=True)
     old = await catalogue.stored_parts(db, [item.stored.id for item in changed if item.stored is not None])
     product_id = await catalogue.write_product(
-        db, supplier_id=job.supplier_id, sku=diff.family.sku, diff=diff, fingerprint=fingerprint, version=version
+        db, supplier_id=job.supplier_id, sku=diff.family.sku, diff=diff, version=version
     )
     new_ids = await catalogue.insert_variants(db, job.supplier_id, product_id, job.run_id, created)
     if len(new_ids) != len(created):
