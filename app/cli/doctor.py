@@ -25,14 +25,13 @@ from app.coordination.heartbeats import live_workers
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
 from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
-from app.jobs.definitions import QUEUES
+from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.persistence.drift import server_version
 from app.persistence.migrations import look_at_schema
 from app.settings import Settings
 from app.sync.installation import SEEN_WITHIN_S, learn, settle
 from app.sync.operating.doctor import (
-    WORKER_OF,
     Finding,
     check_changes,
     check_dispatch,
@@ -215,7 +214,7 @@ async def _workers(services: Services) -> Finding:
     numbers = {queue: sum(beat.queue_name == queue for beat in beats) for queue in QUEUES}
     found = ", ".join(f"{queue} {number}" for queue, number in numbers.items()) if beats else "none is running"
     found += f"; {silent} ended without a word" if silent else ""
-    missing = [WORKER_OF[queue] for queue, number in numbers.items() if not number]
+    missing = [STAGE_OF[queue] for queue, number in numbers.items() if not number]
     if beats and missing:
         do = "start the missing ones: " + ", ".join(f"`promidata-sync worker {kind}`" for kind in missing)
         return Finding("workers", ok=False, found=found, do=do)

@@ -18,8 +18,9 @@ import typer
 
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
-from app.cli.queue_commands import QUEUE_OF, queue_app
+from app.cli.queue_commands import queue_app
 from app.errors import PromidataSyncError
+from app.jobs.definitions import QUEUE_OF
 
 app = typer.Typer(
     name="promidata-sync",

@@ -13,14 +13,8 @@ from typing import Annotated
 import typer
 
 from app.cli.exits import EPILOG
-from app.jobs.definitions import QUEUES, QueueName
+from app.jobs.definitions import QUEUE_OF, QUEUES, QueueName
 from app.jobs.states import JobState
-
-QUEUE_OF: dict[str, QueueName] = {
-    "supplier": "supplier-sync",
-    "family": "product-family",
-    "image": "image-upload",
-}
 
 queue_app = typer.Typer(help="Jobs and queues.", epilog=EPILOG)
 
@@ -32,7 +26,7 @@ def read_queue(text: str) -> QueueName:
         typer.BadParameter: there is no such queue; names those that there are.
     """
     word = text.strip().lower()
-    found = QUEUE_OF.get(word) or next((name for name in QUEUES if name == word), None)
+    found = next((queue for stage, queue in QUEUE_OF.items() if word in {stage, queue}), None)
     if found is None:
         raise typer.BadParameter(f"there is no queue {text}: {', '.join(QUEUE_OF)}, or in full {', '.join(QUEUES)}")
     return found

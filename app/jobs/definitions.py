@@ -17,6 +17,10 @@ SUPPLIER_SYNC: QueueName = "supplier-sync"
 PRODUCT_FAMILY: QueueName = "product-family"
 IMAGE_UPLOAD: QueueName = "image-upload"
 QUEUES: tuple[QueueName, ...] = (SUPPLIER_SYNC, PRODUCT_FAMILY, IMAGE_UPLOAD)
+StageName = Literal["supplier", "family", "image"]
+QUEUE_OF: dict[StageName, QueueName] = {"supplier": SUPPLIER_SYNC, "family": PRODUCT_FAMILY, "image": IMAGE_UPLOAD}
+"""The queue of a stage's jobs; its workers are named for the stage."""
+STAGE_OF: dict[str, StageName] = {queue: stage for stage, queue in QUEUE_OF.items()}
 
 
 class SupplierJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

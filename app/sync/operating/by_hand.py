@@ -20,6 +20,7 @@ from app.persistence.job_verbs import JobState, ReopenedJob
 from app.sync.installation import ready_to_queue
 from app.sync.operating.start import Started
 from app.sync.services import Services
+from app.sync.stage.sending import send_committed
 from app.sync.supplier.manifest_step import get_manifest
 
 log = get_logger()
@@ -213,10 +214,4 @@ async def _found_run(db: Connection, run_id: str) -> run_lists.RunRow:
 
 
 async def _send(services: Services, jobs: Sequence[ReopenedJob]) -> None:
-    if services.queue is None or not jobs:
-        return
-    try:
-        await services.queue.send([Message(job.id, job.queue, job.run_id) for job in jobs])
-    except QueueUnavailable as error:
-        # the jobs are in the ledger, so the reconciler sends them when Redis is back
-        log.warning("messages not sent, the reconciler will", error=str(error))
+    await send_committed(services.queue, [Message(job.id, job.queue, job.run_id) for job in jobs])

@@ -19,7 +19,7 @@ import msgspec
 
 from app.coordination.heartbeats import live_workers
 from app.errors import QueueUnavailable
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
+from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.persistence import dispatching, drift
 from app.persistence.database import Database
@@ -38,7 +38,6 @@ MOST_PAGES = 50
 SAMPLED = 50
 NAMED = 3
 """Runs that a finding names."""
-WORKER_OF: dict[str, str] = {SUPPLIER_SYNC: "supplier", PRODUCT_FAMILY: "family", IMAGE_UPLOAD: "image"}
 """How a queue's worker is typed."""
 
 
@@ -79,7 +78,7 @@ def judge_queues(loads: Sequence[QueueLoad], workers: Counter[str]) -> Finding:
     found = [f"{load.name} is paused while {load.due} jobs wait" for load in held]
     found += [f"{load.name} has {load.due} jobs and no live worker" for load in left]
     todo = [f"`promidata-sync resume {load.name}`" for load in paused]
-    todo += [f"start a worker: `promidata-sync worker {WORKER_OF[load.name]}`" for load in left]
+    todo += [f"start a worker: `promidata-sync worker {STAGE_OF[load.name]}`" for load in left]
     if found:
         return Finding("queues", ok=False, found=", ".join(found), do=", ".join(todo))
     due = sum(load.due for load in loads)

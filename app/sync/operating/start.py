@@ -20,6 +20,7 @@ from app.persistence.database import Connection
 from app.persistence.suppliers import Supplier, active_suppliers, find_supplier
 from app.sync.installation import ready_to_queue
 from app.sync.services import Services
+from app.sync.stage.sending import send_committed
 
 log = get_logger()
 
@@ -127,9 +128,4 @@ async def start_one(db: Connection, supplier: Supplier, request: StartRequest, m
 async def send_started(services: Services, started: Sequence[Started]) -> None:
     """Dispatch the runs that were just committed; those that had been under way before are left alone."""
     messages = [Message(run.job_id, SUPPLIER_SYNC, run.run_id) for run in started if run.started]
-    try:
-        if services.queue is not None:
-            await services.queue.send(messages)
-    except QueueUnavailable as error:
-        # the run is in the ledger, so the reconciler sends it when Redis is back; the caller's answer is still 202
-        log.warning("message not sent, the reconciler will", error=str(error))
+    await send_committed(services.queue, messages)

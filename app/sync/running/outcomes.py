@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
 from uuid import uuid4
 
 import msgspec
@@ -27,7 +26,7 @@ from app.errors import (
     RunCancelled,
     TransientError,
 )
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueuePolicy
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, STAGE_OF, QueuePolicy
 from app.outages import outages
 from app.persistence import ledger, problems, runs
 from app.persistence.database import Connection
@@ -41,11 +40,6 @@ from app.sync.stage.context import Stage, plain_reason
 log = get_logger()
 
 OUTAGE_PAUSE_S = (0.5, 1.0, 2.0, 4.0)
-STAGE_NAMES: dict[str, Literal["supplier", "family", "image"]] = {
-    SUPPLIER_SYNC: "supplier",
-    PRODUCT_FAMILY: "family",
-    IMAGE_UPLOAD: "image",
-}
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -204,7 +198,7 @@ def _problem(job: ClaimedJob, error: PromidataSyncError, url: str | None) -> Pro
     kind = error.kind if isinstance(error, PermanentError) else "attempts-spent"
     reason = plain_reason(str(error), url) if url else str(error)
     sku = job.args.get("family_sku")
-    return Problem("error", STAGE_NAMES[job.queue], kind, reason, url=url, sku=sku, job_id=job.id)
+    return Problem("error", STAGE_OF[job.queue], kind, reason, url=url, sku=sku, job_id=job.id)
 
 
 async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> None:

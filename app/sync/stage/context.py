@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from structlog import get_logger
 
-from app.errors import QueueUnavailable
 from app.jobs.queue import Message, Queue
 from app.logs import mask_address
-from app.outages import outages
 from app.sync.services import Services
 from app.sync.stage.progress import ProgressBoard
+from app.sync.stage.sending import send_committed
 
 log = get_logger()
 
@@ -26,13 +25,8 @@ class Stage:
     progress: ProgressBoard
 
     async def dispatch(self, messages: Sequence[Message]) -> None:
-        """Tell Redis of jobs that are committed. A failure costs time only: the reconciler sends them later."""
-        if not messages:
-            return
-        try:
-            await self.queue.send(messages)
-        except QueueUnavailable as error:
-            outages.noted(error, "messages not sent, the reconciler will")
+        """Tell Redis of jobs that are committed."""
+        await send_committed(self.queue, messages)
 
 
 def messages_of(queue: str, run_id: str, job_ids: Sequence[str]) -> list[Message]:
