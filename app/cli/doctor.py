@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from redis.exceptions import AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
 from rich.table import Table
 from rich.text import Text
 
@@ -21,12 +20,13 @@ from app.cli.exits import ExitCode
 from app.cli.feed_check import check_manifest
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, tell_json
-from app.coordination.heartbeats import live_workers
+from app.coordination.heartbeats import workers_now
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
 from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
 from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
+from app.jobs.redis_errors import NEEDS_MEMORY, remedy
 from app.persistence.drift import server_version
 from app.persistence.migrations import look_at_schema
 from app.settings import Settings
@@ -47,7 +47,6 @@ WITHIN_S = 20.0
 
 
 Check = Callable[[Services], Awaitable[Finding]]
-FULL = "give it more memory, and take care that its maxmemory-policy is noeviction"
 ADVICE = {
     "database": "start it, or correct DATABASE_URL",
     "schema": "start the database, then run `promidata-sync migrate`",
@@ -56,12 +55,6 @@ ADVICE = {
     "store": "correct the S3_ settings and the key's rights, or make DATA_DIR writable",
     "feed": "correct PROMIDATA_BASE_URL; the seller's profile has it",
 }
-REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
-    (AuthenticationError, "correct user and password in REDIS_URL"),
-    (ReadOnlyError, "it is a replica: let REDIS_URL name the primary"),
-    (OutOfMemoryError, FULL),
-    (BusyLoadingError, "wait, it is loading its data"),
-)
 
 
 def run_doctor(*, as_json: bool) -> ExitCode:
@@ -129,7 +122,7 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
             return await check
     except TimeoutError:
         found, do = f"no answer within {WITHIN_S:.0f} s", "look whether it is overloaded"
-    except (PromidataSyncError, RedisError) as error:
+    except PromidataSyncError as error:
         found, do = str(error), _advice(part, error)
     return Finding(part, ok=False, found=found, do=do, there=False)
 
@@ -137,7 +130,7 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
 def _advice(part: str, error: Exception) -> str:
     if isinstance(error, ConnectionsRefused):
         return "lower DATABASE_POOL_SIZE, or raise the limit; docs/operations.md has the arithmetic"
-    refused = next((do for kind, do in REFUSALS if isinstance(error.__cause__, kind)), None)
+    refused = remedy(error.__cause__)
     if refused is None and isinstance(error, SettingsError):
         return ""
     return refused or ADVICE.get(part, "look at the parts above first")
@@ -200,7 +193,7 @@ def _room(shown: str, memory: RedisMemory | None) -> Finding:
         return Finding("redis", ok=False, found=found, do="set maxmemory-policy to noeviction")
     if memory is not None and memory.nearly_full:
         found = f"{shown}, {memory.used_bytes / memory.most_bytes:.0%} of its maxmemory is in use"
-        return Finding("redis", ok=False, found=found, do=FULL)
+        return Finding("redis", ok=False, found=found, do=NEEDS_MEMORY)
     return Finding("redis", ok=True, found=f"{shown}, writable")
 
 
@@ -208,9 +201,7 @@ async def _workers(services: Services) -> Finding:
     """None at all is what a machine looks like before its start; one kind missing is wrong."""
     if services.queue is None:
         return Finding("workers", ok=True, found="none can be seen without Redis")
-    known = set(await services.queue.redis.zrange(services.queue.keys.workers, 0, -1))
-    beats = await live_workers(services.queue.redis, services.queue.keys)
-    silent = len(known - {beat.id.encode() for beat in beats})
+    beats, silent = await workers_now(services.queue.redis, services.queue.keys)
     numbers = {queue: sum(beat.queue_name == queue for beat in beats) for queue in QUEUES}
     found = ", ".join(f"{queue} {number}" for queue, number in numbers.items()) if beats else "none is running"
     found += f"; {silent} ended without a word" if silent else ""

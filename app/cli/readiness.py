@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-from redis.exceptions import RedisError
-
 from app.cli.programs import KINDS, Feed
 from app.cli.up_file import UpError
 from app.coordination.heartbeats import live_workers
+from app.errors import QueueUnavailable
 from app.jobs.queue import RedisQueue
+from app.outbound.loopback import Loopback, open_loopback
 
 READY_WITHIN_S = 90.0
 LOOK_EVERY_S = 0.1
@@ -29,21 +28,19 @@ async def wait_until_ready(
         UpError: they were not within 90 s; names what is missing and what it wrote last.
     """
     deadline = time.monotonic() + READY_WITHIN_S
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        while missing := await _missing(client, api_url, queue, feed, pids()):
+    async with open_loopback() as loopback:
+        while missing := await _missing(loopback, api_url, queue, feed, pids()):
             if time.monotonic() > deadline:
                 raise UpError(f"not ready after {READY_WITHIN_S:.0f} s: {_explain(missing, logs)}")
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _missing(
-    client: httpx.AsyncClient, api_url: str, queue: RedisQueue, feed: Feed, pids: dict[str, int]
-) -> list[str]:
+async def _missing(loopback: Loopback, api_url: str, queue: RedisQueue, feed: Feed, pids: dict[str, int]) -> list[str]:
     beating = await _beating(queue)
     missing = [f"worker-{kind}" for kind in KINDS if pids.get(f"worker-{kind}") not in beating]
-    if not await _answers(client, f"{api_url}/readyz"):
+    if not await loopback.serves(f"{api_url}/readyz"):
         missing.append("api")
-    if feed.port is not None and not await _answers(client, f"{feed.base_url}/Import/Import.txt"):
+    if feed.port is not None and not await loopback.serves(f"{feed.base_url}/Import/Import.txt", method="HEAD"):
         missing.append("sample-feed")
     return missing
 
@@ -51,15 +48,8 @@ async def _missing(
 async def _beating(queue: RedisQueue) -> set[int]:
     try:
         return {worker.pid for worker in await live_workers(queue.redis, queue.keys)}
-    except (RedisError, OSError):
+    except QueueUnavailable:
         return set()
-
-
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await client.head(url) if url.endswith(".txt") else await client.get(url)).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _explain(missing: list[str], logs: Path) -> str:

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from app.errors import QueueUnavailable
+from app.coordination.faults import told_as_outage
 from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
 BEAT_EVERY_S = 2.0
@@ -57,10 +56,8 @@ async def live_workers(redis: Redis, keys: RedisKeys = DEFAULT_KEYS) -> list[Wor
     Raises:
         QueueUnavailable: Redis is away or refuses writes.
     """
-    try:
+    with told_as_outage("say which workers live"):
         return await _live_workers(redis, keys)
-    except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis cannot say which workers live: {error}") from error
 
 
 async def _live_workers(redis: Redis, keys: RedisKeys) -> list[WorkerBeat]:
@@ -73,3 +70,15 @@ async def _live_workers(redis: Redis, keys: RedisKeys) -> list[WorkerBeat]:
         await redis.zrem(keys.workers, *gone)
     beats = [msgspec.json.decode(value, type=WorkerBeat) for value in values if value is not None]
     return sorted(beats, key=lambda beat: (beat.queue_name, beat.started_at, beat.id))
+
+
+async def workers_now(redis: Redis, keys: RedisKeys) -> tuple[list[WorkerBeat], int]:
+    """The live workers, and how many ended without a word since somebody looked last.
+
+    Raises:
+        QueueUnavailable: Redis is away or refuses writes.
+    """
+    with told_as_outage("say which workers there were"):
+        known = {worker_id.decode() for worker_id in await redis.zrange(keys.workers, 0, -1)}
+    live = await live_workers(redis, keys)
+    return live, len(known - {beat.id for beat in live})

@@ -9,6 +9,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from app.coordination.faults import told_as_outage
+
 KEEPS_ALL = "noeviction"
 NEARLY_FULL = 0.9
 
@@ -33,11 +35,16 @@ class RedisMemory(msgspec.Struct, frozen=True):
 
 
 async def redis_memory(redis: Redis) -> RedisMemory | None:
-    """Ask the server; None when it does not tell, RedisError when it is away."""
-    try:
-        answer = await redis.info("memory")
-    except ResponseError:
-        return None
+    """Ask the server; None when it does not tell.
+
+    Raises:
+        QueueUnavailable: it is away.
+    """
+    with told_as_outage("say how much memory it has"):
+        try:
+            answer = await redis.info("memory")
+        except ResponseError:
+            return None
     if "maxmemory_policy" not in answer:
         return None
     return RedisMemory(answer["maxmemory_policy"], int(answer["used_memory"]), int(answer.get("maxmemory", 0)))

@@ -12,6 +12,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from app.coordination.faults import told_as_outage
 from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
 OLDEST = (6, 2)
@@ -26,7 +27,16 @@ class RedisVersion(msgspec.Struct, frozen=True):
 
 
 async def redis_version(redis: Redis, keys: RedisKeys = DEFAULT_KEYS) -> RedisVersion:
-    """Ask the server; RedisError when it is away."""
+    """Ask the server.
+
+    Raises:
+        QueueUnavailable: it is away.
+    """
+    with told_as_outage("say its version"):
+        return await _ask_version(redis, keys)
+
+
+async def _ask_version(redis: Redis, keys: RedisKeys) -> RedisVersion:
     try:
         answer = _pairs(await redis.execute_command("HELLO"))  # type: ignore[no-untyped-call]
     except NoPermissionError:

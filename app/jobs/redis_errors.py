@@ -9,13 +9,26 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
 )
 
 from app.redis_keys import RedisKeys
 
+NEEDS_MEMORY = "give it more memory, and take care that its maxmemory-policy is noeviction"
+REMEDIES: tuple[tuple[type[RedisError], str], ...] = (
+    (AuthenticationError, "correct user and password in REDIS_URL"),
+    (ReadOnlyError, "it is a replica: let REDIS_URL name the primary"),
+    (OutOfMemoryError, NEEDS_MEMORY),
+    (BusyLoadingError, "wait, it is loading its data"),
+)
 REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
 """redis-py takes the code off the message of these."""
+
+
+def remedy(error: BaseException | None) -> str | None:
+    """What an operator does about an error of Redis that has one cause, or None."""
+    return next((do for kind, do in REMEDIES if isinstance(error, kind)), None)
 
 
 def advice(error: BaseException, keys: RedisKeys) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0005"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
 UP = (
     "ALTER TABLE deliveries ADD COLUMN snapshot jsonb, ALTER COLUMN payload DROP NOT NULL",
-    "COMMENT ON COLUMN deliveries.snapshot IS 'the run as it ended, unmasked; null in rows of versions before 0005'",
+    "COMMENT ON COLUMN deliveries.snapshot IS 'the run as it ended, unmasked; null in rows of versions before 0004'",
     "COMMENT ON COLUMN deliveries.payload IS 'the body as it is signed and sent; null until the first try'",
 )
 DOWN = (
