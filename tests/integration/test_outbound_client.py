@@ -205,7 +205,7 @@ async def test_slowness_is_bounded(client: OutboundClient, script: Script, says:
     error = await fetch_error(client, script, SHORT)
     assert isinstance(error, OriginUnavailable)
     assert says in str(error)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4  # each script would go on for at least five seconds
 
 
 async def test_a_name_that_does_not_resolve_in_time_is_transient() -> None:

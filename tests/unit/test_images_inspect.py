@@ -21,7 +21,8 @@ from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Goo
 # What Pillow warns of is printed and ignored outside of tests.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
-MAX_STALL_S = 0.1
+MAX_STALL_S = 1.0
+"""Ten times what a machine of its own shows, so that a busy one passes: the figure itself is for the bench."""
 MAX_MEMORY_BYTES = 300 * 1024 * 1024
 
 
