@@ -244,12 +244,12 @@ async def test_a_repair_tells_nothing_more(servers: Servers, tmp_path: Path) -> 
         await workers.start("A23")
         (run,) = await workers.over()
         assert run["status"] == "completed_with_errors"
-        told = await stack.rows("SELECT id, payload FROM deliveries ORDER BY number")
+        told = await stack.rows("SELECT id, snapshot FROM deliveries ORDER BY number")
         assert len(told) == 2
         assert await by_hand.retry_failed(stack.services, "image-upload") == 1
         await eventually(lambda: stack.value("SELECT status = 'completed' FROM runs"))
         assert (await stack.run("A23"))["repaired_at"] is not None
-        assert await stack.rows("SELECT id, payload FROM deliveries ORDER BY number") == told
+        assert await stack.rows("SELECT id, snapshot FROM deliveries ORDER BY number") == told
 
 
 @pytest.mark.chaos
