@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from app.cli.doctor import examine
 from app.samplefeed import FeedSpec, SampleFeed
-from tests.support.api_client import API
+from tests.support.api_client import API, api_client
 from tests.support.api_process import api_process
 from tests.support.sessions import sessions_by_process, watched
-from tests.support.stack import Servers, execute
+from tests.support.stack import Servers, Stack, execute
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, until, worker_stack
 
@@ -62,7 +64,9 @@ async def call_until(over: asyncio.Event, url: str) -> list[float]:
     return took
 
 
-@pytest.mark.parametrize("pool_size", [10, pytest.param(3, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(
+    "pool_size", [10, pytest.param(3, marks=pytest.mark.chaos), pytest.param(1, marks=pytest.mark.chaos)]
+)
 async def test_a_whole_sync_under_a_limit_of_twelve(servers: Servers, tmp_path: Path, pool_size: int) -> None:
     async with few_connections(servers, tmp_path, pool_size) as (workers, address):
         workers.spawn_all()
@@ -90,3 +94,26 @@ async def test_a_whole_sync_under_a_limit_of_twelve(servers: Servers, tmp_path: 
                 await until(given_back, 15)
             finally:
                 await server.close()
+
+
+async def test_a_full_server_is_503_with_its_limit_and_a_line_of_doctor(stack: Stack) -> None:
+    url = stack.settings.database_url
+    assert url is not None
+    parts = urlsplit(url.get_secret_value())
+    await execute(url.get_secret_value(), "CREATE ROLE full_up LOGIN PASSWORD 'full_up' CONNECTION LIMIT 1")
+    theirs = f"{parts.scheme}://full_up:full_up@{parts.hostname}:{parts.port}{parts.path}"
+    only = await asyncpg.connect(theirs.replace("postgresql+asyncpg://", "postgresql://"))
+    try:
+        settings = stack.settings.model_copy(update={"database_url": SecretStr(theirs)})
+        async with api_client(settings) as api:
+            began = time.monotonic()
+            problem = await api.problem("GET", "/runs", 503)
+            assert time.monotonic() - began < 10
+        (finding,) = [found for found in await examine(settings) if found.part == "database"]
+        for said in (problem["detail"], finding.found):
+            assert "CONNECTION LIMIT of the role" in said
+            assert "0 of DATABASE_POOL_SIZE 10" in said
+        assert "DATABASE_POOL_SIZE" in finding.do
+    finally:
+        await only.close()
+        await execute(url.get_secret_value(), "DROP ROLE full_up")
