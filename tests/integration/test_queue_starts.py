@@ -141,9 +141,16 @@ async def test_a_small_supplier_does_not_wait_behind_a_large_one(
         small_s, large_s = await _duration_s(workers.stack, small), await _duration_s(workers.stack, large)
         record_property("small alone, beside the large one", (round(small_alone_s, 2), round(small_s, 2)))
         record_property("large alone, beside the small one", (round(large_alone_s, 2), round(large_s, 2)))
-        assert small_s < large_s / 2, "the large one did not last"
-        assert small_s < 3 * small_alone_s
-        assert large_s < 1.1 * large_alone_s
+        # by what had happened, not by the clock, which a busy machine sets; the ratios are recorded above
+        before = await workers.stack.value(
+            """
+            SELECT count(*) FILTER (WHERE j.finished_at <= s.finished_at) / CAST(count(*) AS float)
+            FROM jobs j, runs s WHERE j.run_id = CAST(:large AS uuid) AND s.id = CAST(:small AS uuid)
+              AND j.queue = 'image-upload' AND j.finished_at >= s.created_at""",
+            large=large.run_id,
+            small=small.run_id,
+        )
+        assert before < 0.5, "the small one waited for most of what the large one had before it"
 
 
 async def _forced(workers: Workers, supplier: str) -> float:
