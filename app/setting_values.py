@@ -93,6 +93,24 @@ def is_web_address(text: str) -> bool:
         return False
 
 
+def is_base_address(text: str) -> bool:
+    """Whether `/Import/Import.txt` and the like can be added to `text`, and asked for."""
+    return is_web_address(text) and not re.search(r"[\s\\?#]", text) and "@" not in urlsplit(text).netloc
+
+
+def is_redis_address(text: str) -> bool:
+    """Whether `text` names host, port and database as numbers; a database that is none would silently be 0.
+
+    >>> [is_redis_address(f"redis://{text}") for text in ("cache", ":p@[::1]:6380/1", "cache:99999", "cache/one")]
+    [True, True, False, False]
+    """
+    try:
+        parts = urlsplit(text)
+        return parts.scheme == "unix" or (parts.port != 0 and re.fullmatch(r"/?\d*", parts.path) is not None)
+    except ValueError:  # its words may hold a password
+        return False
+
+
 def _web_address(text: str) -> str:
     if not is_web_address(text) or re.search(r"[@?#\s]", text):
         raise ValueError("should be an address such as https://pictures.example.com, without user name and query")

@@ -32,7 +32,8 @@ from app.setting_values import (
     RootPath,
     Texts,
     WebAddress,
-    is_web_address,
+    is_base_address,
+    is_redis_address,
     tidied,
 )
 
@@ -169,6 +170,11 @@ class Settings(BaseSettings):
             return None
         if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("should begin with redis:// or rediss://")
+        if not is_redis_address(value.get_secret_value()):
+            raise ValueError(
+                "should look like redis://user:password@host:6379/0; "
+                "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F and # as %23"
+            )
         return value
 
     @field_validator("redis_prefix", mode="after")
@@ -183,8 +189,10 @@ class Settings(BaseSettings):
     def _base(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        if not is_web_address(value.get_secret_value()):
-            raise ValueError("should look like https://promi-dl.de/Profiles/Live/{profile-guid}")
+        if not is_base_address(value.get_secret_value()):
+            raise ValueError(
+                "should look like https://promi-dl.de/Profiles/Live/{profile-guid}, without user name, query and blanks"
+            )
         return SecretStr(value.get_secret_value().rstrip("/"))
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ from structlog import get_logger
 
 from app.errors import DatabaseUnavailable, QueueUnavailable, SchemaTooNew, SettingsError
 from app.failpoints import arm
-from app.jobs.definitions import QueueName, policies
+from app.images.store import refuse_wrong_folder
+from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
 from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
 from app.persistence.database import STAGE_WAIT_S
@@ -42,7 +43,7 @@ async def work(settings: Settings, name: QueueName) -> None:
     """Run a worker of queue `name` in this event loop.
 
     Raises:
-        SettingsError: REDIS_URL or DATABASE_URL is missing, or the probe's file cannot be written.
+        SettingsError: REDIS_URL or DATABASE_URL is missing, or the probe's file or DATA_DIR cannot be written.
         DatabaseUnavailable: the schema is not there and did not come within a minute.
         SchemaTooNew: the schema is of a newer version.
     """
@@ -54,6 +55,8 @@ async def work(settings: Settings, name: QueueName) -> None:
     ):
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
+        if name == IMAGE_UPLOAD:
+            await refuse_wrong_folder(settings, services.store)
         await wait_for_schema(services.database)
         await learn(services.database, services.queue)
         await try_redis(services.queue)

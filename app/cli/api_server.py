@@ -16,16 +16,14 @@ import uvicorn
 
 from app.api.limited_http import LimitedHttp
 from app.cli.descriptors import connection_limit, raise_open_files_limit
-from app.cli.programs import BACKLOG, http_address, listener
+from app.cli.programs import BACKLOG, cannot_listen, http_address, listener
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
-from app.cli.up_file import UpError
 from app.errors import DatabaseUnavailable
 from app.main import create_app
-from app.persistence.database import Database
-from app.persistence.database_address import database_url
 from app.persistence.migrations import check_schema
 from app.settings import Settings
+from app.sync.services import open_services
 
 SHARE_FOR_CONNECTIONS = 0.6
 """Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
@@ -42,7 +40,7 @@ def run_api(descriptor: int | None = None) -> None:
         UpError: the port is taken.
     """
     settings = find_settings()
-    asyncio.run(_refuse_newer_schema(settings))  # here it costs one line; when the server starts, a traceback
+    asyncio.run(_try_parts(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
         Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}{settings.root_path}")
@@ -52,13 +50,15 @@ def run_api(descriptor: int | None = None) -> None:
         Server(_config(app, settings)).run(sockets=[opened])
 
 
-async def _refuse_newer_schema(settings: Settings) -> None:
-    """See that this program is not older than the schema; a database that is away is no reason not to start."""
-    database = Database(database_url(settings), transaction_pooler=settings.database_transaction_pooler)
-    with suppress(DatabaseUnavailable, TimeoutError):
-        async with asyncio.timeout(LOOK_WITHIN_S):
-            await check_schema(database)
-    await database.close()
+async def _try_parts(settings: Settings) -> None:
+    """See that the settings open everything, and that this program is not older than the schema.
+
+    A database that is away is no reason not to start.
+    """
+    async with open_services(settings) as services:
+        with suppress(DatabaseUnavailable, TimeoutError):
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                await check_schema(services.database)
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:
@@ -97,6 +97,4 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return listener(settings.host, settings.port)
     except OSError as error:
-        raise UpError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set HOST or PORT to another"
-        ) from error
+        raise cannot_listen(settings.host, settings.port, error, "set HOST or PORT to another") from error

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.named import know_supplier
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
@@ -79,7 +80,7 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
     """Print what is known about how a product came about.
 
     Raises:
-        NotFound: neither a product nor a document has this SKU.
+        NotFound: neither a product nor a document has this SKU, or there is no such supplier.
         Conflict: several suppliers have it, and none was named.
         DatabaseUnavailable: it is away; says which address was tried.
     """
@@ -98,6 +99,7 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
 
 
 async def _explain(services: Services, sku: str, supplier: str | None) -> Explained:
+    await know_supplier(services, supplier)
     try:
         return await explain(services.settings, services.database, sku, supplier)
     except SeveralSuppliers as error:

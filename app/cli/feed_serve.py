@@ -7,12 +7,16 @@ Ctrl-C.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 from typing import Annotated
 
 import typer
 
+from app.cli.up_file import UpError
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer, suppliers
+from app.setting_values import is_web_address
 
 
 def serve(
@@ -29,7 +33,9 @@ def serve(
     latency_ms: Annotated[float, typer.Option(min=0, help="Wait before each answer.")] = 0.0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
-    pictures_port: Annotated[int | None, typer.Option(help="Serve the pictures on a port of their own.")] = None,
+    pictures_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve the pictures on a port of their own.")
+    ] = None,
     origin: Annotated[str | None, typer.Option(help="http://host:port as clients reach it, if another.")] = None,
 ) -> None:
     """Serve the sample feed: documents and pictures of real shape and size, and switches under /_control/."""
@@ -42,6 +48,8 @@ def serve(
         small_pictures=small or small_pictures,
         oddities=not uniform,
     )
+    if origin is not None and not is_web_address(origin):
+        raise typer.BadParameter("should look like http://host:port", param_hint="--origin")
     server = SampleFeedServer(
         SampleFeed(spec),
         host=host,
@@ -50,7 +58,15 @@ def serve(
         origin=origin,
         latency_s=latency_ms / 1000,
     )
-    asyncio.run(_serve_until_stopped(server))
+    try:
+        asyncio.run(_serve_until_stopped(server))
+    except OSError as error:
+        raise UpError(f"cannot listen on {host} ({_why(error)}): choose others with --host and --port") from error
+
+
+def _why(error: OSError) -> str:
+    """In the system's words: asyncio adds the address to them."""
+    return (error.strerror or str(error)) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
 
 
 async def _serve_until_stopped(server: SampleFeedServer) -> None:

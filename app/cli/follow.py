@@ -15,12 +15,12 @@ from typing import Protocol, Self
 
 from rich.live import Live
 
+from app.cli.named import read_runs
 from app.cli.run_tables import line_of, live_table
 from app.cli.telling import PLAIN_EVERY_S, Teller
-from app.errors import DatabaseUnavailable, NotFound
-from app.persistence import run_lists
+from app.errors import DatabaseUnavailable
 from app.sync.services import Services
-from app.views.runs import Run, run_out
+from app.views.runs import Run
 
 LOOK_EVERY_S = 0.5
 UNDER_WAY = frozenset({"queued", "running", "cancelling"})
@@ -62,20 +62,6 @@ async def follow(services: Services, run_ids: Sequence[str], teller: Teller) -> 
             if not any(run.status in UNDER_WAY for run in runs):
                 return runs
             await asyncio.sleep(LOOK_EVERY_S)
-
-
-async def read_runs(services: Services, run_ids: Sequence[str]) -> list[Run]:
-    """The runs as the ledger has them, of one moment.
-
-    Raises:
-        NotFound: one of them is not there.
-    """
-    async with services.database.read() as db:
-        rows = [await run_lists.find_run(db, run_id) for run_id in run_ids]
-    missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
-    if missing:
-        raise NotFound(f"there is no run {missing[0]}")
-    return [run_out(services.settings, row) for row in rows if row is not None]
 
 
 def view_for(teller: Teller) -> RunView:

@@ -1,7 +1,6 @@
-"""The `promidata-sync` command: what can be typed, and the door that turns errors into messages and exit codes.
+"""The `promidata-sync` command: what can be typed.
 
-    main ─▶ typer ─▶ a command: settings from the environment, else from a running `up` ─▶ ... ─▶ exit code
-      └─▶ an error of ours: one message │ anything else: one message, the traceback at LOG_LEVEL=DEBUG
+    main ─▶ typer ─▶ a command: settings from the environment, else from a running `up` ─▶ ... ─▶ ending.py
 
 Each command imports what it needs when it runs, so that help and the workers' start stay fast.
 """
@@ -16,11 +15,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.cli.ending import ending_of
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
 from app.cli.queue_commands import queue_app
-from app.errors import PromidataSyncError
 from app.jobs.definitions import QUEUE_OF
+from app.views.shapes import RunStatus
 
 app = typer.Typer(
     name="promidata-sync",
@@ -171,7 +171,7 @@ def runs(
     run_id: Annotated[str | None, typer.Argument(help="One run, with what went wrong in it.")] = None,
     *,
     supplier: Annotated[str | None, typer.Option(help="Only this supplier's.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only those in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many runs, or problems of the one.")] = 20,
     json: Json = False,
 ) -> None:
@@ -252,30 +252,13 @@ def feed_serve(context: typer.Context) -> None:
 
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command()(serve)
-    command(args=context.args, prog_name="promidata-sync feed serve")
+    command(args=context.args, prog_name="promidata-sync feed serve", standalone_mode=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        app(args=None if arguments is None else list(arguments))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(ExitCode.OK)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
-    except PromidataSyncError as error:
-        return _complain(str(error), error)
-    except Exception as error:  # noqa: BLE001 - the last door: a traceback helps nobody who runs a command
-        return _complain(f"unexpected {type(error).__name__}: {error}; LOG_LEVEL=DEBUG shows where", error)
-    return int(ExitCode.OK)
-
-
-def _complain(message: str, error: Exception) -> int:
-    from app.cli.telling import complain, show_traceback
-
-    complain(message)
-    show_traceback(error)
-    return int(ExitCode.FAILED)
+    typed = None if arguments is None else list(arguments)
+    return ending_of(lambda: app(args=typed, standalone_mode=False))
 
 
 if __name__ == "__main__":

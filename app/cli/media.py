@@ -22,6 +22,8 @@ T = TypeVar("T")
 media_app = typer.Typer(help="The pictures' store: check it, or clean it up.", no_args_is_help=True, epilog=EPILOG)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 SHOWN_AT_MOST = 20
+OLDEST_S = 36_500 * 86_400
+"""A hundred years: what is beyond any interval of PostgreSQL's is a slip of the hand."""
 _AGE = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -35,7 +37,10 @@ def read_age_s(text: str) -> float:
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
         raise typer.BadParameter(f"{text} is no age: write 24h, 90m or 7d", param_hint="--older-than")
-    return float(int(found[1]) * _SECONDS[found[2]])
+    age_s = int(found[1]) * _SECONDS[found[2]]
+    if age_s > OLDEST_S:
+        raise typer.BadParameter(f"{text} is too old: at most {OLDEST_S // 86_400}d", param_hint="--older-than")
+    return float(age_s)
 
 
 @media_app.command("verify", epilog=EPILOG)

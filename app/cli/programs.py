@@ -6,6 +6,7 @@ They are given their surroundings as environment variables, as any process manag
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -85,10 +86,21 @@ def listener(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 picks a free one.
 
     Raises:
-        OSError: the port is taken, or the address is not ours.
+        OSError: the port is taken, or the address is not ours, or none at all.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        host.encode("idna")  # create_server would leave a socket open behind a name that cannot be encoded
+    except UnicodeError:
+        raise OSError(errno.EADDRNOTAVAIL, "no name of a host") from None
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def cannot_listen(host: str, port: int, error: OSError, instead: str) -> UpError:
+    """What is said of it, the address once: `socket.create_server` adds it to the system's words."""
+    why = (error.strerror or str(error)).partition(" (while ")[0]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return UpError(f"cannot listen on {where} ({why}): {instead}")
 
 
 def listen_for_api(settings: Settings, port: int | None) -> socket.socket:
@@ -106,9 +118,8 @@ def listen_for_api(settings: Settings, port: int | None) -> socket.socket:
     except OSError as error:
         if not asked:
             return listen_for_api(settings, 0)
-        raise UpError(
-            f"cannot listen on {settings.host}:{wanted} ({error.strerror}): "
-            "choose another with --port N, or --port 0 for any"
+        raise cannot_listen(
+            settings.host, wanted, error, "choose another with --port N, or --port 0 for any"
         ) from error
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.follow import read_runs
+from app.cli.named import is_run_id, know_supplier, read_runs
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
@@ -18,7 +17,6 @@ from app.errors import NotFound
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import job_lists
 from app.persistence.job_lists import JobFilter, JobRow
-from app.persistence.suppliers import find_supplier
 from app.sync.operating import by_hand
 from app.sync.services import Services
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
@@ -35,7 +33,9 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
     """
 
     async def read(services: Services) -> list[ListedJob]:
-        await _know(services, wanted)
+        if wanted.run_id is not None:
+            await read_runs(services, [wanted.run_id])
+        await know_supplier(services, wanted.supplier)
         async with services.database.read() as db:
             rows = await job_lists.list_jobs(db, wanted, after=None, limit=limit)
         return [ListedJob(**listed_job(services.settings, row)) for row in rows]
@@ -47,18 +47,6 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
         Teller().show(_jobs_table(jobs))
     else:
         Teller().say(f"no such jobs in {wanted.queue}; `{own_name()} stats` counts what there is")
-
-
-async def _know(services: Services, wanted: JobFilter) -> None:
-    """An empty list would hide that a run or supplier was mistyped."""
-    if wanted.run_id is not None:
-        if not _is_run_id(wanted.run_id):
-            raise NotFound(f"there is no run {wanted.run_id}; `{own_name()} runs` lists them")
-        await read_runs(services, [wanted.run_id])
-    if wanted.supplier is not None:
-        async with services.database.read() as db:
-            if await find_supplier(db, wanted.supplier) is None:
-                raise NotFound(f"there is no supplier {wanted.supplier}")
 
 
 def _jobs_table(jobs: Sequence[ListedJob]) -> Table:
@@ -134,7 +122,7 @@ def cancel(run_or_job_id: str, *, as_json: bool) -> None:
         Conflict: it is over.
         DatabaseUnavailable: it is away; says which address was tried.
     """
-    if _is_run_id(run_or_job_id):
+    if is_run_id(run_or_job_id):
         run = with_services(lambda services: _cancel_run(services, run_or_job_id))
         end = "" if run.status == "cancelled" else "; what runs is stopped at its next commit"
         _tell_or_say(run, f"run {run.id} of {run.supplier} is {run.status}{end}", as_json=as_json)
@@ -198,14 +186,6 @@ async def _status(services: Services, queue: str, job_id: str) -> JobStatus:
     if row is None:
         raise NotFound(f"job {job_id} was deleted meanwhile")
     return job_status(services.settings, row)
-
-
-def _is_run_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _tell_or_say(answer: Out, line: str, *, as_json: bool) -> None:

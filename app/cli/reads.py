@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from app.cli.follow import read_runs
+from app.cli.named import know_supplier, read_runs
 from app.cli.run_tables import problems_table, runs_table, summary_table
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
-from app.errors import NotFound
 from app.jobs.definitions import QUEUES
 from app.persistence import job_lists, run_lists
 from app.persistence.job_lists import QueueNumbers
 from app.sync.services import Services
 from app.views.jobs import all_queue_stats, queue_stats
 from app.views.runs import Run, RunProblem, problem_out, run_out
-from app.views.shapes import shown_json
+from app.views.shapes import RunStatus, shown_json
 
 STATES = ("waiting", "active", "delayed", "completed", "failed")
 
 
-def show_runs(*, supplier: str | None, status: str | None, limit: int, as_json: bool) -> None:
+def show_runs(*, supplier: str | None, status: RunStatus | None, limit: int, as_json: bool) -> None:
     """Print the newest runs.
 
     Raises:
+        NotFound: there is no such supplier.
         DatabaseUnavailable: it is away; says which address was tried.
     """
 
     async def read(services: Services) -> list[Run]:
+        await know_supplier(services, supplier)
         async with services.database.read() as db:
             rows = await run_lists.list_runs(db, supplier=supplier, status=status, after=None, limit=limit)
         return [run_out(services.settings, row) for row in rows]
@@ -53,7 +52,7 @@ def show_run(run_id: str, *, limit: int, as_json: bool) -> None:
     """
 
     async def read(services: Services) -> tuple[Run, list[RunProblem]]:
-        (run,) = await read_runs(services, [_uuid(run_id)])
+        (run,) = await read_runs(services, [run_id])
         async with services.database.read() as db:
             rows = await run_lists.list_problems(db, run.id, severity=None, stage=None, after_id=0, limit=limit)
         return run, [problem_out(services.settings, row) for row in rows]
@@ -69,13 +68,6 @@ def show_run(run_id: str, *, limit: int, as_json: bool) -> None:
         teller.say(f"error: {run.error}")
     if problems:
         teller.show(problems_table(problems))
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise NotFound(f"there is no run {text}; `promidata-sync runs` lists them") from None
 
 
 def show_stats(*, as_json: bool) -> None:

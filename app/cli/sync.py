@@ -18,10 +18,12 @@ import msgspec
 
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
+from app.cli.named import know_supplier
 from app.cli.run_tables import dry_run_table, summary_table
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, own_name, remark, tell_json
 from app.errors import NotFound
+from app.images.store import refuse_wrong_folder
 from app.persistence.suppliers import active_suppliers
 from app.sync.operating.discovery import discover
 from app.sync.operating.dry_run import DryRun, dry_run
@@ -47,6 +49,7 @@ def run_sync(options: SyncOptions) -> ExitCode:
     """Do it; returns the exit code.
 
     Raises:
+        SettingsError: a direct sync could not store pictures in DATA_DIR.
         NotFound, Conflict, Invalid: the supplier does not exist, is inactive or busy, or the SKUs name no supplier.
         OutageError: the database, or for a queued sync Redis, is away.
     """
@@ -57,9 +60,12 @@ def run_sync(options: SyncOptions) -> ExitCode:
 async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
     async with open_services(find_settings()) as services:
         if options.dry_run:
+            await know_supplier(services, options.request.supplier)
             return await _dry_run(services, options, teller)
         await _know_suppliers(services, teller, ask=not options.request.reparse)
+        await know_supplier(services, options.request.supplier)
         if options.direct:
+            await refuse_wrong_folder(services.settings, services.store)
             return await _direct(services, options, teller)
         started = await start_queued(services, options.request)
         if options.watch:

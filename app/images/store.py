@@ -8,6 +8,7 @@ is put there to probe it, and nothing that was not verified to have arrived unha
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from app.errors import StoreUnavailable
+from app.errors import SettingsError, StoreUnavailable
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+_WRONG_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _KEY = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/((?:\1\2)[0-9a-f]{60})\.(jpg|png|webp|gif)")
 
 
@@ -97,6 +99,26 @@ def require_bytes(key: str, body: bytes) -> bytes:
     if hashlib.sha256(body).hexdigest() != key.rpartition("/")[2].partition(".")[0]:
         raise StoreUnavailable(f"the object store gave other bytes than were stored as {key}")
     return body
+
+
+async def refuse_wrong_folder(settings: Settings, store: ObjectStore) -> None:
+    """See that the folder of a local store can be written to at all, before work for it is begun.
+
+    A disk that is full or answers nothing passes, and is waited for.
+
+    Raises:
+        SettingsError: DATA_DIR is no folder, is in none, or is not ours.
+    """
+    if settings.s3_bucket is not None:
+        return
+    try:
+        await store.check()
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _WRONG_FOLDER:
+            raise SettingsError(
+                f"DATA_DIR: {settings.data_dir} cannot be written ({error.__cause__.strerror}): "
+                "set it to a folder that is yours, or S3_BUCKET and what goes with it"
+            ) from error
 
 
 @asynccontextmanager

@@ -72,26 +72,43 @@ def unpack(value: bytes) -> dict[str, Any]:
     return msgspec.msgpack.decode(value, type=dict[str, Any])
 
 
+def _prepare(url: str, **options: Any) -> Redis:
+    """A client that is not connected yet."""
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    try:
+        redis: Redis = Redis.from_url(
+            url,
+            **options,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RedisConnectionError],
+        )
+        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
+    except (TypeError, ValueError):  # their words may hold a password
+        raise SettingsError(
+            "REDIS_URL: a parameter behind the ? is not known, or its value makes no sense; "
+            "none is needed, and redis://user:password@host:6379/0 is enough"
+        ) from None
+    return redis
+
+
 class RedisQueue:
     """Redis as dispatch. One per process; safe to share between tasks."""
 
     def __init__(
         self, url: str, *, prefix: str = "", connect_timeout_s: float = 5.0, answer_timeout_s: float = 5.0
     ) -> None:
-        """Prepare the pool; nothing connects until the first use. `prefix` begins every key."""
+        """Prepare the pool; nothing connects until the first use. `prefix` begins every key.
+
+        Raises:
+            SettingsError: `url` has a parameter that is not known, or with a value that makes no sense.
+        """
         self._shown = mask_address(url)
         self.keys = RedisKeys(prefix)
         self.tenancy = Tenancy(prefix)
         self._fits = False
-        self.redis: Redis = Redis.from_url(
-            url,
-            socket_connect_timeout=connect_timeout_s,
-            socket_timeout=answer_timeout_s,
-            socket_keepalive=True,
-            health_check_interval=15,
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[RedisConnectionError],
-        )
+        self.redis = _prepare(url, socket_connect_timeout=connect_timeout_s, socket_timeout=answer_timeout_s)
         scripts, register = scripts_for(self.keys), self.redis.register_script
         self._send: AsyncScript = register(scripts.send)
         self._exchange: AsyncScript = register(scripts.exchange)

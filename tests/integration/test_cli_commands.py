@@ -172,7 +172,7 @@ async def test_a_watched_sync_ends_when_its_workers_have_done_it(stack: Stack, t
 
 async def test_a_sync_of_an_unknown_supplier_says_so(stack: Stack, tmp_path: Path) -> None:
     ended = await command(tmp_path, environment_of(stack), "sync", "A99", "--direct")
-    assert (ended.code, ended.err) == (1, "error: there is no supplier A99\n")
+    assert (ended.code, ended.err) == (1, "error: there is no supplier A99; `promidata-sync suppliers` lists them\n")
 
 
 async def test_a_first_sync_discovers_the_suppliers(stack: Stack, servers: Servers, tmp_path: Path) -> None:

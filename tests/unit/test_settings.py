@@ -22,6 +22,14 @@ BUCKET = {"S3_BUCKET": "b", "S3_ENDPOINT_URL": "https://s3.example", "S3_ACCESS_
 OF_R2 = {"R2_BUCKET_NAME": "b", "R2_ENDPOINT": "https://r2.example", "R2_ACCESS_KEY_ID": "id"}
 ADDRESS = "should be an address such as https://pictures.example.com, without user name and query"
 AWS = " (S3_REGION in place of an endpoint for a bucket on AWS)"
+BASE_ADDRESS = (
+    "PROMIDATA_BASE_URL: should look like https://promi-dl.de/Profiles/Live/{profile-guid}, "
+    "without user name, query and blanks"
+)
+REDIS_ADDRESS = (
+    "REDIS_URL: should look like redis://user:password@host:6379/0; "
+    "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F and # as %23"
+)
 COUNT = "should be a whole number from 1 to 256"
 KEY = "should be name:role:secret, with role one of viewer, operator, admin"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
@@ -159,15 +167,19 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
             {"R2_BUCKET_NAME": "b"},
             "R2_BUCKET_NAME is set, so R2_ENDPOINT and R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY are needed too" + AWS,
         ),
+        ({"REDIS_URL": f"redis://:{SECRET}@cache:99999/0"}, REDIS_ADDRESS),
+        ({"REDIS_URL": f"redis://:{SECRET}@cache/zero"}, REDIS_ADDRESS),
+        ({"REDIS_URL": f"rediss://:{SECRET}/x@cache/0"}, REDIS_ADDRESS),
+        ({"REDIS_URL": f"redis://:{SECRET}@[::1"}, REDIS_ADDRESS),
+        ({"PROMIDATA_BASE_URL": f"https://u:{SECRET}@feed.example/x"}, BASE_ADDRESS),
+        ({"PROMIDATA_BASE_URL": f"https://feed.example/x?key={SECRET}"}, BASE_ADDRESS),
+        ({"PROMIDATA_BASE_URL": f"https://feed example/{SECRET}"}, BASE_ADDRESS),
         ({"REDIS_URL": f"http://:{SECRET}@cache"}, "REDIS_URL: should begin with redis:// or rediss://"),
         (
             {"DATABASE_URL": f"mysql://u:{SECRET}@db"},
             "DATABASE_URL: should begin with postgresql://, postgres:// or postgresql+asyncpg://",
         ),
-        (
-            {"PROMIDATA_BASE_URL": f"http://[{SECRET}"},
-            "PROMIDATA_BASE_URL: should look like https://promi-dl.de/Profiles/Live/{profile-guid}",
-        ),
+        ({"PROMIDATA_BASE_URL": f"http://[{SECRET}"}, BASE_ADDRESS),
         ({"API_KEYS": SECRET}, "API_KEYS: key 1 " + KEY),
         ({"API_KEYS": f"a:viewer:{SECRET},b:{SECRET}"}, "API_KEYS: key 2 " + KEY),
         ({"API_KEYS": "a:viewer:fifteen-letters"[:24]}, "API_KEYS: " + SHORT),

@@ -1,0 +1,56 @@
+"""What somebody names on the command line is looked up first: an empty answer would hide that it was mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.cli.telling import own_name
+from app.errors import NotFound
+from app.persistence import run_lists
+from app.persistence.suppliers import find_supplier
+from app.sync.services import Services
+from app.views.runs import Run, run_out
+
+
+async def know_supplier(services: Services, supplier: str | None) -> None:
+    """See that there is this supplier, where one is named.
+
+    Raises:
+        NotFound: there is none; says what lists them.
+    """
+    if supplier is None:
+        return
+    async with services.database.read() as db:
+        if await find_supplier(db, supplier) is None:
+            raise NotFound(f"there is no supplier {supplier}; `{own_name()} suppliers` lists them")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether it can be a run's id; a job's is no UUID."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def read_runs(services: Services, run_ids: Sequence[str]) -> list[Run]:
+    """The runs as the ledger has them, of one moment.
+
+    Raises:
+        NotFound: one of them is not there; says what lists them.
+    """
+    no_ids = [run_id for run_id in run_ids if not is_run_id(run_id)]
+    if no_ids:
+        raise _no_run(no_ids[0])
+    async with services.database.read() as db:
+        rows = [await run_lists.find_run(db, run_id) for run_id in run_ids]
+    missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
+    if missing:
+        raise _no_run(missing[0])
+    return [run_out(services.settings, row) for row in rows if row is not None]
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id}; `{own_name()} runs` lists them")
