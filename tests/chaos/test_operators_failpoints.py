@@ -42,6 +42,7 @@ IMAGES = "image-upload"
 TRIED_ELSEWHERE = {
     "upkeep.schedules.run_schedules": "tests/integration/test_schedules.py",
     "upkeep.webhooks._claim": "tests/integration/test_webhooks.py",
+    "upkeep.webhooks._text_of": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._settle": "tests/integration/test_webhooks.py",
 }
 STANDING = """
