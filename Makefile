@@ -33,7 +33,7 @@ $(READY): requirements-dev.lock $(RUN_READY)
 run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, sample feed, first sync (ARGS="--port 0")
 	@exec $(BIN)/promidata-sync up $(ARGS)
 
-test: $(READY) ## the test suite, in under five minutes
+test: $(READY) ## the test suite
 	$(if $(PGBOUNCER),,@echo "pgbouncer is not installed: the tests behind it are left out (apt-get install pgbouncer)")
 	@$(PYTEST) -m "not chaos and not browser and not image$(if $(PGBOUNCER),, and not pgbouncer)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -53,7 +53,7 @@ PASSED_OVER: Mapping[str, str] = {
     "scram_server_key": "the password is needed",
     # Prisma, and with it Supabase, Neon and Vercel
     "connection_limit": _OWN_POOL,
-    "pool_timeout": "a connection is waited for 30 s",
+    "pool_timeout": "how long a connection is waited for is ours: docs/operations.md",
     "socket_timeout": "a statement may take 30 s",
     "max_idle_connection_lifetime": _ALIVE,
     "statement_cache_size": _NOT_KEPT,
