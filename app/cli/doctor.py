@@ -1,6 +1,6 @@
 """`promidata-sync doctor`: are the parts there and fitting, do they agree, and if not, what to do.
 
-    database, schema ─▶ redis, workers ─▶ queues, dispatch, runs, changes (sync/doctor.py) ─▶ store, pictures ─▶ feed
+    database, schema ─▶ redis, workers ─▶ queues, dispatch, runs, changes ─▶ store, pictures ─▶ feed
 
 Each check stands alone, so that one part that is away does not hide what is wrong with another; what cannot be looked
 at without a part that is away is left out.
