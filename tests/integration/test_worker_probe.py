@@ -128,7 +128,7 @@ async def test_a_worker_that_waits_for_postgresql_is_well(servers: Servers, tmp_
         worker = workers.spawn("supplier-sync", WORKER_PROBE_FILE=str(path))
         await workers.ready()
         own.postgres.stop()
-        await until(lambda: "chore waits" in worker.said())
+        await until(lambda: "waiting for a part of ours" in worker.said())
         await _beats(path, 3)
         assert probe.pulse_complaint(str(path)) is None
         assert worker.running
