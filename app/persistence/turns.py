@@ -57,10 +57,10 @@ class Turns:
         try:
             await asker.turn
         except asyncio.CancelledError:
-            if asker.turn.cancelled():
-                self._asking.remove(asker)
-            else:
+            if not asker.turn.cancelled():
                 self.give(long=long)
+            elif asker in self._asking:  # a place that came free meanwhile may have passed it over
+                self._asking.remove(asker)
             raise
 
     def take_spare(self) -> bool:

@@ -78,6 +78,18 @@ async def test_who_leaves_the_queue_takes_nothing_also_when_called_in_that_momen
     await turns.take(long=True)
 
 
+async def test_who_leaves_in_the_moment_in_which_a_place_comes_free_has_left_and_the_next_one_has_it() -> None:
+    turns = Turns(1)
+    await turns.take(long=True)
+    leaves, next_one = await asked(turns, long=True), await asked(turns, long=False)
+    leaves.cancel()
+    turns.give(long=True)  # before the one that leaves has had its turn to do so
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    await next_one
+    assert turns.held == 1
+
+
 async def test_what_the_server_refuses_lowers_the_limit_and_the_refused_is_first() -> None:
     turns = Turns(5)
     for _ in range(4):
