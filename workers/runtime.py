@@ -1,10 +1,8 @@
 """The worker: takes jobs of one queue from Redis, claims them in the ledger, runs them in slots, hands their ends back.
 
-    wake-up, freed slot, or 1 s ─▶ exchange with Redis: what ended goes, what is ready comes, under a lease
-        ─▶ one claim in PostgreSQL for all that came ─▶ a task each ─▶ work_off ─▶ ended ─▶ the next exchange
+    exchange.py: leased and claimed ─▶ slots.py: a task each ─▶ work_off ─▶ ended ─▶ the next exchange
 
-Redis's lease only avoids double work: what a job may write is decided by its claim (ENGINE.md 1). An idle worker blocks
-on the queue's marker, so that an enqueue wakes it at once; polling is the fallback.
+Redis's lease only avoids double work: what a job may write is decided by its claim (ENGINE.md 1).
 
 ARQ's own worker is not used: it polls, takes one job a round trip, and holds a dead worker's job until its time-out
 (docs/decisions/0002). This one keeps to ARQ's keys, so that both can work on one queue.
@@ -16,14 +14,11 @@ import asyncio
 import os
 import signal
 import socket
-import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from redis.exceptions import RedisError
 from structlog import get_logger
 
 from app.coordination.heartbeats import WorkerBeat
@@ -31,31 +26,25 @@ from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName, QueuePolicy
 from app.jobs.queue import RedisQueue
-from app.jobs.tenancy import OTHERS_WAIT_MS
-from app.outages import outages
 from app.persistence import ledger
 from app.persistence.ledger import ClaimedJob
 from app.sync.running.every import every
 from app.sync.running.handlers import Handler, handlers
-from app.sync.running.outcomes import Ended, end_cancelled, give_up, work_off
+from app.sync.running.outcomes import Ended, give_up, work_off
 from app.sync.services import Services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.stage.tasks import end_all
 from app.sync.upkeep.chores import do_chores
+from workers.exchange import Exchange
 from workers.heart import Heart
-from workers.pulse import late
 from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
 
-IDLE_POLL_S = 1.0
-BLOCK_S = 2
 LOOK_AT_CLAIMS_EVERY_S = 3.0
 STUCK_AFTER_S = 5.0
 """Beyond the longest that a job may take: then the event loop itself is stuck."""
-LATE_S = 120.0
-"""A round of the exchange, its waits for Redis and for a claim in PostgreSQL among it, gives up long before."""
 HAND_BACK_S = 2.0
 """Kept of the grace period for handing back what did not finish."""
 
@@ -79,13 +68,11 @@ class Worker:
         self._lease_ms = round(services.settings.lease_s * 1000)
         self._stage = Stage(services, queue, ProgressBoard(services.database))
         self._handler = handler or handlers(self._stage)[name]
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._slots = Slots(policy.slots, self._run_job, self._look_again)
-        self._ended: deque[Ended] = deque()
-        self._wake, self._thirsty, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._paused = False
-        self._exchanging = asyncio.Lock()
-        self._round_at = time.monotonic()
+        self._exchange = Exchange(
+            self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._stop.is_set
+        )
         self._started_at = datetime.now(UTC).isoformat()
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
@@ -106,11 +93,11 @@ class Worker:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
-        self._wake.set()
+        self._exchange.look()
 
     def complaint(self) -> str | None:
-        """What keeps it from working, for its probe; None when nothing does. To wait in an outage is to work."""
-        return self._heart.complaint() or late("its exchange with Redis", self._round_at, LATE_S)
+        """What keeps it from working, for its probe; None when nothing does."""
+        return self._heart.complaint() or self._exchange.complaint()
 
     async def run(self) -> None:
         """Work until asked to stop, then drain."""
@@ -118,10 +105,10 @@ class Worker:
             self._loop.add_signal_handler(signum, self.ask_to_stop)
         self._heart.start()
         background = [
-            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._exchange.listen()),
             asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=self._lease_ms)),
             asyncio.create_task(every(LOOK_AT_CLAIMS_EVERY_S, self._look_at_claims)),
-            asyncio.create_task(self._take()),
+            asyncio.create_task(self._exchange.run()),
         ]
         log.info("worker ready", queue=self._name, slots=self._policy.slots, worker=self.id)
         try:
@@ -143,103 +130,8 @@ class Worker:
             task.result()
             raise RuntimeError("a part of the worker ended by itself")
 
-    async def _take(self) -> None:
-        """Exchange with Redis whenever there is a reason to."""
-        pause_s = 0.0
-        while True:
-            self._round_at = time.monotonic()
-            if not self._wake.is_set() and pause_s > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await self._wake.wait()
-            self._wake.clear()
-            try:
-                pause_s = await self._exchange()
-            except OutageError as error:
-                outages.met("exchange", error)
-                await asyncio.sleep(IDLE_POLL_S)
-            else:
-                outages.over("exchange")
-
-    async def _exchange(self) -> float:
-        """One round: hand over what ended, claim what came; returns how long to wait for a reason to do it again."""
-        async with self._exchanging:  # two at once would each lease what there is room for
-            return await self._exchange_alone()
-
-    async def _exchange_alone(self) -> float:
-        if self._paused:
-            await self._look_whether_paused()
-        ended, self._ended = self._ended, deque()
-        room = self._room()
-        if not ended and room <= 0:
-            self._listen_only_if(self._paused)
-            return IDLE_POLL_S
-        reach(f"exchange.{self._name}:before")
-        try:
-            got = await self._queue.exchange(
-                self._name,
-                self.id,
-                lease_ms=self._lease_ms,
-                room=max(0, room),
-                done=[end.job_id for end in ended if end.wait_ms is None],
-                again=[(end.job_id, end.wait_ms) for end in ended if end.wait_ms is not None],
-            )
-        except QueueUnavailable:
-            self._ended.extendleft(reversed(ended))
-            raise
-        reach(f"exchange.{self._name}:after")
-        if got.ids:
-            await self._claim(got.ids)
-        if len(got.ids) < room:
-            self._listen_only_if(self._slots.has_free())
-        return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
-
-    def _room(self) -> int:
-        return 0 if self._stop.is_set() or self._paused or self._queue.tenancy.foreign else self._slots.room()
-
-    async def _look_whether_paused(self) -> None:
-        async with self._services.database.quick() as db:
-            self._paused = await ledger.is_paused(db, self._name)
-
-    def _listen_only_if(self, wanted: bool) -> None:
-        """A paused worker hears of the resuming; a full one leaves the marker to others."""
-        if wanted:
-            self._thirsty.set()
-        else:
-            self._thirsty.clear()
-
-    async def _claim(self, ids: list[str]) -> None:
-        """Claim in the ledger what Redis leased; what may not run goes back, or is forgotten when it is closed."""
-        try:
-            async with self._services.database.quick() as db:
-                claimed, unclaimed = await ledger.claim(db, ids, queue=self._name)
-        except DatabaseUnavailable:
-            self._ended.extend(Ended(job_id, 1000) for job_id in ids)
-            raise
-        reach(f"claim.{self._name}:after-commit")
-        self._paused = any(other.paused for other in unclaimed)
-        unknown_ms = await self._wait_of_unknown() if any(other.unknown for other in unclaimed) else None
-        for other in unclaimed:
-            wait_ms = None if other.closed else other.wait_ms
-            self._ended.append(Ended(other.id, unknown_ms if other.unknown else wait_ms))
-        closing = [other.id for other in unclaimed if other.closed]
-        if closing:
-            await end_cancelled(self._stage, closing)
-        if unclaimed:
-            self._wake.set()
-        for job in claimed:
-            self._slots.add(job)
-
-    async def _wait_of_unknown(self) -> int | None:
-        """When to look again at messages of jobs that the ledger does not have: never, if the keys are ours alone."""
-        try:
-            await self._queue.hold()
-        except QueueUnavailable:
-            return OTHERS_WAIT_MS
-        return OTHERS_WAIT_MS if self._queue.tenancy.foreign else None
-
     def _look_again(self) -> None:
-        self._wake.set()
+        self._exchange.look()
 
     async def _run_job(self, running: Running) -> None:
         job = running.job
@@ -255,9 +147,7 @@ class Worker:
         finally:
             self._slots.give_back(running)
             if self._slots.remove(running):
-                if ended is not None:
-                    self._ended.append(ended)
-                self._wake.set()
+                self._exchange.over([ended] if ended is not None else [])
 
     async def _work_off(self, running: Running) -> Ended | None:
         return await work_off(
@@ -279,17 +169,6 @@ class Worker:
             log.warning("the reconciler closes what was cancelled", job=job.id, error=str(error))
             return None
 
-    async def _listen(self) -> None:
-        """Block on the queue's marker, only while there is room: a marker eaten by a full worker is lost time."""
-        while True:
-            await self._thirsty.wait()
-            try:
-                if await self._queue.redis.bzpopmin([self._queue.keys.wake(self._name)], timeout=BLOCK_S):
-                    self._thirsty.clear()
-                    self._wake.set()
-            except (RedisError, OSError):
-                await asyncio.sleep(IDLE_POLL_S)
-
     async def _look_at_claims(self) -> None:
         """Stop jobs whose claim is gone: their run is being cancelled, or another worker has them.
 
@@ -297,7 +176,7 @@ class Worker:
         """
         waited = self._slots.take_unstarted(READY_S)
         if waited:
-            await self._leave_to_others(waited)
+            await self._exchange.leave_to_others(waited)
         jobs = self._slots.jobs
         if not jobs:
             return
@@ -326,8 +205,7 @@ class Worker:
         log.info("draining", queue=self._name, jobs=len(self._slots.ids))
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
-                async with self._exchanging:
-                    pass  # one that was under way may still bring jobs; from now on there is no room for any
+                await self._exchange.until_round_is_over()  # from now on there is no room for new jobs
                 unstarted = self._slots.take_unstarted()
                 if unstarted:
                     await self._hand_back(unstarted)
@@ -344,18 +222,11 @@ class Worker:
         finally:
             hurry.cancel()
 
-    async def _leave_to_others(self, jobs: list[ClaimedJob]) -> None:
-        """Give claims back unspent; the next exchange says so to Redis."""
-        async with self._services.database.quick() as db:
-            back = await ledger.hand_back(db, jobs)
-        self._ended.extend(Ended(job_id, 0) for job_id in back)
-        self._wake.set()
-
     async def _hand_back(self, jobs: list[ClaimedJob]) -> None:
         try:
             async with asyncio.timeout(HAND_BACK_S):
                 if jobs:
-                    await self._leave_to_others(jobs)
-                await self._exchange()
+                    await self._exchange.leave_to_others(jobs)
+                await self._exchange.round()
         except (OutageError, TimeoutError) as error:
             log.warning("not handed back; the leases run out by themselves", error=str(error))

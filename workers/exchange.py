@@ -1,0 +1,196 @@
+"""A worker's exchange with Redis: what ended goes, what is ready comes under a lease, and is claimed in the ledger.
+
+    wake-up, freed slot, or 1 s ─▶ exchange with Redis ─▶ one claim in PostgreSQL for all that came ─▶ slots
+
+An idle worker blocks on the queue's marker, so that an enqueue wakes it at once; polling is the fallback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+
+from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
+from app.failpoints import reach
+from app.jobs.definitions import QueueName
+from app.jobs.queue import RedisQueue
+from app.jobs.tenancy import OTHERS_WAIT_MS
+from app.outages import outages
+from app.persistence import ledger
+from app.persistence.ledger import ClaimedJob
+from app.sync.running.outcomes import Ended, end_cancelled
+from app.sync.stage.context import Stage
+from workers.pulse import late
+from workers.slots import Slots
+
+IDLE_POLL_S = 1.0
+BLOCK_S = 2
+LATE_S = 120.0
+"""A round, its waits for Redis and for a claim in PostgreSQL among it, gives up long before."""
+
+
+class Exchange:
+    """Of one worker. What it claims goes to `slots`; once `stopping` says so it only hands over what ended."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        queue: RedisQueue,
+        name: QueueName,
+        worker_id: str,
+        slots: Slots,
+        *,
+        lease_ms: int,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._stage, self._queue, self._name, self._worker_id = stage, queue, name, worker_id
+        self._slots, self._lease_ms, self._stopping = slots, lease_ms, stopping
+        self._database = stage.services.database
+        self._ended: deque[Ended] = deque()
+        self._wake, self._thirsty = asyncio.Event(), asyncio.Event()
+        self._paused = False
+        self._one_at_a_time = asyncio.Lock()
+        self._round_at = time.monotonic()
+
+    def look(self) -> None:
+        """There is a reason for a round: a slot came free, a job ended, the worker is to stop."""
+        self._wake.set()
+
+    def over(self, ended: Iterable[Ended]) -> None:
+        """What Redis is to be told of these jobs, in the next round, which is now."""
+        self._ended.extend(ended)
+        self._wake.set()
+
+    def complaint(self) -> str | None:
+        """What is wrong with it, None when nothing is. To wait in an outage is to work."""
+        return late("its exchange with Redis", self._round_at, LATE_S)
+
+    async def run(self) -> None:
+        """Do a round whenever there is a reason to, until cancelled."""
+        pause_s = 0.0
+        while True:
+            self._round_at = time.monotonic()
+            if not self._wake.is_set() and pause_s > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
+            self._wake.clear()
+            try:
+                pause_s = await self.round()
+            except OutageError as error:
+                outages.met("exchange", error)
+                await asyncio.sleep(IDLE_POLL_S)
+            else:
+                outages.over("exchange")
+
+    async def listen(self) -> None:
+        """Block on the queue's marker, only while there is room: a marker eaten by a full worker is lost time."""
+        while True:
+            await self._thirsty.wait()
+            try:
+                if await self._queue.redis.bzpopmin([self._queue.keys.wake(self._name)], timeout=BLOCK_S):
+                    self._thirsty.clear()
+                    self._wake.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(IDLE_POLL_S)
+
+    async def round(self) -> float:
+        """Hand over what ended, claim what came; returns how long to wait for a reason to do it again, in seconds.
+
+        Raises:
+            OutageError: Redis or PostgreSQL is away; what ended is kept for the next round.
+        """
+        async with self._one_at_a_time:  # two would each lease what there is room for
+            return await self._round_alone()
+
+    async def until_round_is_over(self) -> None:
+        """Wait for a round that is under way, and may still bring jobs."""
+        async with self._one_at_a_time:
+            pass
+
+    async def leave_to_others(self, jobs: list[ClaimedJob]) -> None:
+        """Give claims back unspent; the next round says so to Redis.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL is away.
+        """
+        async with self._database.quick() as db:
+            back = await ledger.hand_back(db, jobs)
+        self.over(Ended(job_id, 0) for job_id in back)
+
+    async def _round_alone(self) -> float:
+        if self._paused:
+            await self._look_whether_paused()
+        ended, self._ended = self._ended, deque()
+        room = self._room()
+        if not ended and room <= 0:
+            self._listen_only_if(self._paused)
+            return IDLE_POLL_S
+        reach(f"exchange.{self._name}:before")
+        try:
+            got = await self._queue.exchange(
+                self._name,
+                self._worker_id,
+                lease_ms=self._lease_ms,
+                room=max(0, room),
+                done=[end.job_id for end in ended if end.wait_ms is None],
+                again=[(end.job_id, end.wait_ms) for end in ended if end.wait_ms is not None],
+            )
+        except QueueUnavailable:
+            self._ended.extendleft(reversed(ended))
+            raise
+        reach(f"exchange.{self._name}:after")
+        if got.ids:
+            await self._claim(got.ids)
+        if len(got.ids) < room:
+            self._listen_only_if(self._slots.has_free())
+        return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
+
+    def _room(self) -> int:
+        return 0 if self._stopping() or self._paused or self._queue.tenancy.foreign else self._slots.room()
+
+    async def _look_whether_paused(self) -> None:
+        async with self._database.quick() as db:
+            self._paused = await ledger.is_paused(db, self._name)
+
+    def _listen_only_if(self, wanted: bool) -> None:
+        """A paused worker hears of the resuming; a full one leaves the marker to others."""
+        if wanted:
+            self._thirsty.set()
+        else:
+            self._thirsty.clear()
+
+    async def _claim(self, ids: list[str]) -> None:
+        """Claim in the ledger what Redis leased; what may not run goes back, or is forgotten when it is closed."""
+        try:
+            async with self._database.quick() as db:
+                claimed, unclaimed = await ledger.claim(db, ids, queue=self._name)
+        except DatabaseUnavailable:
+            self._ended.extend(Ended(job_id, 1000) for job_id in ids)
+            raise
+        reach(f"claim.{self._name}:after-commit")
+        self._paused = any(other.paused for other in unclaimed)
+        unknown_ms = await self._wait_of_unknown() if any(other.unknown for other in unclaimed) else None
+        for other in unclaimed:
+            wait_ms = None if other.closed else other.wait_ms
+            self._ended.append(Ended(other.id, unknown_ms if other.unknown else wait_ms))
+        closing = [other.id for other in unclaimed if other.closed]
+        if closing:
+            await end_cancelled(self._stage, closing)
+        if unclaimed:
+            self._wake.set()
+        for job in claimed:
+            self._slots.add(job)
+
+    async def _wait_of_unknown(self) -> int | None:
+        """When to look again at messages of jobs that the ledger does not have: never, if the keys are ours alone."""
+        try:
+            await self._queue.hold()
+        except QueueUnavailable:
+            return OTHERS_WAIT_MS
+        return OTHERS_WAIT_MS if self._queue.tenancy.foreign else None
