@@ -40,14 +40,16 @@ DOCUMENT = """s.code AS supplier, d.file_name, d.url, d.present, d.seen_hash, d.
     d.applied_version, d.suspect_hash IS NOT NULL AS suspect, d.failures, d.next_try_at, d.error"""
 DOCUMENTS = f"""
 SELECT {DOCUMENT} FROM suppliers s JOIN documents d ON d.supplier_id = s.id AND d.family_sku = :sku
-UNION SELECT {DOCUMENT} FROM suppliers s JOIN documents d ON d.supplier_id = s.id AND d.file_name = :file_name
+UNION SELECT {DOCUMENT} FROM suppliers s JOIN documents d ON d.supplier_id = s.id AND d.file_name >= :sku || '.'
+    AND d.file_name < :sku || '/' AND document_stem(d.file_name) = :sku
 ORDER BY supplier, file_name
 """
+"""A slash follows a dot, so all names that begin with the SKU and a dot are found in the index."""
 
 
 async def documents_named(db: AsyncConnection, sku: str) -> list[ExplainedDocument]:
     """The documents of a family, or named like it: one that was never read has no family yet."""
-    rows = await db.execute(text(DOCUMENTS), {"sku": sku, "file_name": f"{sku}.json"})
+    rows = await db.execute(text(DOCUMENTS), {"sku": sku})
     return [ExplainedDocument(**row) for row in rows.mappings()]
 
 

@@ -57,7 +57,7 @@ def kind_of(feed: SampleFeed, path: str) -> Kind:
         return "manifest"
     if path.endswith("/CAT.csv"):
         return "category"
-    return "document" if path.endswith(".json") else "other"
+    return "document" if path.lower().endswith(".json") else "other"
 
 
 def answer(feed: SampleFeed, kind: Kind, path: str) -> Answer:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from app.errors import ManifestUnreadable
 from app.jobs.definitions import policies
 from app.persistence import ledger, runs
 from app.persistence.ledger import NewJob
 from app.sync.operating.by_hand import retry_failed
+from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.running.direct import DirectRun
 from app.sync.running.outcomes import settle_error
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
+from app.views.explained import explain
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.support.stack import Stack
@@ -164,3 +168,38 @@ async def fail_supplier_job(stack: Stack, job_id: str) -> None:
     stage = Stage(stack.services, queue, ProgressBoard(stack.services.database))
     policy = policies(stack.settings)["supplier-sync"]
     await settle_error(stage, job, policy, ManifestUnreadable("empty"))
+
+
+@pytest.mark.parametrize("names", [("{}.JSON",), ("{}.JSON", "{}.json"), ("{}.json", "{}.JsOn"), ("a.json", "{}.JSON")])
+async def test_a_document_is_its_familys_own_whatever_case_its_extension_has(
+    make_stack: MakeStack, names: tuple[str, ...]
+) -> None:
+    feed = plain_feed(families=1)
+    sku = first_sku(feed)
+    document = feed.document(sku)
+    feed.remove_family(sku)
+    children = {name.format(sku): document["ChildProducts"][:count] for count, name in enumerate(names, start=1)}
+    for name, listed in children.items():
+        feed.set_document("A23", name, document | {"ChildProducts": listed})
+    speaker = min(name for name in children if name.lower() == f"{sku}.json".lower())
+    async with make_stack(feed) as stack:
+        (look,) = await dry_run(stack.services, StartRequest())
+        assert sku in look.skus["new"]
+        for options in ({}, {"supplier": "A23", "skus": (sku,)}):
+            await stack.sync(**options)
+            assert await active(stack, sku) == len(children[speaker])
+        explained = await explain(stack.settings, stack.services.database, sku, None)
+        assert sorted(item.file_name for item in explained.documents) == sorted(children)
+
+
+async def test_skus_that_the_feed_does_not_have_are_errors_of_the_run(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=2)
+    async with make_stack(feed) as stack:
+        sku = first_sku(feed)
+        await stack.sync("A23", skus=(sku, "NOPE", "A-1.json"))
+        run = await stack.run("A23")
+        assert (run["status"], run["families_completed"], run["families_failed"]) == ("completed_with_errors", 1, 2)
+        problems = [(item["severity"], item["kind"], item["sku"]) for item in await stack.problems("A23")]
+        assert problems == [("error", "sku-not-in-feed", "NOPE"), ("error", "sku-not-in-feed", "A-1.json")]
+        await stack.sync()
+        assert (await stack.run("A23"))["status"] == "completed"

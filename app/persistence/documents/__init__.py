@@ -27,7 +27,6 @@ from app.persistence.documents.families import (
     silent_documents,
     stored_families,
     unapplied_families,
-    winner,
 )
 from app.persistence.documents.manifest import (
     DIFF,
@@ -90,5 +89,4 @@ __all__ = [
     "take_doubted",
     "take_manifest",
     "unapplied_families",
-    "winner",
 ]

@@ -110,7 +110,8 @@ async def documents_of_family(db: AsyncConnection, supplier_id: int, family_sku:
     rows = await db.execute(
         text("""
         SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, d.reread,
-            d.suspect_hash IS NOT NULL AS stale, b.body
+            d.suspect_hash IS NOT NULL AS stale, b.body,
+            EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id) AS speaks
         FROM documents d JOIN document_bodies b ON b.document_id = d.id
         WHERE d.supplier_id = :supplier_id AND d.family_sku = :family_sku AND d.present ORDER BY d.file_name"""),
         {"supplier_id": supplier_id, "family_sku": family_sku},

@@ -99,12 +99,6 @@ async def count_families(db: AsyncConnection, supplier_id: int) -> int:
     )
 
 
-def winner(file_names: Sequence[str], family_sku: str) -> str:
-    """Of several documents with one family SKU: the one whose file name equals it, else the first by name."""
-    exact = f"{family_sku}.json"
-    return exact if exact in file_names else min(file_names)
-
-
 async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[OpenFamily]:
     """A page, by SKU, of the families whose documents are stored."""
     rows = await db.execute(

@@ -125,7 +125,7 @@ async def preview_manifest(db: AsyncConnection, supplier_id: int, entries: Seque
     names = as_lines([entry.file_name for entry in entries])
     differing = await db.execute(
         text("""
-        SELECT COALESCE(d.family_sku, regexp_replace(u.file_name, '\\.json$', '')) AS sku,
+        SELECT COALESCE(d.family_sku, document_stem(u.file_name)) AS sku,
             d.applied_version IS NULL AS is_new
         FROM unnest(string_to_array(:names, chr(10)), string_to_array(:hashes, chr(10))) AS u(file_name, hash)
         LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.file_name = u.file_name COLLATE "C"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from app.catalogue.file_names import stem_of
+
 
 class SaidEntry(msgspec.Struct, frozen=True):
     """One line of the manifest, as far as the diff needs it."""
@@ -71,9 +73,12 @@ class ManifestDiff(msgspec.Struct, frozen=True):
         if skus is None:
             return self.wanted
         named = set(skus)
-        return [
-            item for item in self.wanted if item.family_sku in named or item.file_name.removesuffix(".json") in named
-        ]
+        return [item for item in self.wanted if item.family_sku in named or stem_of(item.file_name) in named]
+
+    def not_meant_by_any(self, skus: Sequence[str]) -> list[str]:
+        """Which of these SKUs no document is of."""
+        known = {name for item in self.meant(skus) for name in (item.family_sku, stem_of(item.file_name))}
+        return [sku for sku in dict.fromkeys(skus) if sku not in known]
 
 
 class FetchedDocument(msgspec.Struct, frozen=True):
@@ -117,5 +122,7 @@ class StoredDocument(msgspec.Struct, frozen=True):
     """It was not believed before and has been read once more since."""
     stale: bool
     """Its bytes are the old ones, though its hash is new; it will be read once more."""
+    speaks: bool
+    """It makes the family, alone or with others; another of the family's documents does where it does not."""
     body: bytes
     """zstd."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -73,7 +72,7 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
     if not found or max(document.version for document in found) > arguments.version:
         await _supersede(stage, job)
         return
-    chosen = choose(found, arguments.family_sku)
+    chosen = [document for document in found if document.speaks]
     read = await asyncio.to_thread(_read, chosen, supplier.code, stage.services.settings)
     stage.progress.note(job, "upserting_product")
 
@@ -88,15 +87,6 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
         messages_of(PRODUCT_FAMILY, job.run_id, outcome.families)
         + messages_of(IMAGE_UPLOAD, job.run_id, outcome.images)
     )
-
-
-def choose(found: Sequence[StoredDocument], family_sku: str) -> list[StoredDocument]:
-    """The documents that make the family: the one with children that counts, else all that are a variant each."""
-    parents = [document for document in found if document.has_children]
-    if not parents:
-        return list(found)
-    name = documents.winner([document.file_name for document in parents], family_sku)
-    return [document for document in parents if document.file_name == name]
 
 
 def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> FamilyRead:

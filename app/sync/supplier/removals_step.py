@@ -57,7 +57,9 @@ async def finish_supplier(ending: Ending) -> None:
         settling.added += await add_family_jobs(
             db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
         )
-        if ending.diff.wanted and job.options.skus is None:
+        if job.options.skus is not None:
+            await _report_unknown(db, job, ending.diff.not_meant_by_any(job.options.skus), settling)
+        elif ending.diff.wanted:
             await _report_silent(db, job, settling)
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, settling))
@@ -143,6 +145,18 @@ async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) ->
             )
             for item in silent
         ],
+    )
+
+
+async def _report_unknown(db: Connection, job: ClaimedJob, skus: Sequence[str], settling: Settling) -> None:
+    """A family that was asked for by name and that the feed does not have is an error of the run (API.md)."""
+    settling.counts["families_total"] += len(skus)
+    settling.counts["families_failed"] += len(skus)
+    reason = "no document of the manifest is this family's"
+    await problems.add_problems(
+        db,
+        job.run_id,
+        [Problem("error", "supplier", "sku-not-in-feed", reason, sku=sku, job_id=job.id) for sku in skus],
     )
 
 

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.catalogue.file_names import SpokenFor
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
 from app.persistence import documents, ledger, problems, runs, suppliers
 from app.persistence.database import Connection
@@ -51,11 +52,11 @@ class SupplierSync:
     job: ClaimedJob
     supplier: Supplier
     manifest: Manifest
-    names: frozenset[str] = field(init=False)
-    """The file names that the manifest gives for this supplier."""
+    spoken_for: SpokenFor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.names = frozenset(self.manifest.data.entries.get(self.supplier.code, {}))
+        code = self.supplier.code
+        self.spoken_for = SpokenFor(code, self.manifest.data.entries.get(code, {}))
 
 
 async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
@@ -88,19 +89,6 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
         await _group_families(sync)
     stage.progress.note(job, "checking_hashes")
     await finish_supplier(Ending(stage, job, supplier, manifest, diff))
-
-
-def _unknown_skus(job: ClaimedJob, diff: ManifestDiff) -> list[Problem]:
-    """Families that were asked for by name and that the manifest does not have."""
-    asked = job.options.skus or ()
-    known = {name for item in diff.meant(asked) for name in (item.family_sku, item.file_name.removesuffix(".json"))}
-    return [
-        Problem(
-            "warning", "supplier", "unknown-sku", "no document of the manifest is this family's", sku=sku, job_id=job.id
-        )
-        for sku in asked
-        if sku not in known
-    ]
 
 
 def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
@@ -136,15 +124,14 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
             force=job.options.force,
         )
         await _add_rereads(db, sync, diff)
-        await problems.forget_problems(db, job.run_id, ("manifest-line", "unknown-sku"))
+        await problems.forget_problems(db, job.run_id, ("manifest-line",))
         await problems.add_problems(
             db,
             job.run_id,
             [
                 Problem("warning", "supplier", "manifest-line", line.reason, line=line.line, job_id=job.id)
                 for line in invalid
-            ]
-            + _unknown_skus(job, diff),
+            ],
         )
         if invalid or not diff.nothing_to_do:
             await suppliers.note_clean(db, supplier.id, None, None)
@@ -210,7 +197,11 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
         versions = await documents.store_fetched(db, job.run_id, fetched)
         await documents.note_failed(db, job.run_id, failed)
         await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
-        ready = [(item.family_sku, versions[item.id]) for item in fetched if _goes_at_once(sync, item)]
+        ready = [
+            (item.family_sku, versions[item.id])
+            for item in fetched
+            if item.has_children and sync.spoken_for.certainly_by(item.file_name, item.family_sku)
+        ]
         added = await add_family_jobs(db, job, ready)
         counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed), families_total=len(added))
         await runs.settle(db, job.run_id, counts, added=len(added))
@@ -223,20 +214,6 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
 
 def _problem(item: FailedDocument, job: ClaimedJob) -> Problem:
     return Problem("error", "supplier", item.kind, item.reason, url=item.url, job_id=job.id)
-
-
-def _goes_at_once(sync: SupplierSync, item: FetchedDocument) -> bool:
-    """Whether no other document can be the one of this family, so that nothing has to be waited for.
-
-    The document whose file name equals the family's SKU is the family (ENGINE.md 5). Feeds whose SKUs lack the
-    supplier's prefix name the file with it; that counts too, as long as no file has the plain name.
-    """
-    if not item.has_children:
-        return False
-    stem = item.file_name.removesuffix(".json")
-    if stem == item.family_sku:
-        return True
-    return stem == f"{sync.supplier.code}-{item.family_sku}" and f"{item.family_sku}.json" not in sync.names
 
 
 async def _group_families(sync: SupplierSync) -> None:
