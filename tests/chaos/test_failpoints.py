@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from app.failpoints import name_of
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY
 from app.samplefeed import FeedSpec, SampleFeed
 from app.sync.operating.by_hand import cancel_run
-from tests.support.at_once import assert_all
 from tests.support.stack import Servers
 from tests.support.truth import (
     assert_as_if_nothing_had_happened,
@@ -163,37 +161,22 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.chaos
-async def test_a_crash_at_each_commit_and_each_send_leaves_no_trace(servers: Servers, tmp_path: Path) -> None:
-    points = [*COMMITS, *SENDS, *EXCHANGES, *CLAIMS, *PUTS]
-    assert len(points) > 50
-    await _crash_at(servers, tmp_path, points)
+POINTS = [*COMMITS, *SENDS, *EXCHANGES, *CLAIMS, *PUTS]
+
+
+def test_the_points_are_found_in_the_code() -> None:
+    assert len(POINTS) > 50
+    assert {name.rpartition(":")[0] for name in POINTS} >= SCENARIOS.keys()
 
 
 @pytest.mark.chaos
-async def test_a_crash_at_the_commits_and_sends_that_matter_most_leaves_no_trace(
-    servers: Servers, tmp_path: Path
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_crash_at_each_commit_and_each_send_leaves_no_trace(
+    servers: Servers, tmp_path: Path, point: str
 ) -> None:
-    await _crash_at(
-        servers,
-        tmp_path,
-        [
-            "supplier.stage._commit:after-commit",
-            "family.stage.sync_family:before-commit",
-            "family.stage.sync_family:after-commit",
-            "image.stage.ImageStage._commit:after-commit",
-        ],
-    )
-
-
-async def _crash_at(servers: Servers, folder: Path, points: list[str]) -> None:
-    await assert_all(servers, folder, {point: partial(_crash, point=point) for point in points})
-
-
-async def _crash(servers: Servers, folder: Path, point: str) -> None:
     scenario = SCENARIOS.get(point.partition(":")[0], Scenario())
     feed = SampleFeed(FeedSpec.small(count=1, families=3, variants=2, oddities=False))
-    async with worker_stack(servers, folder, feed, environment={"LEASE_S": "2", **scenario.environment}) as workers:
+    async with worker_stack(servers, tmp_path, feed, environment={"LEASE_S": "2", **scenario.environment}) as workers:
         if scenario.prepare is not None:
             await scenario.prepare(workers)
         workers.spawn_all(PROMIDATA_FAILPOINT=point)
@@ -202,8 +185,8 @@ async def _crash(servers: Servers, folder: Path, point: str) -> None:
         try:
             if scenario.meanwhile is not None:
                 await scenario.meanwhile(workers)
-            await workers.over(60)
-            await until(lambda: any(worker.process.returncode == -9 for worker in workers.all), 8)
+            await workers.over()
+            await until(lambda: any(worker.ended_with == -9 for worker in workers.all))
         finally:
             replacing.cancel()
             await asyncio.wait([replacing])
@@ -214,7 +197,7 @@ async def _crash(servers: Servers, folder: Path, point: str) -> None:
         workers.stack.server.faults.clear()
         workers.replace_dead()
         await workers.start()
-        await workers.over(60)
+        await workers.over()
         await assert_nothing_left_over(workers.stack)
         await assert_catalogue_equals_feed(workers.stack)
         await assert_store_equals_feed(workers.stack)

@@ -1,6 +1,6 @@
 """Redis, PostgreSQL or the object store is away in the middle of a sync: it waits, goes on, and spends no attempt.
 
-Each has a short form, and its full length, which all have at the same time.
+Each has a short form and its full length.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from app.coordination.heartbeats import live_workers
 from app.errors import DatabaseUnavailable, QueueUnavailable
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support import troubles
-from tests.support.at_once import assert_all
 from tests.support.fault_proxy import fault_proxy
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server
 from tests.support.stack import Servers, own_postgres, own_valkey
@@ -39,7 +37,7 @@ async def under_way(servers: Servers, folder: Path, *, whole: bool, **settings: 
         await workers.start()
         await until(lambda: workers.stack.server.log.counts.get("picture", 0) > 0)
         yield workers
-        await workers.over(120)
+        await workers.over()
         await assert_as_if_nothing_had_happened(workers.stack)
         for worker in workers.all:
             assert worker.running, worker.said()
@@ -49,7 +47,7 @@ async def flushed_redis(servers: Servers, folder: Path, *, whole: bool) -> None:
     with own_valkey(servers, folder) as own:
         async with under_way(own, folder, whole=whole) as workers, troubles.at_redis(own) as redis:
             await troubles.flush_all(redis, times=6 if whole else 1, every_s=1.5)
-            await workers.over(120)
+            await workers.over()
             await assert_redis_forgets(workers.stack)
 
 
@@ -175,5 +173,6 @@ async def test_a_short_outage_is_waited_out(servers: Servers, tmp_path: Path, ou
 
 
 @pytest.mark.chaos
-async def test_each_outage_at_its_full_length_is_waited_out(servers: Servers, tmp_path: Path) -> None:
-    await assert_all(servers, tmp_path, {outage.__name__: partial(outage, whole=True) for outage in OUTAGES})
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_each_outage_at_its_full_length_is_waited_out(servers: Servers, tmp_path: Path, outage: Outage) -> None:
+    await outage(servers, tmp_path, whole=True)

@@ -185,8 +185,8 @@ async def test_a_document_is_its_familys_own_whatever_case_its_extension_has(
     async with make_stack(feed) as stack:
         (look,) = await dry_run(stack.services, StartRequest())
         assert sku in look.skus["new"]
-        for options in ({}, {"supplier": "A23", "skus": (sku,)}):
-            await stack.sync(**options)
+        for skus in (None, (sku,)):
+            await stack.sync("A23", skus=skus)
             assert await active(stack, sku) == len(children[speaker])
         explained = await explain(stack.settings, stack.services.database, sku, None)
         assert sorted(item.file_name for item in explained.documents) == sorted(children)

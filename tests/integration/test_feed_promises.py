@@ -262,7 +262,7 @@ async def test_a_run_killed_after_half_of_its_documents_fetches_only_the_others(
         changed = (await workers.stack.rows("SELECT file_name FROM documents WHERE body_sha256 IS NOT NULL LIMIT 1"))[0]
         feed.change_price(changed["file_name"].removesuffix(".json"))
         workers.replace_dead()
-        await workers.over(90)
+        await workers.over()
         again = log.paths("document")[asked:]
         assert len(again) == len(set(again)) == 40 - kept + 1
         assert f"{feed.base_path}/A23/{changed['file_name']}" in again

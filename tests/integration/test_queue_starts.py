@@ -131,13 +131,13 @@ async def test_a_small_supplier_does_not_wait_behind_a_large_one(
             workers.spawn(queue)
         await workers.ready()
         await workers.start()
-        await workers.over(90)
+        await workers.over()
         small_alone_s = await _forced(workers, "A360")
         large_alone_s = await _forced(workers, "A23")
         (large,) = await workers.start("A23", force=True)
         await until(lambda: workers.stack.rows("SELECT 1 FROM jobs WHERE queue = 'image-upload' AND state = 'active'"))
         (small,) = await workers.start("A360", force=True)
-        await workers.over(90)
+        await workers.over()
         small_s, large_s = await _duration_s(workers.stack, small), await _duration_s(workers.stack, large)
         record_property("small alone, beside the large one", (round(small_alone_s, 2), round(small_s, 2)))
         record_property("large alone, beside the small one", (round(large_alone_s, 2), round(large_s, 2)))
@@ -155,7 +155,7 @@ async def test_a_small_supplier_does_not_wait_behind_a_large_one(
 
 async def _forced(workers: Workers, supplier: str) -> float:
     (started,) = await workers.start(supplier, force=True)
-    await workers.over(90)
+    await workers.over()
     return await _duration_s(workers.stack, started)
 
 

@@ -84,7 +84,7 @@ async def test_arqs_own_workers_keep_to_the_prefix(servers: Servers, tmp_path: P
     ):
         with arq_worker(workers, "supplier"), arq_worker(workers, "family"), arq_worker(workers, "image"):
             await workers.start()
-            await workers.over(60)
+            await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)
         named = {key for key in seen if key}
     assert {key for key in named if not key.startswith(PREFIX)} == set()

@@ -38,7 +38,7 @@ async def test_arqs_own_workers_give_the_same_catalogue(servers: Servers, tmp_pa
             for module in ("supplier", "family", "image"):
                 running.enter_context(arq_worker(workers, module))
             await workers.start()
-            await workers.over(60)
+            await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)
 
 
@@ -49,7 +49,7 @@ async def test_arqs_worker_and_ours_share_a_queue(servers: Servers, tmp_path: Pa
         with arq_worker(workers, "image"):
             await workers.ready(ours)
             await workers.start()
-            await workers.over(60)
+            await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)
 
 

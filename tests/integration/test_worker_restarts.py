@@ -119,7 +119,7 @@ async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Serve
                 assert await old.exit_code(GRACE_S) == 0, old.said()
         assert await workers.stack.rows("SELECT 1 FROM runs WHERE status = 'running'"), "too quick"
         workers.stack.server.habits.latency_s = 0.05
-        await workers.over(120)
+        await workers.over()
         await assert_as_if_nothing_had_happened(workers.stack)
         assert await workers.stack.value("SELECT max(deaths) FROM jobs") == 0
 

@@ -1,6 +1,6 @@
 """A stack whose jobs are run by worker processes of their own, which a test may kill, freeze and replace.
 
-test process: feed server, services, comparison      worker processes: `workers.start.main(queue)`
+test process: feed server, services, comparison      worker processes: `workers.start.main(queue)`, forked
                └───────────── the session's PostgreSQL and Valkey, or servers of the test's own ─────┘
 """
 
@@ -10,12 +10,11 @@ import asyncio
 import inspect
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from app.jobs.definitions import QUEUES
 from app.samplefeed import SampleFeed
 from app.settings import Settings
 from app.sync.operating.start import Started, StartRequest, start_queued
+from tests.support.forked_worker import start_worker
 from tests.support.stack import Servers, Stack, open_stack
 
-RUN = "import sys; from workers.start import main; sys.exit(main(sys.argv[1]))"
 UNDER_WAY = ("queued", "running", "cancelling")
 SAID_AT_LAST = 3_000
 """Characters of a worker's log that go with a failure."""
@@ -42,38 +41,46 @@ class WorkerProcess:
     """One worker process."""
 
     queue: str
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
     log: Path
     replaced: bool = False
 
     @property
     def pid(self) -> int:
+        assert self.process.pid is not None
         return self.process.pid
 
     @property
     def running(self) -> bool:
-        return self.process.poll() is None
+        return self.process.is_alive()
+
+    @property
+    def ended_with(self) -> int | None:
+        """Its exit code, a signal's number below zero; None while it runs."""
+        return self.process.exitcode
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.join(10)
 
     def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def is_frozen(self) -> bool:
         return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
 
     async def exit_code(self, timeout_s: float = 20.0) -> int:
         """Its exit code, once it has ended."""
-        return await asyncio.to_thread(self.process.wait, timeout_s)
+        await until(lambda: not self.running, timeout_s)
+        assert self.ended_with is not None
+        return self.ended_with
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -94,14 +101,9 @@ class Workers:
 
     def spawn(self, queue: str, **environment: str) -> WorkerProcess:
         log = self.folder / f"worker-{len(self.all)}-{queue}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", self.prelude + RUN, queue],
-                env={**os.environ, **self.environment, **self.standing, **environment},
-                stdout=output,
-                stderr=output,
-            )
-        worker = WorkerProcess(queue, process, log)
+        log.touch()
+        everything = {**os.environ, **self.environment, **self.standing, **environment}
+        worker = WorkerProcess(queue, start_worker(queue, everything, log, self.prelude), log)
         self.all.append(worker)
         return worker
 
@@ -134,7 +136,7 @@ class Workers:
         """Start queued runs."""
         return await start_queued(self.stack.services, StartRequest(supplier=supplier, **options))
 
-    async def over(self, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+    async def over(self, timeout_s: float = 180.0) -> list[dict[str, Any]]:
         """Wait until no run is under way; returns the runs, the newest first."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -196,9 +198,7 @@ async def worker_stack(
 
 async def _state_of(workers: Workers) -> str:
     """What tells a failure's cause from a log alone: runs, jobs, the end of what each worker said."""
-    lines = [
-        f"{worker.queue} (exit {worker.process.poll()}): {worker.said()[-SAID_AT_LAST:]}" for worker in workers.all
-    ]
+    lines = [f"{worker.queue} (exit {worker.ended_with}): {worker.said()[-SAID_AT_LAST:]}" for worker in workers.all]
     with suppress(PromidataSyncError):
         lines += [str(row) for row in await workers.stack.rows("SELECT id, status, open_jobs, error FROM runs")]
         lines += [str(row) for row in await workers.stack.rows(JOBS_BY_STATE)]
