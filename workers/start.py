@@ -9,7 +9,7 @@ from structlog import get_logger
 
 from app.errors import DatabaseUnavailable, QueueUnavailable, SchemaTooNew, SettingsError
 from app.failpoints import arm
-from app.images.store import refuse_wrong_folder
+from app.images.opening import refuse_wrong_folder
 from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
 from app.jobs.queue import RedisQueue
 from app.logs import configure_logs

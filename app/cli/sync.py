@@ -23,7 +23,7 @@ from app.cli.run_tables import dry_run_table, summary_table
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, own_name, remark, tell_json
 from app.errors import NotFound
-from app.images.store import refuse_wrong_folder
+from app.images.opening import refuse_wrong_folder
 from app.persistence.suppliers import active_suppliers
 from app.sync.operating.discovery import discover
 from app.sync.operating.dry_run import DryRun, dry_run

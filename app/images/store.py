@@ -8,24 +8,16 @@ is put there to probe it, and nothing that was not verified to have arrived unha
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from app.errors import SettingsError, StoreUnavailable
-from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.images.store_local import LocalStore
-    from app.images.store_s3 import S3Store
+from app.errors import StoreUnavailable
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
-_WRONG_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _KEY = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/((?:\1\2)[0-9a-f]{60})\.(jpg|png|webp|gif)")
 
 
@@ -99,37 +91,3 @@ def require_bytes(key: str, body: bytes) -> bytes:
     if hashlib.sha256(body).hexdigest() != key.rpartition("/")[2].partition(".")[0]:
         raise StoreUnavailable(f"the object store gave other bytes than were stored as {key}")
     return body
-
-
-async def refuse_wrong_folder(settings: Settings, store: ObjectStore) -> None:
-    """See that the folder of a local store can be written to at all, before work for it is begun.
-
-    A disk that is full or answers nothing passes, and is waited for.
-
-    Raises:
-        SettingsError: DATA_DIR is no folder, is in none, or is not ours.
-    """
-    if settings.s3_bucket is not None:
-        return
-    try:
-        await store.check()
-    except StoreUnavailable as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _WRONG_FOLDER:
-            raise SettingsError(
-                f"DATA_DIR: {settings.data_dir} cannot be written ({error.__cause__.strerror}): "
-                "set it to a folder that is yours, or S3_BUCKET and what goes with it"
-            ) from error
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[LocalStore | S3Store]:
-    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process."""
-    if settings.s3_bucket is None:
-        from app.images.store_local import LocalStore  # noqa: PLC0415 (the implementations import this contract)
-
-        yield LocalStore(settings.data_dir / "media")
-        return
-    from app.images.store_s3 import open_s3_store  # noqa: PLC0415 (as above; and boto is slow to import)
-
-    async with open_s3_store(settings) as store:
-        yield store

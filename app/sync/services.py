@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from app.coordination.budget import OriginBudget
 from app.images.inspect import PictureInspector
-from app.images.store import ObjectStore, open_store
+from app.images.opening import open_store
+from app.images.store import ObjectStore
 from app.jobs.queue import RedisQueue
 from app.outbound.client import OutboundClient
 from app.persistence.database import Database

@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from app.errors import StoreUnavailable
-from app.images.store import ObjectStore, media_key, open_store
+from app.images.opening import open_store
+from app.images.store import ObjectStore, media_key
 from app.images.store_local import LocalStore
 from app.settings import Settings
 from tests.support.s3_servers import moto_server, rclone_server, s3_settings

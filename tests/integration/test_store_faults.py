@@ -14,7 +14,8 @@ import pytest
 import pytest_asyncio
 
 from app.errors import StoreUnavailable
-from app.images.store import CACHE_CONTROL, media_key, open_store
+from app.images.opening import open_store
+from app.images.store import CACHE_CONTROL, media_key
 from app.images.store_local import LocalStore
 from app.images.store_s3 import S3Store, open_s3_store
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy

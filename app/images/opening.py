@@ -1,0 +1,50 @@
+"""Which store the settings name: a bucket on S3/R2, or a folder of ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import SettingsError, StoreUnavailable
+from app.images.store import ObjectStore
+from app.images.store_local import LocalStore
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.images.store_s3 import S3Store
+
+_WRONG_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+
+
+async def refuse_wrong_folder(settings: Settings, store: ObjectStore) -> None:
+    """See that the folder of a local store can be written to at all, before work for it is begun.
+
+    A disk that is full or answers nothing passes, and is waited for.
+
+    Raises:
+        SettingsError: DATA_DIR is no folder, is in none, or is not ours.
+    """
+    if settings.s3_bucket is not None:
+        return
+    try:
+        await store.check()
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _WRONG_FOLDER:
+            raise SettingsError(
+                f"DATA_DIR: {settings.data_dir} cannot be written ({error.__cause__.strerror}): "
+                "set it to a folder that is yours, or S3_BUCKET and what goes with it"
+            ) from error
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[LocalStore | S3Store]:
+    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process."""
+    if settings.s3_bucket is None:
+        yield LocalStore(settings.data_dir / "media")
+        return
+    from app.images.store_s3 import open_s3_store  # noqa: PLC0415 (boto is slow to import)
+
+    async with open_s3_store(settings) as store:
+        yield store
