@@ -6,6 +6,7 @@ when every loop that met the outage has come through again.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass, field
@@ -82,3 +83,17 @@ def _part(error: BaseException) -> str:
 
 outages = Outages()
 """This process's."""
+
+
+def end_if_cancelled(error: BaseException | None = None) -> None:
+    """Let a task end that was cancelled, whatever the cancellation was turned into on its way up.
+
+    A client whose call is cancelled may close what it holds and report that instead; taken for an outage, it would be
+    waited out, and who cancelled the task would wait for ever.
+
+    Raises:
+        CancelledError: the current task is being cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

@@ -21,11 +21,13 @@ from redis.exceptions import RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
+from app.jobs.client import CancellableRedis
 from app.jobs.redis_errors import advice
 from app.jobs.scripts import scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
 from app.jobs.trial import Trial
 from app.logs import mask_address
+from app.outages import end_if_cancelled
 from app.redis_keys import RedisKeys
 
 T = TypeVar("T")
@@ -77,7 +79,7 @@ def _prepare(url: str, **options: Any) -> Redis:
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
     try:
-        redis: Redis = Redis.from_url(
+        redis: Redis = CancellableRedis.from_url(
             url,
             **options,
             health_check_interval=15,
@@ -269,6 +271,7 @@ class RedisQueue:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
+            end_if_cancelled(error)
             raise QueueUnavailable(f"Redis at {self._shown}: {advice(error, self.keys)}") from error
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from app.errors import DatabaseUnavailable
 from app.failpoints import name_of, reach
+from app.outages import end_if_cancelled
 from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
     LACKING,
@@ -218,16 +219,19 @@ class Database:
     async def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> AsyncIterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
-                raise DatabaseUnavailable(explain(self.address.shown, error)) from error
-            if sqlstate(error) in LACKING and not migrating:
-                raise DatabaseUnavailable(explain_lack(self.address.shown, error)) from error
-            raise
-        except (OSError, TimeoutError) as error:
-            raise DatabaseUnavailable(explain(self.address.shown, error)) from error
         except Exception as error:
-            # asyncpg's own errors escape undressed while SQLAlchemy connects or sets a new connection up
-            if type(error).__module__.startswith("asyncpg"):
-                raise DatabaseUnavailable(explain(self.address.shown, error)) from error
-            raise
+            end_if_cancelled(error)
+            reason = self._why_unavailable(error, conflicts=conflicts, migrating=migrating)
+            if reason is None:
+                raise
+            raise DatabaseUnavailable(reason) from error
+
+    def _why_unavailable(self, error: Exception, *, conflicts: bool, migrating: bool) -> str | None:
+        shown = self.address.shown
+        if isinstance(error, DBAPIError):
+            if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
+                return explain(shown, error)
+            return explain_lack(shown, error) if sqlstate(error) in LACKING and not migrating else None
+        # asyncpg's own errors escape undressed while SQLAlchemy connects or sets a new connection up
+        undressed = type(error).__module__.startswith("asyncpg")
+        return explain(shown, error) if undressed or isinstance(error, (OSError, TimeoutError)) else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from structlog.testing import capture_logs
 
 from app.errors import DatabaseUnavailable, QueueUnavailable
 from app.outages import Outages
+from app.sync.running.every import every
 
 AWAY = QueueUnavailable("Redis is away")
 
@@ -65,3 +69,21 @@ def test_what_may_not_come_again_is_told_once_and_not_while_loops_wait() -> None
         outages.met("exchange", AWAY)
         outages.noted(AWAY, "messages not sent")
     assert [line["event"] for line in said] == ["messages not sent", "waiting for a part of ours"]
+
+
+@pytest.mark.parametrize("turned_into", [QueueUnavailable("Redis is away"), ValueError("not in the list")])
+async def test_a_task_that_is_cancelled_ends_whatever_its_cancellation_was_turned_into(turned_into: Exception) -> None:
+    waits = asyncio.Event()
+
+    async def call() -> None:
+        waits.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError as error:
+            raise turned_into from error
+
+    task = asyncio.create_task(every(0.0, call))
+    await waits.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -10,7 +10,7 @@ from uuid import uuid4
 from structlog import get_logger
 
 from app.errors import OutageError
-from app.outages import outages
+from app.outages import end_if_cancelled, outages
 
 log = get_logger()
 
@@ -26,9 +26,11 @@ async def every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
         except OutageError as error:
+            end_if_cancelled(error)
             outages.met(loop, error)
             await asyncio.sleep(1.0)
-        except Exception:
+        except Exception as error:
+            end_if_cancelled(error)
             log.exception("a bug in a chore")
             await asyncio.sleep(1.0)
         else:
