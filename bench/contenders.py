@@ -157,7 +157,7 @@ class Ours:
 
         async def work(db: AsyncConnection) -> list[str]:
             added = await ledger.add_jobs(db, jobs, run_id=run_id, supplier_id=supplier_id, direct=False)
-            await runs.settle(db, run_id, Counter(images_total=len(added)), added=len(added))
+            await runs.book(db, run_id, Counter(images_total=len(added)), added=len(added))
             return added
 
         services = self._ground.services

@@ -86,7 +86,7 @@ class BareJobs:
             held = await ledger.complete(db, [(job, None) for job in batch])
             for run_id in sorted({job.run_id for job in batch if job.id in held}):
                 ended = sum(job.run_id == run_id and job.id in held for job in batch)
-                await runs.settle(db, run_id, Counter(images_deduplicated=ended), finished=ended)
+                await runs.book(db, run_id, Counter(images_deduplicated=ended), finished=ended)
             return held
 
         held = await self._database.transact(work)

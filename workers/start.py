@@ -16,7 +16,7 @@ from app.logs import configure_logs
 from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
-from app.sync.installation import learn, settle
+from app.sync.installation import learn, take_hold
 from app.sync.services import open_services
 from workers.pulse import open_pulse
 from workers.runtime import Worker
@@ -75,6 +75,6 @@ async def try_redis(queue: RedisQueue) -> None:
     """
     try:
         await queue.try_once()
-        await settle(queue)
+        await take_hold(queue)
     except QueueUnavailable as error:
         log.warning("Redis is away; waiting for it", error=str(error))

@@ -30,7 +30,7 @@ from app.jobs.redis_errors import NEEDS_MEMORY, remedy
 from app.persistence.drift import server_version
 from app.persistence.migrations import look_at_schema
 from app.settings import Settings
-from app.sync.installation import SEEN_WITHIN_S, learn, settle
+from app.sync.installation import SEEN_WITHIN_S, learn, take_hold
 from app.sync.operating.doctor import (
     Finding,
     check_changes,
@@ -182,7 +182,7 @@ async def _ours_to_use(services: Services, queue: RedisQueue) -> None:
     with suppress(DatabaseUnavailable):
         await learn(services.database, queue)
     await queue.try_once()
-    await settle(queue, SEEN_WITHIN_S)
+    await take_hold(queue, SEEN_WITHIN_S)
     await queue.check()
 
 

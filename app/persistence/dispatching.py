@@ -19,17 +19,17 @@ class OpenJob(msgspec.Struct, frozen=True):
     wait_ms: int
 
 
-async def open_jobs(db: AsyncConnection, queue: str, after_id: str, limit: int, settled_s: float) -> list[OpenJob]:
-    """A page, by id, of the open jobs that were last sent more than `settled_s` seconds ago."""
+async def open_jobs(db: AsyncConnection, queue: str, after_id: str, limit: int, quiet_s: float) -> list[OpenJob]:
+    """A page, by id, of the open jobs that were last sent more than `quiet_s` seconds ago."""
     rows = await db.execute(
         text("""
         SELECT id, queue, run_id, state = 'active' AS active,
             CAST(GREATEST(0, CEIL(EXTRACT(epoch FROM run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms
         FROM jobs
         WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND id > :after_id AND NOT direct
-          AND (dispatched_at IS NULL OR dispatched_at <= clock_timestamp() - make_interval(secs => :settled_s))
+          AND (dispatched_at IS NULL OR dispatched_at <= clock_timestamp() - make_interval(secs => :quiet_s))
         ORDER BY id LIMIT :limit"""),
-        {"queue": queue, "after_id": after_id, "limit": limit, "settled_s": settled_s},
+        {"queue": queue, "after_id": after_id, "limit": limit, "quiet_s": quiet_s},
     )
     return [OpenJob(row.id, row.queue, str(row.run_id), row.active, row.wait_ms) for row in rows]
 

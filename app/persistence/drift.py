@@ -87,13 +87,13 @@ async def runs_under_way(db: AsyncConnection) -> int:
     return int(number or 0)
 
 
-async def still_open(db: AsyncConnection, ids: Sequence[str], settled_s: float) -> set[str]:
-    """Which of these jobs are open, or were `settled_s` seconds ago."""
+async def still_open(db: AsyncConnection, ids: Sequence[str], quiet_s: float) -> set[str]:
+    """Which of these jobs are open, or were `quiet_s` seconds ago."""
     found = await db.scalars(
         text("""
         SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND (state IN ('waiting', 'active', 'delayed')
-            OR finished_at > clock_timestamp() - make_interval(secs => :settled_s))"""),
-        {"ids": list(ids), "settled_s": settled_s},
+            OR finished_at > clock_timestamp() - make_interval(secs => :quiet_s))"""),
+        {"ids": list(ids), "quiet_s": quiet_s},
     )
     return set(found)
 

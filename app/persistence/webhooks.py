@@ -2,7 +2,7 @@
 
     a run's last statement ─▶ enqueue_run_finished: a row a webhook, with the run as it ended, in the same transaction
     any worker             ─▶ claim_due: the row, under a lease and a random claim ─▶ the first time: its text is kept
-                           ─▶ HTTP ─▶ settle, fenced by the claim
+                           ─▶ HTTP ─▶ note the verdict, fenced by the claim
 
 So a delivery is there exactly when its run's end is, whichever process dies. A row's id is the message's id and its
 text is written once, from the view that the API shows: a receiver may get a message twice and can tell.
@@ -155,7 +155,7 @@ async def keep_payload(db: AsyncConnection, claimed: ClaimedDelivery, payload: s
     return row is not None
 
 
-async def settle(
+async def note_verdict(
     db: AsyncConnection, claimed: ClaimedDelivery, *, status: int | None, error: str | None, pause_s: float | None
 ) -> bool:
     """Note what came of a try: no error is delivered, an error waits `pause_s`, or has failed when that is None.

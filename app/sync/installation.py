@@ -39,7 +39,7 @@ async def learn(database: Database, queue: RedisQueue) -> None:
         queue.tenancy.id = await database_identity(db)
 
 
-async def settle(queue: RedisQueue, within_s: float = 2 * LIFE_MS / 1000) -> None:
+async def take_hold(queue: RedisQueue, within_s: float = 2 * LIFE_MS / 1000) -> None:
     """Hold the keys; where another holds them, wait until that one is gone or is seen to live.
 
     Raises:

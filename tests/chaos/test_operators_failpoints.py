@@ -43,7 +43,7 @@ TRIED_ELSEWHERE = {
     "upkeep.schedules.run_schedules": "tests/integration/test_schedules.py",
     "upkeep.webhooks._claim": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._text_of": "tests/integration/test_webhooks.py",
-    "upkeep.webhooks._settle": "tests/integration/test_webhooks.py",
+    "upkeep.webhooks._note_verdict": "tests/integration/test_webhooks.py",
 }
 STANDING = """
 SELECT 'job' AS what, queue AS name, state AS a, CAST(attempts AS text) AS b FROM jobs

@@ -159,7 +159,7 @@ async def test_a_repaired_run_is_completed_once_nothing_is_failed_any_more(api: 
     async with stack.services.database.begin() as db:
         claimed, _ = await ledger.claim(db, [job], queue="image-upload")
         await ledger.complete_one(db, claimed[0], ImageResult("ab", deduplicated=False))
-        await runs.settle(db, run, Counter(images_uploaded=1), finished=1)
+        await runs.book(db, run, Counter(images_uploaded=1), finished=1)
     after = await api.get(f"/runs/{run}")
     assert (after["status"], after["finishedAt"]) == ("completed", before["finishedAt"])
     assert after["repairedAt"] is not None

@@ -15,7 +15,7 @@ from app.sync.operating.by_hand import retry_failed
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.running.direct import DirectRun
-from app.sync.running.outcomes import settle_error
+from app.sync.running.outcomes import spend_attempt
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.views.explained import explain
@@ -167,7 +167,7 @@ async def fail_supplier_job(stack: Stack, job_id: str) -> None:
     assert queue is not None
     stage = Stage(stack.services, queue, ProgressBoard(stack.services.database))
     policy = policies(stack.settings)["supplier-sync"]
-    await settle_error(stage, job, policy, ManifestUnreadable("empty"))
+    await spend_attempt(stage, job, policy, ManifestUnreadable("empty"))
 
 
 @pytest.mark.parametrize("names", [("{}.JSON",), ("{}.JSON", "{}.json"), ("{}.json", "{}.JsOn"), ("a.json", "{}.JSON")])

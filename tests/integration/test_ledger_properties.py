@@ -37,7 +37,7 @@ from app.persistence import job_verbs, ledger, runs
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
 from app.sync.operating.by_hand import NEWEST
-from app.sync.running.outcomes import Ended, end_cancelled, give_up, settle_error
+from app.sync.running.outcomes import Ended, end_cancelled, give_up, spend_attempt
 from app.sync.services import open_services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
@@ -152,7 +152,7 @@ class Jobs(RuleBasedStateMachine):
             keys = [f"k{next(numbers)}" for _ in range(count)]
             new = [NewJob(ledger.new_job_id(PRODUCT_FAMILY), PRODUCT_FAMILY, key, _args(key)) for key in keys]
             added = await ledger.add_jobs(db, new, run_id=run_id, supplier_id=run.supplier_id, direct=False)
-            await runs.settle(db, run_id, Counter(families_total=len(added)), added=len(added))
+            await runs.book(db, run_id, Counter(families_total=len(added)), added=len(added))
             return added
 
         try:
@@ -214,9 +214,9 @@ class Jobs(RuleBasedStateMachine):
 
     async def _end_one(self, job: ClaimedJob, how: str) -> Ended | None:
         if how == "fail":
-            return await settle_error(self.stage, job, self.policy, PermanentError("broken"))
+            return await spend_attempt(self.stage, job, self.policy, PermanentError("broken"))
         if how == "delay":
-            return await settle_error(self.stage, job, self.policy, TransientError("away"))
+            return await spend_attempt(self.stage, job, self.policy, TransientError("away"))
         if how == "hand back":
             async with self.stage.services.database.quick() as db:
                 return Ended(job.id, 0) if await ledger.hand_back(db, [job]) else await give_up(self.stage, job)
@@ -225,7 +225,7 @@ class Jobs(RuleBasedStateMachine):
     async def _complete(self, job: ClaimedJob) -> Ended | None:
         async def work(db: AsyncConnection) -> None:
             await ledger.complete_one(db, job)
-            await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
+            await runs.book(db, job.run_id, Counter(families_completed=1), finished=1)
 
         try:
             await self.stage.services.database.transact(work)
@@ -274,7 +274,7 @@ class Jobs(RuleBasedStateMachine):
         self.do(self._reconcile(whole))
 
     async def _reconcile(self, whole: bool) -> None:
-        await reconcile(self.stage, self.queue, PRODUCT_FAMILY, lease_ms=LEASE_MS, whole=whole, settled_s=0)
+        await reconcile(self.stage, self.queue, PRODUCT_FAMILY, lease_ms=LEASE_MS, whole=whole, quiet_s=0)
 
     # what holds
 

@@ -16,7 +16,7 @@ from app.persistence import product_lists, runs
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
-from app.sync.image.settling import Ending, Settled, commit_settled
+from app.sync.image.settling import PictureEnd, Settled, commit_settled
 from app.sync.stage.children import add_image_jobs
 from tests.conftest import MakeStack
 from tests.support.image_jobs import HeldRun
@@ -201,7 +201,7 @@ async def test_a_picture_that_is_named_again_in_the_run_that_dropped_it_is_asked
         async with stack.services.database.begin() as db:
             await db.exec_driver_sql("INSERT INTO shown_pictures SELECT * FROM kept")
             again = await add_image_jobs(db, first, [int(first.args["address_id"]), int(second.args["address_id"])])
-            await runs.settle(db, run.run_id, Counter(images_total=len(again)), added=len(again))
+            await runs.book(db, run.run_id, Counter(images_total=len(again)), added=len(again))
         assert len(again) == 1
         await run.work([first, *await run.claim(IMAGE_UPLOAD)])
         assert origin.asked == {"/a": 1, "/b": 1}
@@ -216,7 +216,7 @@ def settled(job: ClaimedJob, seed: int) -> Settled:
     return Settled(job, picture.address_id, picture, sha256.hex())
 
 
-async def ended(stack: Stack, batch: Sequence[Settled]) -> list[Ending]:
+async def ended(stack: Stack, batch: Sequence[Settled]) -> list[PictureEnd]:
     return await stack.services.database.transact(lambda db: commit_settled(db, batch))
 
 

@@ -285,8 +285,8 @@ async def test_the_message_arrives_although_every_process_dies_as_the_run_ends(
         ("upkeep.webhooks._claim:after-commit", 1),
         ("upkeep.webhooks._text_of:before-commit", 1),
         ("upkeep.webhooks._text_of:after-commit", 1),
-        ("upkeep.webhooks._settle:before-commit", 2),
-        ("upkeep.webhooks._settle:after-commit", 1),
+        ("upkeep.webhooks._note_verdict:before-commit", 2),
+        ("upkeep.webhooks._note_verdict:after-commit", 1),
     ],
 )
 async def test_a_worker_that_dies_while_it_delivers_lets_another_send_the_same_message(

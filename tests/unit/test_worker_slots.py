@@ -33,10 +33,10 @@ class Crew:
 
     async def end(self, name: str) -> None:
         self._ends[name].set()
-        await settle()
+        await turn_over()
 
 
-async def settle() -> None:
+async def turn_over() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -45,7 +45,7 @@ async def test_what_is_ready_starts_in_the_moment_in_which_a_slot_is_free() -> N
     crew = Crew(2)
     for name in "abc":
         crew.slots.add(job(name))
-    await settle()
+    await turn_over()
     assert (crew.started, crew.slots.busy, crew.slots.has_free()) == (["a", "b"], 2, False)
     await crew.end("b")
     assert (crew.started, crew.slots.busy, crew.changes) == (["a", "b", "c"], 2, 1)
@@ -56,11 +56,11 @@ async def test_long_jobs_are_not_claimed_ahead_and_short_ones_are() -> None:
     crew = Crew(10)
     assert crew.slots.room() == 10
     crew.slots.add(job("short"))
-    await settle()
+    await turn_over()
     await crew.end("short")
     assert crew.slots.room() == 10 * (1 + MOST_AHEAD)
     crew.slots.add(job("long"))
-    await settle()
+    await turn_over()
     crew.running["long"].began_at -= 10
     await crew.end("long")
     assert crew.slots.room() == 10
@@ -71,7 +71,7 @@ async def test_no_more_is_claimed_than_may_wait_for_its_commit() -> None:
     names = [str(number) for number in range(2 * (1 + UNSETTLED + MOST_AHEAD))]
     for name in names:
         crew.slots.add(job(name))
-        await settle()
+        await turn_over()
         crew.slots.give_back(crew.running[name])
     assert crew.slots.busy == 0
     assert crew.slots.room() == 0
@@ -80,7 +80,7 @@ async def test_no_more_is_claimed_than_may_wait_for_its_commit() -> None:
 async def test_a_slot_is_given_back_once() -> None:
     crew = Crew(1)
     crew.slots.add(job("a"))
-    await settle()
+    await turn_over()
     for _ in range(2):
         crew.slots.give_back(crew.running["a"])
     assert crew.slots.busy == 0
@@ -93,7 +93,7 @@ async def test_a_job_that_is_lost_before_its_first_step_leaves_nothing_behind() 
     lost = job("a")
     crew.slots.add(lost)
     crew.slots.lose(["a"], [lost])
-    await settle()
+    await turn_over()
     assert (crew.started, crew.slots.busy, crew.slots.ids) == ([], 0, [])
 
 
@@ -101,9 +101,9 @@ async def test_only_the_claim_that_was_seen_is_lost() -> None:
     crew = Crew(1)
     older, newer = job("a"), job("a")
     crew.slots.add(newer)
-    await settle()
+    await turn_over()
     crew.slots.lose(["a", "unknown"], [older])
-    await settle()
+    await turn_over()
     assert crew.slots.ids == ["a"]
 
 
@@ -111,9 +111,9 @@ async def test_a_newer_claim_of_ours_takes_the_place_of_the_older_one() -> None:
     crew = Crew(2)
     older, newer = job("a"), job("a")
     crew.slots.add(older)
-    await settle()
+    await turn_over()
     crew.slots.add(newer)
-    await settle()
+    await turn_over()
     assert crew.started == ["a", "a"]
     assert (crew.slots.jobs, crew.slots.busy) == ([newer], 1)
 
@@ -123,7 +123,7 @@ async def test_what_has_not_begun_can_be_handed_back() -> None:
     first, second = job("a"), job("b")
     crew.slots.add(first)
     crew.slots.add(second)
-    await settle()
+    await turn_over()
     assert crew.slots.take_unstarted() == [second]
     await crew.end("a")
     assert (crew.started, crew.slots.ids) == (["a"], [])
@@ -133,7 +133,7 @@ async def test_what_waited_for_too_long_is_handed_back_and_what_is_new_is_not() 
     crew = Crew(1)
     for name in "ab":
         crew.slots.add(job(name))
-    await settle()
+    await turn_over()
     assert crew.slots.take_unstarted(0.05) == []
     await asyncio.sleep(0.06)
     assert [taken.id for taken in crew.slots.take_unstarted(0.05)] == ["b"]
@@ -143,11 +143,11 @@ async def test_what_waited_for_too_long_is_handed_back_and_what_is_new_is_not() 
 async def test_what_was_handed_back_is_not_claimed_ahead_again_at_once() -> None:
     crew = Crew(1)
     crew.slots.add(job("short"))
-    await settle()
+    await turn_over()
     await crew.end("short")
     for name in ("long", "ready"):
         crew.slots.add(job(name))
-    await settle()
+    await turn_over()
     assert crew.slots.room() > 0
     await asyncio.sleep(0.06)
     assert [taken.id for taken in crew.slots.take_unstarted(0.05)] == ["ready"]

@@ -55,7 +55,7 @@ async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[Silent
     return [SilentDocument(**row) for row in rows.mappings()]
 
 
-async def settle_silent(db: AsyncConnection, supplier_id: int) -> None:
+async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
     """Note that there is nothing to apply of the documents that do not count."""
     await db.execute(
         text(f"""

@@ -1,22 +1,23 @@
 """Runs: one sync of one supplier, its counters, and its one end.
 
-The last statement of every committing transaction is `settle`: it moves `open_jobs` and the counters together, and who
+The last statement of every committing transaction is `book`: it moves `open_jobs` and the counters together, and who
 reads 0 writes the end in the same transaction. The run's row is the last that is locked, so it is held only for the
 commit itself.
 """
 
 from __future__ import annotations
 
+from app.persistence.runs.books import COUNTERS, book, commonest_reason
 from app.persistence.runs.cancelling import cancel, cancelled_counts
 from app.persistence.runs.direct import direct_totals, end_abandoned, is_over, renew_lease
 from app.persistence.runs.noting import families_so_far, set_fatal, set_guard, set_manifest
-from app.persistence.runs.settling import COUNTERS, commonest_reason, settle
 from app.persistence.runs.starting import UNDER_WAY, RunStart, mark_running, start_run
 
 __all__ = [
     "COUNTERS",
     "UNDER_WAY",
     "RunStart",
+    "book",
     "cancel",
     "cancelled_counts",
     "commonest_reason",
@@ -29,6 +30,5 @@ __all__ = [
     "set_fatal",
     "set_guard",
     "set_manifest",
-    "settle",
     "start_run",
 ]

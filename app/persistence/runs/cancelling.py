@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.runs.settling import settle
+from app.persistence.runs.books import book
 from app.persistence.runs.starting import UNDER_WAY
 
 
@@ -30,7 +30,7 @@ async def cancel(db: AsyncConnection, run_id: str) -> bool:
     if row is None:
         return False
     counts += await _cancel_open(db, run_id)
-    await settle(db, run_id, cancelled_counts(counts), finished=counts.total())
+    await book(db, run_id, cancelled_counts(counts), finished=counts.total())
     return True
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
+from app.persistence.runs.books import _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts
-from app.persistence.runs.settling import _move, _write_end
 from app.persistence.runs.starting import UNDER_WAY
 
 

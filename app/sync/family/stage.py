@@ -33,7 +33,7 @@ from app.sync.family.changes import describe
 from app.sync.family.writing import write_family
 from app.sync.stage.children import add_image_jobs
 from app.sync.stage.context import Stage, messages_of
-from app.sync.stage.dropped import Settling, settle_dropped
+from app.sync.stage.dropped import Effects, place_dropped
 
 STALE = "the hash is new and the bytes are the old ones; the document is read once more in the next run"
 MOST_WARNINGS = 200
@@ -50,7 +50,7 @@ class FamilyRead:
 
 
 @dataclass(slots=True)
-class Outcome:
+class FamilyEffects:
     """What the commit leads to."""
 
     families: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
     read = await asyncio.to_thread(_read, chosen, supplier.code, stage.services.settings)
     stage.progress.note(job, "upserting_product")
 
-    async def work(db: Connection) -> Outcome | None:
+    async def work(db: Connection) -> FamilyEffects | None:
         return await _apply(db, stage, job, read, judged=arguments.judged)
 
     outcome = await stage.services.database.transact(work)
@@ -100,14 +100,16 @@ def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> Fa
 async def _supersede(stage: Stage, job: ClaimedJob) -> None:
     async def work(db: Connection) -> None:
         await ledger.complete_one(db, job, Superseded())
-        await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
+        await runs.book(db, job.run_id, Counter(families_completed=1), finished=1)
 
     await stage.services.database.transact(work)
 
 
-async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool) -> Outcome | None:
+async def _apply(
+    db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead, *, judged: bool
+) -> FamilyEffects | None:
     """The whole commit; None when the documents moved on since they were read."""
-    family, settling = read.family, Settling()
+    family, effects = read.family, Effects()
     await ledger.complete_one(db, job)
     held = await documents.lock_versions(db, [document.id for document in read.chosen])
     if any(held.get(document.id) != (document.version, True) for document in read.chosen):
@@ -130,7 +132,7 @@ async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead
     await changes.add_changes(
         db, supplier_id=job.supplier_id, run_id=job.run_id, changes=describe(family.sku, product, diff, written)
     )
-    await _settle_drops(db, job, diff, settling)
+    await _place_drops(db, job, diff, effects)
     images = await add_image_jobs(
         db,
         job,
@@ -139,14 +141,14 @@ async def _apply(db: Connection, stage: Stage, job: ClaimedJob, read: FamilyRead
     await problems.add_problems(db, job.run_id, _problems(read, diff, job))
     await documents.mark_applied(db, {document.id: document.version for document in read.chosen})
     await ledger.set_result(db, job.id, FamilyResult(family.sku, len(diff.variants), len(images)))
-    settling.counts += _counts(diff, written.nothing_changed)
-    settling.counts["families_total"] += len(settling.added)
-    settling.counts["images_total"] += len(images)
-    await runs.settle(db, job.run_id, settling.counts, added=len(settling.added) + len(images), finished=1)
-    return Outcome(settling.added, images)
+    effects.counts += _counts(diff, written.nothing_changed)
+    effects.counts["families_total"] += len(effects.added)
+    effects.counts["images_total"] += len(images)
+    await runs.book(db, job.run_id, effects.counts, added=len(effects.added) + len(images), finished=1)
+    return FamilyEffects(effects.added, images)
 
 
-async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str) -> Outcome:
+async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str) -> FamilyEffects:
     """Write nothing of a document that is not believed yet; the next run reads it once more, past caches.
 
     While documents are still arriving it is only put off: what is missing here may have moved to one of them.
@@ -154,23 +156,23 @@ async def _doubt(db: Connection, job: ClaimedJob, read: FamilyRead, reason: str)
     if not await ledger.supplier_job_is_over(db, job.run_id):
         await documents.doubt(db, [document.id for document in read.chosen])
         await ledger.set_result(db, job.id, FamilyResult(read.family.sku, 0, 0, deferred=True))
-        await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
-        return Outcome()
+        await runs.book(db, job.run_id, Counter(families_completed=1), finished=1)
+        return FamilyEffects()
     await documents.suspect(db, [document.id for document in read.chosen])
     doubt = Problem("warning", "family", "suspect", reason, url=read.chosen[0].url, sku=read.family.sku, job_id=job.id)
     await problems.add_problems(db, job.run_id, [doubt])
     await ledger.set_result(db, job.id, FamilyResult(read.family.sku, 0, 0, suspect=True))
-    await runs.settle(db, job.run_id, Counter(families_completed=1), finished=1)
-    return Outcome()
+    await runs.book(db, job.run_id, Counter(families_completed=1), finished=1)
+    return FamilyEffects()
 
 
-async def _settle_drops(db: Connection, job: ClaimedJob, diff: FamilyDiff, settling: Settling) -> None:
+async def _place_drops(db: Connection, job: ClaimedJob, diff: FamilyDiff, effects: Effects) -> None:
     """Variants that the family lists no more are settled by the supplier job's end, or here when that was already."""
     if not diff.dropped:
         return
     await catalogue.mark_dropped(db, [variant.id for variant in diff.dropped], job.run_id)
     if await ledger.supplier_job_is_over(db, job.run_id):
-        await settle_dropped(db, job, settling, but_not=diff.family.sku)
+        await place_dropped(db, job, effects, but_not=diff.family.sku)
 
 
 def _problems(read: FamilyRead, diff: FamilyDiff, job: ClaimedJob) -> list[Problem]:

@@ -24,7 +24,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.media import KnownMedia, StoredPicture
 from app.persistence.pictures import FailedPicture, FlippedVariant
 
-Ending = Literal["ended", "lost", "again"]
+PictureEnd = Literal["ended", "lost", "again"]
 """`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, nothing was written."""
 
 
@@ -50,7 +50,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """Variants that readers see with other pictures."""
 
 
-async def commit_settled(db: Connection, batch: Sequence[Settled]) -> list[Ending]:
+async def commit_settled(db: Connection, batch: Sequence[Settled]) -> list[PictureEnd]:
     """End a batch of jobs in one transaction, and say what became of each."""
     await media.hold_removals(db)
     known = await _known(db, batch)
@@ -91,7 +91,7 @@ async def _write(db: Connection, mine: Sequence[Settled], guess: Sequence[Settle
     uploaded = {item.job.id for item in uploads}
     for run_id in sorted({item.job.run_id for item in mine}):
         ended = [item for item in mine if item.job.run_id == run_id]
-        await runs.settle(db, run_id, _counts(ended, uploaded), finished=len(ended))
+        await runs.book(db, run_id, _counts(ended, uploaded), finished=len(ended))
 
 
 async def commit_repair(db: Connection, picture: StoredPicture) -> bool:

@@ -23,7 +23,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.persistence.pictures import Address
 from app.settings import Settings
-from app.sync.image.settling import Ending, Settled, commit_settled
+from app.sync.image.settling import PictureEnd, Settled, commit_settled
 from app.sync.image.storing import PictureStorer, is_stored
 from app.sync.services import Services
 from app.sync.stage.batching import Batcher
@@ -43,7 +43,7 @@ class ImageStage:
         self._storer = PictureStorer(stage.services)
         self._addresses: Batcher[int, Address | None] = Batcher(self._load)
         self._under_way = 0
-        self._ends: Batcher[Settled, Ending] = Batcher(
+        self._ends: Batcher[Settled, PictureEnd] = Batcher(
             self._commit, most=200, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
         )
 
@@ -63,7 +63,7 @@ class ImageStage:
             if ending == "ended":
                 return
 
-    async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> Ending:
+    async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> PictureEnd:
         """One go; `again` when the object was removed between its being seen and the commit."""
         self._under_way += 1
         try:
@@ -95,7 +95,7 @@ class ImageStage:
             found = await pictures.addresses(db, ids)
         return [found.get(address_id) for address_id in ids]
 
-    async def _commit(self, batch: Sequence[Settled]) -> list[Ending]:
+    async def _commit(self, batch: Sequence[Settled]) -> list[PictureEnd]:
         return await self._services.database.transact(lambda db: commit_settled(db, batch))
 
 

@@ -92,7 +92,7 @@ async def cancel_job(services: Services, queue: str, job_id: str) -> None:
         await job_verbs.close_cancelled(db, job_id)
         if queue == SUPPLIER_SYNC:
             await runs.cancel(db, job.run_id)
-        await runs.settle(db, job.run_id, runs.cancelled_counts({queue: 1}), finished=1)
+        await runs.book(db, job.run_id, runs.cancelled_counts({queue: 1}), finished=1)
 
     await services.database.transact(work)
 

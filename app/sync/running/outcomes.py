@@ -70,7 +70,7 @@ async def work_off(
     """
     if job.deaths >= MAX_DEATHS:
         died = Died(f"the worker that ran it died {job.deaths} times in a row, without progress", "worker-died")
-        return await _through_outages(lambda: settle_error(stage, job, policy, died))
+        return await _through_outages(lambda: spend_attempt(stage, job, policy, died))
     return await _through_outages(lambda: _attempt(stage, job, policy, work, stopping))
 
 
@@ -104,13 +104,13 @@ async def _attempt(
     except TimedOut as error:
         if stopping():
             return await _hand_back(stage, job)
-        return await settle_error(stage, job, policy, error)
+        return await spend_attempt(stage, job, policy, error)
     except PromidataSyncError as error:
-        return await settle_error(stage, job, policy, error)
+        return await spend_attempt(stage, job, policy, error)
     except Exception as error:
         log.exception("a bug in a stage", job=job.id)
         wrapped = TransientError(f"unexpected {type(error).__name__}: {error}")
-        return await settle_error(stage, job, policy, wrapped)
+        return await spend_attempt(stage, job, policy, wrapped)
     return Ended(job.id)
 
 
@@ -147,7 +147,7 @@ async def give_up(stage: Stage, job: ClaimedJob) -> Ended | None:
         return Ended(job.id) if await ledger.closed_among(db, [job.id]) else None
 
 
-async def settle_error(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> Ended | None:
+async def spend_attempt(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> Ended | None:
     """Spend the attempt: the job is delayed, or failed when it is of no use to try again."""
     wait_s = _wait_s(stage, job, policy, error)
     if wait_s is None:
@@ -190,7 +190,7 @@ async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> b
         await runs.set_fatal(db, job.run_id, str(error))
     await problems.add_problems(db, job.run_id, [_problem(job, error, url)])
     counts = Counter(families_failed=job.queue == PRODUCT_FAMILY, images_failed=job.queue == IMAGE_UPLOAD)
-    await runs.settle(db, job.run_id, counts, finished=1)
+    await runs.book(db, job.run_id, counts, finished=1)
     return True
 
 
@@ -206,6 +206,6 @@ async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> None:
 
     async def work(db: Connection) -> None:
         for run_id, queues in sorted((await ledger.end_cancelled(db, job_ids)).items()):
-            await runs.settle(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
+            await runs.book(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
 
     await stage.services.database.transact(work)

@@ -1,4 +1,4 @@
-"""Settling the variants that documents dropped: a family that lists one takes it over, else it is discontinued.
+"""Effects the variants that documents dropped: a family that lists one takes it over, else it is discontinued.
 
 Each stage that ends something does it in its own commit: the supplier job's end, a family whose supplier job is over,
 a reparse. A variant that left its family may have moved to another one that is read later, so none is settled before
@@ -18,20 +18,20 @@ from app.sync.stage.children import add_family_jobs
 
 
 @dataclass(slots=True)
-class Settling:
+class Effects:
     """What a commit adds up."""
 
     counts: Counter[str] = field(default_factory=Counter)
     added: list[str] = field(default_factory=list)
 
 
-async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *, but_not: str | None = None) -> None:
+async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, but_not: str | None = None) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
 
     `but_not` is the family whose job this is: it has just said that it does not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
-    settling.counts["variants_discontinued"] += len(gone)
+    effects.counts["variants_discontinued"] += len(gone)
     await changes.add_changes(
         db,
         supplier_id=job.supplier_id,
@@ -39,4 +39,4 @@ async def settle_dropped(db: Connection, job: ClaimedJob, settling: Settling, *,
         changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
     )
     taking = await catalogue.takers(db, job.supplier_id, but_not)
-    settling.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
+    effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")

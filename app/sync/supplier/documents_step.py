@@ -33,7 +33,7 @@ OUTCOMES_AHEAD = 64
 """Documents that may wait to be committed; fetching pauses when the database is slower than the origin."""
 DEAD_STATUSES = frozenset({401, 403, 404, 410})
 
-Outcome = FetchedDocument | FailedDocument
+Arrival = FetchedDocument | FailedDocument
 
 
 class _Try(msgspec.Struct):
@@ -53,7 +53,7 @@ class DocumentFetcher:
         self._open = len(wanted)
         self._later: list[_Try] = []
         self._moved = asyncio.Event()
-        self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue(OUTCOMES_AHEAD)
+        self.outcomes: asyncio.Queue[Arrival | None] = asyncio.Queue(OUTCOMES_AHEAD)
 
     async def run(self) -> None:
         """Fetch everything; ends with a None in `outcomes`."""
@@ -93,7 +93,7 @@ class DocumentFetcher:
         except TimeoutError:
             return
 
-    async def _fetch(self, attempt: _Try) -> Outcome | None:
+    async def _fetch(self, attempt: _Try) -> Arrival | None:
         """The outcome, or None when the document is to be asked for again."""
         document = attempt.document
         try:

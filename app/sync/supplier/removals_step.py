@@ -25,12 +25,12 @@ from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
 from app.sync.stage.children import add_family_jobs
 from app.sync.stage.context import Stage, messages_of
-from app.sync.stage.dropped import Settling, settle_dropped
+from app.sync.stage.dropped import Effects, place_dropped
 from app.sync.supplier.manifest_step import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class SupplierEnd:
     """What the last commit of a supplier job rests on."""
 
     stage: Stage
@@ -40,40 +40,40 @@ class Ending:
     diff: ManifestDiff
 
 
-async def finish_supplier(ending: Ending) -> None:
+async def finish_supplier(end: SupplierEnd) -> None:
     """Remove what is to be removed, close the supplier job, and note its result.
 
     Raises:
         ClaimLost, RunCancelled: it is not ours any more; nothing was written.
     """
-    stage, job = ending.stage, ending.job
+    stage, job = end.stage, end.job
 
     async def work(db: Connection) -> list[str]:
-        settling = Settling()
+        effects = Effects()
         await ledger.complete_one(db, job)
         if job.options.skus is None:
-            await _remove(db, ending, settling)
-        await settle_dropped(db, job, settling)
-        settling.added += await add_family_jobs(
+            await _remove(db, end, effects)
+        await place_dropped(db, job, effects)
+        effects.added += await add_family_jobs(
             db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
         )
         if job.options.skus is not None:
-            await _report_unknown(db, job, ending.diff.not_meant_by_any(job.options.skus), settling)
-        elif ending.diff.wanted:
-            await _report_silent(db, job, settling)
+            await _report_unknown(db, job, end.diff.not_meant_by_any(job.options.skus), effects)
+        elif end.diff.wanted:
+            await _report_silent(db, job, effects)
         stage.progress.note(job, "enqueuing_families")
-        await ledger.set_result(db, job.id, await _result(db, job, settling))
-        settling.counts["families_total"] += len(settling.added)
-        await runs.settle(db, job.run_id, settling.counts, added=len(settling.added), finished=1)
-        return settling.added
+        await ledger.set_result(db, job.id, await _result(db, job, effects))
+        effects.counts["families_total"] += len(effects.added)
+        await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1)
+        return effects.added
 
     added = await stage.services.database.transact(work)
     await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
 
-async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
-    job, supplier, manifest, diff = ending.job, ending.supplier, ending.manifest, ending.diff
-    settings = ending.stage.services.settings
+async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
+    job, supplier, manifest, diff = end.job, end.supplier, end.manifest, end.diff
+    settings = end.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
     share = supplier.removal_guard_share
     confirmed = job.options.confirmed_manifest == manifest.sha256
@@ -95,14 +95,14 @@ async def _remove(db: Connection, ending: Ending, settling: Settling) -> None:
         await suppliers.note_clean(db, supplier.id, manifest.sha256, diff.entries)
     if diff.removed or left:
         after_runs = 1 if confirmed else settings.remove_after_runs
-        await _drop_missing(db, job, names, settling, left, remove_after_runs=after_runs)
+        await _drop_missing(db, job, names, effects, left, remove_after_runs=after_runs)
 
 
 async def _drop_missing(
     db: Connection,
     job: ClaimedJob,
     names: list[str],
-    settling: Settling,
+    effects: Effects,
     left: Sequence[tuple[str, int, int]],
     *,
     remove_after_runs: int,
@@ -113,7 +113,7 @@ async def _drop_missing(
     """
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
     for sku, version, remaining in [*lessened, *(family for family in left if family[2])]:
-        settling.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
+        effects.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
     await documents.forget_former_families(db, job.supplier_id)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
@@ -125,11 +125,11 @@ async def _drop_missing(
     )
 
 
-async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) -> None:
+async def _report_silent(db: Connection, job: ClaimedJob, effects: Effects) -> None:
     """Two documents with one family SKU: the one that does not count is an error of the run."""
     silent = await documents.silent_documents(db, job.supplier_id)
-    settling.counts["families_total"] += len(silent)
-    settling.counts["families_failed"] += len(silent)
+    effects.counts["families_total"] += len(silent)
+    effects.counts["families_failed"] += len(silent)
     await problems.add_problems(
         db,
         job.run_id,
@@ -148,10 +148,10 @@ async def _report_silent(db: Connection, job: ClaimedJob, settling: Settling) ->
     )
 
 
-async def _report_unknown(db: Connection, job: ClaimedJob, skus: Sequence[str], settling: Settling) -> None:
+async def _report_unknown(db: Connection, job: ClaimedJob, skus: Sequence[str], effects: Effects) -> None:
     """A family that was asked for by name and that the feed does not have is an error of the run (API.md)."""
-    settling.counts["families_total"] += len(skus)
-    settling.counts["families_failed"] += len(skus)
+    effects.counts["families_total"] += len(skus)
+    effects.counts["families_failed"] += len(skus)
     reason = "no document of the manifest is this family's"
     await problems.add_problems(
         db,
@@ -160,8 +160,8 @@ async def _report_unknown(db: Connection, job: ClaimedJob, skus: Sequence[str], 
     )
 
 
-async def _result(db: Connection, job: ClaimedJob, settling: Settling) -> SupplierResult:
-    enqueued = await runs.families_so_far(db, job.run_id) + len(settling.added)
+async def _result(db: Connection, job: ClaimedJob, effects: Effects) -> SupplierResult:
+    enqueued = await runs.families_so_far(db, job.run_id) + len(effects.added)
     families = await documents.count_families(db, job.supplier_id)
     skipped = max(0, families - enqueued)
     everything = enqueued + skipped

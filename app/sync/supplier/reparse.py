@@ -10,7 +10,7 @@ from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.stage.children import add_family_jobs
 from app.sync.stage.context import Stage, messages_of
-from app.sync.stage.dropped import Settling, settle_dropped
+from app.sync.stage.dropped import Effects, place_dropped
 
 PAGE = 1_000
 
@@ -37,7 +37,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
         added = await add_family_jobs(db, job, [(family.sku, family.version) for family in page], judged=True)
         if added:
             await ledger.checkpoint(db, job)
-        await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+        await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added))
         return (page[-1].sku if page else None), added
 
     last, added = await stage.services.database.transact(work)
@@ -51,8 +51,8 @@ async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
     """Close the job; returns the jobs of families that take over what others dropped."""
     enqueued = await runs.families_so_far(db, job.run_id)
     await ledger.complete_one(db, job, SupplierResult(enqueued, 0, "0%"))
-    settling = Settling()
-    await settle_dropped(db, job, settling)
-    settling.counts["families_total"] += len(settling.added)
-    await runs.settle(db, job.run_id, settling.counts, added=len(settling.added), finished=1)
-    return settling.added
+    effects = Effects()
+    await place_dropped(db, job, effects)
+    effects.counts["families_total"] += len(effects.added)
+    await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1)
+    return effects.added

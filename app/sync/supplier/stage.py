@@ -32,9 +32,9 @@ from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.tasks import together
 from app.sync.supplier import manifest_step
 from app.sync.supplier.categories_step import refresh_categories
-from app.sync.supplier.documents_step import DocumentFetcher, Outcome
+from app.sync.supplier.documents_step import Arrival, DocumentFetcher
 from app.sync.supplier.manifest_step import Manifest
-from app.sync.supplier.removals_step import Ending, finish_supplier
+from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from app.sync.supplier.reparse import reparse_supplier
 from app.sync.supplier.unchanged_step import finish_unchanged, nothing_to_do
 
@@ -88,7 +88,7 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     if diff.wanted:
         await _group_families(sync)
     stage.progress.note(job, "checking_hashes")
-    await finish_supplier(Ending(stage, job, supplier, manifest, diff))
+    await finish_supplier(SupplierEnd(stage, job, supplier, manifest, diff))
 
 
 def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
@@ -138,7 +138,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         image_jobs = await add_old_pictures(db, job, sync.stage.services.settings)
         to_fetch = len(_to_fetch(job, diff))
         await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=len(invalid), to_fetch=to_fetch)
-        await runs.settle(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
+        await runs.book(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
         return diff, image_jobs
 
     diff, image_jobs = await sync.stage.services.database.transact(work)
@@ -160,17 +160,17 @@ async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
         await _commit_outcomes(sync, fetcher.outcomes)
 
 
-async def _commit_outcomes(sync: SupplierSync, outcomes: asyncio.Queue[Outcome | None]) -> None:
+async def _commit_outcomes(sync: SupplierSync, outcomes: asyncio.Queue[Arrival | None]) -> None:
     """Commit what arrives, 200 documents or 2 s at a time, whichever is first."""
     more = True
     while more:
-        batch: list[Outcome] = []
+        batch: list[Arrival] = []
         more = await _collect(outcomes, batch)
         if batch:
             await _commit(sync, batch)
 
 
-async def _collect(outcomes: asyncio.Queue[Outcome | None], batch: list[Outcome]) -> bool:
+async def _collect(outcomes: asyncio.Queue[Arrival | None], batch: list[Arrival]) -> bool:
     """Fill a batch; False when nothing comes any more."""
     size = 0
     try:
@@ -187,7 +187,7 @@ async def _collect(outcomes: asyncio.Queue[Outcome | None], batch: list[Outcome]
     return True
 
 
-async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
+async def _commit(sync: SupplierSync, batch: Sequence[Arrival]) -> None:
     job = sync.job
     fetched = sorted((item for item in batch if isinstance(item, FetchedDocument)), key=lambda item: item.id)
     failed = sorted((item for item in batch if isinstance(item, FailedDocument)), key=lambda item: item.id)
@@ -204,7 +204,7 @@ async def _commit(sync: SupplierSync, batch: Sequence[Outcome]) -> None:
         ]
         added = await add_family_jobs(db, job, ready)
         counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed), families_total=len(added))
-        await runs.settle(db, job.run_id, counts, added=len(added))
+        await runs.book(db, job.run_id, counts, added=len(added))
         return added
 
     added = await sync.stage.services.database.transact(work)
@@ -220,7 +220,7 @@ async def _group_families(sync: SupplierSync) -> None:
     """Make the jobs of families that had to wait for other documents, in pages; `skus` are served by name."""
     job, after = sync.job, ""
     asked = job.options.skus
-    await sync.stage.services.database.transact(lambda db: documents.settle_silent(db, sync.supplier.id))
+    await sync.stage.services.database.transact(lambda db: documents.pass_over_silent(db, sync.supplier.id))
     while True:
 
         async def work(db: Connection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
@@ -232,7 +232,7 @@ async def _group_families(sync: SupplierSync) -> None:
             added = await add_family_jobs(db, job, [(family.sku, family.version) for family in meant])
             if added:
                 await ledger.checkpoint(db, job)
-            await runs.settle(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+            await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added))
             return page, added
 
         page, added = await sync.stage.services.database.transact(work)

@@ -28,7 +28,7 @@ SETTLED_S = 10.0
 
 
 async def reconcile(
-    stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int, whole: bool, settled_s: float = SETTLED_S
+    stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int, whole: bool, quiet_s: float = SETTLED_S
 ) -> int:
     """Send what is missing in Redis, and return how many jobs that were.
 
@@ -38,7 +38,7 @@ async def reconcile(
         name: whose jobs to look at.
         lease_ms: how long a running job's holder has to put its lease back.
         whole: look at every open job even if the counts agree.
-        settled_s: leave alone what was sent less long ago.
+        quiet_s: leave alone what was sent less long ago.
 
     Raises:
         QueueUnavailable, DatabaseUnavailable: a part is away; try again later.
@@ -52,14 +52,14 @@ async def reconcile(
         expected = await dispatching.count_open(db, name)
     if not (emptied or whole) and await queue.length(name) >= expected:
         return 0
-    return await _send_missing(database, queue, name, lease_ms=lease_ms, settled_s=0.0 if emptied else settled_s)
+    return await _send_missing(database, queue, name, lease_ms=lease_ms, quiet_s=0.0 if emptied else quiet_s)
 
 
-async def _send_missing(database: Database, queue: RedisQueue, name: str, *, lease_ms: int, settled_s: float) -> int:
+async def _send_missing(database: Database, queue: RedisQueue, name: str, *, lease_ms: int, quiet_s: float) -> int:
     sent, after = 0, ""
     while True:
         async with database.quick() as db:
-            page = await dispatching.open_jobs(db, name, after, PAGE, settled_s)
+            page = await dispatching.open_jobs(db, name, after, PAGE, quiet_s)
         if not page:
             return sent
         missing = set(await queue.unknown(name, [job.id for job in page]))

@@ -75,7 +75,7 @@ async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
         verdict = Verdict("again", error=f"{type(error).__name__}: {error}")
     log.info("webhook", delivery=claimed.id, attempt=claimed.attempts, outcome=verdict.kind, error=verdict.error)
     try:
-        await _settle(services, claimed, verdict)
+        await _note_verdict(services, claimed, verdict)
     except OutageError as error:
         log.warning("what came of a delivery was not noted; it is sent again", error=str(error))
 
@@ -92,12 +92,12 @@ async def _text_of(services: Services, claimed: ClaimedDelivery) -> str | None:
     return text if await services.database.transact(keep) else None
 
 
-async def _settle(services: Services, claimed: ClaimedDelivery, verdict: Verdict) -> None:
+async def _note_verdict(services: Services, claimed: ClaimedDelivery, verdict: Verdict) -> None:
     pause_s = next_pause_s(claimed.attempts, verdict.wish_s) if verdict.kind == "again" else None
 
-    async def settle_delivery(db: Connection) -> None:
-        held = await webhooks.settle(db, claimed, status=verdict.status, error=verdict.error, pause_s=pause_s)
+    async def note(db: Connection) -> None:
+        held = await webhooks.note_verdict(db, claimed, status=verdict.status, error=verdict.error, pause_s=pause_s)
         if held and verdict.kind == "gone":
             await webhooks.deactivate(db, claimed.webhook_id, "the receiver answered 410 Gone")
 
-    await services.database.transact(settle_delivery)
+    await services.database.transact(note)

@@ -21,7 +21,7 @@ COUNTERS = frozenset(
 )
 
 
-async def settle(db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0) -> None:
+async def book(db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0) -> None:
     """The last statement of a committing transaction: move the counters and `open_jobs`; write the end at 0.
 
     Raises:
