@@ -26,17 +26,18 @@ SERVED = {
     "docs.js": (OWN, "text/javascript"),
     "home.css": (OWN, "text/css"),
 }
-PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>promidata-sync</title>
 <link rel="icon" href="{root}/docs/favicon.png">
-<link rel="stylesheet" href="{root}/docs/swagger-ui.css">
+<link rel="stylesheet" href="{root}/docs/{style}">
 </head>
 <body>
-<div id="swagger-ui" data-openapi="{root}/openapi.json"></div>
+"""
+PAGE = """<div id="swagger-ui" data-openapi="{root}/openapi.json"></div>
 <script src="{root}/docs/swagger-ui-bundle.js"></script>
 <script src="{root}/docs/docs.js"></script>
 </body>
@@ -47,7 +48,7 @@ PAGE = """<!doctype html>
 @router.api_route("/docs", methods=READING)
 async def get_docs(request: Request) -> HTMLResponse:
     """Swagger UI on `openapi.json`; a key is given under `Authorize`."""
-    return page(request, PAGE)
+    return page(request, PAGE, style="swagger-ui.css")
 
 
 @router.api_route("/docs/{name}", methods=READING)
@@ -61,7 +62,7 @@ async def get_docs_file(name: str) -> FileResponse:
     return FileResponse(str(folder / name), media_type=media_type, headers={"Cache-Control": cache})
 
 
-def page(request: Request, template: str) -> HTMLResponse:
-    """A page whose addresses have the prefix that the caller sees, in place of `{root}`."""
+def page(request: Request, body: str, *, style: str) -> HTMLResponse:
+    """A page with a style sheet of `/docs`; its addresses have the prefix that the caller sees for `{root}`."""
     root = request.scope.get("root_path", "").rstrip("/")
-    return HTMLResponse(template.replace("{root}", escape(root)))
+    return HTMLResponse((HEAD + body).replace("{style}", style).replace("{root}", escape(root)))

@@ -9,17 +9,7 @@ from app.api.docs import READING, page
 
 router = APIRouter()
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>promidata-sync</title>
-<link rel="icon" href="{root}/docs/favicon.png">
-<link rel="stylesheet" href="{root}/docs/home.css">
-</head>
-<body>
-<h1>promidata-sync</h1>
+PAGE = """<h1>promidata-sync</h1>
 <p>Keeps a catalogue true to a Promidata feed.</p>
 <ul>
 <li><a href="{root}/api/v1/runs">Runs</a></li>
@@ -36,4 +26,4 @@ PAGE = """<!doctype html>
 @router.api_route("/", methods=READING, include_in_schema=False)
 async def get_home(request: Request) -> HTMLResponse:
     """A plain page without data, so that it needs no key."""
-    return page(request, PAGE)
+    return page(request, PAGE, style="home.css")

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from app.catalogue.amounts import decimal_text
+from app.catalogue.content import price_tiers
 from app.feed.attributes import open_fields, plain_fields, without_absent
 from app.feed.jsontext import KnownFields, decode, split_list
 from app.feed.node import Memo, Node, Notes, fields_of
 from app.feed.pictures import addresses
-from app.feed.prices import prices_json, read_schedules
+from app.feed.prices import read_schedules
 from app.feed.texts import read_named
 from app.feed.values import amount_of, key_of, list_of, positive_of
 
@@ -133,7 +134,7 @@ class ImprintReader:
                 supplierSku=node.read("SupplierSku", key_of),
                 name=named.name,
                 description=named.description,
-                prices=prices_json(schedules.prices),
+                prices=price_tiers(schedules.prices),
                 priceSettings=schedules.settings,
                 **fields,
             )

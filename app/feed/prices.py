@@ -57,21 +57,6 @@ def _flat(regions: dict[str, Schedules]) -> Schedules:
     )
 
 
-def prices_json(prices: Prices) -> list[dict[str, Any]]:
-    """Prices inside an imprint option: plain JSON as the API shows a price, the amount as a decimal string."""
-    return [
-        {
-            "region": price.region,
-            "kind": price.kind,
-            "minQuantity": price.min_quantity,
-            "price": None if price.price is None else decimal_text(price.price),
-            "currency": price.currency,
-            "onRequest": price.on_request,
-        }
-        for price in prices
-    ]
-
-
 def _settings(schedule: Node) -> dict[str, Any]:
     settings: dict[str, Any] = {name: schedule.read(key, whole_of) for key, name in _SETTINGS.items()}
     vat = schedule.read("VatPercentage", amount_of)

@@ -9,10 +9,9 @@ environment; certificates are always verified, by the name and not by the addres
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Self
@@ -29,6 +28,7 @@ from app.outbound.body import check_size, decoder_for, read_body
 from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
 from app.outbound.urls import WebAddress, parse_address, resolve_redirect
+from app.time_limits import within
 
 MAX_REDIRECTS = 5
 DNS_CACHE_S = 10
@@ -268,15 +268,8 @@ def _redirect_target(answer: aiohttp.ClientResponse, address: WebAddress) -> Web
     return resolve_redirect(address, location)
 
 
-@asynccontextmanager
-async def _limited(seconds: float, shown: str, what: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise OriginUnavailable(f"{shown}: {what} took over {seconds:g} s") from None
+def _limited(seconds: float, shown: str, what: str) -> AbstractAsyncContextManager[None]:
+    return within(seconds, OriginUnavailable(f"{shown}: {what} took over {seconds:g} s"))
 
 
 def _explain(error: aiohttp.ClientError | OSError) -> str:

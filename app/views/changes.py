@@ -24,11 +24,9 @@ CHANGE: dict[str, Any] = {
 HISTORY_ENTRY: dict[str, Any] = {**CHANGE, "old": {"name.nl": "Tas"}, "new": {"name.nl": "Rugzak"}}
 
 
-class Change(Out):
-    """One change; `fields` names what differs."""
+class WhatChanged(Out):
+    """What a change is of, and which fields differ."""
 
-    model_config = example(**CHANGE)
-    seq: int
     kind: Literal["created", "updated", "discontinued", "reactivated"]
     entity: Literal["product", "variant"]
     sku: str
@@ -37,6 +35,13 @@ class Change(Out):
     fields: list[str]
     run_id: str | None
     at: datetime
+
+
+class Change(WhatChanged):
+    """One change; `fields` names what differs."""
+
+    model_config = example(**CHANGE)
+    seq: int
 
 
 class ChangePage(Out):
@@ -48,21 +53,13 @@ class ChangePage(Out):
     head: int
 
 
-class HistoryEntry(Out):
+class HistoryEntry(WhatChanged):
     """One change with its values; `seq` is null for the moment until it is numbered."""
 
     model_config = example(**HISTORY_ENTRY)
     seq: int | None
-    kind: Literal["created", "updated", "discontinued", "reactivated"]
-    entity: Literal["product", "variant"]
-    sku: str
-    product_sku: str
-    supplier: str
-    fields: list[str]
     old: dict[str, JsonValue] | None
     new: dict[str, JsonValue] | None
-    run_id: str | None
-    at: datetime
 
 
 def change_json(row: ChangeRow) -> dict[str, Any]:

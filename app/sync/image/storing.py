@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app.errors import StoreUnavailable
 from app.failpoints import reach
@@ -19,6 +19,7 @@ from app.persistence import media
 from app.persistence.media import KnownMedia
 from app.sync.services import Services
 from app.sync.stage.batching import Batcher
+from app.time_limits import within
 
 LOOK_AGAIN_S = 0.5
 """While the same bytes are being removed."""
@@ -38,16 +39,9 @@ async def is_stored(services: Services, key: str, size_bytes: int | None) -> boo
     return found is not None and found.size == size_bytes
 
 
-@asynccontextmanager
-async def _answered_within(seconds: float) -> AsyncIterator[None]:
+def _answered_within(seconds: float) -> AbstractAsyncContextManager[None]:
     """A store that is silent is away: that must show before the job's own time is up, which would spend an attempt."""
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise StoreUnavailable(f"the object store did not answer within {seconds:g} s") from None
+    return within(seconds, StoreUnavailable(f"the object store did not answer within {seconds:g} s"))
 
 
 class PictureStorer:
