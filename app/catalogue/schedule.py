@@ -1,17 +1,21 @@
 """When a supplier is synced next: a five-field cron expression in a time zone. Pure.
 
-Where clocks are put forward, a time that does not exist runs right after the gap; where they are put back, a time that
-exists twice runs once.
+Where clocks are put forward, a time that does not exist runs right after the gap, several of them once; where they are
+put back, a time that exists twice runs once. Only a schedule that names every hour of the day is a rhythm: it runs
+whenever the clock shows one of its minutes, so that an hourly run stays hourly through both nights.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
 FIELDS = 5
+HOUR_FIELD = 1
+HOURS_A_DAY = 24
 
 
 def next_run(schedule: str, time_zone: str, after: datetime) -> datetime:
@@ -24,16 +28,36 @@ def next_run(schedule: str, time_zone: str, after: datetime) -> datetime:
         ValueError: the schedule or the zone makes no sense, or never comes round; says which and why.
     """
     zone = find_zone(time_zone)
-    if len(schedule.split()) != FIELDS:
+    fields = schedule.split()
+    if len(fields) != FIELDS:
         raise ValueError(f"{schedule!r} is not a cron expression of five fields, such as '30 3 * * *'")
     try:
-        times = (found.astimezone(UTC) for found in CronSim(schedule, after.astimezone(zone)))
-        # asked in the hour that a clock put back goes through again, cronsim also names the time in its first round
-        return next(found for found in times if found > after)
+        # asked in the hour that a clock put back goes through again, times of its first round are named, too
+        return next(found for found in _instants(fields, after.astimezone(zone)) if found > after)
     except CronSimError as error:
         raise ValueError(f"{schedule!r} is not a cron expression: {error}") from None
     except StopIteration:
         raise ValueError(f"{schedule!r} names a time that never comes") from None
+
+
+def _instants(fields: Sequence[str], local: datetime) -> Iterator[datetime]:
+    """The schedule's times in UTC, in order, from about `local` on; may begin before it."""
+    # Without a zone cronsim knows of no clock change: with one it knows Debian's rules, which look at how the minutes
+    # are written (`*/30 2` runs by other rules than `0,30 2`).
+    by_the_wall = CronSim(" ".join(fields), local.replace(tzinfo=None))
+    if len(by_the_wall.hours) < HOURS_A_DAY:
+        return (_first_instant(time, local) for time in by_the_wall)
+    hourly = [*fields[:HOUR_FIELD], "*", *fields[HOUR_FIELD + 1 :]]
+    return (time.astimezone(UTC) for time in CronSim(" ".join(hourly), local))
+
+
+def _first_instant(wall: datetime, local: datetime) -> datetime:
+    """When clocks at that place first show this time or, where a gap passes it over, the first one after the gap."""
+    while True:
+        instant = wall.replace(tzinfo=local.tzinfo).astimezone(UTC)
+        if instant.astimezone(local.tzinfo).replace(tzinfo=None) == wall:
+            return instant
+        wall += timedelta(minutes=1)
 
 
 def find_zone(time_zone: str) -> ZoneInfo:

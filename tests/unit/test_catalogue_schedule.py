@@ -43,11 +43,60 @@ def test_each_night_has_its_run_once_whatever_clocks_do(schedule: str, after: da
     assert times(schedule, after, len(expected)) == expected
 
 
+@pytest.mark.parametrize("minutes", ["*/30", "*/15", "*", "0,30", "0-59/15", "30"])
+@pytest.mark.parametrize("hours", ["2", "2-2", "2/24"])
+def test_times_of_a_skipped_hour_run_once_right_after_it_however_they_are_written(minutes: str, hours: str) -> None:
+    assert times(f"{minutes} {hours} * * *", SPRING, 1) == ["29 01:00"]
+    assert times(f"{minutes} {hours} * * *", SPRING, 2)[1] == ("30 00:30" if minutes == "30" else "30 00:00")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("*/30 2 * * *", ["25 00:00", "25 00:30", "26 01:00"]),
+        ("*/15 2 * * *", ["25 00:00", "25 00:15", "25 00:30", "25 00:45", "26 01:00"]),
+        ("*/30 2-3 * * *", ["25 00:00", "25 00:30", "25 02:00", "25 02:30", "26 01:00"]),
+        ("0 */2 * * *", ["24 14:00", "24 16:00", "24 18:00", "24 20:00", "24 22:00", "25 00:00", "25 03:00"]),
+        (
+            "30 */2 * * *",
+            ["24 12:30", "24 14:30", "24 16:30", "24 18:30", "24 20:30", "24 22:30", "25 00:30", "25 03:30"],
+        ),
+    ],
+)
+def test_each_time_of_a_repeated_hour_runs_once(schedule: str, expected: list[str]) -> None:
+    assert times(schedule, AUTUMN, len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "after", "expected"),
+    [
+        ("*/20 2 * * *", "America/New_York", datetime(2026, 3, 8, tzinfo=UTC), ["08 07:00", "09 06:00"]),
+        ("*/20 1 * * *", "America/New_York", datetime(2026, 11, 1, tzinfo=UTC), ["01 05:00", "01 05:20", "01 05:40"]),
+        # half an hour: 02:00 becomes 02:30, and 02:00 becomes 01:30
+        ("*/15 2 * * *", "Australia/Lord_Howe", datetime(2026, 10, 3, 12, tzinfo=UTC), ["03 15:30", "03 15:45"]),
+        (
+            "*/15 1 * * *",
+            "Australia/Lord_Howe",
+            datetime(2026, 4, 4, 13, tzinfo=UTC),
+            ["04 14:00", "04 14:15", "04 14:30"],
+        ),
+        # at midnight: 00:00 becomes 01:00 on a Friday, and 24:00 becomes 23:00 on a Thursday
+        ("*/30 0 * * 5", "Africa/Cairo", datetime(2026, 4, 23, 12, tzinfo=UTC), ["23 22:00", "30 21:00"]),
+        ("30 23 * * 4", "Africa/Cairo", datetime(2026, 10, 29, 12, tzinfo=UTC), ["29 20:30", "05 21:30"]),
+        # a day that never was
+        ("*/10 3 30 12 *", "Pacific/Apia", datetime(2011, 12, 29, 12, tzinfo=UTC), ["30 10:00", "29 13:00"]),
+    ],
+)
+def test_gaps_and_repetitions_of_any_zone(schedule: str, zone: str, after: datetime, expected: list[str]) -> None:
+    assert times(schedule, after, len(expected), zone) == expected
+
+
+@pytest.mark.parametrize("hours", ["*", "*/1", "0-23", "0-11,12-23"])
 @pytest.mark.parametrize("start", [SPRING, AUTUMN])
-def test_every_hour_is_every_hour_of_real_time(start: datetime) -> None:
+def test_every_hour_is_every_hour_of_real_time(start: datetime, hours: str) -> None:
     found, after = [], start
     for _ in range(36):
-        after = next_run("0 * * * *", AMSTERDAM, after)
+        after = next_run(f"0 {hours} * * *", AMSTERDAM, after)
         found.append(after)
     assert found == [start + timedelta(hours=hour) for hour in range(1, 37)]
 
