@@ -1,4 +1,4 @@
-"""What an answer's status means for the job: go on, try again, or give up.
+"""What an answer's status means for the job: go on, try again, or give up; and which of its headers are text.
 
 200, 203, 304 go on · 408, 425, 429, 5xx and answers without a body transient · redirects followed · other 4xx permanent
 """
@@ -16,6 +16,8 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429})
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_RETRY_AFTER_S = 366 * 86_400.0
 """A wish beyond a year is told as a year; whoever waits bounds it anyway, to minutes."""
+HEADER_MAX_CHARS = 1_000
+"""Longer ones are not kept: sent back, they would be refused."""
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -47,6 +49,16 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     if moment is None or moment <= now:
         return None
     return min((moment - now).total_seconds(), MAX_RETRY_AFTER_S)
+
+
+def header_text(value: str | None) -> str | None:
+    """A header's value as it can be kept and sent back, else None: whoever writes a header may send any bytes.
+
+    Printable ASCII up to HEADER_MAX_CHARS. A byte beyond reaches us as half of a surrogate pair, which PostgreSQL
+    refuses, and a control character is refused by HTTP.
+    """
+    usable = value and len(value) <= HEADER_MAX_CHARS and value.isascii() and value.isprintable()
+    return value if usable else None
 
 
 def _reference(headers: Mapping[str, str]) -> datetime:

@@ -23,7 +23,7 @@ from aiohttp.http import HttpProcessingError
 from app.errors import AddressRefused, OriginRefused, OriginUnavailable
 from app.logs import mask_address
 from app.outbound.addresses import AddressPolicy, Network
-from app.outbound.answers import REDIRECT_STATUSES, judge_status
+from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status
 from app.outbound.body import check_size, decoder_for, read_body
 from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
@@ -33,6 +33,8 @@ from app.time_limits import within
 MAX_REDIRECTS = 5
 DNS_CACHE_S = 10
 KEEP_ALIVE_S = 30.0
+MAX_HEADER_BYTES = 32 * 1024
+"""Of one header. An answer whose ETag is absurd is read all the same; only the ETag is not kept."""
 WHOLE_BODY_STATUSES = frozenset({200, 203})
 CONDITIONAL_HEADERS = frozenset({"if-none-match", "if-modified-since"})
 HEADERS_FOR_ANY_HOST = CONDITIONAL_HEADERS | {"accept", "cache-control", "pragma"}
@@ -53,7 +55,10 @@ class FetchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole answer: 200 or 203 with its body, or 304 without one."""
+    """A whole answer: 200 or 203 with its body, or 304 without one.
+
+    Its headers are printable ASCII that can be stored and sent back; one that cannot is None, as if it were not there.
+    """
 
     status: int
     body: bytes
@@ -104,6 +109,7 @@ class OutboundClient:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            max_field_size=MAX_HEADER_BYTES,
             headers={"User-Agent": f"promidata-sync/{version('promidata-sync')}", "Accept-Encoding": "gzip, deflate"},
         )
         return self
@@ -241,9 +247,9 @@ async def _read(
         status=answer.status,
         body=body,
         url=str(address),
-        etag=answer.headers.get("ETag"),
-        last_modified=answer.headers.get("Last-Modified"),
-        content_type=answer.headers.get("Content-Type"),
+        etag=header_text(answer.headers.get("ETag")),
+        last_modified=header_text(answer.headers.get("Last-Modified")),
+        content_type=header_text(answer.headers.get("Content-Type")),
         not_modified=not_modified,
         end_marked=answer.content_length is not None or "Transfer-Encoding" in answer.headers,
     )

@@ -23,6 +23,8 @@ SAFE_IN_TARGET = "%/:?=&~+!$,;'@()*[]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_RAW_BYTE = re.compile(r"[\udc80-\udcff]")
+"""A byte of a header that is no UTF-8, as the HTTP client hands it over."""
 _LONE_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
@@ -80,13 +82,15 @@ def parse_address(url: str) -> WebAddress:
 def resolve_redirect(origin: WebAddress, location: str) -> WebAddress:
     """The address that a `Location` header leads to, read as strictly as any other.
 
+    A raw byte in it, such as a Latin-1 letter, is asked for as that byte.
+
     Raises:
         AddressRefused: also for a step down from https to http.
     """
     if _CONTROL.search(location):
         raise AddressRefused("the redirect has control characters", kind="address-malformed")
     try:
-        joined = urljoin(str(origin), location)
+        joined = urljoin(str(origin), _RAW_BYTE.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", location))
     except ValueError:
         raise AddressRefused("the redirect cannot be read as an address", kind="address-malformed") from None
     target = parse_address(joined)

@@ -29,7 +29,6 @@ from app.sync.services import Services
 from app.sync.stage.batching import Batcher
 from app.sync.stage.context import Stage
 
-VALIDATOR_MAX_CHARS = 512
 LINGER_S = 0.05
 """How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
 the slot is free meanwhile, so the wait costs no picture anything."""
@@ -125,16 +124,10 @@ def stored_picture(address_id: int, got: DownloadedPicture, removals: int) -> St
         width=got.facts.width,
         height=got.facts.height,
         size_bytes=len(got.body),
-        etag=_validator(got.etag),
-        last_modified=_validator(got.last_modified),
+        etag=got.etag,
+        last_modified=got.last_modified,
         removals=removals,
     )
-
-
-def _validator(header: str | None) -> str | None:
-    """A validator as it can be kept and sent back, else None: strangers write these headers, too."""
-    usable = header is not None and header.isascii() and header.isprintable() and len(header) <= VALIDATOR_MAX_CHARS
-    return header if usable else None
 
 
 def _without_download(job: ClaimedJob, arguments: ImageJob, address: Address | None) -> Settled:
