@@ -17,7 +17,12 @@ from app.errors import BodyTooLarge, OriginUnavailable, PermanentError
 PIECE_BYTES = 256 * 1024
 MAX_GZIP_MEMBERS = 64
 """A gzip stream may consist of several; thousands of empty ones are an attack on the processor."""
-GZIP_NAMES = frozenset({"gzip", "x-gzip"})
+ASKED_FOR = frozenset({"gzip", "x-gzip", "deflate"})
+COMPRESSIONS = ASKED_FOR | {
+    *("aes128gcm", "br", "brotli", "bz2", "bzip2", "compress", "dcb", "dcz", "exi", "lz4", "lzip", "lzma"),
+    *("pack200-gzip", "sdch", "snappy", "x-bzip2", "x-compress", "x-lzma", "x-snappy-framed", "x-xz", "xz", "zstd"),
+}
+"""Every label that says that the bytes are others than the content's: IANA's registry and what is seen beside it."""
 _GZIP_WBITS, _ZLIB_WBITS, _RAW_WBITS = 31, 15, -15
 
 
@@ -88,17 +93,21 @@ Decoder = IdentityDecoder | ZlibDecoder
 
 
 def decoder_for(content_encoding: str | None) -> Decoder:
-    """The decoder for a `Content-Encoding` header.
+    """The decoder for a `Content-Encoding` header; several of them are joined by commas.
+
+    Labels that name no compression (`utf-8`, `aws-chunked`, `none`, a media type) change no byte and are passed over:
+    stores hand out whatever was noted when the file was put.
 
     Raises:
-        PermanentError: an encoding that was not asked for, or several on top of each other.
+        PermanentError: a compression that was not asked for, or several on top of each other.
     """
-    name = (content_encoding or "identity").strip().lower()
-    if name in {"identity", ""}:
+    labels = (label.partition(";")[0].strip(" \t\"'").lower() for label in (content_encoding or "").split(","))
+    named = [label for label in labels if label in COMPRESSIONS]
+    if not named:
         return IdentityDecoder()
-    if name in GZIP_NAMES or name == "deflate":
-        return ZlibDecoder(is_gzip=name != "deflate")
-    raise PermanentError(f"the body is encoded as {name[:40]!r}, which was not asked for", kind="encoding-refused")
+    if len(named) == 1 and named[0] in ASKED_FOR:
+        return ZlibDecoder(is_gzip=named[0] != "deflate")
+    raise PermanentError(f"the body is encoded as {', '.join(named)[:40]!r}, not as asked for", kind="encoding-refused")
 
 
 async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes: int, shown: str) -> bytes:

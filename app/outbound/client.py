@@ -257,7 +257,7 @@ async def _read(
 
 async def _read_whole(answer: aiohttp.ClientResponse, shown: str, max_bytes: int) -> bytes:
     check_size(answer.content_length or 0, max_bytes, shown)
-    decoder = decoder_for(answer.headers.get("Content-Encoding"))
+    decoder = decoder_for(",".join(answer.headers.getall("Content-Encoding", ())))
     connection = answer.connection
     protocol = connection.protocol if connection is not None else None
     body = await read_body(answer.content.iter_any(), decoder, max_bytes=max_bytes, shown=shown)

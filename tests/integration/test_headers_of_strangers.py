@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 import json
 
@@ -11,7 +12,7 @@ from app.outbound import FetchLimits, OutboundClient
 from tests.conftest import MakeStack
 from tests.support.feed_documents import child, details, document
 from tests.support.picture_origin import jpeg
-from tests.support.raw_http import KEEP, RawServer, Script, serve
+from tests.support.raw_http import KEEP, RawServer, Script, answer, serve
 
 LIMITS = FetchLimits(max_bytes=100_000, connect_timeout_s=1, first_byte_timeout_s=1, total_timeout_s=3)
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -60,6 +61,30 @@ async def test_a_redirect_with_raw_bytes_leads_to_those_bytes(location: bytes, a
     async with serve(hop) as server, OutboundClient(allow_private=LOOPBACK) as client:
         await client.get(server.url("/start"), limits=LIMITS)
     assert server.requests[1].split(" ")[1] == asked
+
+
+LABELS = (
+    "UTF-8",
+    "aws-chunked",
+    "none",
+    "binary",
+    "application/json",
+    "gzip, identity",
+    "aws-chunked,gzip",
+    "x, y",
+    ",",
+)
+LABELS_ON_SEVERAL_LINES = ("aws-chunked\r\nContent-Encoding: gzip", "gzip\r\nContent-Encoding: utf-8")
+
+
+@pytest.mark.parametrize(
+    "label", [*LABELS, *LABELS_ON_SEVERAL_LINES, "gzip;q=1", '"gzip"', "text/csv; charset=utf-8", ""]
+)
+async def test_a_label_that_names_no_compression_is_passed_over(label: str) -> None:
+    body = gzip.compress(b"hello") if "gzip" in label else b"hello"
+    script = [answer(body, Content_Encoding=label), KEEP]
+    async with serve(script) as server, OutboundClient(allow_private=LOOPBACK) as client:
+        assert (await client.get(server.url(), limits=LIMITS)).body == b"hello"
 
 
 def fill(bodies: dict[str, bytes], server: RawServer) -> None:
