@@ -26,7 +26,7 @@ from app.jobs.definitions import QUEUES
 from app.samplefeed import SampleFeed
 from app.settings import Settings
 from app.sync.operating.start import Started, StartRequest, start_queued
-from tests.support.forked_worker import start_worker
+from tests.support.forked import start_worker
 from tests.support.stack import Servers, Stack, open_stack
 
 UNDER_WAY = ("queued", "running", "cancelling")
