@@ -1,7 +1,9 @@
 """Says whether bytes are a picture that we store, whole and unharmed, and how large it is as displayed.
 
-    body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end ─▶ Pillow: verify, reopen, load
-         ─▶ PictureFacts (the bytes themselves are stored as they came)
+    body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end
+         ─▶ without its metadata ─▶ Pillow: verify, reopen, load ─▶ PictureFacts
+
+The bytes themselves are stored as they came, metadata and all.
 
 By content, never by name. Bytes that end early are transient, bytes that are whole and wrong are refused. A picture
 whose decoding would take more than DECODE_BUDGET_BYTES is judged by its container and headers alone, so that inspection
@@ -11,7 +13,6 @@ costs a bounded amount of memory: measured, a 30-megapixel WebP takes 460 MB to 
 from __future__ import annotations
 
 import asyncio
-import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,14 +21,15 @@ from PIL import Image
 
 from app.errors import OriginUnavailable, PictureRefused
 from app.images.containers import CutShort, Layout, read_layout
-from app.images.png_data import check_png_data
+from app.images.orientation import read_orientation
+from app.images.parts import find_exif, without_metadata
+from app.images.png_data import check_png_data, check_png_metadata
 
 MAX_FRAMES = 500
 DECODE_BUDGET_BYTES = 96 * 1024 * 1024
 HEAVY_BYTES = 24 * 1024 * 1024
 """From here on pictures are decoded one at a time."""
 INSPECTOR_THREADS = 2
-ORIENTATION_TAG = 0x0112
 TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 CONTENT_TYPES = {
     "JPEG": ("image/jpeg", "jpg"),
@@ -141,29 +143,26 @@ def _decoded_bytes(layout: Layout) -> float:
 
 def _examine(body: bytes, layout: Layout) -> PictureFacts:
     fits = _decoded_bytes(layout) <= DECODE_BUDGET_BYTES
-    try:
-        with Image.open(io.BytesIO(body), formats=[layout.pillow_format]) as picture:
-            picture.verify()
-        with Image.open(io.BytesIO(body), formats=[layout.pillow_format]) as picture:
-            picture.draft(None, (1, 1))  # the whole JPEG is decoded, its pixels are not kept
-            orientation = _orientation(picture)
-            if fits:
-                picture.load()
-    except Exception as error:  # noqa: BLE001 (Pillow raises what its parsers stumble over, from KeyError to SyntaxError)
-        raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None
-    if not fits and layout.pillow_format == "PNG":
-        check_png_data(body)
+    _decode(body, layout, whole=fits)
+    if layout.pillow_format == "PNG":
+        check_png_metadata(body)
+        if not fits:
+            check_png_data(body)
     content_type, extension = CONTENT_TYPES[layout.pillow_format]
-    turned = orientation in TURNED_ORIENTATIONS
+    turned = read_orientation(find_exif(body, layout)) in TURNED_ORIENTATIONS  # what XMP says is not what browsers show
     width, height = (layout.height, layout.width) if turned else (layout.width, layout.height)
     return PictureFacts(content_type, extension, width, height)
 
 
-def _orientation(picture: Image.Image) -> int:
-    """EXIF's alone: what XMP says is not what browsers show."""
-    exif = Image.Exif()
+def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
+    pixels = without_metadata(body, layout)
     try:
-        exif.load(picture.info.get("exif") or b"")
-        return int(exif.get(ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 (a broken EXIF block says nothing, whatever it makes the parser raise)
-        return 1
+        with Image.open(pixels, formats=[layout.pillow_format]) as picture:
+            picture.verify()
+        pixels.seek(0)
+        with Image.open(pixels, formats=[layout.pillow_format]) as picture:
+            picture.draft(None, (1, 1))  # the whole JPEG is decoded, its pixels are not kept
+            if whole:
+                picture.load()
+    except Exception as error:  # noqa: BLE001 (Pillow raises what its parsers stumble over, from KeyError to SyntaxError)
+        raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None

@@ -1,18 +1,24 @@
-"""A PNG's pixel data against its header, without keeping a pixel: for pictures too large to be decoded.
+"""A PNG's compressed data, inflated and counted 1 MiB at a time without keeping any of it.
 
 IHDR ─▶ bytes expected over all passes ─┐
-IDAT… ─▶ inflated 1 MiB at a time ──────┴▶ equal, or refused
+IDAT… ─▶ inflated ──────────────────────┴▶ equal, or refused: for pictures too large to be decoded
+zTXt, iTXt, iCCP ─▶ inflated ─▶ at most 32 MiB together, or refused
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.errors import PictureRefused
+from app.images.parts import picture_parts
 
 PIECE_BYTES = 1 << 20
+METADATA_MAX_BYTES = 32 << 20
+"""Far above any text or colour profile, and little for whoever opens it."""
+CHECKSUM_BYTES = 4
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type: grey, colour, palette, grey with alpha, colour with alpha."""
 PLAIN = ((0, 0, 1, 1),)
@@ -28,7 +34,7 @@ def check_png_data(body: bytes) -> None:
     """
     expected, found = _expected_bytes(body), 0
     try:
-        for piece_bytes in _inflated(body):
+        for piece_bytes in _inflated(_data_chunks(body)):
             found += piece_bytes
             if found > expected:
                 break
@@ -36,6 +42,23 @@ def check_png_data(body: bytes) -> None:
         found = -1
     if found != expected:
         raise PictureRefused("the PNG's data and header do not agree", kind="picture-damaged")
+
+
+def check_png_metadata(body: bytes) -> None:
+    """Refuse a PNG, whose chunks were checked, with a bomb in its metadata; damage in it says nothing of the picture.
+
+    Raises:
+        PictureRefused: its texts and colour profile open to more than METADATA_MAX_BYTES.
+    """
+    found = 0
+    for packed in _packed_metadata(body):
+        with contextlib.suppress(zlib.error):
+            for piece_bytes in _inflated([packed]):
+                found += piece_bytes
+                if found > METADATA_MAX_BYTES:
+                    raise PictureRefused(
+                        "the PNG's texts or colour profile open to over 32 MiB", kind="picture-damaged"
+                    )
 
 
 def _expected_bytes(body: bytes) -> int:
@@ -47,10 +70,10 @@ def _expected_bytes(body: bytes) -> int:
     return total
 
 
-def _inflated(body: bytes) -> Iterator[int]:
+def _inflated(chunks: Iterable[bytes]) -> Iterator[int]:
     """The length of each inflated piece."""
     stream = zlib.decompressobj()
-    for data in _data_chunks(body):
+    for data in chunks:
         pending, full = data, True
         while (pending or full) and not stream.eof:
             piece = stream.decompress(pending, PIECE_BYTES)
@@ -59,9 +82,18 @@ def _inflated(body: bytes) -> Iterator[int]:
 
 
 def _data_chunks(body: bytes) -> Iterator[bytes]:
-    position = 8
-    while position < len(body):
-        length, name = int.from_bytes(body[position : position + 4], "big"), body[position + 4 : position + 8]
-        if name == b"IDAT":
-            yield body[position + 8 : position + 8 + length]
-        position += 12 + length
+    for part in picture_parts(body, "PNG"):
+        if part.name == b"IDAT":
+            yield body[part.content : part.end - CHECKSUM_BYTES]
+
+
+def _packed_metadata(body: bytes) -> Iterator[bytes]:
+    """What is compressed in each chunk of text or colour profile; what makes no sense is passed over."""
+    for part in picture_parts(body, "PNG"):
+        if part.name in {b"zTXt", b"iCCP"}:
+            _, _, rest = body[part.content : part.end - CHECKSUM_BYTES].partition(b"\0")
+            yield rest[1:]
+        elif part.name == b"iTXt":
+            _, _, rest = body[part.content : part.end - CHECKSUM_BYTES].partition(b"\0")
+            if rest[:1] == b"\1":
+                yield rest[2:].split(b"\0", 2)[-1]

@@ -443,6 +443,131 @@ def circular_exif() -> bytes:
     return saved(noise(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0")
 
 
+WORDS = random.Random(6).randbytes(2 << 20)
+"""Two megabytes that do not compress, more than Pillow opens of any text or profile."""
+
+
+def packed(mebibytes: int) -> bytes:
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)) + packer.flush()
+
+
+PNG_METADATA = {
+    "text": chunk(b"tEXt", b"Comment\0" + WORDS.hex().encode()),
+    "many-texts": chunk(b"tEXt", b"Comment\0" + b"x" * 400) * 5_000,
+    "packed-text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(WORDS)),
+    "packed-text-of-20-mb": chunk(b"zTXt", b"Comment\0\0" + packed(20)),
+    "packed-text-of-unknown-method": chunk(b"zTXt", b"Comment\0\7" + WORDS),
+    "damaged-text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(WORDS)[:1000]),
+    "xmp": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + WORDS.hex().encode()),
+    "packed-xmp": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(WORDS)),
+    "profile": chunk(b"iCCP", b"x\0\0" + zlib.compress(WORDS)),
+    "profile-of-unknown-method": chunk(b"iCCP", b"x\0\7" + WORDS),
+    "profile-without-anything": chunk(b"iCCP", b""),
+    "exif": chunk(b"eXIf", WORDS),
+    "private": chunk(b"prVt", WORDS),
+}
+for _name, _chunk in PNG_METADATA.items():
+    _pixels = zlib.compress(bytes(110))
+    _case(f"png-{_name}", Good("image/png", 10, 10))(functools.partial(png, 10, 10, _pixels, _chunk))
+    _case(f"png-{_name}-behind-the-data", Good("image/png", 10, 10))(
+        functools.partial(lambda body, extra: body[:-12] + extra + body[-12:], png(10, 10, _pixels), _chunk)
+    )
+
+
+@_case("bomb-png-xmp", "picture-damaged")
+def bomb_png_xmp() -> bytes:
+    extra = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0\0" + packed(100))
+    return png(10, 10, zlib.compress(bytes(110)), extra)
+
+
+@_case("bomb-png-many-texts", "picture-damaged")
+def bomb_png_texts() -> bytes:
+    return png(10, 10, zlib.compress(bytes(110)), chunk(b"zTXt", b"Comment\0\0" + packed(1)) * 100)
+
+
+def exif_bomb(mebibytes: int) -> bytes:
+    """A directory whose entries each claim the whole block, the turn as the last."""
+    size, entries = mebibytes << 20, 600
+    heads = (struct.pack("<HHII", 0x8000 + number, 1, size - 8, 8) for number in range(entries - 1))
+    turn = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    directory = struct.pack("<H", entries) + b"".join(heads) + turn
+    return (b"II*\0\x08\0\0\0" + directory).ljust(size, b"\0")
+
+
+def jpeg_segments(marker: bytes, mark: bytes, data: bytes) -> bytes:
+    """The data in as many segments as it needs, each with the same mark."""
+    pieces = (data[at : at + 60_000] for at in range(0, len(data), 60_000))
+    return b"".join(b"\xff" + marker + struct.pack(">H", len(mark + piece) + 2) + mark + piece for piece in pieces)
+
+
+def jpeg_with(extra: bytes) -> bytes:
+    body = saved(noise(), "JPEG")
+    return body[:2] + extra + body[2:]
+
+
+def webp_with(flags: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    canvas = bytes([flags]) + b"\0\0\0" + (299).to_bytes(3, "little") + (99).to_bytes(3, "little")
+    parts = b"WEBPVP8X" + struct.pack("<I", 10) + canvas + saved(noise(), "WEBP")[12:]
+    parts += b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) & 1) for name, data in chunks)
+    return b"RIFF" + struct.pack("<I", len(parts)) + parts
+
+
+def gif_with_comment(block: bytes, count: int) -> bytes:
+    body = saved(noise(), "GIF")
+    at = 13 + (3 << ((body[10] & 7) + 1))
+    return body[:at] + b"!\xfe" + (bytes([len(block)]) + block) * count + b"\0" + body[at:]
+
+
+@_case("jpeg-exif-bomb", Good("image/jpeg", 100, 300))
+def jpeg_exif_bomb() -> bytes:
+    return jpeg_with(jpeg_segments(b"\xe1", b"Exif\0\0", exif_bomb(1)))
+
+
+@_case("jpeg-xmp-and-profile-and-comments", Good("image/jpeg", 300, 100))
+def jpeg_metadata() -> bytes:
+    xmp = jpeg_segments(b"\xe1", b"http://ns.adobe.com/xap/1.0/\0", WORDS)
+    resources = jpeg_segments(b"\xed", b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\xff\xff\xff\xff", WORDS)
+    profile = jpeg_segments(b"\xe2", b"ICC_PROFILE\0\1\1", WORDS)
+    return jpeg_with(xmp + resources + profile + jpeg_segments(b"\xfe", b"", WORDS))
+
+
+@_case("jpeg-turned-behind-its-xmp", Good("image/jpeg", 100, 300))
+def jpeg_turned_late() -> bytes:
+    xmp = jpeg_segments(b"\xe1", b"http://ns.adobe.com/xap/1.0/\0", WORDS)
+    return jpeg_with(xmp + jpeg_segments(b"\xe1", b"Exif\0\0", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x08\0\0"))
+
+
+@_case("webp-exif-bomb", Good("image/webp", 100, 300))
+def webp_exif_bomb() -> bytes:
+    return webp_with(0x08, (b"EXIF", exif_bomb(1)))
+
+
+@_case("webp-profile-and-xmp", Good("image/webp", 300, 100))
+def webp_metadata() -> bytes:
+    return webp_with(0x24, (b"XMP ", WORDS), (b"prVt", WORDS))
+
+
+@_case("webp-of-tiny-chunks", Good("image/webp", 300, 100))
+def webp_chunks() -> bytes:
+    return webp_with(0, *[(b"prVt", b"")] * 300_000)
+
+
+@_case("webp-with-a-turn-that-it-does-not-announce", Good("image/webp", 300, 100))
+def webp_unannounced() -> bytes:
+    return webp_with(0, (b"EXIF", exif_bomb(1)))
+
+
+@_case("gif-comment", Good("image/gif", 300, 100))
+def gif_comment() -> bytes:
+    return gif_with_comment(bytes(255), 20_000)
+
+
+@_case("gif-comment-of-tiny-blocks", Good("image/gif", 300, 100))
+def gif_comment_of_tiny_blocks() -> bytes:
+    return gif_with_comment(b"xy", 1_000_000)
+
+
 def main(folder: Path) -> None:
     """Write them all into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)

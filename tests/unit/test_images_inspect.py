@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from app.errors import OriginUnavailable, PictureRefused
-from app.images.inspect import inspect_picture
+from app.images.inspect import check_container, inspect_picture
+from app.images.parts import without_metadata
 from app.images.png_data import check_png_data
-from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Good, noise, saved
+from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Good, noise, saved, with_exif
 
 # What Pillow warns of is printed and ignored outside of tests.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -39,6 +44,39 @@ def test_each_picture_gets_its_verdict(case: tuple[str, Good | str, object]) -> 
     except PictureRefused as refused:
         found = refused.kind
     assert found == verdict
+
+
+BOMB_NAMES = {
+    "bomb-png-text", "bomb-png-profile", "bomb-png-xmp", "bomb-png-many-texts", "png-packed-text-of-20-mb",
+    "jpeg-exif-bomb", "webp-exif-bomb", "webp-of-tiny-chunks", "gif-comment-of-tiny-blocks",
+}  # fmt: skip
+BOMBS_IN_METADATA = [case for case in MAKERS if case[0] in BOMB_NAMES]
+METADATA_MAX_MEMORY_BYTES = 16 << 20
+
+
+@pytest.mark.parametrize("case", BOMBS_IN_METADATA, ids=[name for name, _, _ in BOMBS_IN_METADATA])
+def test_a_bomb_in_metadata_is_not_opened(case: tuple[str, Good | str, Callable[[], bytes]]) -> None:
+    body = case[2]()
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(PictureRefused):
+            inspect_picture(body, max_pixels=MAX_PIXELS)
+        assert tracemalloc.get_traced_memory()[1] < METADATA_MAX_MEMORY_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_decoded_is_the_picture_without_its_metadata(form: str) -> None:
+    """Pixel for pixel, and with nothing of it left."""
+    profile, exif = b"profile" * 9, with_exif(6)
+    words = {"comment": b"words" * 99} if form == "GIF" else {"icc_profile": profile, "exif": exif}
+    body = saved(noise(), form, **words)
+    stripped = without_metadata(body, check_container(body, MAX_PIXELS)).read()
+    for word in (b"Exif", b"eXIf", b"iCCP", b"ICCP", b"ICC_PROFILE", b"words"):
+        assert word not in stripped
+    with Image.open(io.BytesIO(body)) as before, Image.open(io.BytesIO(stripped)) as after:
+        assert before.tobytes() == after.tobytes()
 
 
 def test_there_are_enough_of_them() -> None:
