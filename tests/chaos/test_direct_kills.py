@@ -47,7 +47,7 @@ async def test_a_killed_direct_sync_ends_failed_once_and_the_next_one_brings_the
         stack.server.faults.clear()
         ended: list[str] = []
         while not ended:
-            assert time.monotonic() - killed_at < 4 * LEASE_S
+            assert time.monotonic() - killed_at < 20 * LEASE_S
             await asyncio.sleep(0.5)
             async with asyncio.TaskGroup() as group:
                 both = [group.create_task(stack.services.database.transact(runs.end_abandoned)) for _ in range(2)]

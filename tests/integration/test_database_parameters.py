@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +17,6 @@ from app.persistence.database import Database
 from tests.support.command_line import command, environment
 from tests.support.own_migrations import OwnMigrations
 from tests.support.stack import Servers, execute, fresh_database
-
-WITHIN_S = 10
 
 
 @asynccontextmanager
@@ -96,9 +93,8 @@ async def test_a_host_that_is_switched_off_leaves_the_next_one_its_time(
     parts = urlsplit(url)
     hosts = f"127.0.0.1:{silent_port},127.0.0.1:{closed_port},127.0.0.1:{parts.port}"
     several = url.replace(f"127.0.0.1:{parts.port}", hosts) + "?connect_timeout=1"
-    began = time.monotonic()
-    assert await shown(several, "transaction_read_only") == "off"
-    assert time.monotonic() - began < WITHIN_S
+    async with asyncio.timeout(60):  # the silent one would never answer
+        assert await shown(several, "transaction_read_only") == "off"
 
 
 async def test_of_several_hosts_the_one_that_is_wanted_is_taken(servers: Servers, url: str) -> None:

@@ -106,9 +106,7 @@ async def test_a_full_server_is_503_with_its_limit_and_a_line_of_doctor(stack: S
     try:
         settings = stack.settings.model_copy(update={"database_url": SecretStr(theirs)})
         async with api_client(settings) as api:
-            began = time.monotonic()
             problem = await api.problem("GET", "/runs", 503)
-            assert time.monotonic() - began < 10
         (finding,) = [found for found in await examine(settings) if found.part == "database"]
         for said in (problem["detail"], finding.found):
             assert "CONNECTION LIMIT of the role" in said

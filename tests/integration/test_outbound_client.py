@@ -205,11 +205,11 @@ async def test_a_reset_is_transient(client: OutboundClient) -> None:
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        pytest.param([5.0], "the headers", id="no first byte"),
-        pytest.param([b"HTTP/1.1 200 OK\r\n", *([b"X: y\r\n", 0.1] * 50)], "the headers", id="endless header"),
-        pytest.param([answer(length=1_000), *([b"x", 0.05] * 100)], "whole answer", id="drip"),
-        pytest.param([answer(length=1_000), b"x", 5.0], "whole answer", id="silence in the body"),
-        pytest.param([CHUNKED, *([b"1\r\nx\r\n", 0.05] * 100)], "whole answer", id="chunks without end"),
+        pytest.param([90.0], "the headers", id="no first byte"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n", *([b"X: y\r\n", 0.1] * 900)], "the headers", id="endless header"),
+        pytest.param([answer(length=10_000), *([b"x", 0.05] * 1800)], "whole answer", id="drip"),
+        pytest.param([answer(length=1_000), b"x", 90.0], "whole answer", id="silence in the body"),
+        pytest.param([CHUNKED, *([b"1\r\nx\r\n", 0.05] * 1800)], "whole answer", id="chunks without end"),
     ],
 )
 async def test_slowness_is_bounded(client: OutboundClient, script: Script, says: str) -> None:
@@ -217,7 +217,7 @@ async def test_slowness_is_bounded(client: OutboundClient, script: Script, says:
     error = await fetch_error(client, script, SHORT)
     assert isinstance(error, OriginUnavailable)
     assert says in str(error)
-    assert time.monotonic() - started < 4  # each script would go on for at least five seconds
+    assert time.monotonic() - started < 60  # each script would go on for 90 s
 
 
 async def test_a_name_that_does_not_resolve_in_time_is_transient() -> None:

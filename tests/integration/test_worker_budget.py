@@ -77,20 +77,19 @@ async def _all(origin: Origin, parts: list[OriginBudget], each: int) -> None:
 async def test_all_processes_together_stay_within_the_concurrency_and_use_it(servers: Servers, processes: int) -> None:
     async with budgets(servers, processes, at_once=10) as parts:
         origin = Origin(latency_s=0.05)
-        began = time.monotonic()
         await _all(origin, parts, each=300 // processes)
         assert 8 <= origin.most <= 10
-        assert time.monotonic() - began < 3 * 300 * 0.05 / 10
 
 
 async def test_one_that_comes_later_gets_its_part(servers: Servers) -> None:
     async with budgets(servers, 2, at_once=10) as (early, late):
         origin, other = Origin(latency_s=0.05), Origin(latency_s=0.05)
-        busy = asyncio.create_task(_all(origin, [early], each=400))
+        busy = asyncio.create_task(_all(origin, [early], each=10_000))
         await asyncio.sleep(0.5)
         await _all(other, [late], each=40)
-        assert not busy.done()
-        await busy
+        busy.cancel()
+        await asyncio.wait([busy])
+        assert busy.cancelled(), "the one that came later had to wait for all of the other's"
         assert origin.most <= 10
         assert other.most <= 10
 

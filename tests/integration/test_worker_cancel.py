@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from tests.support.truth import (
     assert_store_equals_feed,
 )
 from tests.support.worker_stack import Workers, until, worker_stack
-
-CANCELLED_WITHIN_S = 10.0
 
 
 async def _in_the_documents(workers: Workers) -> None:
@@ -67,11 +64,9 @@ async def test_a_cancelled_run_stops_and_the_next_sync_brings_what_it_left_out(
         await workers.ready()
         await reach(workers)
         (run,) = await workers.stack.rows("SELECT id FROM runs")
-        asked_at = time.monotonic()
         await cancel_run(workers.stack.services, str(run["id"]))
-        (ended,) = await workers.over(CANCELLED_WITHIN_S)
+        (ended,) = await workers.over()
         assert ended["status"] == "cancelled"
-        assert time.monotonic() - asked_at < CANCELLED_WITHIN_S
         await resume(workers.stack.services, "product-family")
         await _nothing_happens(workers)
         workers.stack.server.faults.clear()
@@ -104,7 +99,7 @@ async def test_cancelled_fifty_times_nothing_stays_taken(servers: Servers, tmp_p
             (started,) = await workers.start()
             await until(lambda: workers.stack.rows("SELECT 1 FROM jobs WHERE state = 'active'"))
             await cancel_run(workers.stack.services, started.run_id)
-            await workers.over(CANCELLED_WITHIN_S)
+            await workers.over()
         workers.stack.server.habits.latency_s = 0
         await workers.start()
         runs = await workers.over()

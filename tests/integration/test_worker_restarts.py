@@ -67,18 +67,16 @@ async def test_all_stop_in_the_middle_and_start_again_as_if_nothing_had_happened
 
 
 async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: Path) -> None:
-    async with worker_stack(servers, tmp_path) as workers:
-        workers.stack.server.faults.add("picture", "slow", seconds=30)
+    async with worker_stack(servers, tmp_path, shutdown_grace_s=300) as workers:
+        workers.stack.server.faults.add("picture", "slow", seconds=300)
         workers.spawn_all()
         await workers.start("A23")
         await _pictures_under_way(workers)
         (images,) = workers.of("image-upload")
         images.terminate()
         await until(lambda: "draining" in images.said())
-        again = time.monotonic()
         images.terminate()
-        assert await images.exit_code() == 0
-        assert time.monotonic() - again < 20, "the picture takes 30 s, and the grace is as long"
+        assert await images.exit_code(60) == 0  # far from the end of the picture and of the grace period
         rows = await workers.stack.rows("SELECT DISTINCT state, attempts, deaths FROM jobs WHERE state = 'delayed'")
         assert [(row["attempts"], row["deaths"]) for row in rows] == [(0, 0)]
         workers.stack.server.faults.clear()
