@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -31,11 +31,14 @@ from app.persistence.failures import (
     LACKING,
     REPEATABLE,
     STATEMENT_TIMED_OUT,
+    StatementRefused,
     explain,
     explain_lack,
     is_outage,
+    refusal,
     sqlstate,
     throw_away_broken,
+    undressed,
 )
 from app.persistence.lending import Lender
 from app.persistence.pool import ShrinkingPool
@@ -107,6 +110,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
+            StatementRefused: a statement in it was wrong, or lost a conflict.
         """
         async with self._translated(), self._transaction(self._openings.durable) as connection:
             yield connection
@@ -160,7 +164,7 @@ class Database:
                 return await self._once(work)
             except RepeatTransaction:
                 pass
-            except DBAPIError as error:
+            except StatementRefused as error:
                 timeouts += sqlstate(error) == STATEMENT_TIMED_OUT
                 if sqlstate(error) not in REPEATABLE or timeouts > MOST_TIMEOUTS:
                     raise
@@ -222,9 +226,11 @@ class Database:
         except Exception as error:
             end_if_cancelled(error)
             reason = self._why_unavailable(error, conflicts=conflicts, migrating=migrating)
-            if reason is None:
-                raise
-            raise DatabaseUnavailable(reason) from error
+            if reason is not None:
+                raise DatabaseUnavailable(reason) from undressed(error)
+            if isinstance(error, StatementError):
+                raise refusal(error).with_traceback(error.__traceback__) from None
+            raise
 
     def _why_unavailable(self, error: Exception, *, conflicts: bool, migrating: bool) -> str | None:
         shown = self.address.shown
@@ -232,6 +238,6 @@ class Database:
             if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
                 return explain(shown, error)
             return explain_lack(shown, error) if sqlstate(error) in LACKING and not migrating else None
-        # asyncpg's own errors escape undressed while SQLAlchemy connects or sets a new connection up
-        undressed = type(error).__module__.startswith("asyncpg")
-        return explain(shown, error) if undressed or isinstance(error, (OSError, TimeoutError)) else None
+        # asyncpg's own errors escape as they are while SQLAlchemy connects or sets a new connection up
+        drivers = type(error).__module__.startswith("asyncpg")
+        return explain(shown, error) if drivers or isinstance(error, (OSError, TimeoutError)) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from app.persistence.advice import ADVICE, advise
 
@@ -22,7 +22,40 @@ OTHER_SERVER = frozenset({"26000", "42P05"})
 LACKING = frozenset({"42P01", "42703"})
 """No such table, no such column."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
+WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
+"""States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
+(`invalid input syntax for type integer: "…"`) or a piece of the statement."""
 POOLER_HINT = "if a transaction pooler such as PgBouncer stands in front, set DATABASE_TRANSACTION_POOLER=true"
+
+
+class StatementRefused(Exception):
+    """A statement was wrong: a bug of ours, so it has no place in the tree of errors, and every door knows what to do.
+
+    Its text holds neither the statement nor a parameter, wherever it goes; the traceback leads to the statement.
+    `sqlstate` is PostgreSQL's, None where the driver refused to send it.
+    """
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message, sqlstate)
+        self.message = message
+        self.sqlstate = sqlstate
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def refusal(error: StatementError) -> StatementRefused:
+    """The same failure without SQL and parameters, which SQLAlchemy's text and PostgreSQL's details are full of."""
+    cause, state = undressed(error), sqlstate(error)
+    name = f"{type(cause).__name__}, SQLSTATE {state}" if state else type(cause).__name__
+    said = f": {_first_line(cause)}" if state and state.startswith(WITHOUT_VALUES) else ""
+    return StatementRefused(f"PostgreSQL refused a statement ({name}){said}", state)
+
+
+def undressed(error: BaseException) -> BaseException:
+    """The driver's own error behind SQLAlchemy's two wrappers, whose texts hold the statement and its parameters."""
+    orig = getattr(error, "orig", None) or error
+    return orig.__cause__ or orig if isinstance(error, StatementError) else error
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -83,6 +116,10 @@ def explain_refusal(address: str, error: BaseException, held: int, size: int) ->
 
 
 def _reason(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error
-    said = str(cause).strip()
-    return said.splitlines()[0] if said else type(cause).__name__
+    return _first_line(getattr(error, "orig", None) or error)
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says, without the details that PostgreSQL puts on further lines: values of the row among them."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

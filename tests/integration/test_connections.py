@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
 from app.persistence import lending
 from app.persistence.database import Database
+from app.persistence.failures import StatementRefused
 from tests.support.stack import Servers, execute, fresh_database
 from tests.support.wire import wire
 from tests.support.worker_stack import until
@@ -164,7 +164,7 @@ async def test_each_kind_has_its_own_durability_and_the_servers_stays_the_server
                 assert await db.scalar(shown) == "off"
             async with database.begin() as db:
                 assert await db.scalar(shown) == "local"
-            with pytest.raises(DBAPIError):
+            with pytest.raises(StatementRefused):
                 async with database.begin() as db:
                     await db.execute(text("SELECT 1 / 0"))
         async with database.unlimited() as engine, engine.connect() as alone:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from app.errors import ClaimLost
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.jobs.states import TRANSITIONS
 from app.persistence import dispatching, ledger, runs
+from app.persistence.failures import StatementRefused
 from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob, RunOptions
 from tests.support.stack import Stack
 
@@ -112,7 +112,7 @@ async def _may_go(stack: Stack, old: str, new: str) -> bool:
     await execute(stack, "ALTER TABLE jobs ENABLE TRIGGER jobs_transition")
     try:
         await execute(stack, "UPDATE jobs SET state = :new", new=new)
-    except DBAPIError as error:
+    except StatementRefused as error:
         return f"may not go from {old} to {new}" not in str(error)
     return True
 

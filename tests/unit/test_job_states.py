@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from app.jobs.states import CLOSED, OPEN, TRANSITIONS, draw
+from app.persistence.failures import StatementRefused
 from app.sync.operating.start import StartRequest, start_runs
 from tests.support.stack import Stack
 
@@ -35,6 +35,6 @@ def test_the_diagram_names_every_move() -> None:
 @pytest.mark.parametrize(("old", "new"), [("waiting", "completed"), ("waiting", "failed"), ("waiting", "delayed")])
 async def test_the_database_refuses_a_move_that_is_not_in_the_table(stack: Stack, old: str, new: str) -> None:
     await start_runs(stack.services, StartRequest(supplier="A23"), "queued")
-    with pytest.raises(DBAPIError, match=f"may not go from {old} to {new}"):
+    with pytest.raises(StatementRefused, match=f"may not go from {old} to {new}"):
         async with stack.services.database.begin() as db:
             await db.execute(text("UPDATE jobs SET state = :new, error = 'x'"), {"new": new})
