@@ -21,6 +21,7 @@ from app.errors import DocumentUnreadable
 from app.feed.jsontext import read_object
 from app.feed.node import Node, Notes
 from app.feed.outline import children_of, own_sku
+from app.feed.pictures import HTTPS
 from app.feed.values import Unfit, key_of
 from app.feed.variants import FamilyReader, Member, default_products
 
@@ -57,6 +58,7 @@ def read_family(
     supplier: str,
     price_regions: tuple[str, ...],
     languages: tuple[str, ...],
+    scheme: str = HTTPS,
 ) -> tuple[FamilyData, tuple[ReadingWarning, ...]]:
     """Read the documents (file name, bytes) of one family: one with children, or those that share an ANumber.
 
@@ -65,6 +67,7 @@ def read_family(
         supplier: The supplier's code; an ANumber that equals it names no family.
         price_regions: The preferred regions first, for the primary variant.
         languages: The preferred languages first, for colour, size and the primary picture.
+        scheme: That of the documents' own addresses, for pictures at `//host/p.png`.
 
     Raises:
         DocumentUnreadable: a document is none, or none of its children has a usable SKU.
@@ -74,7 +77,7 @@ def read_family(
     chosen = _speaking(opened, key)
     members = _members(chosen)
     primary = primary_sku(_defaults(chosen), [member.sku for member in members], price_regions)
-    reader = FamilyReader(languages)
+    reader = FamilyReader(languages, scheme)
     variants = tuple(reader.variant(member) for member in members)
     family = reader.family(key, _root_of(chosen, key, primary).root, variants, primary)
     return family, tuple(warning for document in opened for warning in _warnings(document, key))

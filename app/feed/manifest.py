@@ -21,6 +21,7 @@ import msgspec
 
 from app.errors import ManifestUnreadable
 from app.feed.last_line import LineLengths
+from app.feed.values import without_edges
 
 LINE_MAX_CHARS = 4096
 INVALID_KEPT = 1000
@@ -40,7 +41,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, gc=False):
     supplier: str
     file_name: str
     url: str
-    """As it stands in the line; ask for `request_url(url)`."""
+    """As it stands in the line, with the base's scheme where it begins with `//`; ask for `request_url(url)`."""
     hash: str | None
     """An opaque token in lower case; None when the line has none."""
     line: int
@@ -132,7 +133,7 @@ def _lines(body: bytes) -> Iterator[tuple[int, str]]:
     if b"\n" not in body:
         body = body.replace(b"\r", b"\n")
     for number, raw in enumerate(io.BytesIO(body.removeprefix(codecs.BOM_UTF8)), start=1):
-        line = raw[: 4 * LINE_MAX_CHARS].decode("utf-8", "promidata.percent").strip()
+        line = without_edges(raw[: 4 * LINE_MAX_CHARS].decode("utf-8", "promidata.percent"))
         if line:
             yield number, line
 
@@ -160,6 +161,7 @@ class _Reader:
     def __init__(self, base_url: str, allowed_hosts: tuple[str, ...]) -> None:
         base = urlsplit(base_url)
         self._hosts = {host.casefold() for host in allowed_hosts} | {(base.hostname or "").casefold()}
+        self._scheme = base.scheme
         self._base_folder = base_url.rstrip("/") + "/"
         self._folders: dict[str, str] = {}
         self._lengths = LineLengths()
@@ -171,6 +173,7 @@ class _Reader:
     def add(self, number: int, line: str) -> None:
         """Take the next line that is not blank."""
         url, token = split_line(line)
+        url = f"{self._scheme}:{url}" if url.startswith("//") else url
         self._last_known = True
         if url.rpartition("/")[2].lower() == "cat.csv":
             self._lengths.add_other()

@@ -14,21 +14,22 @@ from urllib.parse import urlsplit
 from app.catalogue.types import PictureData
 from app.feed.details import Languages
 from app.feed.node import Node
-from app.feed.values import Unfit, list_of, text_of
+from app.feed.values import Unfit, list_of, text_of, without_edges
 
 URL_MAX_CHARS = 2000
+HTTPS = "https"
 _IMAGE_MARKS = frozenset({"Url", "Description", "FileName"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def read_pictures(languages: Languages) -> tuple[PictureData, ...]:
-    """The pictures of one root or child, in the order in which they are shown."""
+def read_pictures(languages: Languages, scheme: str) -> tuple[PictureData, ...]:
+    """The pictures of one root or child, in the order in which they are shown; `scheme` is its document's."""
     images: list[str] = []
     gallery: list[str] = []
     for _, details in languages.details:
-        image = list(addresses(details, "Image"))
+        image = list(addresses(details, "Image", scheme))
         images += image[:1]
-        gallery += [*image, *addresses(details, "MediaGalleryImages")]
+        gallery += [*image, *addresses(details, "MediaGalleryImages", scheme)]
     urls = list(dict.fromkeys([*images[:1], *gallery]))
     roles = ["primary" if images else "gallery"] + ["gallery"] * len(urls)
     return tuple(
@@ -37,11 +38,11 @@ def read_pictures(languages: Languages) -> tuple[PictureData, ...]:
     )
 
 
-def addresses(node: Node, key: str) -> Iterator[str]:
+def addresses(node: Node, key: str, scheme: str = HTTPS) -> Iterator[str]:
     """The addresses in a picture, a list of pictures or of plain addresses; those that are none are noted."""
     for index, item in enumerate(list_of(node.get(key), _IMAGE_MARKS)):
         try:
-            url = address_of(item.get("Url") if isinstance(item, dict) else item)
+            url = address_of(item.get("Url") if isinstance(item, dict) else item, scheme)
         except Unfit as error:
             step = f"{key}[{index}]" if isinstance(node.get(key), list) else key
             node.note(f"{step}.Url" if isinstance(item, dict) else step, str(error))
@@ -50,11 +51,13 @@ def addresses(node: Node, key: str) -> Iterator[str]:
             yield url
 
 
-def address_of(value: object) -> str | None:
-    """An address that a picture may be fetched from, as far as its form tells."""
-    url = text_of(value)
-    if url is None:
+def address_of(value: object, scheme: str = HTTPS) -> str | None:
+    """An address that a picture may be fetched from, as far as its form tells; `//host/p.png` is one of `scheme`."""
+    url = without_edges(text_of(value) or "")
+    if not url:
         return None
+    if url.startswith("//"):
+        url = f"{scheme}:{url}"
     if len(url) > URL_MAX_CHARS:
         raise Unfit(f"an address of {len(url)} characters")
     if not _is_web_address(url):

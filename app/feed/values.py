@@ -22,6 +22,11 @@ KEY_MAX_CHARS = 255
 _AMOUNT_LIMIT = Decimal(10) ** 10  # numeric(14,4)
 _FOUR_PLACES = Decimal("0.0001")
 _INVISIBLE_EDGES = "\ufeff\u2060"  # zero-width no-break space and word joiner: str.strip knows the visible ones only
+_NO_WIDTH = (
+    "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\ufeff"
+)
+"""What shows nothing: byte-order marks, zero-width blanks, marks of direction."""
+_EDGES = _NO_WIDTH + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 _BLANKS = re.compile(r"(?<=[0-9])[\s\u202f'](?=[0-9]{3})")
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
@@ -48,6 +53,15 @@ def text_of(value: object, joiner: str = " ") -> str | None:
         parts = [text_of(item, joiner) for item in list_of(value)]
         return joiner.join(part for part in parts if part) or None
     raise Unfit(f"{kind_of(value)} where a text was expected")
+
+
+def without_edges(text: str) -> str:
+    r"""An address without blanks and zero-width characters around it: pasted from a page or a table, it has them.
+
+    >>> without_edges("\ufeffhttps://host/p.png\u200b ")
+    'https://host/p.png'
+    """
+    return text.strip() if text.isascii() else text.strip(_EDGES)
 
 
 def storable(text: str) -> str:

@@ -52,8 +52,9 @@ class Facts(msgspec.Struct, frozen=True):
 class FamilyReader:
     """Reads the members of one family; equal bytes are read once for all of them."""
 
-    def __init__(self, languages: Sequence[str]) -> None:
+    def __init__(self, languages: Sequence[str], scheme: str) -> None:
         self._languages = languages
+        self._scheme = scheme
         self._memo = Memo()
         self._imprint = ImprintReader(self._memo)
         self._facts: dict[str, Facts] = {}
@@ -83,7 +84,7 @@ class FamilyReader:
             attributes=self._attributes(node, languages, plain, schedules) | _facts_json(self._facts[member.sku]),
             prices=schedules.prices,
             imprint_positions=self._imprint.positions(node),
-            pictures=read_pictures(languages) or self._pictures_of_root(member),
+            pictures=read_pictures(languages, self._scheme) or self._pictures_of_root(member),
         )
 
     def family(self, sku: str, root: Node, variants: tuple[VariantData, ...], primary_sku: str) -> FamilyData:
@@ -112,7 +113,7 @@ class FamilyReader:
             return ()
         key = id(member.root)
         if key not in self._root_pictures:
-            self._root_pictures[key] = read_pictures(read_languages(member.root, self._languages))
+            self._root_pictures[key] = read_pictures(read_languages(member.root, self._languages), self._scheme)
         return self._root_pictures[key]
 
     def _attributes(self, node: Node, languages: Languages, plain: Node, schedules: Schedules) -> dict[str, Any]:

@@ -264,3 +264,17 @@ async def test_validators_that_cannot_be_kept_are_left_out(make_stack: MakeStack
         assert (run["status"], run["images_uploaded"]) == ("completed", 3)
         assert await stack.value("SELECT count(*) FROM addresses WHERE etag IS NULL") == 1
         assert await stack.value("SELECT max(attempts) FROM jobs") == 0
+
+
+async def test_addresses_that_are_pasted_lead_to_the_picture(make_stack: MakeStack, origin: PictureOrigin) -> None:
+    """`//host/p.png`, and what shows nothing before and behind an address (CASES.md D6)."""
+    feed = bare_feed(families=1, variants=4)
+    url = origin.put("/1.jpg", jpeg(1))
+    bare = url.removeprefix("http:")
+    show(feed, skus_of(feed)[0], [bare], [f"\ufeff{url}", url], [f"\u200b{bare}\u200b"], [f"\u200e{url} \ufeff", bare])
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        run = await stack.run("A23")
+        assert (run["status"], run["images_total"], await stack.problems("A23")) == ("completed", 1, [])
+        assert await stack.rows("SELECT url, state FROM addresses") == [{"url": url, "state": "stored"}]
+        assert (origin.asked["/1.jpg"], origin.given["/1.jpg"]) == (1, 1)

@@ -320,6 +320,18 @@ def test_an_address_that_is_none_is_a_warning(address: object) -> None:
     assert [one.field for one in warnings] == ["ChildProducts[0].ProductDetails.nl.MediaGalleryImages[0].Url"]
 
 
+SHOWN = url("front").removeprefix("https:")
+AROUND = ["\ufeff{}", "\u200b{}", "{}\u200b", " \u2060\ufeff\u200e{}\u200f\u00a0\n", "\ufeff\ufeff {}"]
+
+
+@pytest.mark.parametrize("address", [SHOWN, *(f.format(a) for f in AROUND for a in (SHOWN, "https:" + SHOWN))])
+def test_an_address_is_read_without_a_scheme_and_what_shows_nothing_around_it(address: str) -> None:
+    shown = details("x", "y", Image={"Url": address}, MediaGalleryImages=[address, picture("front"), picture("side")])
+    found, warnings = variant(ProductDetails={"nl": shown})
+    assert [one.url for one in found.pictures] == [url("front"), url("side")]
+    assert warnings == ()
+
+
 @pytest.mark.parametrize("positions", [None, [], {}, ""])
 def test_no_imprint_positions_are_none(positions: object) -> None:
     found, warnings = variant(ImprintPositions=positions)

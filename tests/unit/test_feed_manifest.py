@@ -181,6 +181,17 @@ def test_what_is_no_manifest_fails_with_its_reason(body: bytes, reason: str) -> 
         read_manifest(body, base_url=BASE, allowed_hosts=())
 
 
+AROUND = ["\ufeff{}", "\u200b{}", "{}\u200b", " \u2060\ufeff{}\u200f\u00a0"]
+
+
+@pytest.mark.parametrize("line", [f.format(a) for f in ("{}", *AROUND) for a in (GOOD, GOOD.removeprefix("https:"))])
+def test_a_line_is_read_without_a_scheme_and_what_shows_nothing_around_it(line: str) -> None:
+    data = read(GOOD, "", line)
+    assert (data.invalid_total, data.total) == (0, 1)
+    (entry,) = data.entries_of("A23")
+    assert (entry.line, entry.url, entry.hash) == (3, GOOD.partition("|")[0], SHA.lower())
+
+
 def test_invalid_lines_are_all_counted_and_the_first_kept() -> None:
     data = read(GOOD, *["x"] * (INVALID_KEPT + 500))
     assert (data.invalid_total, len(data.invalid)) == (INVALID_KEPT + 500, INVALID_KEPT)

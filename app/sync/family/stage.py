@@ -92,7 +92,11 @@ async def sync_family(stage: Stage, job: ClaimedJob) -> None:
 def _read(chosen: list[StoredDocument], supplier: str, settings: Settings) -> FamilyRead:
     bodies = [(document.file_name, zstandard.decompress(document.body)) for document in chosen]
     family, warnings = read_family(
-        bodies, supplier=supplier, price_regions=settings.price_regions, languages=settings.languages
+        bodies,
+        supplier=supplier,
+        price_regions=settings.price_regions,
+        languages=settings.languages,
+        scheme=chosen[0].url.partition(":")[0].lower(),
     )
     return FamilyRead(chosen, prepare(family), warnings)
 
