@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from app.api.problems import problem_answer, problem_response
 from app.errors import OutageError, SchemaTooNew
 from app.persistence.migrations import check_schema
+from app.persistence.taking_writes import try_to_write
 from app.sync.services import Services
 from app.views.shapes import Out, example
 
@@ -69,6 +70,7 @@ class Readiness:
         if self._schema_is_waited_for:
             await check_schema(self._services.database)
             self._schema_is_waited_for = False
+        await try_to_write(self._services.database)
 
 
 async def _complaint(check: Callable[[], Awaitable[None]]) -> str | None:

@@ -29,6 +29,7 @@ from app.jobs.queue import RedisQueue
 from app.jobs.redis_errors import NEEDS_MEMORY, remedy
 from app.persistence.drift import server_version
 from app.persistence.migrations import look_at_schema
+from app.persistence.taking_writes import try_to_write
 from app.settings import Settings
 from app.sync.installation import SEEN_WITHIN_S, learn, take_hold
 from app.sync.operating.doctor import (
@@ -149,6 +150,7 @@ async def _database(services: Services) -> Finding:
 async def _schema(services: Services) -> Finding:
     schema = await look_at_schema(services.database)
     if schema.fits:
+        await try_to_write(services.database)
         newer = ", of a newer version, which this one works with" if schema.is_newer else ""
         return Finding("schema", ok=True, found=f"revision {schema.found}{newer}")
     if schema.is_newer:

@@ -9,11 +9,13 @@ ADVICE = {
     "28P01": "correct user and password in DATABASE_URL",
     "28000": "it does not let this user in this way: correct DATABASE_URL, or the server's pg_hba.conf",
     "3D000": "create the database, or correct its name in DATABASE_URL",
+    "25006": "it is a standby, or is set to read only: name the server that takes writes in DATABASE_URL",
+    "53100": "its disk is full: make room there; nothing is lost, and what waits goes on by itself",
     "42501": "grant it, or take another user in DATABASE_URL",
     "42704": "correct options in DATABASE_URL",
     "22023": "correct options in DATABASE_URL",
 }
-"""By SQLSTATE, of what is said on connecting."""
+"""By SQLSTATE, of what is said on connecting, and of refusals that somebody has to end."""
 CERTIFICATES = {
     10: "its certificate has expired: renew it",
     23: "its certificate was revoked, says sslcrl",

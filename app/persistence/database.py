@@ -29,6 +29,7 @@ from app.outages import end_if_cancelled
 from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
     LACKING,
+    NO_RIGHT,
     REPEATABLE,
     STATEMENT_TIMED_OUT,
     StatementRefused,
@@ -235,7 +236,7 @@ class Database:
     def _why_unavailable(self, error: Exception, *, conflicts: bool, migrating: bool) -> str | None:
         shown = self.address.shown
         if isinstance(error, DBAPIError):
-            if is_outage(error) or (conflicts and sqlstate(error) in REPEATABLE):
+            if is_outage(error) or sqlstate(error) == NO_RIGHT or (conflicts and sqlstate(error) in REPEATABLE):
                 return explain(shown, error)
             return explain_lack(shown, error) if sqlstate(error) in LACKING and not migrating else None
         # asyncpg's own errors escape as they are while SQLAlchemy connects or sets a new connection up

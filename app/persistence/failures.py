@@ -19,6 +19,8 @@ TOO_MANY_CONNECTIONS = "53300"
 """The limit of the role, of the database, or `max_connections`, also "remaining connection slots are reserved"."""
 OTHER_SERVER = frozenset({"26000", "42P05"})
 """A prepared statement that is not there, or is there twice: between two messages a pooler changed the server."""
+NO_RIGHT = "42501"
+"""A right on a table is missing: no job's fault, and over as soon as it is granted."""
 LACKING = frozenset({"42P01", "42703"})
 """No such table, no such column."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")

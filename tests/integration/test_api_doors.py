@@ -8,13 +8,17 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from app import main
+from app.cli.doctor import examine
 from app.cli.embedded import start_valkey
 from app.errors import SettingsError
 from app.settings import Settings
@@ -336,3 +340,55 @@ def has_example(description: dict[str, Any], content: dict[str, Any]) -> bool:
         schema = description["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     parts = schema.get("properties", {}).values()
     return bool(schema.get("examples")) or (bool(parts) and all(has_example(description, {"schema": p}) for p in parts))
+
+
+WITHOUT_A_RIGHT = """
+CREATE ROLE reader LOGIN PASSWORD 'reader';
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO reader;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO reader;
+REVOKE INSERT ON jobs FROM reader
+"""
+FULL = """
+CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'could not extend file: No space left on device'; END $$;
+CREATE TRIGGER full_up BEFORE INSERT ON idempotency_keys EXECUTE FUNCTION full_up();
+CREATE TRIGGER full_up BEFORE INSERT ON runs EXECUTE FUNCTION full_up()
+"""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "user", "said"),
+    [
+        (WITHOUT_A_RIGHT, "reader:reader", "does not let reader read and write jobs: GRANT SELECT, INSERT"),
+        (FULL, None, "its disk is full: make room there"),
+    ],
+)
+async def test_a_database_that_refuses_writes_for_whatever_reason_is_down_and_says_why(
+    stack: Stack, trouble: str, user: str | None, said: str
+) -> None:
+    assert stack.settings.database_url is not None
+    url = stack.settings.database_url.get_secret_value()
+    parts = urlsplit(url)
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        await connection.execute(trouble)
+        theirs = url if user is None else urlunsplit(parts._replace(netloc=f"{user}@{parts.hostname}:{parts.port}"))
+        settings = stack.settings.model_copy(update={"database_url": SecretStr(theirs)})
+        async with api_client(settings) as api:
+            problem = await api.problem("GET", "//readyz", 503)
+            assert (problem["database"], problem["redis"]) == ("down", "up")
+            assert said in problem["detail"]
+            refused = await api.problem("POST", "/sync", 503, json={"useQueue": False})
+            assert any(words in refused["detail"] for words in ("permission denied for table jobs", said))
+            assert (await api.get("/products"))["items"] == []
+        doctor = [finding for finding in await examine(settings) if not finding.ok]
+        assert any(said in finding.found for finding in doctor), doctor
+    finally:
+        if user is not None:
+            await connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+        await connection.close()
+
+
+async def test_looking_whether_writes_are_taken_leaves_nothing(api: ApiClient, stack: Stack) -> None:
+    await api.get("//readyz")
+    assert await stack.value("SELECT count(*) FROM idempotency_keys") == 0
