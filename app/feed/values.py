@@ -27,12 +27,16 @@ _NO_WIDTH = (
 )
 """What shows nothing: byte-order marks, zero-width blanks, marks of direction."""
 _EDGES = _NO_WIDTH + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
-_BLANKS = re.compile(r"(?<=[0-9])[\s\u202f'](?=[0-9]{3})")
+_BLANKS = re.compile(r"(?<=[0-9])[\s'\u2019\u2018\u02bc\u00b4`](?=[0-9]{3})")
+"""What groups thousands beside points and commas: blanks of any width, and the apostrophe however it is written."""
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
-_CURRENCY_SIGNS = re.compile(r"^(?:€|EUR)\s*|\s*(?:€|EUR)$", re.IGNORECASE)
+_EXPANDED = re.compile(r"([0-9]+)[.,]0+")
+_CURRENCY_SIGNS = re.compile(r"^(?:€|EUROS?|EUR)\s*|\s*(?:€|EUROS?|EUR)$", re.IGNORECASE)
+_NO_CENTS = re.compile(r"(?<=[0-9])([.,])(?:[-\u2010-\u2015\u2212]{1,2}|=)$")
+"""`8,-`: whole euros."""
 _TRUE = frozenset({"true", "1", "yes", "ja"})
 _FALSE = frozenset({"false", "0", "no", "nein", "nee"})
 
@@ -90,15 +94,24 @@ def key_of(value: object) -> str | None:
 
 
 def ean_of(value: object) -> str | None:
-    """An EAN as text: leading zeros stay; one that went through a spreadsheet (`8.71E+12`) is lost."""
+    """An EAN as text: leading zeros stay; one that went through a spreadsheet (`8.71E+12`) is lost.
+
+    What has no digit but zeros (`n/a`, `-`, `geen`, `0`) says that there is none.
+    """
     text = key_of(value)
-    if text and _EXPONENT.fullmatch(text):
+    if text is None or not any(character.isdigit() and character != "0" for character in text):
+        return None
+    if _EXPONENT.fullmatch(text):
         raise Unfit(f"{text}: the digits are lost in an exponent")
-    return text
+    expanded = _EXPANDED.fullmatch(text)
+    return expanded[1] if expanded else text
 
 
 def amount_of(value: object) -> Decimal | None:
-    """An amount below ten digits before the point, rounded to four behind it (numeric(14,4)); text as it is meant."""
+    """An amount below ten digits before the point, rounded to four behind it (numeric(14,4)); text as it is meant.
+
+    One so small that four places would make it nothing is unfit: a price of 0 would be a gift.
+    """
     if type(value) is Decimal:
         return _bounded(value)
     if type(value) is int and 0 <= value <= INT4_MAX:
@@ -200,7 +213,7 @@ def _digits_of(value: int | Decimal) -> str:
 
 def _parsed(text: str) -> Decimal | None:
     storable(text)
-    digits = _BLANKS.sub("", _CURRENCY_SIGNS.sub("", text.strip()))
+    digits = _NO_CENTS.sub(r"\g<1>00", _BLANKS.sub("", _CURRENCY_SIGNS.sub("", without_edges(text))))
     if not digits:
         return None
     if _AMBIGUOUS.fullmatch(digits):
@@ -219,6 +232,6 @@ def _bounded(number: Decimal) -> Decimal:
         raise Unfit("NaN is not a number")
     if not number.is_finite() or number.adjusted() >= 10 or abs(number) >= _AMOUNT_LIMIT:
         raise Unfit("a number out of range")
-    if number.adjusted() < -20:
-        return Decimal(0)
+    if number and abs(number) < _FOUR_PLACES:
+        raise Unfit(f"{number.normalize()} is nothing in four decimal places")
     return canonical(number.quantize(_FOUR_PLACES, ROUND_HALF_EVEN))

@@ -28,6 +28,24 @@ NAN = Decimal("NaN")
         (Decimal("8.980000000000001"), "8.98"),
         (Decimal("1E+2"), "100"),
         ("0", "0"),
+        (Decimal("0E-30"), "0"),
+        (Decimal("0.0001"), "0.0001"),
+        ("1\u2019234.50", "1234.5"),
+        ("1'234'567,5", "1234567.5"),
+        ("1\u02bc234", "1234"),
+        ("1\u2009234,50", "1234.5"),
+        ("8,-", "8"),
+        ("8.-", "8"),
+        ("8,--", "8"),
+        ("8.\u2013", "8"),
+        ("8,=", "8"),
+        ("€ 1.234,-", "1234"),
+        ("1\u2019234.\u2014", "1234"),
+        ("8.98 euro", "8.98"),
+        ("8,98 Euros", "8.98"),
+        ("EURO 8,98", "8.98"),
+        ("8,- euro", "8"),
+        ("\ufeff8.98\u200b", "8.98"),
     ],
 )
 def test_an_amount_is_read_as_it_is_meant(value: object, meant: str) -> None:
@@ -36,7 +54,27 @@ def test_an_amount_is_read_as_it_is_meant(value: object, meant: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["1.234", "1,234", "12.345", "free", "1.23.4", "1,2,3", "8.71E+12", True, False, {"Price": 1}, [1, 2], NAN, "٣"],
+    [
+        "1.234",
+        "1,234",
+        "12.345",
+        "8-",
+        ",-",
+        "-",
+        "1.2.-",
+        "8.98 dollar",
+        "1\u201923",
+        "free",
+        "1.23.4",
+        "1,2,3",
+        "8.71E+12",
+        True,
+        False,
+        {"Price": 1},
+        [1, 2],
+        NAN,
+        "٣",
+    ],
 )
 def test_an_amount_that_cannot_be_known_is_unfit(value: object) -> None:
     with pytest.raises(Unfit):
@@ -46,6 +84,14 @@ def test_an_amount_that_cannot_be_known_is_unfit(value: object) -> None:
 @pytest.mark.parametrize("value", [10**10, Decimal("1E+999999"), "9" * 40, 10**400, Decimal("Infinity")])
 def test_an_amount_that_postgresql_could_not_hold_is_unfit(value: object) -> None:
     with pytest.raises(Unfit, match="out of range"):
+        amount_of(value)
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("0.00001"), Decimal("0.00009"), Decimal("1E-40"), "0,00001", Decimal("-0.00001")]
+)
+def test_an_amount_that_four_places_would_make_nothing_is_unfit(value: object) -> None:
+    with pytest.raises(Unfit, match="is nothing in four decimal places"):
         amount_of(value)
 
 
@@ -121,9 +167,15 @@ def test_a_sku_that_no_index_could_hold_is_unfit() -> None:
         ("0871234567890", "0871234567890"),
         (8712345678901, "8712345678901"),
         (Decimal("8712345678901.0"), "8712345678901"),
+        ("8712345678901.0", "8712345678901"),
+        ("0871234567890,00", "0871234567890"),
+        *(
+            (absent, None)
+            for absent in ("n/a", "N.A.", "-", "--", "geen", "keine", "?", "0", "0000000000000", 0, "\ufeff")
+        ),
     ],
 )
-def test_an_ean_is_text_with_its_leading_zeros(value: object, meant: str) -> None:
+def test_an_ean_is_text_with_its_leading_zeros(value: object, meant: str | None) -> None:
     assert ean_of(value) == meant
 
 
