@@ -13,6 +13,7 @@ PromidataSyncError
 │   ├── AddressRefused          an address that must not be fetched
 │   ├── BodyTooLarge            over the byte cap, once decompressed
 │   ├── ManifestUnreadable      empty, or not text
+│   ├── CategoriesRefused       no category file, or one that lost too much
 │   ├── DocumentUnreadable      whole, and not a document
 │   ├── PictureRefused          whole, and not a picture that we store
 │   └── PayloadInvalid          a job's arguments do not fit its model
@@ -115,6 +116,13 @@ class ManifestUnreadable(PermanentError):
     """The manifest is empty, or not text, or has no line that is an entry; fails the run."""
 
     def __init__(self, message: str, kind: str = "manifest-unreadable") -> None:
+        super().__init__(message, kind)
+
+
+class CategoriesRefused(PermanentError):
+    """What came as the category file is none, or lost too many categories to be believed; a warning of the run."""
+
+    def __init__(self, message: str, kind: str = "categories") -> None:
         super().__init__(message, kind)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 FEW = 5
-"""So many families, or manifest lines, may always go."""
+"""So many families, manifest lines or categories may always go."""
 SHRINK_SHARE = 0.2
 """A manifest that lost more than this share of its entries is not believed."""
 
@@ -51,12 +51,30 @@ def check_removals(
     """
     if confirmed:
         return None
-    limit = max(FEW, math.floor(active * share + 1e-9))  # so that 29 % of 100 are 29, whatever binary floats make of it
+    limit = _most(active, share)
     reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit)
     if reason is None:
         return None
     removed_share = round(would_remove / active, 4) if active else 0.0
     return Guard(would_remove, active, removed_share, limit, manifest.sha256), reason
+
+
+def check_categories(*, lost: int, known: int, share: float) -> str | None:
+    """None when a category file may take the place of what is known, else why it is not believed.
+
+    Args:
+        lost: known categories that the file does not name.
+        known: the categories that are known.
+        share: the share of them that may go at once, e.g. 0.2; with 1 all may, since nobody can confirm this file.
+    """
+    if lost > _most(known, share) or (known and lost >= known and share < 1):
+        return f"{lost} of {known} categories are missing from the category file, so the names stay as they are"
+    return None
+
+
+def _most(known: int, share: float) -> int:
+    """How many of these may go at once."""
+    return max(FEW, math.floor(known * share + 1e-9))  # so that 29 % of 100 are 29, whatever binary floats make of it
 
 
 def _manifest_reason(manifest: ManifestState) -> str | None:

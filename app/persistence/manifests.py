@@ -72,34 +72,3 @@ async def note_manifest_applied(db: AsyncConnection, profile: bytes, sha256: str
         WHERE profile = :profile AND sha256 = :sha256 AND applied_entries IS DISTINCT FROM :entries"""),
         {"profile": profile, "sha256": sha256, "entries": entries},
     )
-
-
-async def claim_category_check(db: AsyncConnection, profile: bytes, url: str) -> tuple[str | None, str | None] | None:
-    """Take the day's one look at the category file; its validators, or None when it was looked at already."""
-    row = (
-        await db.execute(
-            text("""
-            INSERT INTO category_files AS c (profile, url, checked_at) VALUES (:profile, :url, clock_timestamp())
-            ON CONFLICT (profile) DO UPDATE SET checked_at = clock_timestamp(), url = EXCLUDED.url
-            WHERE c.checked_at < clock_timestamp() - interval '1 day' RETURNING etag, last_modified"""),
-            {"profile": profile, "url": url},
-        )
-    ).one_or_none()
-    return None if row is None else (row.etag, row.last_modified)
-
-
-async def store_categories(
-    db: AsyncConnection, profile: bytes, names: dict[str, dict[str, str]], etag: str | None, last_modified: str | None
-) -> None:
-    """Replace a profile's categories, as a set."""
-    await db.execute(text("DELETE FROM categories WHERE profile = :profile"), {"profile": profile})
-    await db.execute(
-        text("""
-        INSERT INTO categories (profile, key, name)
-        SELECT :profile, r.key, r.value FROM jsonb_each(CAST(:names AS jsonb)) AS r"""),
-        {"profile": profile, "names": msgspec.json.encode(names).decode()},
-    )
-    await db.execute(
-        text("UPDATE category_files SET etag = :etag, last_modified = :last_modified WHERE profile = :profile"),
-        {"profile": profile, "etag": etag, "last_modified": last_modified},
-    )

@@ -1,7 +1,10 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors import CategoriesRefused
 from app.feed.categories import CategoryData, read_categories
 
 CSV = (
@@ -22,15 +25,29 @@ def test_the_last_line_of_a_key_counts() -> None:
     assert read_categories(b"KEY;nl\nA;een\nA;twee") == [CategoryData("A", {"nl": "twee"})]
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>Log in</html>", b"a;b\nc;d", b"KEY;nl\n"])
-def test_what_has_no_keys_has_no_categories(body: bytes) -> None:
-    assert read_categories(body) == []
+def test_a_header_alone_has_no_categories() -> None:
+    assert read_categories(b"KEY;nl\n") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\n", b"<html>Log in</html>", b"a;b\nc;d", b"KEY,nl\nA,een", "KEY;nl\nA;een".encode("utf-16-le"),
+     b'"' + b"x" * 200_000],
+)  # fmt: skip
+def test_what_has_no_header_with_keys_is_no_category_file(body: bytes) -> None:
+    with pytest.raises(CategoriesRefused, match="KEY"):
+        read_categories(body)
+
+
+def test_what_postgresql_refuses_is_left_out() -> None:
+    assert read_categories(b"KEY;n\0l\nA\0;ee\0n") == [CategoryData("A", {"nl": "een"})]
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything(body: bytes) -> None:
     read_categories(b"KEY;nl\n" + body)
-    read_categories(body)
+    with contextlib.suppress(CategoriesRefused):
+        read_categories(body)
 
 
 def test_a_quote_that_never_ends_keeps_what_stands_before_it() -> None:
