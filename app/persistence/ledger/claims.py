@@ -64,20 +64,38 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
     return claimed, await _unclaimed(db, missing) if missing else []
 
 
-async def claim_of_run(db: AsyncConnection, run_id: str, queue: str, limit: int) -> list[ClaimedJob]:
-    """Claim up to `limit` due jobs of a direct run, which no queue knows of."""
+async def claim_of_run(
+    db: AsyncConnection, run_id: str, queue: str, limit: int, in_hand: Sequence[str] = ()
+) -> list[ClaimedJob]:
+    """Claim up to `limit` due jobs of a direct run, which no queue knows of.
+
+    One process works a direct run off. So what is active and not `in_hand` there is a claim of its own whose answer was
+    lost, and is claimed again.
+    """
     rows = await db.execute(
         text("""
         UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
         FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id IN (
             SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
-              AND state IN ('waiting', 'delayed') AND run_at <= clock_timestamp()
+              AND (state IN ('waiting', 'delayed') AND run_at <= clock_timestamp()
+                   OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
         RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
             r.options"""),
-        {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4()},
+        {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4(), "in_hand": list(in_hand)},
     )
     return [_claimed(row) for row in rows.mappings()]
+
+
+async def active_unheld(db: AsyncConnection, run_id: str, in_hand: Sequence[str]) -> list[str]:
+    """The active jobs of a direct run that its process does not have in hand."""
+    ids = await db.scalars(
+        text("""
+        SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND state = 'active'
+          AND id <> ALL(CAST(:in_hand AS text[])) ORDER BY id"""),
+        {"run_id": run_id, "in_hand": list(in_hand)},
+    )
+    return list(ids)
 
 
 async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:

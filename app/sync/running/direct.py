@@ -138,12 +138,15 @@ class DirectRun:
             return False
 
     async def _drop_lost(self) -> None:
-        """Stop jobs whose claim is gone: their run is being cancelled."""
+        """Stop jobs whose claim is gone: their run is being cancelled. And close those that nobody has in hand then."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 async with self._services.database.quick() as db:
                     self._lost |= await ledger.lost(db, [job for job, _ in self._running.values()])
+                    unheld = await ledger.active_unheld(db, self._run_id, list(self._running))
+                if unheld:
+                    await end_cancelled(self._stage, unheld)  # no others' than a cancelled run's
             except DatabaseUnavailable as error:
                 outages.noted(error, "not looked for what was cancelled")
             for job_id in self._lost & self._running.keys():
@@ -166,7 +169,7 @@ class DirectRun:
     async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
         try:
             async with self._services.database.quick() as db:
-                return await ledger.claim_of_run(db, self._run_id, name, room)
+                return await ledger.claim_of_run(db, self._run_id, name, room, list(self._running))
         except DatabaseUnavailable as error:
             outages.noted(error, "a direct sync waits")
             return []
