@@ -79,6 +79,11 @@ class FamilyDiff(msgspec.Struct, frozen=True):
     left_out: list[tuple[str, str]]
     """Variants that stay with another family that lists them too: SKU and that family's SKU."""
 
+    @property
+    def shows_otherwise(self) -> bool:
+        """Whether readers see something else afterwards, pictures apart: those may be the same at new addresses."""
+        return self.kind != "unchanged" or bool(self.dropped) or any(item.kind != "unchanged" for item in self.variants)
+
 
 def decide(
     family: FamilyContent,

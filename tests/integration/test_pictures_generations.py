@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.persistence import product_lists, runs
+from app.persistence import job_verbs, product_lists, runs
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
@@ -119,6 +119,88 @@ async def test_what_failed_is_left_out_and_told_of_when_it_comes(make_stack: Mak
         assert await seen(stack) == {variant: hashes(origin, "/c", "/gone")}
         assert await told(stack, before) == [(variant, "updated", ("images",))]
         assert (await stack.run("A23"))["status"] == "completed"
+
+
+async def updated_at(stack: Stack) -> Any:
+    return await stack.value("SELECT updated_at FROM products")
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_another_address_of_the_same_bytes_is_no_change(
+    make_stack: MakeStack, origin: PictureOrigin, known: bool
+) -> None:
+    feed, sku, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        before, touched = await newest_change(stack), await updated_at(stack)
+        moved = [origin.put("/a?token=2", jpeg(1)), origin.put("/b?token=2", jpeg(2))]
+        if known:  # the new addresses are stored already, so that the family's own commit shows them
+            await stack.sync()
+            show(feed, sku, [origin.url("/a"), origin.url("/b"), *moved])
+            await stack.sync()
+            show(feed, sku, [origin.url("/a"), origin.url("/b")])
+            await stack.sync()
+            before, touched = await newest_change(stack), await updated_at(stack)
+        show(feed, sku, moved)
+        await stack.sync()
+        assert await seen(stack) == {variant: hashes(origin, "/a", "/b")}
+        assert await told(stack, before) == []
+        assert await updated_at(stack) == touched
+        assert await stack.value("SELECT variants_updated FROM runs ORDER BY created_at DESC LIMIT 1") == 0
+        show(feed, sku, list(reversed(moved)))
+        await stack.sync()
+        assert await told(stack, before) == [(variant, "updated", ("images",))], "their places are another matter"
+        assert await updated_at(stack) > touched
+
+
+async def test_history_has_the_pictures_from_before_and_after(make_stack: MakeStack, origin: PictureOrigin) -> None:
+    feed, sku, _ = two_pictures(origin)
+    a, b, c = (hashlib.sha256(jpeg(seed)).hexdigest() for seed in (1, 2, 3))
+
+    def pictures(*found: str) -> list[Json]:
+        roles = ["primary", *["gallery"] * 9]
+        return [{"role": roles[at], "position": at, "sha256": sha256} for at, sha256 in enumerate(found)]
+
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        show(feed, sku, [origin.url("/a"), origin.put("/c", jpeg(3))])
+        await stack.sync()
+        show(feed, sku, [origin.url("/c")])
+        await stack.sync()
+        rows = await stack.rows("SELECT old, new FROM changes WHERE fields = ARRAY['images'] ORDER BY id")
+        assert [(row["old"]["images"], row["new"]["images"]) for row in rows] == [
+            ([], pictures(a, b)),
+            (pictures(a, b), pictures(a, c)),
+            (pictures(a, c), pictures(c)),
+        ]
+
+
+async def test_what_is_discontinued_takes_no_picture_before_it_returns(
+    make_stack: MakeStack, origin: PictureOrigin
+) -> None:
+    """A failed picture of an earlier run is retried by hand after its family went."""
+    feed = bare_feed(families=3)
+    sku = skus_of(feed)[0]
+    show(feed, sku, [origin.put("/c", jpeg(3)), origin.url("/gone")])
+    variant, document = str(feed.document(sku)["ChildProducts"][0]["Sku"]), feed.document(sku)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        (failed,) = await stack.rows("SELECT id, run_id FROM jobs WHERE state = 'failed'")
+        feed.remove_family(sku)
+        await stack.sync()
+        assert await stack.value("SELECT status FROM products WHERE sku = :sku", sku=sku) == "discontinued"
+        origin.put("/gone", jpeg(5))
+        origin.forget()
+        run, before = HeldRun(stack), await newest_change(stack)
+        run.run_id = str(failed["run_id"])
+        await stack.services.database.transact(lambda db: job_verbs.reopen(db, IMAGE_UPLOAD, [failed["id"]]))
+        await run.work(await run.claim(IMAGE_UPLOAD))
+        assert await stack.value("SELECT state FROM jobs WHERE id = :id", id=failed["id"]) == "completed"
+        assert not origin.asked
+        assert await told(stack, before) == []
+        feed.set_document("A23", f"{sku}.json", document)
+        await stack.sync()
+        assert (await seen(stack))[variant] == hashes(origin, "/c", "/gone")
 
 
 async def test_a_variant_keeps_its_pictures_when_all_the_new_ones_fail(

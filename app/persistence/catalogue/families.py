@@ -55,7 +55,7 @@ async def write_product(db: AsyncConnection, *, supplier_id: int, sku: str, diff
             VALUES (:supplier_id, :sku, 'active', CAST(:content AS jsonb), :digest, :version)
             ON CONFLICT (supplier_id, sku) DO UPDATE SET status = 'active', content = EXCLUDED.content,
                 content_digest = EXCLUDED.content_digest, applied_version = EXCLUDED.applied_version,
-                updated_at = clock_timestamp()
+                updated_at = CASE WHEN :differs THEN clock_timestamp() ELSE p.updated_at END
             RETURNING id"""),
             {
                 "supplier_id": supplier_id,
@@ -63,6 +63,7 @@ async def write_product(db: AsyncConnection, *, supplier_id: int, sku: str, diff
                 "content": to_json(diff.family.content),
                 "digest": diff.family.digest,
                 "version": version,
+                "differs": diff.shows_otherwise,
             },
         )
         or 0

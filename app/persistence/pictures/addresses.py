@@ -58,7 +58,8 @@ async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Addres
     rows = await db.execute(
         text("""
         SELECT a.id, a.url, a.state, a.etag, a.last_modified, m.key, m.size_bytes,
-            EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id) AS named
+            EXISTS (SELECT FROM shown_pictures s JOIN variants v ON v.id = s.variant_id AND v.status = 'active'
+                    JOIN products p ON p.id = v.product_id AND p.status = 'active' WHERE s.address_id = a.id) AS named
         FROM addresses a LEFT JOIN media m ON m.id = a.media_id WHERE a.id = ANY(CAST(:ids AS bigint[]))"""),
         {"ids": list(ids)},
     )

@@ -61,33 +61,68 @@ async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -
     )
 
 
-async def show_settled(db: AsyncConnection, variant_ids: Sequence[int]) -> list[FlippedVariant]:
-    """Show the newest generation of those variants that wait for no picture; returns those that show another now.
+def _seen(generation: str, media: str) -> str:
+    """SQL: what readers see of generation `generation` of variant v; the address a leads to `media`."""
+    return f"""COALESCE((
+        SELECT jsonb_agg(jsonb_build_object('role', s.role, 'position', s.position, 'sha256', encode(m.sha256, 'hex'))
+            ORDER BY s.position)
+        FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
+        LEFT JOIN led_to l ON l.id = a.id JOIN media m ON m.id = {media}
+        WHERE s.variant_id = v.id AND s.generation = {generation}), '[]')"""
+
+
+LED_TO = """led_to AS (
+    SELECT * FROM unnest(CAST(:moved AS bigint[]), CAST(:media AS bigint[])) AS l(id, media_id))"""
+THEN, NOW = "CASE WHEN l.id IS NULL THEN a.media_id ELSE l.media_id END", "a.media_id"
+
+
+async def show_settled(
+    db: AsyncConnection, variant_ids: Sequence[int], led_to: Mapping[int, int | None] | None = None
+) -> list[FlippedVariant]:
+    """Show the newest generation of those variants that wait for no picture; returns them.
 
     The caller holds the variants' rows and calls this as a statement of its own, so that it sees what the last holder
-    committed: of two transactions that settle a generation's last two addresses, the second one sees both.
+    committed: of two transactions that settle a generation's last two addresses, the second one sees both. A variant or
+    a family that is discontinued takes nothing.
+
+    Args:
+        db: the transaction.
+        variant_ids: the variants that may wait for nothing any more.
+        led_to: the media of addresses from before this transaction, where they lead elsewhere now.
     """
     if not variant_ids:
         return []
     rows = await db.execute(
-        text("""
-        WITH settled AS (
-            SELECT v.id, v.shown_generation AS before FROM variants v
-            CROSS JOIN LATERAL (
+        text(f"""
+        WITH {LED_TO}, settled AS (
+            SELECT v.id, v.shown_generation AS before, {_seen("v.shown_generation", THEN)} AS old,
+                EXISTS (SELECT FROM shown_pictures s JOIN addresses a ON a.id = s.address_id AND a.state = 'pending'
+                        WHERE s.variant_id = v.id AND s.generation = v.shown_generation) AS untold
+            FROM variants v JOIN products p ON p.id = v.product_id CROSS JOIN LATERAL (
                 SELECT count(*) AS named, count(*) FILTER (WHERE a.state = 'pending') AS pending,
                     count(*) FILTER (WHERE a.state = 'stored') AS stored
                 FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
-                WHERE s.variant_id = v.id AND s.generation = v.generation) p
+                WHERE s.variant_id = v.id AND s.generation = v.generation) w
             WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation
-              AND p.pending = 0 AND (p.stored > 0 OR p.named = 0))
+              AND v.status = 'active' AND p.status = 'active'
+              AND w.pending = 0 AND (w.stored > 0 OR w.named = 0))
         UPDATE variants v SET shown_generation = v.generation FROM settled, products p
         WHERE v.id = settled.id AND p.id = v.product_id
-        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, v.status"""),
-        {"ids": list(variant_ids)},
+        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, settled.untold, settled.old,
+            {_seen("v.generation", NOW).replace("LEFT JOIN led_to l ON l.id = a.id", "")} AS new"""),
+        {"ids": list(variant_ids), **_moved(led_to)},
     )
     flipped = rows.all()
     await _forget_generations(db, [row.id for row in flipped])
-    return [FlippedVariant(row.supplier_id, row.sku, row.product_sku) for row in flipped]
+    return [_flipped(row) for row in flipped]
+
+
+def _moved(led_to: Mapping[int, int | None] | None) -> dict[str, Any]:
+    return {"moved": list(led_to or {}), "media": list((led_to or {}).values())}
+
+
+def _flipped(row: Any) -> FlippedVariant:
+    return FlippedVariant(row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold)
 
 
 async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[int]:
@@ -109,25 +144,31 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[
     return list(rows)
 
 
-async def showing_already(db: AsyncConnection, arrived: Sequence[int], replaced: Sequence[int]) -> list[FlippedVariant]:
-    """The variants that readers see otherwise now, though they show the generation that they showed.
+async def showing_already(db: AsyncConnection, led_to: Mapping[int, int | None]) -> list[FlippedVariant]:
+    """The variants that may look otherwise now, though they show the generation that they showed.
+
+    One of a first generation that still waits for others is told of when that is complete, or when a picture of it that
+    was to be seen already is another one now.
 
     Args:
-        db: the transaction that settled the addresses.
-        arrived: addresses whose picture came after the rest was shown. One of a first generation that still waits for
-            others is told of when that is complete.
-        replaced: addresses that led to another picture before.
+        db: the transaction that settled the addresses, after what waited for them was shown.
+        led_to: those addresses, and which media each of them led to before.
     """
+    replaced = [address_id for address_id, media_id in led_to.items() if media_id is not None]
     rows = await db.execute(
-        text("""
-        SELECT DISTINCT v.supplier_id, v.sku, p.sku AS product_sku FROM shown_pictures s
-        JOIN variants v ON v.id = s.variant_id AND (s.generation = v.shown_generation
-            OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[])))
-        JOIN products p ON p.id = v.product_id
-        WHERE s.address_id = ANY(CAST(:arrived AS bigint[]) || CAST(:replaced AS bigint[]))"""),
-        {"arrived": list(arrived), "replaced": list(replaced)},
+        text(f"""
+        WITH {LED_TO}, touched AS (
+            SELECT DISTINCT v.id, s.generation FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
+            JOIN products p ON p.id = v.product_id AND p.status = 'active'
+            WHERE s.address_id = ANY(CAST(:moved AS bigint[])) AND v.status = 'active'
+              AND (s.generation = v.shown_generation
+                   OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
+        SELECT v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
+            {_seen("touched.generation", NOW)} AS new, false AS untold
+        FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""),
+        {"replaced": replaced, **_moved(led_to)},
     )
-    return [FlippedVariant(row.supplier_id, row.sku, row.product_sku) for row in rows]
+    return [_flipped(row) for row in rows]
 
 
 async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedVariant]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -14,7 +16,7 @@ class Address(msgspec.Struct, frozen=True):
     etag: str | None
     last_modified: str | None
     named: bool
-    """Whether some variant's generation still names it."""
+    """Whether a generation of a variant that is sold still names it."""
     key: str | None
     size_bytes: int | None
     """Where its media is stored, and its size, when it is."""
@@ -29,11 +31,21 @@ class FailedPicture(msgspec.Struct, frozen=True):
 
 
 class FlippedVariant(msgspec.Struct, frozen=True):
-    """A variant whose visible pictures changed."""
+    """A variant that shows another generation, or another picture of the one it showed."""
 
     supplier_id: int
     sku: str
     product_sku: str
+    old: list[dict[str, Any]]
+    """What they saw: role, position and sha256 of each picture, in order."""
+    new: list[dict[str, Any]]
+    untold: bool
+    """What they saw waited for more, and nobody was told of it."""
+
+    @property
+    def looks_otherwise(self) -> bool:
+        """Whether readers see another role, place or sha256 somewhere; another address of the same bytes is nothing."""
+        return self.untold or self.old != self.new
 
 
 class HeldAddress(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff, changed_fields
 from app.persistence.changes import Change
+from app.persistence.pictures import FlippedVariant
 from app.sync.family.writing import Written
 
 
@@ -18,15 +19,15 @@ def describe(sku: str, product: StoredProduct | None, diff: FamilyDiff, written:
         found.append(_change("reactivated", "product", sku, sku, diff.fields))
     elif diff.fields:
         found.append(_change("updated", "product", sku, sku, diff.fields))
-    images = {item.sku for item in written.flipped}
+    images = {item.sku: item for item in written.flipped}
     for item in diff.variants:
-        change = _of_variant(sku, item, written, shows_others=item.sku in images)
+        change = _of_variant(sku, item, written, shows=images.get(item.sku))
         if change is not None:
             found.append(change)
     return found
 
 
-def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows_others: bool) -> Change | None:
+def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows: FlippedVariant | None) -> Change | None:
     stored = item.stored
     if stored is None:
         return Change("created", "variant", item.sku, sku)
@@ -43,8 +44,8 @@ def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows_others: 
         fields["productSku"] = (stored.product_sku, sku)
     if stored.is_primary != item.variant.is_primary:
         fields["isPrimary"] = (stored.is_primary, item.variant.is_primary)
-    if shows_others:
-        fields["images"] = (None, [picture["url"] for picture in item.variant.pictures])
+    if shows is not None:
+        fields["images"] = (shows.old, shows.new)
     if item.kind == "reactivated":
         return _change("reactivated", "variant", item.sku, sku, fields)
     return _change("updated", "variant", item.sku, sku, fields) if fields else None

@@ -55,17 +55,24 @@ async def write_family(
     await catalogue.update_variants(db, product_id, job.run_id, changed)
     touched = [(_id(item, new_ids), item) for item in (*created, *changed)]
     await catalogue.write_parts(db, touched, rewrite=rewrite)
-    flipped = await _write_pictures(db, [(key, item) for key, item in touched if "pictures" in item.parts])
+    flipped = await _write_pictures(db, touched)
     return Written(_ids(diff, new_ids), old, flipped)
 
 
-async def _write_pictures(db: Connection, variants: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
-    await pictures.write_generations(
-        db, {key: (item.variant.digests["pictures"], item.variant.pictures) for key, item in variants}
-    )
-    flipped = await pictures.show_settled(db, [key for key, _ in variants])
-    new = {item.sku for _, item in variants if item.stored is None}
-    return [item for item in flipped if item.sku not in new]
+async def _write_pictures(db: Connection, touched: list[tuple[int, VariantDiff]]) -> list[FlippedVariant]:
+    """New generations where the addresses differ; what returns may show what it was not given while it was away."""
+    renewed = {
+        key: (item.variant.digests["pictures"], item.variant.pictures)
+        for key, item in touched
+        if "pictures" in item.parts
+    }
+    await pictures.write_generations(db, renewed)
+    back = [key for key, item in touched if item.kind == "reactivated"]
+    flipped = await pictures.show_settled(db, sorted({*renewed, *back}))
+    new = {item.sku for _, item in touched if item.stored is None}
+    flipped = [item for item in flipped if item.sku not in new and item.looks_otherwise]
+    await pictures.touch_products_showing(db, flipped)
+    return flipped
 
 
 def _is_written(item: VariantDiff) -> bool:

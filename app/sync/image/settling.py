@@ -125,19 +125,21 @@ async def record_pictures(
     fresh = await media.record_stored(db, stored)
     after = await pictures.media_of(db, moved)
     other = [item for item in moved if item in before and after.get(item) != before[item].media_id]
-    replaced = [item for item in other if before[item].media_id is not None]
-    return Recorded(fresh, await show_pictures(db, other, replaced))
+    return Recorded(fresh, await show_pictures(db, {item: before[item].media_id for item in other}))
 
 
-async def show_pictures(db: Connection, settled: Sequence[int], replaced: Sequence[int] = ()) -> list[FlippedVariant]:
-    """Show the generations that wait for none of `settled` any more; returns what readers see otherwise now."""
-    if not settled:
+async def show_pictures(db: Connection, led_to: Mapping[int, int | None]) -> list[FlippedVariant]:
+    """Show the generations that wait for none of these addresses any more; returns what readers see otherwise now.
+
+    `led_to` says which media each address led to before this transaction.
+    """
+    if not led_to:
         return []
-    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, settled))
-    also = await pictures.showing_already(db, settled, replaced)
-    shown = sorted({*flipped, *also}, key=lambda item: (item.supplier_id, item.product_sku, item.sku))
-    if shown:
-        await pictures.touch_products_showing(db, shown)
+    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, list(led_to)), led_to)
+    seen = {(item.supplier_id, item.product_sku, item.sku): item for item in await pictures.showing_already(db, led_to)}
+    seen |= {(item.supplier_id, item.product_sku, item.sku): item for item in flipped}
+    shown = [item for _, item in sorted(seen.items()) if item.looks_otherwise]
+    await pictures.touch_products_showing(db, shown)
     return shown
 
 
@@ -149,7 +151,15 @@ async def note_shown(db: Connection, shown: Sequence[FlippedVariant], runs_of: M
             supplier_id=supplier_id,
             run_id=runs_of.get(supplier_id),
             changes=[
-                Change("updated", "variant", item.sku, item.product_sku, ("images",))
+                Change(
+                    "updated",
+                    "variant",
+                    item.sku,
+                    item.product_sku,
+                    ("images",),
+                    {"images": item.old},
+                    {"images": item.new},
+                )
                 for item in shown
                 if item.supplier_id == supplier_id
             ],
@@ -168,8 +178,9 @@ async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncErro
     dead = isinstance(error, PermanentError)
     await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
     flipped = await pictures.show_settled(db, await pictures.lock_showing(db, [address_id]))
-    await pictures.touch_products_showing(db, flipped)
-    await note_shown(db, flipped, {job.supplier_id: job.run_id})
+    shown = [item for item in flipped if item.looks_otherwise]
+    await pictures.touch_products_showing(db, shown)
+    await note_shown(db, shown, {job.supplier_id: job.run_id})
 
 
 async def address_of(db: Connection, job: ClaimedJob) -> str | None:
