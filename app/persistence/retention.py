@@ -1,7 +1,8 @@
 """Forgetting what is old, in small batches, so that no statement is long and no lock is held for long.
 
 Changes are forgotten from the beginning of the feed alone: first the mark moves (a follower from before it gets a 410),
-then the rows go. The newest run of a supplier is never forgotten, nor anything of one that is under way.
+then the rows go. The newest run of a supplier is never forgotten, nor anything of one that is under way or is being
+repaired.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ BATCH = 2_000
 
 NOT_NEWEST = """EXISTS (SELECT FROM runs n WHERE n.supplier_id = r.supplier_id
     AND (n.created_at, n.id) > (r.created_at, r.id))"""
-OLD_RUN = f"""r.finished_at < clock_timestamp() - make_interval(secs => :age_s) AND {NOT_NEWEST}"""
+OLD_RUN = f"""r.finished_at < clock_timestamp() - make_interval(secs => :age_s) AND r.open_jobs = 0
+    AND (r.repaired_at IS NULL OR r.repaired_at < clock_timestamp() - make_interval(secs => :age_s)) AND {NOT_NEWEST}"""
+"""A run that is repaired by hand has open jobs again, and is as old as its repair."""
 
 
 async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
@@ -94,8 +97,8 @@ async def delete_runs(db: AsyncConnection, age_s: float) -> int:
         db,
         f"""
         DELETE FROM jobs WHERE id IN (
-            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id WHERE {OLD_RUN}
-            LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
+            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state IN ('completed', 'failed', 'cancelled')
+            WHERE {OLD_RUN} LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
         age_s=age_s,
     )
     problems = await _count(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.persistence import idempotency
+from app.jobs.definitions import IMAGE_UPLOAD
+from app.persistence import idempotency, job_verbs
 from app.persistence.change_feed import changes_since, feed_ends
 from app.persistence.changes import Change, add_changes
 from app.persistence.database import Database
@@ -22,6 +23,7 @@ from app.sync.services import Services, open_services
 from app.sync.upkeep.retention import forget_old
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
+from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -312,6 +314,22 @@ async def test_old_runs_go_with_their_problems_but_never_the_newest_of_a_supplie
     assert {row["run_id"] for row in await aged.rows("SELECT run_id FROM jobs")} == kept
     (result,) = await aged.sync("A23")
     assert result.errors == 0
+
+
+async def test_what_was_retried_by_hand_stays_with_its_run_and_is_as_old_as_its_repair(aged: Stack) -> None:
+    await age(aged, 80)
+    (failed,) = await aged.rows("SELECT id, run_id FROM jobs WHERE state = 'failed'")
+    await aged.services.database.transact(lambda db: job_verbs.reopen(db, IMAGE_UPLOAD, [failed["id"]]))
+    await forget_old(aged.services)
+    assert await aged.value("SELECT state FROM jobs WHERE id = :id", id=failed["id"]) == "waiting"
+    run = HeldRun(aged)
+    run.run_id = str(failed["run_id"])
+    await run.work(await run.claim(IMAGE_UPLOAD))
+    await forget_old(aged.services)
+    assert await aged.value("SELECT repaired_at IS NOT NULL FROM runs WHERE id = :id", id=failed["run_id"])
+    await execute(aged, "UPDATE runs SET repaired_at = repaired_at - interval '100 d'")
+    await forget_old(aged.services)
+    assert await aged.rows("SELECT 1 FROM runs WHERE id = :id", id=failed["run_id"]) == []
 
 
 async def test_answers_kept_by_idempotency_key_go_after_a_day(stack: Stack) -> None:
