@@ -60,7 +60,7 @@ class SegmentConvertor(Convertor[str]):
 class SkuConvertor(SegmentConvertor):
     """A SKU, also where its slash was not encoded."""
 
-    regex = ".+"
+    regex = r"[\s\S]+"  # also a line break, and one at the end that `$` would overlook
 
 
 def register_convertors() -> None:

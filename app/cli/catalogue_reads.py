@@ -9,7 +9,7 @@ from rich.text import Text
 from app.cli.named import know_supplier
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
-from app.cli.telling import Teller, own_name, tell_json
+from app.cli.telling import Teller, in_one_line, own_name, tell_json
 from app.errors import Conflict, SeveralSuppliers
 from app.persistence import supplier_records
 from app.persistence.supplier_records import SupplierRow
@@ -89,7 +89,7 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
         tell_json(shown_json(found))
         return
     teller = Teller()
-    teller.say(f"{found.sku} of {found.supplier}: {found.status or 'never written'}")
+    teller.say(f"{in_one_line(found.sku)} of {found.supplier}: {found.status or 'never written'}")
     teller.show(_documents_table(found))
     if found.last_run is not None:
         teller.say(f"last run of {found.supplier}: {found.last_run.id}, {found.last_run.status}")
@@ -113,7 +113,9 @@ def _documents_table(found: Explained) -> Table:
     for document in found.documents:
         hashes = (document.seen_hash, document.fetched_hash, document.applied_hash)
         present = "yes" if document.present else "no"
-        table.add_row(Text(document.file_name), present, *[(value or "")[:12] for value in hashes], _state(document))
+        table.add_row(
+            Text(in_one_line(document.file_name)), present, *[(value or "")[:12] for value in hashes], _state(document)
+        )
     return table
 
 

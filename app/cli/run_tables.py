@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.telling import in_one_line
 from app.sync.operating.dry_run import DryRun
 from app.views.runs import Run, RunProblem
 
@@ -132,5 +133,9 @@ def problems_table(problems: Sequence[RunProblem]) -> Table:
         table.add_column(name, overflow="fold")
     for problem in problems:
         where = problem.url or problem.sku or ("" if problem.line is None else f"line {problem.line}")
-        table.add_row(problem.severity, problem.stage, problem.kind, Text(where), Text(problem.reason))
+        table.add_row(problem.severity, problem.stage, problem.kind, *_texts(where, problem.reason))
     return table
+
+
+def _texts(*said: str) -> list[Text]:
+    return [Text(in_one_line(text)) for text in said]

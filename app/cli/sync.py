@@ -21,7 +21,7 @@ from app.cli.follow import follow
 from app.cli.named import know_supplier
 from app.cli.run_tables import dry_run_table, summary_table
 from app.cli.surroundings import find_settings
-from app.cli.telling import Teller, own_name, remark, tell_json
+from app.cli.telling import Teller, in_one_line, own_name, remark, tell_json
 from app.errors import NotFound
 from app.images.opening import refuse_wrong_folder
 from app.persistence.suppliers import active_suppliers
@@ -116,7 +116,7 @@ async def _dry_run(services: Services, options: SyncOptions, teller: Teller) -> 
 def _say_skus(look: DryRun, teller: Teller) -> None:
     for kind, skus in look.skus.items():
         if skus:
-            shown = ", ".join(skus)
+            shown = in_one_line(", ".join(skus))
             teller.say(f"{look.supplier} {kind}: {shown}{', ...' if look.manifest[kind] > len(skus) else ''}")
 
 

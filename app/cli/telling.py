@@ -79,6 +79,15 @@ class Teller:
             self.say(f"{what} ... {time.monotonic() - began:.0f} s")
 
 
+def in_one_line(text: str) -> str:
+    r"""A text of the feed with line breaks and other control characters written out, so that a terminal obeys none.
+
+    >>> in_one_line("A\nB é")
+    'A\\nB é'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def tell_json(value: Any) -> None:
     """Print one JSON document, for scripts."""
     Console(soft_wrap=True, highlight=False).print(
