@@ -22,6 +22,18 @@ class ManifestState(msgspec.Struct, frozen=True):
     last_line_cut: bool
 
 
+class OddLines(msgspec.Struct, frozen=True):
+    """The lines of one manifest that could not be read and name a supplier, or none."""
+
+    digests: frozenset[int]
+    beyond: int
+    """How many more lines of the manifest could not be read than are told apart."""
+
+    def not_in(self, before: OddLines) -> int:
+        """How many there are that were not in the manifest before."""
+        return len(self.digests - before.digests) + max(0, self.beyond - before.beyond)
+
+
 class Guard(msgspec.Struct, frozen=True, rename="camel"):
     """Why nothing was removed; the API shows it as it is."""
 
@@ -38,7 +50,7 @@ class Guard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def check_removals(
-    manifest: ManifestState, *, would_remove: int, active: int, share: float, confirmed: bool
+    manifest: ManifestState, *, would_remove: int, active: int, share: float, confirmed: bool, new_odd_lines: int = 0
 ) -> tuple[Guard, str] | None:
     """None when the removals may be carried out, else the guard and why it tripped.
 
@@ -48,11 +60,12 @@ def check_removals(
         active: the supplier's active families.
         share: the share of them that may go at once, e.g. 0.2.
         confirmed: an operator confirmed this very manifest.
+        new_odd_lines: the lines that may be what is missing, turned unreadable; 0 where no document is missing.
     """
     if confirmed:
         return None
     limit = _most(active, share)
-    reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit)
+    reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit) or _line_reason(new_odd_lines)
     if reason is None:
         return None
     removed_share = round(would_remove / active, 4) if active else 0.0
@@ -95,3 +108,13 @@ def _supplier_reason(would_remove: int, active: int, limit: int) -> str | None:
     if would_remove > limit:
         return f"{would_remove} of {active} active families are missing from the manifest, so none was removed"
     return None
+
+
+def _line_reason(new_odd_lines: int) -> str | None:
+    if not new_odd_lines:
+        return None
+    lines = "a line" if new_odd_lines == 1 else f"{new_odd_lines} lines"
+    return (
+        f"{lines} of the manifest could not be read that the last one did not have, so nothing was removed; what the"
+        " next manifest leaves out as well is believed"
+    )

@@ -12,6 +12,7 @@ storable text keeps its percent signs.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
+from app.catalogue.guard import OddLines
 from app.errors import ManifestUnreadable
 from app.feed.last_line import LineLengths
 from app.feed.values import without_edges
@@ -57,6 +59,8 @@ class InvalidLine(msgspec.Struct, frozen=True):
     """Its first 200 characters."""
     supplier: str | None
     """The supplier that it belongs to, where its path names one that has entries."""
+    digest: int
+    """Of the whole line, 64 bits with sign, to find it again in another manifest wherever it stands."""
 
 
 class ManifestData(msgspec.Struct, frozen=True):
@@ -82,6 +86,11 @@ class ManifestData(msgspec.Struct, frozen=True):
     def invalid_of(self, supplier: str) -> list[InvalidLine]:
         """The lines of this supplier or of none that could not be read (API.md, `manifest.invalid`)."""
         return [line for line in self.invalid if line.supplier in (supplier, None)]
+
+    def odd_lines_of(self, supplier: str) -> OddLines:
+        """The same lines, to be compared with another manifest's; those that are not kept may be anybody's."""
+        digests = frozenset(line.digest for line in self.invalid_of(supplier))
+        return OddLines(digests, self.invalid_total - len(self.invalid))
 
 
 def read_manifest(body: bytes, *, base_url: str, allowed_hosts: tuple[str, ...]) -> ManifestData:
@@ -228,7 +237,7 @@ class _Reader:
         if len(self.invalid) < INVALID_KEPT:
             start = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", line[:_TEXT_START_CHARS])
             supplier = _decoded(url.rpartition("/")[0].rpartition("/")[2][:_SUPPLIER_MAX_CHARS])
-            self.invalid.append(InvalidLine(number, reason, start, supplier or None))
+            self.invalid.append(InvalidLine(number, reason, start, supplier or None, _digest(line)))
 
     def result(self) -> ManifestData:
         """Everything, once the last line was added."""
@@ -238,6 +247,11 @@ class _Reader:
         ]
         cut = not self._last_known or self._lengths.last_stands_out()
         return ManifestData(self.entries, invalid, self._invalid_total, cut)
+
+
+def _digest(line: str) -> int:
+    digest = hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def split_line(line: str) -> tuple[str, str | None]:

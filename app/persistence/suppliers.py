@@ -9,6 +9,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.catalogue.guard import OddLines
+
 
 class Supplier(msgspec.Struct, frozen=True):
     """A supplier as the sync needs it."""
@@ -22,9 +24,19 @@ class Supplier(msgspec.Struct, frozen=True):
     clean_manifest: str | None
     """The sha256 of the manifest that left nothing to do; None once anything else was seen."""
     clean_entries: int | None
+    odd_lines: Sequence[int]
+    """Digests of the lines that could not be read in the manifest that it was last synced with."""
+    odd_lines_beyond: int
+    """How many lines more there were than are told apart."""
+
+    @property
+    def known_odd_lines(self) -> OddLines:
+        """What `note_odd_lines` noted last."""
+        return OddLines(frozenset(self.odd_lines), self.odd_lines_beyond)
 
 
-COLUMNS = "id, document_id, code, name, is_active, removal_guard_share, clean_manifest, clean_entries"
+COLUMNS = """id, document_id, code, name, is_active, removal_guard_share, clean_manifest, clean_entries, odd_lines,
+    odd_lines_beyond"""
 
 
 async def find_supplier(db: AsyncConnection, document_id_or_code: str) -> Supplier | None:
@@ -71,4 +83,14 @@ async def note_clean(db: AsyncConnection, supplier_id: int, sha256: str | None, 
         UPDATE suppliers SET clean_manifest = :sha256, clean_entries = :entries
         WHERE id = :id AND clean_manifest IS DISTINCT FROM :sha256"""),
         {"id": supplier_id, "sha256": sha256, "entries": entries},
+    )
+
+
+async def note_odd_lines(db: AsyncConnection, supplier_id: int, lines: OddLines) -> None:
+    """Note which lines could not be read in the manifest that a supplier is synced with; the next one is compared."""
+    await db.execute(
+        text("""
+        UPDATE suppliers SET odd_lines = CAST(:digests AS bigint[]), odd_lines_beyond = :beyond
+        WHERE id = :id AND (odd_lines, odd_lines_beyond) IS DISTINCT FROM (CAST(:digests AS bigint[]), :beyond)"""),
+        {"id": supplier_id, "digests": sorted(lines.digests), "beyond": lines.beyond},
     )

@@ -9,7 +9,7 @@ import pytest
 
 from app.catalogue.content import FamilyContent
 from app.catalogue.diff import FamilyDiff
-from app.catalogue.guard import ManifestState, check_removals
+from app.catalogue.guard import ManifestState, OddLines, check_removals
 from app.catalogue.suspicion import why_suspect
 from app.catalogue.verdict import RunCounts, decide_end
 from tests.unit.test_catalogue_diff import arrived, kept
@@ -68,6 +68,28 @@ def test_a_manifest_that_lost_too_much_or_is_cut_trips_for_every_supplier(
     manifest = ManifestState("ab", entries, applied, cut)
     assert (check_removals(manifest, would_remove=0, active=50, share=0.2, confirmed=False) is not None) == trips
     assert check_removals(manifest, would_remove=50, active=50, share=0.2, confirmed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        (OddLines(frozenset(), 0), OddLines(frozenset(), 0), 0),
+        (OddLines(frozenset(), 0), OddLines(frozenset({1, 2}), 0), 2),
+        (OddLines(frozenset({1}), 0), OddLines(frozenset({1}), 0), 0),
+        (OddLines(frozenset({1}), 0), OddLines(frozenset({1, 2}), 0), 1),
+        (OddLines(frozenset({1, 2}), 0), OddLines(frozenset({2}), 0), 0),
+        (OddLines(frozenset({1}), 5), OddLines(frozenset({1}), 5), 0),
+        (OddLines(frozenset({1}), 5), OddLines(frozenset({1}), 6), 1),
+        (OddLines(frozenset({1}), 5), OddLines(frozenset({1}), 4), 0),
+    ],
+)
+def test_an_odd_line_holds_removals_back_while_the_manifest_before_did_not_have_it(
+    before: OddLines, now: OddLines, new: int
+) -> None:
+    assert now.not_in(before) == new
+    found = check_removals(WHOLE, would_remove=1, active=50, share=0.2, confirmed=False, new_odd_lines=new)
+    assert (found is not None) == bool(new)
+    assert check_removals(WHOLE, would_remove=1, active=50, share=0.2, confirmed=True, new_odd_lines=new) is None
 
 
 def test_the_guard_is_shown_with_the_contracts_names() -> None:

@@ -127,6 +127,21 @@ def test_an_invalid_line_names_its_supplier_where_that_has_entries() -> None:
     assert [line.line for line in data.invalid_of("A24")] == [3, 4]
 
 
+def test_an_odd_line_is_known_again_wherever_it_stands() -> None:
+    before = read(GOOD, "rubbish", f"{BASE}/A23/a.xml|aa")
+    after = read(f"{BASE}/A23/a.xml|aa", GOOD, f"{BASE}/A23/b.xml|aa", "rubbish")
+    assert before.odd_lines_of("A23").not_in(before.odd_lines_of("A23")) == 0
+    assert after.odd_lines_of("A23").not_in(before.odd_lines_of("A23")) == 1
+    assert after.odd_lines_of("A360").not_in(before.odd_lines_of("A360")) == 0
+
+
+def test_odd_lines_that_are_not_kept_are_compared_by_their_number() -> None:
+    before = read(GOOD, *(f"rubbish {number}" for number in range(INVALID_KEPT + 10)))
+    after = read(GOOD, *(f"rubbish {number}" for number in range(INVALID_KEPT + 11)))
+    assert before.odd_lines_of("A23").beyond == 10
+    assert after.odd_lines_of("A23").not_in(before.odd_lines_of("A23")) == 1
+
+
 @pytest.mark.parametrize("host", ["cdn.example", "CDN.example", "cdn.example:8443"])
 def test_documents_may_lie_on_listed_hosts(host: str) -> None:
     assert read("https://cdn.example:8443/x/A23/a.json|aa", hosts=(host,)).total == 1

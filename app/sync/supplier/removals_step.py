@@ -77,6 +77,8 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
     names = sorted(manifest.data.entries.get(supplier.code, {}))
     share = supplier.removal_guard_share
     confirmed = job.options.confirmed_manifest == manifest.sha256
+    odd_lines = manifest.data.odd_lines_of(supplier.code)
+    await suppliers.note_odd_lines(db, supplier.id, odd_lines)
     left = await documents.former_families(db, supplier.id) if diff.wanted else []
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
@@ -84,6 +86,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
         active=await catalogue.count_active_families(db, supplier.id),
         share=settings.removal_guard_share if share is None else share,
         confirmed=confirmed,
+        new_odd_lines=odd_lines.not_in(supplier.known_odd_lines) if diff.removed else 0,
     )
     if tripped is not None:
         guard, reason = tripped
