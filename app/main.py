@@ -37,6 +37,7 @@ from app.api import (
     workers,
 )
 from app.api.answer_headers import AnswerHeaders
+from app.api.answer_in_time import AnswerInTime
 from app.api.body_limit import BodyLimit
 from app.api.health import Readiness
 from app.api.ingress import Ingress
@@ -115,7 +116,13 @@ def _paths() -> list[str]:
 
 def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:
     doors = [] if settings.api_keys else [Middleware(LocalDoor)]
-    return [Middleware(Timing, figures=figures), *doors, Middleware(BodyLimit), Middleware(PathSegments)]
+    return [
+        Middleware(Timing, figures=figures),
+        Middleware(AnswerInTime),
+        *doors,
+        Middleware(BodyLimit),
+        Middleware(PathSegments),
+    ]
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

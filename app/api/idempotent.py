@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from structlog import get_logger
 
+from app.api.answer_in_time import look_away
 from app.api.auth import Caller
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
 from app.errors import DatabaseUnavailable, RequestError
@@ -42,6 +43,7 @@ async def answer_once(request: Request, caller: Caller, key: str | None, body: B
     task: asyncio.Task[Answer] = asyncio.ensure_future(todo())
     state.verbs.add(task)
     task.add_done_callback(state.verbs.discard)
+    look_away(task)  # the caller may be gone by then
     status, answer = await asyncio.shield(task)
     return JSONResponse(answer, status, media_type=MEDIA_TYPE if status >= 400 else None)
 

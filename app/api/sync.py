@@ -14,6 +14,7 @@ from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
 from pydantic import Field, StrictBool, model_validator
 
+from app.api.answer_in_time import takes_long
 from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
@@ -186,17 +187,19 @@ async def start_sync(
     With an `Idempotency-Key` a repeated call answers what the first one did; the key is kept for 24 hours.
     """
     asked = body or StartSync()
-    return await answer_once(request, caller, idempotency_key, asked, lambda: _start(services, asked))
+    return await answer_once(request, caller, idempotency_key, asked, lambda: _start(request, services, asked))
 
 
-async def _start(services: Services, asked: StartSync) -> tuple[int, dict[str, Any]]:
+async def _start(request: Request, services: Services, asked: StartSync) -> tuple[int, dict[str, Any]]:
     answer: Out
     if asked.dry_run:
+        takes_long(request)
         answer, status = await _dry_run(services, asked), 200
     elif asked.use_queue:
         answer, status = _queued_answer(await start_queued(services, asked.request())), 202
     else:
-        answer, status = _direct_answer(await sync_direct(services, asked.request())), 200
+        results = await sync_direct(services, asked.request(), tell=lambda _: takes_long(request))
+        answer, status = _direct_answer(results), 200
     return status, shown_json(answer)
 
 

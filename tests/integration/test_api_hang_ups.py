@@ -6,8 +6,11 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.support.api_client import API, api_at, serve
-from tests.support.stack import Servers, Stack, open_stack, own_valkey
+import pytest
+
+from tests.support import troubles
+from tests.support.api_client import API, ApiClient, api_at, serve
+from tests.support.stack import Servers, Stack, open_stack, own_postgres, own_valkey
 from tests.support.waiting import eventually
 
 CALLS = (
@@ -37,6 +40,42 @@ async def test_a_thousand_callers_that_hang_up_leave_nothing_taken(servers: Serv
                 assert (await api.get("/feed/check"))["ok"] is True
                 await api.post("/queues/image-upload/resume")
                 assert (await api.post("/sync", {"useQueue": False}))["suppliersProcessed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/products", None),
+        ("GET", "/runs", None),
+        ("GET", "/queues/stats", None),
+        ("POST", "/sync", {}),
+        ("POST", "/sync", {"useQueue": False}),
+        ("POST", "/queues/image-upload/pause", None),
+    ],
+)
+async def test_a_call_is_answered_although_postgresql_stands_still(
+    servers: Servers, tmp_path: Path, method: str, path: str, body: object
+) -> None:
+    async with (
+        own_postgres(servers, tmp_path / "own") as own,
+        open_stack(own, tmp_path) as stack,
+        serve(stack.settings) as url,
+        api_at(url) as api,
+    ):
+        await api.get("/runs")
+        with troubles.frozen(own.postgres.pid):
+            async with asyncio.timeout(25):  # far below the 35 s after which a statement is given up
+                _, readiness, _ = await asyncio.gather(
+                    api.problem(method, path, 503, **({} if body is None else {"json": body})),
+                    api.problem("GET", "//readyz", 503),
+                    api.get("//healthz"),
+                )
+        assert (readiness["database"], readiness["redis"]) == ("down", "up")
+        await eventually(lambda: _answers(api))
+
+
+async def _answers(api: ApiClient) -> bool:
+    return (await api.http.get(f"{API}/runs")).status_code == 200
 
 
 async def _round(stack: Stack, host: str, port: int) -> bool:
