@@ -24,6 +24,8 @@ class HeldRun:
         self.surroundings = Surroundings(stack.services, InlineQueue(), ProgressBoard(stack.services.database))
         self.handlers: dict[QueueName, Handler] = handlers(self.surroundings)
         self.run_id = ""
+        self._in_hand: set[str] = set()
+        """Claimed and not worked: nobody's lost claim."""
 
     async def start(self, supplier: str = "A23", **options: Any) -> list[ClaimedJob]:
         """Start a run and bring it to its image jobs, which are claimed and given."""
@@ -36,7 +38,8 @@ class HeldRun:
 
     async def claim(self, queue: QueueName) -> list[ClaimedJob]:
         async with self.surroundings.services.database.quick() as db:
-            claimed = await ledger.claim_of_run(db, self.run_id, queue, 1_000)
+            claimed = await ledger.claim_of_run(db, self.run_id, queue, 1_000, sorted(self._in_hand))
+        self._in_hand |= {job.id for job in claimed}
         return sorted(claimed, key=lambda job: int(job.args.get("address_id", 0)))
 
     async def work(self, jobs: Sequence[ClaimedJob]) -> None:
@@ -48,3 +51,4 @@ class HeldRun:
         name: QueueName = job.queue  # type: ignore[assignment]
         policy = policies(self.surroundings.services.settings)[name]
         await work_off(self.surroundings, job, policy, lambda claimed: self.handlers[name](claimed, lambda: None))
+        self._in_hand.discard(job.id)
