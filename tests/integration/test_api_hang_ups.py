@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from tests.support import troubles
@@ -71,6 +72,25 @@ async def test_a_call_is_answered_although_postgresql_stands_still(
                     api.get("//healthz"),
                 )
         assert (readiness["database"], readiness["redis"]) == ("down", "up")
+        await eventually(lambda: _answers(api))
+
+
+async def test_a_call_whose_statement_is_on_its_way_is_answered_too(servers: Servers, tmp_path: Path) -> None:
+    async with (
+        own_postgres(servers, tmp_path / "own") as own,
+        open_stack(own, tmp_path) as stack,
+        serve(stack.settings) as url,
+        api_at(url) as api,
+    ):
+        assert stack.settings.database_url is not None
+        holder = await asyncpg.connect(stack.settings.database_url.get_secret_value().replace("+asyncpg", ""))
+        await holder.execute("BEGIN; LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        call = asyncio.create_task(api.problem("GET", "/runs", 503))
+        await asyncio.sleep(1.0)  # the statement waits for the lock
+        with troubles.frozen(own.postgres.pid):
+            async with asyncio.timeout(25):
+                assert "stands still" in (await call)["detail"]
+        holder.terminate()
         await eventually(lambda: _answers(api))
 
 
