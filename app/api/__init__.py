@@ -1,7 +1,7 @@
 """The HTTP API: what callers may rely on.
 
-local_door ─▶ body_limit ─▶ path_segments ─▶ route: auth ─▶ endpoint ─▶ app.sync (verbs) or app.persistence (reads)
-                                                               └─▶ problems.py: errors become problem documents
+answer_in_time ─▶ local_door ─▶ body_limit ─▶ path_segments ─▶ route: auth ─▶ endpoint ─▶ app.sync (verbs) or
+app.persistence (reads)                                                           └─▶ problems.py: errors as documents
 """
 
 from app.api.path_segments import register_convertors

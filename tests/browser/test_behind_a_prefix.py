@@ -64,7 +64,8 @@ class Visit:
         self.page.on("console", self._hear)
 
     def _note_failure(self, request: Request) -> None:
-        if request.failure != "net::ERR_ABORTED":  # the page was left before its icon had come
+        left = request.failure == "net::ERR_ABORTED" and request.url.endswith("/favicon.png")
+        if not left:  # else the page was left before its icon had come
             self.wrong.append(f"{request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:

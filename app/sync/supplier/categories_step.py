@@ -40,7 +40,7 @@ async def refresh_categories(stage: Stage, run_id: str, profile: bytes) -> None:
     if validators is None:
         return
     try:
-        await _settle(services, profile, await _ask_both(services, url, validators))
+        await _take_over(services, profile, await _ask_both(services, url, validators))
     except (TransientError, PermanentError) as error:
         problem = Problem("warning", "supplier", "categories", plain_reason(str(error), url), url=url)
         await _warn(services, run_id, profile, problem)
@@ -68,7 +68,7 @@ async def _ask(services: Services, url: str, validators: tuple[str | None, str |
     )
 
 
-async def _settle(services: Services, profile: bytes, fetched: Fetched | None) -> None:
+async def _take_over(services: Services, profile: bytes, fetched: Fetched | None) -> None:
     """Take the names over, where there are new ones, and book the look.
 
     Raises:
