@@ -26,10 +26,10 @@ from app.api.schemas import (
 )
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES
-from app.jobs.states import JobState
 from app.persistence import job_lists
 from app.persistence.database import Database
 from app.persistence.job_lists import JobFilter, QueueNumbers
+from app.states import JobState
 from app.sync.operating import by_hand
 from app.views.jobs import (
     LISTED_JOB,

@@ -20,11 +20,11 @@ from structlog import get_logger
 
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
-from app.jobs.states import OPEN
 from app.outages import outages
 from app.persistence import job_lists, moving
 from app.persistence.database import Database
 from app.settings import Settings
+from app.states import OPEN, UNDER_WAY
 from app.views.jobs import job_status, queue_stats
 from app.views.runs import run_out
 from app.views.shapes import shown_json
@@ -34,7 +34,6 @@ log = get_logger()
 LOOK_EVERY_S = 0.5
 KEPT_EVENTS = 2_000
 MISSED = "the id is unknown or too old: read everything again"
-UNDER_WAY = frozenset({"queued", "running", "cancelling"})
 
 State = dict[tuple[str, str], dict[str, Any]]
 """Kind and id to what was seen."""

@@ -228,7 +228,7 @@ def doctor(*, json: Json = False) -> None:
 @app.command(epilog=EPILOG)
 def states() -> None:
     """Draw the states of a job and who may move them, in Mermaid's notation."""
-    from app.jobs.states import draw
+    from app.states import draw
 
     typer.echo(draw())
 

@@ -14,7 +14,7 @@ import typer
 
 from app.cli.exits import EPILOG
 from app.jobs.definitions import QUEUE_OF, QUEUES, QueueName
-from app.jobs.states import JobState
+from app.states import JobState
 
 queue_app = typer.Typer(help="Jobs and queues.", epilog=EPILOG)
 

@@ -8,6 +8,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY, WAITING_JOB
+
 
 class OpenJob(msgspec.Struct, frozen=True):
     """A job that Redis should know of."""
@@ -22,11 +24,11 @@ class OpenJob(msgspec.Struct, frozen=True):
 async def open_jobs(db: AsyncConnection, queue: str, after_id: str, limit: int, quiet_s: float) -> list[OpenJob]:
     """A page, by id, of the open jobs that were last sent more than `quiet_s` seconds ago."""
     rows = await db.execute(
-        text("""
+        text(f"""
         SELECT id, queue, run_id, state = 'active' AS active,
             CAST(GREATEST(0, CEIL(EXTRACT(epoch FROM run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms
         FROM jobs
-        WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND id > :after_id AND NOT direct
+        WHERE queue = :queue AND state IN {OPEN_JOB} AND id > :after_id AND NOT direct
           AND (dispatched_at IS NULL OR dispatched_at <= clock_timestamp() - make_interval(secs => :quiet_s))
         ORDER BY id LIMIT :limit"""),
         {"queue": queue, "after_id": after_id, "limit": limit, "quiet_s": quiet_s},
@@ -38,9 +40,9 @@ async def count_open(db: AsyncConnection, queue: str) -> int:
     """How many open jobs of a queue Redis should know of."""
     return int(
         await db.scalar(
-            text("""
+            text(f"""
             SELECT count(*) FROM jobs
-            WHERE queue = :queue AND state IN ('waiting', 'active', 'delayed') AND NOT direct"""),
+            WHERE queue = :queue AND state IN {OPEN_JOB} AND NOT direct"""),
             {"queue": queue},
         )
         or 0
@@ -50,10 +52,10 @@ async def count_open(db: AsyncConnection, queue: str) -> int:
 async def left_of_cancelled(db: AsyncConnection, queue: str) -> list[str]:
     """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds."""
     rows = await db.scalars(
-        text("""
+        text(f"""
         SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id
         WHERE r.status = 'cancelling' AND j.queue = :queue AND NOT j.direct
-          AND (j.state IN ('waiting', 'delayed')
+          AND (j.state IN {WAITING_JOB}
                OR j.state = 'active' AND j.claim IS NULL AND j.started_at < clock_timestamp() - interval '10 s')
         ORDER BY j.id LIMIT 1000"""),
         {"queue": queue},
@@ -72,9 +74,9 @@ async def mark_dispatched(db: AsyncConnection, ids: Sequence[str]) -> None:
 async def drifted_runs(db: AsyncConnection) -> list[tuple[str, int, int]]:
     """Runs under way whose `open_jobs` is not the number of their open jobs: id, what it says, what there are."""
     rows = await db.execute(
-        text("""
+        text(f"""
         SELECT r.id, r.open_jobs, count(j.id) AS counted FROM runs r
-        LEFT JOIN jobs j ON j.run_id = r.id AND j.state IN ('waiting', 'active', 'delayed')
-        WHERE r.status IN ('queued', 'running', 'cancelling') GROUP BY r.id HAVING r.open_jobs <> count(j.id)""")
+        LEFT JOIN jobs j ON j.run_id = r.id AND j.state IN {OPEN_JOB}
+        WHERE r.status IN {RUN_UNDER_WAY} GROUP BY r.id HAVING r.open_jobs <> count(j.id)""")
     )
     return [(str(row.id), row.open_jobs, row.counted) for row in rows]

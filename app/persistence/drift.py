@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.media import MediaRow
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
 
 
 class QueueLoad(msgspec.Struct, frozen=True):
@@ -45,9 +46,9 @@ class Unnumbered(msgspec.Struct, frozen=True):
 async def queue_loads(db: AsyncConnection) -> list[QueueLoad]:
     """What each queue has to do."""
     rows = await db.execute(
-        text("""
+        text(f"""
         SELECT q.name, q.paused, count(j.id) AS due FROM queues q
-        LEFT JOIN jobs j ON j.queue = q.name AND NOT j.direct AND j.state IN ('waiting', 'active', 'delayed')
+        LEFT JOIN jobs j ON j.queue = q.name AND NOT j.direct AND j.state IN {OPEN_JOB}
             AND j.run_at <= clock_timestamp()
         GROUP BY q.name, q.paused""")
     )
@@ -60,15 +61,15 @@ async def still_runs(db: AsyncConnection, still_s: float) -> list[StillRun]:
     Not among them are runs that wait for their turn while another supplier is being synced.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH moved AS (
             SELECT r.id, r.supplier_id, r.status, GREATEST(r.created_at, r.started_at, max(j.created_at),
                 max(j.started_at), max(j.finished_at), max(j.run_at),
                 (SELECT max(d.fetched_at) FROM documents d WHERE d.supplier_id = r.supplier_id)) AS at,
-                array_agg(DISTINCT j.queue) FILTER (WHERE j.state IN ('waiting', 'active', 'delayed')) AS queues
+                array_agg(DISTINCT j.queue) FILTER (WHERE j.state IN {OPEN_JOB}) AS queues
             FROM runs r LEFT JOIN jobs j ON j.run_id = r.id
-            WHERE r.status IN ('queued', 'running', 'cancelling') GROUP BY r.id)
-        SELECT CAST(m.id AS text) AS id, s.code AS supplier, COALESCE(m.queues, '{}') AS queues,
+            WHERE r.status IN {RUN_UNDER_WAY} GROUP BY r.id)
+        SELECT CAST(m.id AS text) AS id, s.code AS supplier, COALESCE(m.queues, '{{}}') AS queues,
             CAST(EXTRACT(epoch FROM clock_timestamp() - m.at) AS double precision) AS still_s
         FROM moved m JOIN suppliers s ON s.id = m.supplier_id
         WHERE m.at < clock_timestamp() - make_interval(secs => :still_s)
@@ -83,15 +84,15 @@ async def still_runs(db: AsyncConnection, still_s: float) -> list[StillRun]:
 
 async def runs_under_way(db: AsyncConnection) -> int:
     """How many runs are not over."""
-    number = await db.scalar(text("SELECT count(*) FROM runs WHERE status IN ('queued', 'running', 'cancelling')"))
+    number = await db.scalar(text(f"SELECT count(*) FROM runs WHERE status IN {RUN_UNDER_WAY}"))
     return int(number or 0)
 
 
 async def still_open(db: AsyncConnection, ids: Sequence[str], quiet_s: float) -> set[str]:
     """Which of these jobs are open, or were `quiet_s` seconds ago."""
     found = await db.scalars(
-        text("""
-        SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND (state IN ('waiting', 'active', 'delayed')
+        text(f"""
+        SELECT id FROM jobs WHERE id = ANY(CAST(:ids AS text[])) AND (state IN {OPEN_JOB}
             OR finished_at > clock_timestamp() - make_interval(secs => :quiet_s))"""),
         {"ids": list(ids), "quiet_s": quiet_s},
     )

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -43,10 +44,10 @@ class ReopenedJob(msgspec.Struct, frozen=True):
     run_id: str
 
 
-OTHER_RUN = """(EXISTS (SELECT FROM runs o WHERE o.supplier_id = j.supplier_id AND o.id <> j.run_id
-    AND o.status IN ('queued', 'running', 'cancelling'))
+OTHER_RUN = f"""(EXISTS (SELECT FROM runs o WHERE o.supplier_id = j.supplier_id AND o.id <> j.run_id
+    AND o.status IN {RUN_UNDER_WAY})
   OR EXISTS (SELECT FROM jobs o WHERE o.supplier_id = j.supplier_id AND o.queue = 'supplier-sync' AND o.id <> j.id
-    AND NOT o.direct AND (o.state IN ('waiting', 'active', 'delayed')
+    AND NOT o.direct AND (o.state IN {OPEN_JOB}
                           OR o.state = 'failed' AND (o.created_at, o.id) > (j.created_at, j.id))))"""
 """Another sync of the supplier is under way or has been retried, or failed later: one at a time (ENGINE.md 2)."""
 

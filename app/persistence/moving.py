@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.job_lists import LISTED, TIMES, JobRow
 from app.persistence.run_lists import COLUMNS, RunRow
+from app.persistence.states import RUN_UNDER_WAY
 
 MOST_JOBS = 500
 NEWEST_RUNS = 20
@@ -23,7 +24,7 @@ SELECT {LISTED}, {TIMES}, j.error, j.progress, j.result FROM jobs j WHERE NOT j.
 MOVING_RUNS = f"""
 SELECT {COLUMNS} FROM runs r JOIN suppliers s ON s.id = r.supplier_id WHERE r.id IN (
     SELECT CAST(unnest(CAST(:ids AS text[])) AS uuid)
-    UNION SELECT u.id FROM runs u WHERE u.status IN ('queued', 'running', 'cancelling')
+    UNION SELECT u.id FROM runs u WHERE u.status IN {RUN_UNDER_WAY}
     UNION (SELECT n.id FROM runs n ORDER BY n.created_at DESC, n.id DESC LIMIT :newest))
 """
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.idempotency import KEPT
+from app.persistence.states import CLOSED_JOB
 
 BATCH = 2_000
 
@@ -97,7 +98,7 @@ async def delete_runs(db: AsyncConnection, age_s: float) -> int:
         db,
         f"""
         DELETE FROM jobs WHERE id IN (
-            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state IN ('completed', 'failed', 'cancelled')
+            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state IN {CLOSED_JOB}
             WHERE {OLD_RUN} LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
         age_s=age_s,
     )

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.jobs.states import JobState
 from app.persistence.job_lists import JobRow, QueueNumbers
 from app.settings import Settings
+from app.states import JobState
 from app.views.masking import mask_optional
 from app.views.shapes import Out, epoch_ms, example
 

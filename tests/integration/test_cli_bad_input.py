@@ -249,14 +249,14 @@ def test_what_nobody_foresaw_is_one_line_with_its_type(refused: Refused, monkeyp
     def fail() -> str:
         raise LookupError("the first\nand the second line")
 
-    monkeypatch.setattr("app.jobs.states.draw", fail)
+    monkeypatch.setattr("app.states.draw", fail)
     error = refused("states", 1)
     assert error == ("error: unexpected LookupError: the first and the second line; LOG_LEVEL=DEBUG shows where\n")
 
 
 def test_its_traceback_is_shown_at_debug(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
-    monkeypatch.setattr("app.jobs.states.draw", None)
+    monkeypatch.setattr("app.states.draw", None)
     assert main(["states"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 

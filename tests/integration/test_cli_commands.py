@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import main
-from app.jobs.states import draw
+from app.states import draw
 from app.sync.operating.start import Started, StartRequest
 from app.sync.running import direct
 from tests.conftest import MakeStack
@@ -82,7 +82,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_too(
     def fail() -> str:
         raise RuntimeError("the disk is upside down")
 
-    monkeypatch.setattr("app.jobs.states.draw", fail)
+    monkeypatch.setattr("app.states.draw", fail)
     assert main(["states"]) == 1
     said = capsys.readouterr().err
     assert "unexpected RuntimeError: the disk is upside down; LOG_LEVEL=DEBUG shows where" in said

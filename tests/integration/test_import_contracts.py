@@ -18,7 +18,7 @@ PLANTED = {
         ("app/sync/services.py", "workers.heart"),
     ],
     "Every folder of app has its place in the layers": [
-        ("app/jobs/states.py", "app.sync.services"),
+        ("app/jobs/queue.py", "app.sync.services"),
         ("app/views/shapes.py", "app.sync.services"),
     ],
     "The folders of sync are layers, and no stage imports another": [

@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from app.errors import ClaimLost
 from app.jobs.definitions import PRODUCT_FAMILY
-from app.jobs.states import TRANSITIONS
 from app.persistence import dispatching, ledger, runs
 from app.persistence.failures import StatementRefused
 from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob, RunOptions
+from app.states import TRANSITIONS
 from tests.support.stack import Stack
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.jobs.states import CLOSED, OPEN, TRANSITIONS, draw
 from app.persistence.failures import StatementRefused
+from app.states import CLOSED, OPEN, TRANSITIONS, draw
 from app.sync.operating.start import StartRequest, start_runs
 from tests.support.stack import Stack
 

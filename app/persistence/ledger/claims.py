@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, RunOptions, Unclaimed, to_json
+from app.persistence.states import CLOSED_JOB, OPEN_JOB, WAITING_JOB
 
 MAX_DEATHS = 10
 """Workers lost in a row without progress, after which a job is taken to be what kills them (ENGINE.md 1)."""
@@ -31,7 +32,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
     the third one in a row on, such a job waits up to three seconds first.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH mine AS (
             SELECT found.* FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
             CROSS JOIN LATERAL (
@@ -39,7 +40,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
                     j.state = 'active' AND j.deaths + 1 >= :suspect AND j.deaths + 1 < :most AS suspect
                 FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
                 WHERE j.id = asked.id AND j.queue = :queue AND NOT j.direct
-                  AND j.state IN ('waiting', 'delayed', 'active') AND j.run_at <= clock_timestamp()
+                  AND j.state IN {OPEN_JOB} AND j.run_at <= clock_timestamp()
                   AND r.status <> 'cancelling' AND NOT q.paused
                 FOR UPDATE OF j SKIP LOCKED) found)
         UPDATE jobs j SET state = CASE WHEN suspect THEN 'delayed' ELSE 'active' END,
@@ -73,11 +74,11 @@ async def claim_of_run(
     lost, and is claimed again.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
         FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id IN (
             SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
-              AND (state IN ('waiting', 'delayed') AND run_at <= clock_timestamp()
+              AND (state IN {WAITING_JOB} AND run_at <= clock_timestamp()
                    OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
         RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
@@ -100,8 +101,8 @@ async def active_unheld(db: AsyncConnection, run_id: str, in_hand: Sequence[str]
 
 async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
     rows = await db.execute(
-        text("""
-        SELECT j.id, j.state IN ('completed', 'failed', 'cancelled') OR r.status = 'cancelling' OR j.direct AS closed,
+        text(f"""
+        SELECT j.id, j.state IN {CLOSED_JOB} OR r.status = 'cancelling' OR j.direct AS closed,
             CAST(GREATEST(1000, CEIL(EXTRACT(epoch FROM j.run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms,
             q.paused
         FROM unnest(CAST(:ids AS text[])) AS asked(id)
@@ -146,10 +147,10 @@ async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
 async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
     """Which of these jobs are over, or gone."""
     still = await db.scalars(
-        text("""
+        text(f"""
         SELECT j.id FROM unnest(CAST(:ids AS text[])) AS asked(id)
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE id = asked.id AND state IN ('waiting', 'active', 'delayed') LIMIT 1) j"""),
+            SELECT id FROM jobs WHERE id = asked.id AND state IN {OPEN_JOB} LIMIT 1) j"""),
         {"ids": list(ids)},
     )
     return set(ids) - set(still)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost
 from app.persistence.ledger.rows import ClaimedJob, to_json
+from app.persistence.states import OPEN_JOB
 
 ERROR_MAX_CHARS = 2_000
 """What is kept of one attempt's error; what was cut is said."""
@@ -117,12 +118,12 @@ async def _spend(db: AsyncConnection, job: ClaimedJob, error: str, state: str, w
 async def end_cancelled(db: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Close open jobs of runs that are being cancelled; returns run id to queue to how many there were."""
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH ended AS (
             SELECT j.id FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
             CROSS JOIN LATERAL (
                 SELECT j.id FROM jobs j JOIN runs r ON r.id = j.run_id
-                WHERE j.id = asked.id AND r.status = 'cancelling' AND j.state IN ('waiting', 'delayed', 'active')
+                WHERE j.id = asked.id AND r.status = 'cancelling' AND j.state IN {OPEN_JOB}
                 FOR UPDATE OF j) j)
         UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
         FROM ended WHERE j.id = ended.id RETURNING j.run_id, j.queue"""),

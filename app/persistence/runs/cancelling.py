@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.runs.books import book
-from app.persistence.runs.starting import UNDER_WAY
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY, WAITING_JOB
 
 
 async def cancel(db: AsyncConnection, run_id: str) -> bool:
@@ -21,10 +21,10 @@ async def cancel(db: AsyncConnection, run_id: str) -> bool:
     counts = await _cancel_open(db, run_id)
     row = (
         await db.execute(
-            text("""
-            UPDATE runs SET status = 'cancelling' WHERE id = CAST(:id AS uuid) AND status = ANY(:under_way)
+            text(f"""
+            UPDATE runs SET status = 'cancelling' WHERE id = CAST(:id AS uuid) AND status IN {RUN_UNDER_WAY}
             RETURNING status"""),
-            {"id": run_id, "under_way": list(UNDER_WAY)},
+            {"id": run_id},
         )
     ).one_or_none()
     if row is None:
@@ -36,14 +36,14 @@ async def cancel(db: AsyncConnection, run_id: str) -> bool:
 
 async def _cancel_open(db: AsyncConnection, run_id: str) -> Counter[str]:
     rows = await db.scalars(
-        text("""
+        text(f"""
         WITH open AS (
-            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active')
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB}
             ORDER BY id FOR UPDATE),
         told AS (
             UPDATE jobs j SET claim = NULL FROM open WHERE j.id = open.id AND j.state = 'active' RETURNING 1)
         UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
-        FROM open WHERE j.id = open.id AND j.state IN ('waiting', 'delayed') RETURNING j.queue"""),
+        FROM open WHERE j.id = open.id AND j.state IN {WAITING_JOB} RETURNING j.queue"""),
         {"id": run_id},
     )
     return Counter(rows)

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.database import RepeatTransaction
 from app.persistence.runs.books import _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts
-from app.persistence.runs.starting import UNDER_WAY
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
+from app.states import UNDER_WAY
 
 
 async def renew_lease(db: AsyncConnection, run_id: str) -> None:
@@ -46,8 +47,8 @@ async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
 async def end_abandoned(db: AsyncConnection) -> list[str]:
     """End direct runs whose process is gone as `failed`, their open jobs `cancelled`; returns their ids."""
     gone = await db.scalars(
-        text("""
-        SELECT id FROM runs WHERE mode = 'direct' AND status IN ('queued', 'running', 'cancelling')
+        text(f"""
+        SELECT id FROM runs WHERE mode = 'direct' AND status IN {RUN_UNDER_WAY}
           AND lease_until < clock_timestamp() ORDER BY id""")
     )
     ended = [str(run_id) for run_id in gone]
@@ -61,9 +62,9 @@ async def _end_abandoned(db: AsyncConnection, run_id: str) -> bool:
         RepeatTransaction: its process turned out to live after jobs were cancelled.
     """
     rows = await db.scalars(
-        text("""
+        text(f"""
         WITH open AS (
-            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN ('waiting', 'delayed', 'active')
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB}
             ORDER BY id FOR UPDATE)
         UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
         FROM open WHERE j.id = open.id RETURNING j.queue"""),

@@ -9,8 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import RunOptions, to_json
-
-UNDER_WAY = ("queued", "running", "cancelling")
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
 
 
 class RunStart(msgspec.Struct, frozen=True):
@@ -30,12 +29,12 @@ async def start_run(
         return retried
     run_id = str(uuid4())
     row = await db.scalar(
-        text("""
+        text(f"""
         INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
                           changes_since)
         VALUES (CAST(:id AS uuid), :supplier_id, :mode, :trigger, 'queued', CAST(:options AS jsonb), :job_id, 1,
                 CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END, (SELECT seq FROM change_head))
-        ON CONFLICT (supplier_id) WHERE status IN ('queued', 'running', 'cancelling') DO NOTHING RETURNING 1"""),
+        ON CONFLICT (supplier_id) WHERE status IN {RUN_UNDER_WAY} DO NOTHING RETURNING 1"""),
         {
             "id": run_id,
             "supplier_id": supplier_id,
@@ -48,8 +47,8 @@ async def start_run(
     if row is not None:
         return RunStart(run_id, job_id, started=True)
     other = await db.execute(
-        text("SELECT id, supplier_job_id FROM runs WHERE supplier_id = :supplier_id AND status = ANY(:under_way)"),
-        {"supplier_id": supplier_id, "under_way": list(UNDER_WAY)},
+        text(f"SELECT id, supplier_job_id FROM runs WHERE supplier_id = :supplier_id AND status IN {RUN_UNDER_WAY}"),
+        {"supplier_id": supplier_id},
     )
     found = other.one()
     return RunStart(str(found.id), found.supplier_job_id, started=False)
@@ -59,9 +58,9 @@ async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
     """Hold the supplier; the sync of an ended run that was retried by hand and is not over counts as under way."""
     await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
     rows = await db.execute(
-        text("""
+        text(f"""
         SELECT j.id, j.run_id FROM jobs j JOIN runs r ON r.id = j.run_id
-        WHERE j.supplier_id = :id AND j.queue = 'supplier-sync' AND j.state IN ('waiting', 'active', 'delayed')
+        WHERE j.supplier_id = :id AND j.queue = 'supplier-sync' AND j.state IN {OPEN_JOB}
           AND NOT j.direct AND r.finished_at IS NOT NULL LIMIT 1"""),
         {"id": supplier_id},
     )

@@ -13,10 +13,10 @@ from structlog import get_logger
 from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
-from app.jobs.states import CLOSED, OPEN
 from app.persistence import job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob
+from app.states import CLOSED, OPEN
 from app.sync.installation import ready_to_queue
 from app.sync.operating.start import Started
 from app.sync.services import Services

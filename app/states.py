@@ -1,4 +1,4 @@
-"""The states of a job and who may move them: one table, which the database enforces too.
+"""The states of jobs and runs, and who may move a job: one table, which the database enforces too.
 
 `alembic/versions/0001` carries the same table in a trigger and a test holds the two together;
 `promidata-sync states` draws the diagram from it.
@@ -26,7 +26,11 @@ TRANSITIONS: dict[JobState, dict[JobState, str]] = {
 
 OPEN: tuple[JobState, ...] = ("waiting", "active", "delayed")
 """A run with a job in one of these is not over."""
+WAITING: tuple[JobState, ...] = ("waiting", "delayed")
+"""Open, and no worker has it."""
 CLOSED: tuple[JobState, ...] = ("completed", "failed", "cancelled")
+UNDER_WAY = ("queued", "running", "cancelling")
+"""The statuses of a run that is not over."""
 
 
 def draw() -> str:
