@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
-from app.persistence import lending
+from app.persistence import builtin_types, lending
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
 from tests.support.stack import Servers, execute, fresh_database
@@ -267,3 +270,35 @@ async def test_fifty_that_give_up_while_connecting_waiting_or_asking_leave_every
             async with database.begin(), database.begin(), database.quick(), database.quick():
                 pass
         assert await sessions(url) <= 4
+
+
+async def test_arrays_are_sent_and_read_without_asking_the_server_for_their_types(url: str) -> None:
+    values = {
+        "boolean": [True, False, None],
+        "bytea": [b"\x00\xff"],
+        "smallint": [-1],
+        "integer": [2**31 - 1],
+        "text": ["é", '"', None],
+        "varchar": ["a,b"],
+        "bigint": [2**63 - 1],
+        "float8": [0.5],
+        "timestamp": [datetime(2026, 11, 28, 1)],  # noqa: DTZ001  a type of its own, without a zone
+        "timestamptz": [datetime(2026, 11, 28, 1, tzinfo=UTC)],
+        "numeric": [Decimal("0.10")],
+        "uuid": [UUID(int=7)],
+        "json": ["1"],
+        "jsonb": ["1"],
+    }
+    async with opened(url) as database, database.quick() as db:
+        for name, value in values.items():
+            echoed = await db.scalar(text(f"SELECT CAST(:value AS {name}[])"), {"value": value})
+            assert echoed == (value if "json" not in name else [1]), name
+        own = await db.execute(
+            text("SELECT oid, typname, typelem FROM pg_type WHERE oid = ANY(CAST(:numbers AS bigint[]))"),
+            {"numbers": list(builtin_types.ARRAYS)},
+        )
+        assert {row.oid: (row.typname, row.typelem) for row in own} == builtin_types.ARRAYS
+        questions = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'WITH RECURSIVE%'")
+        assert await db.scalar(questions) == 0
+        await db.scalar(text("SELECT CAST(:value AS int4range[])"), {"value": []})
+        assert await db.scalar(questions) == 1, "this test sees a question where there is one"
