@@ -13,8 +13,9 @@ import asyncio
 from typing import Any
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from app.api.middleware import HttpMiddleware
 from app.api.problems import problem_response
 
 ANSWER_WITHIN_S = 9.0
@@ -35,17 +36,11 @@ def takes_long(request: Request) -> None:
     request.scope[_PATIENCE].is_endless = True
 
 
-class AnswerInTime:
+class AnswerInTime(HttpMiddleware):
     """ASGI middleware that answers 503 for an endpoint that says nothing for nine seconds."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See HttpMiddleware."""
         patience = scope[_PATIENCE] = Patience()
         began, late = False, False
 

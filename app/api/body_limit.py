@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from app.api.middleware import HttpMiddleware
 from app.api.problems import problem_response
 
 MAX_BODY_BYTES = 1024 * 1024
 TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes"
 
 
-class BodyLimit:
+class BodyLimit(HttpMiddleware):
     """ASGI middleware that answers 413, before reading anything where the length is announced."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See HttpMiddleware."""
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdigit() and int(announced[:20]) > MAX_BODY_BYTES:
             await problem_response(413, TOO_LARGE)(scope, receive, send)

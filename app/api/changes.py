@@ -108,7 +108,7 @@ def _refuse_outside(begin: int, ends: FeedEnds) -> None:
 
 def _next(rows: list[ChangeRow], ends: FeedEnds) -> str | None:
     """Null when the page reached the head; both were read in one snapshot, and the numbers have no holes."""
-    last = rows[-1].seq if rows else ends.head
+    last = rows[-1]["seq"] if rows else ends.head
     return None if last == ends.head else str(last)
 
 

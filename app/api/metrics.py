@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, His
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.auth import GuardedRoute, Viewer
+from app.api.middleware import HttpMiddleware
 from app.api.problems import problem_answers
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES
@@ -49,18 +50,15 @@ class Figures:
                 self.jobs.labels(name, state).set(found.states.get(state, 0))
 
 
-class Timing:
+class Timing(HttpMiddleware):
     """ASGI middleware that times requests by route."""
 
     def __init__(self, app: ASGIApp, figures: Figures) -> None:
-        self._app = app
+        super().__init__(app)
         self._figures = figures
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See HttpMiddleware."""
         begun, status = time.perf_counter(), "500"
 
         async def noted(message: Message) -> None:

@@ -102,7 +102,7 @@ async def get_product_history(
     return OrjsonResponse(
         {
             "items": _visible(caller, [history_json(row) for row in shown]),
-            "nextCursor": write_cursor(AfterNumber(shown[-1].id)) if more else None,
+            "nextCursor": write_cursor(AfterNumber(shown[-1]["id"])) if more else None,
         }
     )
 

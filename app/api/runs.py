@@ -138,5 +138,5 @@ async def list_problems(
     shown, more = cut(rows, limit)
     return Page(
         items=[problem_out(request.app.state.settings, row) for row in shown],
-        next_cursor=write_cursor(AfterNumber(shown[-1].id)) if more else None,
+        next_cursor=write_cursor(AfterNumber(shown[-1]["id"])) if more else None,
     )

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+ChangeRow = Mapping[str, Any]
+"""One change: its columns by name, with `supplier` (its code), and `old` and `new` where a history is read.
 
-class ChangeRow(msgspec.Struct, frozen=True):
-    """One change; `seq` is None until the sequencer has numbered it, some 100 ms after it was written."""
-
-    id: int
-    seq: int | None
-    kind: str
-    entity: str
-    sku: str
-    product_sku: str
-    supplier: str
-    fields: list[str]
-    run_id: str | None
-    at: datetime
-    old: dict[str, Any] | None = None
-    new: dict[str, Any] | None = None
+`seq` is None until the sequencer has numbered it, some 100 ms after it was written.
+"""
 
 
 class FeedEnds(msgspec.Struct, frozen=True):
@@ -53,7 +42,7 @@ WHERE c.seq > :since ORDER BY c.seq LIMIT :limit
 async def changes_since(db: AsyncConnection, since: int, limit: int) -> list[ChangeRow]:
     """The changes numbered after `since`, in order."""
     rows = await db.execute(text(CHANGES_SINCE), {"since": since, "limit": limit})
-    return [ChangeRow(**row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings()]
 
 
 HISTORY = f"""
@@ -67,4 +56,4 @@ async def history_of(db: AsyncConnection, supplier_id: int, sku: str, *, before_
     rows = await db.execute(
         text(HISTORY), {"supplier_id": supplier_id, "sku": sku, "before_id": before_id, "limit": limit}
     )
-    return [ChangeRow(**row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings()]

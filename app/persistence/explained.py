@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-
-class ExplainedDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A document of a family, and how far it was taken."""
-
-    supplier: str
-    file_name: str
-    url: str
-    present: bool
-    seen_hash: str | None
-    fetched_hash: str | None
-    applied_hash: str | None
-    version: int | None
-    applied_version: int | None
-    suspect: bool
-    failures: int
-    next_try_at: datetime | None
-    error: str | None
+ExplainedDocument = Mapping[str, Any]
+"""A document of a family and how far it was taken: `supplier` (its code) and the columns of DOCUMENT, by name."""
 
 
 class PictureStates(msgspec.Struct, frozen=True):
@@ -50,7 +35,7 @@ ORDER BY supplier, file_name
 async def documents_named(db: AsyncConnection, sku: str) -> list[ExplainedDocument]:
     """The documents of a family, or named like it: one that was never read has no family yet."""
     rows = await db.execute(text(DOCUMENTS), {"sku": sku})
-    return [ExplainedDocument(**row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings()]
 
 
 async def picture_states(db: AsyncConnection, product_id: int) -> PictureStates:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -66,19 +65,8 @@ def runs_statement(
     )
 
 
-class ProblemRow(msgspec.Struct, frozen=True):
-    """One thing that a run could not read, fetch or write."""
-
-    id: int
-    severity: str
-    stage: str
-    kind: str
-    url: str | None
-    sku: str | None
-    line: int | None
-    reason: str
-    job_id: str | None
-    at: datetime
+ProblemRow = Mapping[str, Any]
+"""One thing that a run could not read, fetch or write: the columns of `problems`, by name."""
 
 
 async def list_problems(
@@ -87,7 +75,7 @@ async def list_problems(
     """A page of a run's problems in the order in which they were met, from after `after_id`."""
     statement, parameters = problems_statement(run_id, severity=severity, stage=stage, after_id=after_id, limit=limit)
     rows = await db.execute(text(statement), parameters)
-    return [ProblemRow(**row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings()]
 
 
 def problems_statement(

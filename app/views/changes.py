@@ -62,21 +62,15 @@ class HistoryEntry(WhatChanged):
     new: dict[str, JsonValue] | None
 
 
+COLUMN_OF = {"seq": "seq"} | {field.alias or name: name for name, field in WhatChanged.model_fields.items()}
+"""A change's names outside to its columns."""
+
+
 def change_json(row: ChangeRow) -> dict[str, Any]:
     """A change without its values."""
-    return {
-        "seq": row.seq,
-        "kind": row.kind,
-        "entity": row.entity,
-        "sku": row.sku,
-        "productSku": row.product_sku,
-        "supplier": row.supplier,
-        "fields": row.fields,
-        "runId": row.run_id,
-        "at": row.at,
-    }
+    return {name: row[column] for name, column in COLUMN_OF.items()}
 
 
 def history_json(row: ChangeRow) -> dict[str, Any]:
     """A change with its old and new values."""
-    return {**change_json(row), "old": row.old, "new": row.new}
+    return {**change_json(row), "old": row["old"], "new": row["new"]}

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from app.errors import NotFound, SeveralSuppliers
 from app.persistence import explained, product_lists
 from app.persistence.database import Connection, Database
@@ -91,8 +89,8 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
         product = next((row for row in products if row.supplier == code), None)
         pictures = PictureStates(0, 0, None) if product is None else await explained.picture_states(db, product.id)
         last_run = await explained.last_run_of(db, code)
-    mine = [document for document in documents if document.supplier == code]
-    error = next((document.error for document in mine if document.error), pictures.error)
+    mine = [document for document in documents if document["supplier"] == code]
+    error = next((document["error"] for document in mine if document["error"]), pictures.error)
     return Explained(
         sku=sku,
         supplier=code,
@@ -117,7 +115,7 @@ async def _supplier_meant(
     products: Sequence[ProductRow],
     documents: Sequence[ExplainedDocument],
 ) -> str:
-    codes = {row.supplier for row in products} | {document.supplier for document in documents}
+    codes = {row.supplier for row in products} | {document["supplier"] for document in documents}
     if supplier is not None:
         found = await find_supplier(db, supplier)
         codes &= {found.code} if found else set()
@@ -129,7 +127,5 @@ async def _supplier_meant(
 
 
 def _document(settings: Settings, document: ExplainedDocument) -> Document:
-    values = msgspec.structs.asdict(document)
-    values["url"] = mask_base(settings, document.url)
-    values["error"] = mask_optional(settings, document.error)
-    return Document.model_validate(values)
+    masked = {"url": mask_base(settings, document["url"]), "error": mask_optional(settings, document["error"])}
+    return Document.model_validate({**document, **masked})

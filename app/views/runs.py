@@ -175,6 +175,5 @@ def run_out(settings: Settings, row: RunRow) -> Run:
 
 def problem_out(settings: Settings, row: ProblemRow) -> RunProblem:
     """A problem's row as a view."""
-    values = {name: getattr(row, name) for name in RunProblem.model_fields}
-    values |= {"url": mask_optional(settings, row.url), "reason": mask_base(settings, row.reason)}
-    return RunProblem.model_validate(values)
+    masked = {"url": mask_optional(settings, row["url"]), "reason": mask_base(settings, row["reason"])}
+    return RunProblem.model_validate({**row, **masked})

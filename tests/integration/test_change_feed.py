@@ -63,7 +63,7 @@ class Follower:
             ends = await feed_ends(db)
             last = len(self.seen)
             rows = await changes_since(db, last, 37)
-        assert [row.seq for row in rows] == list(range(last + 1, last + 1 + len(rows)))
+        assert [row["seq"] for row in rows] == list(range(last + 1, last + 1 + len(rows)))
         assert len(rows) == min(37, ends.head - last)
         self.seen += rows
 
@@ -126,9 +126,9 @@ async def test_a_follower_misses_nothing_and_sees_nothing_twice_beside_ten_slow_
         await eventually(follower.has_all)
         by_entity = defaultdict(list)
         for row in follower.seen:
-            by_entity[row.sku].append(row)
+            by_entity[row["sku"]].append(row)
         assert {sku: len(rows) for sku, rows in by_entity.items()} == {sku: len(ns) for sku, ns in committed.items()}
-        assert len({row.id for row in follower.seen}) == len(follower.seen) == sum(map(len, committed.values()))
+        assert len({row["id"] for row in follower.seen}) == len(follower.seen) == sum(map(len, committed.values()))
         ids = await stack.rows("SELECT sku, new FROM changes WHERE entity = 'variant' ORDER BY seq")
         for sku in ENTITIES:
             assert [row["new"]["n"] for row in ids if row["sku"] == sku] == list(range(len(committed[sku])))
@@ -146,7 +146,7 @@ async def test_a_transaction_that_stays_open_holds_up_no_other_and_comes_later(s
                 await add_changes(quick, supplier_id=1, run_id=None, changes=change("quick"))
             await eventually(lambda: has_seen(follower, 1), timeout_s=3)
         await eventually(lambda: has_seen(follower, 2))
-    assert [(row.seq, row.sku) for row in follower.seen] == [(1, "quick"), (2, "slow")]
+    assert [(row["seq"], row["sku"]) for row in follower.seen] == [(1, "quick"), (2, "slow")]
 
 
 async def has_seen(follower: Follower, count: int) -> bool:
