@@ -1,6 +1,7 @@
 """Failpoints: named places where a test makes the process die, to prove that it does not matter (ENGINE.md 8).
 
     commit of `work`:  <folder>.<module>.<function>:before-commit  ─ COMMIT ─  <folder>.<module>.<function>:after-commit
+                                                         └─ <folder>.<module>.<function>:cut: its answer never arrives
     anything sent:     send.<queue>:before                 ─ Redis ─    send.<queue>:after
     one job's start:   start.<family's SKU, or the job's id>
 
@@ -43,6 +44,14 @@ def reach(name: str) -> None:
     _armed.left -= 1
     if _armed.left == 0:
         os.kill(os.getpid(), _armed.signum)
+
+
+def cuts(name: str) -> bool:
+    """Whether a connection is to break here, which the process survives."""
+    if _armed.name is None or _armed.name != name:
+        return False
+    _armed.left -= 1
+    return _armed.left == 0
 
 
 def name_of(work: Callable[..., Any]) -> str:

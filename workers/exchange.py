@@ -16,12 +16,13 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
-from app.failpoints import reach
+from app.failpoints import cuts, reach
 from app.jobs.definitions import QueueName
 from app.jobs.queue import RedisQueue
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.outages import outages
 from app.persistence import ledger
+from app.persistence.breaking import break_off
 from app.persistence.ledger import ClaimedJob
 from app.sync.running.outcomes import Ended, end_cancelled
 from app.sync.stage.context import Stage
@@ -170,6 +171,8 @@ class Exchange:
         try:
             async with self._database.quick() as db:
                 claimed, unclaimed = await ledger.claim(db, ids, queue=self._name)
+                if cuts(f"claim.{self._name}:cut"):
+                    await break_off(db)
         except DatabaseUnavailable:
             self._ended.extend(Ended(job_id, 1000) for job_id in ids)
             raise

@@ -24,8 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from app.errors import DatabaseUnavailable
-from app.failpoints import name_of, reach
+from app.failpoints import cuts, name_of, reach
 from app.outages import end_if_cancelled
+from app.persistence.breaking import break_off
 from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
     LACKING,
@@ -179,6 +180,9 @@ class Database:
         async with self.begin() as connection:
             result = await work(connection)
             reach(f"{point}:before-commit")
+            if cuts(f"{point}:cut"):
+                await connection.exec_driver_sql("COMMIT")
+                await break_off(connection)
         reach(f"{point}:after-commit")
         return result
 
