@@ -1,39 +1,34 @@
 """`python -m bench [part ...] [--quick] [--out FILE]`: measure, print, and write docs/benchmarks/<date>.md.
 
-Without parts all of them run. `--quick` runs everything at tiny sizes, to see that it works, and writes nothing unless
-told where.
+Without parts all of them run. `sync` takes what of it is wanted: `--shape`, `--store`, `--latency-ms`, `--rounds`,
+`--families-workers`, `--images-workers`; with one of them only the shapes are run. `--quick` runs everything at tiny
+sizes, to see that it works, and writes nothing unless told where.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from bench import parsing, pictures, queue, sync, transport, unchanged
+from bench import parsing, pictures, queue, shapes, sync, transport, unchanged
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
 REPORTS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
-PARTS: dict[str, Callable[[Servers, bool], Section]] = {
-    "sync": lambda servers, quick: sync.measure(servers, quick=quick),
-    "unchanged": lambda servers, quick: unchanged.measure(servers, quick=quick),
-    "queue": lambda servers, quick: queue.measure(servers, quick=quick),
-    "pictures": lambda servers, quick: pictures.measure(servers, quick=quick),
-    "parsing": lambda _, quick: parsing.measure(quick=quick),
-    "transport": lambda _, quick: transport.measure(quick=quick),
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    chosen = options.part or list(PARTS)
+    chosen = _chosen(options)
     with running_servers() as servers:
-        text = page([_run(part, servers, quick=options.quick) for part in chosen], _command(options))
-    out = options.out or (None if options.quick else _file_for(options.part))
+        text = page([_run(part, servers, options) for part in chosen], _command(options))
+    out = options.out or (None if options.quick or options.only_shapes else _file_for(options.part))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
@@ -42,10 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _run(part: str, servers: Servers, *, quick: bool) -> Section:
+def _chosen(options: argparse.Namespace) -> list[str]:
+    """The parts asked for, in their own order; the shapes belong to `sync`."""
+    asked = set(options.part or PARTS)
+    if "sync" in asked:
+        asked = {*asked, "shapes"} - ({"sync"} if options.only_shapes else set())
+    return [part for part in PARTS if part in asked]
+
+
+def _run(part: str, servers: Servers, options: argparse.Namespace) -> Section:
     print(f"{part} ...", file=sys.stderr, flush=True)
     started = time.monotonic()
-    section = PARTS[part](servers, quick)
+    section = PARTS[part](servers, options)
     print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return section
 
@@ -55,11 +58,37 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all without")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--out", type=Path, help="where the report goes")
+    of_shapes = parser.add_argument_group("shapes", "what of the cold syncs of other shapes is wanted")
+    of_shapes.add_argument("--shape", action="append", choices=shapes.SHAPES, help="only this one; may be repeated")
+    of_shapes.add_argument("--store", action="append", choices=shapes.STORES, help="only on this one; may be repeated")
+    of_shapes.add_argument("--latency-ms", type=float, help="of the origin, in place of the shape's own")
+    of_shapes.add_argument("--rounds", type=int, help=f"{shapes.Choice().rounds} without")
+    of_shapes.add_argument("--families-workers", type=int, help="processes of the family stage")
+    of_shapes.add_argument("--images-workers", type=int, help="processes of the image stage")
     options = parser.parse_args(arguments)
     unknown = set(options.part) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    options.only_shapes = options.part == ["shapes"] or bool(_shape_values(options))
     return options
+
+
+def _shape_values(options: argparse.Namespace) -> dict[str, Any]:
+    """What of `shapes.Choice` was asked for."""
+    values = {
+        "shapes": options.shape,
+        "stores": options.store,
+        "latency_s": None if options.latency_ms is None else options.latency_ms / 1000,
+        "rounds": options.rounds,
+        "families_workers": options.families_workers,
+        "images_workers": options.images_workers,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _measure_shapes(servers: Servers, options: argparse.Namespace) -> Section:
+    choice = dataclasses.replace(shapes.Choice(rounds=1 if options.quick else 2), **_shape_values(options))
+    return shapes.measure(servers, choice, quick=options.quick)
 
 
 def _file_for(parts: list[str]) -> Path:
@@ -69,6 +98,17 @@ def _file_for(parts: list[str]) -> Path:
 
 def _command(options: argparse.Namespace) -> str:
     return " ".join(["python -m bench", *options.part, *(["--quick"] if options.quick else [])])
+
+
+PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
+    "sync": lambda servers, options: sync.measure(servers, quick=options.quick),
+    "shapes": _measure_shapes,
+    "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
+    "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
+    "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
+    "parsing": lambda _, options: parsing.measure(quick=options.quick),
+    "transport": lambda _, options: transport.measure(quick=options.quick),
+}
 
 
 if __name__ == "__main__":

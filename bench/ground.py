@@ -115,9 +115,16 @@ class Ground:
 
 @asynccontextmanager
 async def fresh_ground(
-    servers: Servers, base_url: str = "http://127.0.0.1:9/none", *, database_settings: Mapping[str, str] | None = None
+    servers: Servers,
+    base_url: str = "http://127.0.0.1:9/none",
+    *,
+    settings: Mapping[str, str] | None = None,
+    database_settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Ground]:
-    """A fresh database and an empty Redis; `database_settings` hold for every connection to it."""
+    """A fresh database and an empty Redis, and `settings` by their names in the environment.
+
+    `database_settings` hold for every connection to the database.
+    """
     name = f"bench_{next(_numbers)}"
     await execute(servers.postgres.url, "CHECKPOINT", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     for setting, value in (database_settings or {}).items():
@@ -132,10 +139,11 @@ async def fresh_ground(
         "DATA_DIR": str(servers.folder / name),
         "LOG_LEVEL": "WARNING",
         "S3_BUCKET": "",
+        **(settings or {}),
     }
-    settings = Settings.model_validate({key.lower(): value for key, value in values.items()})
+    read = Settings.model_validate({key.lower(): value for key, value in values.items()})
     async with (
-        open_services(settings) as services,
+        open_services(read) as services,
         asyncpg.create_pool(plain_url(url), min_size=1, max_size=3) as pool,
     ):
         yield Ground(servers, services, url, servers.folder / name, os.environ | values, pool)
@@ -184,14 +192,16 @@ def spawn(name: str, arguments: Sequence[str], env: Mapping[str, str], told: Pat
 
 @asynccontextmanager
 async def workers(ground: Ground, queues: Sequence[str], *options: str) -> AsyncIterator[dict[str, Process]]:
-    """A worker process of each queue, by queue, ready to work; ended in the end."""
+    """A worker process for each queue, ready to work, ended in the end; by queue, a second one as `queue 2`."""
     ground.folder.mkdir(exist_ok=True)
     running: dict[str, Process] = {}
     try:
-        for queue in queues:
+        for number, queue in enumerate(queues):
+            nth = queues[:number].count(queue) + 1
+            name = queue if nth == 1 else f"{queue} {nth}"
             told = ground.folder / f"told-{queue}-{next(_numbers)}.json"
             arguments = ["bench.worker_process", queue, "--out", str(told), *options]
-            running[queue] = spawn(queue, arguments, ground.env, told)
+            running[name] = spawn(name, arguments, ground.env, told)
         await wait_ready(ground, list(running.values()))
         yield running
     finally:

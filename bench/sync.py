@@ -10,7 +10,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,8 +108,12 @@ async def _pair(servers: Servers, feed: Feed, latency_s: float, *options: str) -
     return Pair(cold, unchanged)
 
 
-async def measure_sync(ground: Ground, feed: Feed, queues: Sequence[str], *options: str) -> Measured:
+async def measure_sync(
+    ground: Ground, feed: Feed, queues: Sequence[str], *options: str, beside: Mapping[str, int] | None = None
+) -> Measured:
     """One sync of all suppliers with new worker processes, from startSync to its end.
+
+    `beside` names processes whose cost is wanted, too, by their ids.
 
     Raises:
         RuntimeError: the run did not end as `completed`.
@@ -118,7 +122,7 @@ async def measure_sync(ground: Ground, feed: Feed, queues: Sequence[str], *optio
     async with workers(ground, queues, *options) as processes:
         pids = {name: process.pid for name, process in processes.items()}
         pids |= {"PostgreSQL": ground.servers.postgres.pid, "Valkey": ground.servers.valkey.pid}
-        with CostMeter(pids | {"origin": feed.process.pid}) as meter:
+        with CostMeter(pids | {"origin": feed.process.pid, **(beside or {})}) as meter:
             started_at = time.time()
             await start_queued(ground.services, StartRequest())
             run = await wait_for_end(ground)
@@ -192,11 +196,11 @@ def _bounds(section: Section, references: list[Reference], pairs: dict[float, li
         rows.append(
             [
                 f"{latency_s * 1000:.0f} ms",
-                _spread(walls),
-                _spread([max(bound.values()) for bound in bounds]),
+                spread(walls),
+                spread([max(bound.values()) for bound in bounds]),
                 largest,
                 f"{ratio:.2f}",
-                _spread(floors),
+                spread(floors),
                 f"{statistics.median(walls) / statistics.median(floors):.2f}",
             ]
         )
@@ -236,8 +240,8 @@ def _syncs(pairs: dict[float, list[Pair]]) -> Table:
             rows.append(
                 [
                     f"{name}, {latency_s * 1000:.0f} ms",
-                    _spread([sync.wall_s for sync in syncs]),
-                    _spread([sync.cpu_s for sync in syncs]),
+                    spread([sync.wall_s for sync in syncs]),
+                    spread([sync.cpu_s for sync in syncs]),
                     *(str(last.requests.get(kind, 0)) for kind in ("manifest", "category", "document", "picture")),
                 ]
             )
@@ -255,7 +259,7 @@ def _costs(pairs: dict[float, list[Pair]]) -> Table:
         row = [name]
         for measured in pairs.values():
             costs = [pair.cold.costs[name] for pair in measured]
-            row += [_spread([cost.cpu_s for cost in costs]), f"{max(cost.peak_mb for cost in costs):.0f}"]
+            row += [spread([cost.cpu_s for cost in costs]), f"{max(cost.peak_mb for cost in costs):.0f}"]
         rows.append(row)
     head = ["process"]
     for latency_s in pairs:
@@ -289,7 +293,7 @@ def _items(queue: str, run: dict[str, Any]) -> int:
     return int(run[columns[queue]])
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     """The median, and the extremes where they differ."""
     middle = statistics.median(values)
     digits = 2 if middle < 10 else 1

@@ -28,6 +28,12 @@ def serve(
     small: Annotated[bool, typer.Option("--small", help="Small documents and small pictures.")] = False,
     small_documents: Annotated[bool, typer.Option("--small-documents", help="Small documents.")] = False,
     small_pictures: Annotated[bool, typer.Option("--small-pictures", help="Small pictures.")] = False,
+    document_bytes: Annotated[
+        int | None, typer.Option(min=500, max=10_000_000, help="About so large is each document.")
+    ] = None,
+    picture_bytes: Annotated[
+        int | None, typer.Option(min=1_000, max=5_000_000, help="About so large is each picture.")
+    ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="All families alike, no picture twice.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed is another feed.")] = 1,
     latency_ms: Annotated[float, typer.Option(min=0, help="Wait before each answer.")] = 0.0,
@@ -44,8 +50,10 @@ def serve(
         suppliers=suppliers(supplier_count, families),
         variants=variants,
         pictures=pictures,
-        small_documents=small or small_documents,
+        small_documents=small or small_documents or document_bytes is not None,
         small_pictures=small or small_pictures,
+        document_bytes=document_bytes,
+        picture_bytes=picture_bytes,
         oddities=not uniform,
     )
     if origin is not None and not is_web_address(origin):

@@ -16,6 +16,7 @@ from app.samplefeed.physical import root_physical, variant_physical
 from app.samplefeed.plans import DocumentPlan
 from app.samplefeed.prices import TIERS, lowest_tier, schedule
 from app.samplefeed.seeded import stream
+from app.samplefeed.sparse import sparse
 from app.samplefeed.spec import FeedSpec
 from app.samplefeed.variants import FamilyTraits, VariantTraits, family_traits, variant_traits
 
@@ -37,17 +38,22 @@ class DocumentMaker:
         variants = [variant_traits(self._spec, plan, number) for number in plan.variants]
         children = [self._variant(plan, family, variant) for variant in variants]
         document = self._root(plan, family, children)
-        options = self._options_a_variant(plan, len(orjson.dumps(document)), len(children))
-        for turn, child in enumerate(children[:1] if self._spec.small_documents else children):
+        plain_bytes, wanted = len(orjson.dumps(document)), self._spec.document_bytes
+        if wanted is not None and wanted < plain_bytes:
+            return orjson.dumps(sparse(document, with_picture=self._spec.pictures > 0))
+        options = self._options_a_variant(plan, plain_bytes, len(children))
+        for turn, child in enumerate(children[:1] if self._spec.small_documents and wanted is None else children):
             child["ImprintPositions"] = self._imprints[plan.supplier.code].positions(options, turn)
         return orjson.dumps(document)
 
     def _options_a_variant(self, plan: DocumentPlan, bytes_so_far: int, variants: int) -> int:
         """How many imprint options a variant needs, so that the document gets its size."""
-        if self._spec.small_documents:
-            return 1
-        dice = stream(self._spec.seed, plan.supplier.code, plan.sku, "size")
-        wanted = dice.triangular(SMALLEST_BYTES, LARGEST_BYTES, USUAL_BYTES)
+        wanted: float | None = self._spec.document_bytes
+        if wanted is None:
+            if self._spec.small_documents:
+                return 1
+            dice = stream(self._spec.seed, plan.supplier.code, plan.sku, "size")
+            wanted = dice.triangular(SMALLEST_BYTES, LARGEST_BYTES, USUAL_BYTES)
         missing = max(0.0, wanted - bytes_so_far)
         return max(1, round(missing / variants / self._imprints[plan.supplier.code].bytes_an_option))
 

@@ -10,6 +10,7 @@ is a 404. The base images are encoded when first asked for.
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import zlib
@@ -23,6 +24,8 @@ PICTURES_AT = "sample-pictures:"
 """What stands for scheme and host in stored documents, until it is known where the pictures are served."""
 
 BASE_IMAGES = 12
+SIZING_ROUNDS = 3
+"""Bytes do not grow evenly with pixels, so a wanted size is come to in steps."""
 CONTENT_DIGITS = 24
 CHECKED_DIGITS = 32
 ADDRESS = re.compile(r"^/Images/LiveR2/[0-9a-f-]{36}/([0-9a-f]{40})\.(jpg|png)$")
@@ -43,8 +46,8 @@ def supplier_guid(seed: int, supplier: str) -> str:
     return f"{hexes[:8]}-{hexes[8:12]}-4{hexes[13:16]}-8{hexes[17:20]}-{hexes[20:32]}"
 
 
-def picture_bytes(seed: int, path: str, *, small: bool) -> bytes | None:
-    """The picture behind a path, or None where the feed has none."""
+def picture_bytes(seed: int, path: str, *, small: bool, wanted_bytes: int | None = None) -> bytes | None:
+    """The picture behind a path, or None where the feed has none; about `wanted_bytes` large where they are given."""
     match = ADDRESS.match(path)
     if match is None:
         return None
@@ -52,7 +55,7 @@ def picture_bytes(seed: int, path: str, *, small: bool) -> bytes | None:
     content = name[:CONTENT_DIGITS]
     if name[CHECKED_DIGITS:] != _check(seed, name[:CHECKED_DIGITS]) or extension != _extension(content):
         return None
-    base = _base_image(seed, int(content[2:6], 16) % BASE_IMAGES, extension, small=small)
+    base = _base_image(seed, int(content[2:6], 16) % BASE_IMAGES, extension, small=small, wanted_bytes=wanted_bytes)
     return _with_comment(base, extension, content.encode())
 
 
@@ -77,13 +80,23 @@ def _with_comment(base: bytes, extension: str, comment: bytes) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _base_image(seed: int, index: int, extension: str, *, small: bool) -> bytes:
+def _base_image(seed: int, index: int, extension: str, *, small: bool, wanted_bytes: int | None) -> bytes:
     dice = stream(seed, "base image", index, extension)
     size = (dice.randint(64, 96), dice.randint(64, 96)) if small else (dice.randint(800, 1200), dice.randint(800, 1200))
-    picture = _grained(_drawn(dice.randbytes(64), size), seed + index, sigma=6 if extension == "jpg" else 0)
+    choices, quality, grain = dice.randbytes(64), dice.randint(72, 84), seed + index
+    encoded = _encoded(choices, size, extension, quality, grain)
+    for _ in range(SIZING_ROUNDS if wanted_bytes is not None else 0):
+        share = math.sqrt((wanted_bytes or 0) / len(encoded))
+        size = max(1, round(size[0] * share)), max(1, round(size[1] * share))
+        encoded = _encoded(choices, size, extension, quality, grain)
+    return encoded
+
+
+def _encoded(choices: bytes, size: tuple[int, int], extension: str, quality: int, grain: int) -> bytes:
+    picture = _grained(_drawn(choices, size), grain, sigma=6 if extension == "jpg" else 0)
     out = io.BytesIO()
     if extension == "jpg":
-        picture.save(out, "JPEG", quality=dice.randint(72, 84))
+        picture.save(out, "JPEG", quality=quality)
     else:
         picture.save(out, "PNG")
     return out.getvalue()
@@ -110,7 +123,9 @@ def _drawn(choices: bytes, size: tuple[int, int]) -> Image.Image:
 def _grained(picture: Image.Image, seed: int, sigma: int) -> Image.Image:
     """With a photograph's grain, which is what gives a JPEG its weight; the same for the same seed."""
     if not sigma:
-        return picture.resize((picture.width // 2, picture.height // 2)).resize(picture.size, Image.Resampling.BICUBIC)
+        return picture.resize((max(1, picture.width // 2), max(1, picture.height // 2))).resize(
+            picture.size, Image.Resampling.BICUBIC
+        )
     tile = Image.frombytes("L", (256, 256), stream("grain", seed).randbytes(256 * 256))
     grain = Image.new("L", picture.size)
     for left in range(0, picture.width, 256):

@@ -48,6 +48,11 @@ class FeedSpec:
     """8-40 KB in place of the real 170-850 KB."""
     small_pictures: bool = False
     """2-4 KB and 64-96 pixels in place of the real 60-250 KB and 800-1200 pixels."""
+    document_bytes: int | None = None
+    """About so large is every document, where it can be: without what real ones have as null, in one language, or
+    filled up with imprint positions."""
+    picture_bytes: int | None = None
+    """About so large is every picture; its sides follow from it."""
     oddities: bool = True
     """Shapes and gaps that real feeds have. Without: every family has exactly `variants` variants with `pictures`
     pictures each, no picture twice."""

@@ -122,7 +122,7 @@ class FeedState:
         """A picture's bytes and content type by its path, or None where there is none."""
         if path in self._pictures:
             return self._pictures[path]
-        body = picture_bytes(self.spec.seed, path, small=self.spec.small_pictures)
+        body = picture_bytes(self.spec.seed, path, small=self.spec.small_pictures, wanted_bytes=self.spec.picture_bytes)
         match = ADDRESS.match(path)
         return None if body is None or match is None else (body, CONTENT_TYPES[match[2]])
 

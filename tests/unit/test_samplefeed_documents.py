@@ -184,6 +184,28 @@ def test_a_small_feed_is_small() -> None:
     assert all(len(feed.document_bytes(entry)) < 45_000 for entry in feed.entries())
 
 
+@pytest.mark.parametrize(
+    ("variants", "pictures", "document_bytes", "picture_bytes"),
+    [(4, 3, 100_000, 30_000), (2, 2, 30_000, 10_000), (1, 0, 1_000, 10_000)],
+)
+def test_a_feed_of_wanted_sizes_has_them(variants: int, pictures: int, document_bytes: int, picture_bytes: int) -> None:
+    spec = FeedSpec(
+        suppliers=suppliers(1, 2), variants=variants, pictures=pictures, oddities=False, small_documents=True,
+        document_bytes=document_bytes, picture_bytes=picture_bytes,
+    )  # fmt: skip
+    feed = SampleFeed(spec)
+
+    for entry in feed.entries():
+        assert len(feed.document_bytes(entry)) == pytest.approx(document_bytes, rel=0.25)
+        assert len(feed.document(entry.file_name[:-5])["ChildProducts"]) == variants
+    urls = set(expected_pictures(feed)) if pictures else set()
+    assert len(urls) == 2 * variants * pictures
+    for url in urls:
+        found = feed.picture(url.removeprefix(feed.pictures_origin))
+        assert found is not None
+        assert len(found[0]) == pytest.approx(picture_bytes, rel=0.4)
+
+
 def test_a_hash_needs_no_document() -> None:
     feed = SampleFeed(FeedSpec(suppliers=suppliers(1, 5000), oddities=False))
 

@@ -1,0 +1,176 @@
+"""Cold syncs of the shapes that the same sync on BullMQ + Node is measured with, on a folder and on a bucket.
+
+a shape ─▶ its feed, asked for everything once ─▶ rounds of (folder, bucket): new servers' state, workers, one cold sync
+
+Wall is from startSync to the run's end; CPU of each process is the processes' own account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName
+from app.sync.operating.discovery import discover
+from bench.bucket import Bucket, serving_bucket
+from bench.ground import Feed, Servers, fresh_ground, serving_feed
+from bench.report import Figure, Section, Table
+from bench.sync import Measured, measure_sync, reference_of, spread
+
+Store = Literal["folder", "bucket"]
+STORES: tuple[Store, ...] = ("folder", "bucket")
+SMALL_FAMILIES_A_SECOND = 200
+NOT_OURS = ("origin", "object store")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A feed of one supplier, and how far away its origin is."""
+
+    families: int
+    variants: int
+    pictures: int
+    document_bytes: int
+    picture_bytes: int | None
+    latency_s: float
+
+    def options(self) -> list[str]:
+        """For `feed serve`."""
+        sizes = {"--document-bytes": self.document_bytes, "--picture-bytes": self.picture_bytes}
+        counts = {"--families": self.families, "--variants": self.variants, "--pictures": self.pictures}
+        given = {name: str(value) for name, value in (sizes | counts).items() if value is not None}
+        return ["--suppliers", "1", "--uniform", *(part for pair in given.items() for part in pair)]
+
+    def told(self) -> str:
+        """Its sizes in a line."""
+        pictures = "no pictures"
+        if self.picture_bytes is not None:
+            pictures = f"{self.pictures} pictures of {self.picture_bytes // 1000} KB"
+        return (
+            f"{self.families} families x {self.variants} variants x {pictures}, "
+            f"documents of {self.document_bytes // 1000} KB"
+        )
+
+
+SHAPES = {
+    "medium": Shape(200, 4, 3, 100_000, 30_000, 0.02),
+    "medium-near": Shape(200, 4, 3, 100_000, 30_000, 0.0),
+    "small": Shape(1_000, 2, 2, 30_000, 10_000, 0.005),
+    "tiny": Shape(10_000, 1, 0, 1_000, None, 0.0),
+}
+QUICK = {"quick": Shape(4, 2, 2, 30_000, 10_000, 0.0)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of it is wanted."""
+
+    shapes: Sequence[str] = tuple(SHAPES)
+    stores: Sequence[Store] = STORES
+    latency_s: float | None = None
+    """In place of the shape's own."""
+    rounds: int = 2
+    families_workers: int = 1
+    images_workers: int = 1
+
+    def queues(self) -> list[QueueName]:
+        """A worker process for each."""
+        several = [PRODUCT_FAMILY] * self.families_workers + [IMAGE_UPLOAD] * self.images_workers
+        return [SUPPLIER_SYNC, *several]
+
+
+def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
+    """The shapes' section."""
+    section = Section(
+        "Cold syncs of other shapes",
+        f"One supplier; {choice.families_workers} family and {choice.images_workers} image workers beside the "
+        f"supplier's; {choice.rounds} rounds, folder and bucket in turn; the bucket is rclone's S3 server on the same "
+        "cores, the feed a process of its own there. Medians, and the extremes.",
+    )
+    rows: list[list[str]] = []
+    for name, shape in (QUICK if quick else {name: SHAPES[name] for name in choice.shapes}).items():
+        for store, syncs in _syncs(servers, shape, choice).items():
+            rows.append(_row(name, shape, choice, store, syncs))
+            if name == "tiny":
+                section.figures.append(_small_families(shape, store, syncs))
+        section.remarks.append(f"{name}: {shape.told()}.")
+    head = (
+        "shape",
+        "latency",
+        "store",
+        "wall, s",
+        "families/s",
+        "CPU of ours, s",
+        "with the store's, s",
+        "by process, s",
+    )
+    section.tables.append(Table(head, rows, "Wall and CPU seconds"))
+    return section
+
+
+def _syncs(servers: Servers, shape: Shape, choice: Choice) -> dict[Store, list[Measured]]:
+    stores = [store for store in choice.stores if store == "folder" or shape.pictures]
+    syncs: dict[Store, list[Measured]] = {store: [] for store in stores or ["folder"]}
+    with serving_feed(*shape.options()) as feed:
+        asyncio.run(reference_of(servers, feed))  # the feed makes everything once
+        feed.set_habits(latency_s=shape.latency_s if choice.latency_s is None else choice.latency_s)
+        for _ in range(choice.rounds):
+            for store, done in syncs.items():
+                with _bucket(servers, store) as bucket:
+                    done.append(asyncio.run(_sync(servers, feed, choice, bucket)))
+                print(f"  {store} {_line(done[-1])}", file=sys.stderr, flush=True)
+    return syncs
+
+
+@contextmanager
+def _bucket(servers: Servers, store: Store) -> Iterator[Bucket | None]:
+    if store == "folder":
+        yield None
+    else:
+        with serving_bucket(servers.folder / "bucket") as bucket:
+            yield bucket
+
+
+async def _sync(servers: Servers, feed: Feed, choice: Choice, bucket: Bucket | None) -> Measured:
+    settings = {} if bucket is None else bucket.env
+    async with fresh_ground(servers, feed.base_url, settings=settings) as ground:
+        await discover(ground.services)
+        beside = {} if bucket is None else {"object store": bucket.process.pid}
+        return await measure_sync(ground, feed, choice.queues(), beside=beside)
+
+
+def _row(name: str, shape: Shape, choice: Choice, store: Store, syncs: Sequence[Measured]) -> list[str]:
+    latency_s = shape.latency_s if choice.latency_s is None else choice.latency_s
+    by_process = {part: statistics.median(sync.costs[part].cpu_s for sync in syncs) for part in syncs[0].costs}
+    return [
+        name,
+        f"{latency_s * 1000:.0f} ms",
+        store,
+        spread([sync.wall_s for sync in syncs]),
+        f"{shape.families / statistics.median(sync.wall_s for sync in syncs):.0f}",
+        spread([_ours_s(sync) for sync in syncs]),
+        spread([sync.cpu_s for sync in syncs]),
+        ", ".join(f"{part} {seconds:.2f}" for part, seconds in by_process.items()),
+    ]
+
+
+def _line(sync: Measured) -> str:
+    parts = ", ".join(f"{part} {cost.cpu_s:.2f}" for part, cost in sync.costs.items())
+    return f"wall {sync.wall_s:.2f} s, CPU of ours {_ours_s(sync):.2f} s: {parts}"
+
+
+def _ours_s(sync: Measured) -> float:
+    """CPU seconds of workers, PostgreSQL and Valkey."""
+    return sum(cost.cpu_s for name, cost in sync.costs.items() if name not in NOT_OURS)
+
+
+def _small_families(shape: Shape, store: Store, syncs: Sequence[Measured]) -> Figure:
+    a_second = shape.families / statistics.median(sync.wall_s for sync in syncs)
+    goal = f">= {SMALL_FAMILIES_A_SECOND}"
+    what = f"{shape.families} families of one variant, {store}, families a second"
+    return Figure("F12", what, f"{a_second:.0f}", goal, a_second >= SMALL_FAMILIES_A_SECOND)
