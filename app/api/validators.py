@@ -1,0 +1,55 @@
+"""Conditional reads: an ETag from what the database knows of an answer, so that an unchanged one is not built again.
+
+    parts of the answer ─▶ etag_of ─▶ named by If-None-Match? ─▶ 304 without a body
+                                        └ no ─▶ the answer is built, with `validator_headers`
+
+The tags are weak: the same answer goes out compressed in different ways. Whatever an answer depends on must be among
+its parts: rows, parameters, what the caller may see, where addresses lead. The program's own version always is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import orjson
+from fastapi import Request
+from fastapi.responses import Response
+
+from app import VERSION
+
+CACHE_CONTROL = "private, no-cache"
+"""Kept by whoever asked, for callers with its key, and asked for again each time."""
+VARY = "Accept, Authorization, X-API-Key"
+_TAG_BYTES = 15
+_TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+"""RFC 9110, 8.8.3: an entity tag, weak or strong; the comparison of If-None-Match looks at what is quoted alone."""
+
+
+def etag_of(*parts: object) -> str:
+    """A weak ETag of parts that orjson can write; the same for equal ones, another for any others."""
+    digest = hashlib.blake2b(orjson.dumps([VERSION, *parts]), digest_size=_TAG_BYTES).digest()
+    return f'W/"{base64.urlsafe_b64encode(digest).decode()}"'
+
+
+def validator_headers(etag: str) -> dict[str, str]:
+    """What an answer with this ETag carries, a 304 too (RFC 9110, 15.4.5)."""
+    return {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Vary": VARY}
+
+
+def unchanged(request: Request, etag: str) -> Response | None:
+    """The 304 for a caller whose If-None-Match names this ETag, else None."""
+    given = ", ".join(request.headers.getlist("if-none-match"))
+    return Response(status_code=304, headers=validator_headers(etag)) if names(given, etag) else None
+
+
+def names(if_none_match: str, etag: str) -> bool:
+    """Whether a list of tags, or `*`, names this one by the weak comparison.
+
+    >>> names('"other", W/"abc"', 'W/"abc"'), names('"abc"', 'W/"abc"'), names("*", 'W/"abc"')
+    (True, True, True)
+    >>> names('abc', 'W/"abc"'), names("", 'W/"abc"')
+    (False, False)
+    """
+    return if_none_match.strip() == "*" or etag.removeprefix("W/")[1:-1] in _TAG.findall(if_none_match)
