@@ -57,6 +57,12 @@ class ObjectStore(Protocol):
     def public_url(self, key: str) -> str:
         """An address that a shop can fetch the picture from; `/media/…` for a local folder, below the API's own."""
 
+    async def sweep(self) -> int:
+        """Remove what puts that never ended left more than a day ago; returns how many there were.
+
+        In a bucket a lifecycle rule does it (docs/operations.md), so there it removes nothing.
+        """
+
     async def check(self) -> None:
         """Return when the store can be read and written now; leaves no object behind.
 

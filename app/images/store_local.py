@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from app.images.store import StoredObject, is_media_key, require_bytes, require_
 
 INCOMING = ".incoming"
 FOLDER_MODE = 0o700
+UNFINISHED_S = 86_400.0
+"""A put takes seconds; what is a day old belongs to a process that died."""
 
 
 class LocalStore:
@@ -55,6 +58,10 @@ class LocalStore:
     def public_url(self, key: str) -> str:
         """See ObjectStore."""
         return f"/media/{require_media_key(key)}"
+
+    async def sweep(self) -> int:
+        """See ObjectStore."""
+        return await asyncio.to_thread(self._sweep)
 
     async def check(self) -> None:
         """See ObjectStore."""
@@ -106,6 +113,12 @@ class LocalStore:
         found = (self._stat(key) for key in keys if is_media_key(key))
         return [item for item in found if item is not None]
 
+    def _sweep(self) -> int:
+        with _explained("remove unfinished pictures from", self._root):
+            if not (self._root / INCOMING).is_dir():
+                return 0
+            return sum(_remove_if_old(path) for path in (self._root / INCOMING).iterdir())
+
     def _probe(self) -> None:
         with _explained("write to", self._root):
             self._make_folders(self._root / INCOMING)
@@ -117,6 +130,14 @@ class LocalStore:
         make_data_folder(self._root.parent)
         for folder in (self._root, *folders):
             folder.mkdir(FOLDER_MODE, exist_ok=True)
+
+
+def _remove_if_old(path: Path) -> bool:
+    with suppress(FileNotFoundError):  # it was on its way, and has arrived
+        if path.stat().st_mtime < time.time() - UNFINISHED_S:
+            path.unlink()
+            return True
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -97,6 +97,10 @@ class S3Store:
         require_media_key(key)
         return f"{self._public_url}/{key}" if self._public_url else self._presigner.url(key)
 
+    async def sweep(self) -> int:
+        """See ObjectStore."""
+        return 0
+
     async def check(self) -> None:
         """See ObjectStore. Needs the rights to list the bucket and to put objects."""
         with explained("reach", self._bucket):

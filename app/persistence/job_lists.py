@@ -115,11 +115,14 @@ class QueueNumbers(msgspec.Struct, frozen=True):
 
 COUNT_JOBS = """
 SELECT q.name, q.paused,
-    COALESCE(jsonb_object_agg(c.state, c.number) FILTER (WHERE c.state IS NOT NULL), '{}') AS states
-FROM queues q LEFT JOIN LATERAL (
-    SELECT j.state, count(*) AS number FROM jobs j WHERE j.queue = q.name AND NOT j.direct GROUP BY j.state) c ON true
+    COALESCE(jsonb_object_agg(c.state, c.number) FILTER (WHERE c.number > 0), '{}') AS states
+FROM queues q LEFT JOIN (
+    SELECT n.queue, n.state, sum(n.jobs) AS number FROM (
+        SELECT queue, state, jobs FROM queue_totals UNION ALL SELECT queue, state, jobs FROM queue_moves) n
+    GROUP BY n.queue, n.state) c ON c.queue = q.name
 WHERE q.name = ANY(CAST(:queues AS text[])) GROUP BY q.name, q.paused
 """
+"""From the counters that the triggers of migration 0012 keep, not from the jobs: a million of them cost nothing."""
 
 
 async def count_jobs(db: AsyncConnection, queues: Sequence[str]) -> dict[str, QueueNumbers]:

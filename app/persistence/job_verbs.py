@@ -150,7 +150,7 @@ async def _reopen_runs(db: AsyncConnection, queue: str, numbers: Counter[str]) -
             SELECT r.id, u.number FROM runs r
             JOIN unnest(CAST(:ids AS uuid[]), CAST(:numbers AS int[])) AS u(id, number) ON u.id = r.id
             ORDER BY r.id FOR UPDATE OF r)
-        UPDATE runs r SET open_jobs = r.open_jobs + m.number{REOPENED_COUNTERS[queue]}
+        UPDATE runs r SET open_jobs = r.open_jobs + m.number, jobs_forgotten = false{REOPENED_COUNTERS[queue]}
         FROM moved m WHERE r.id = m.id RETURNING r.status"""),
         {"ids": list(numbers), "numbers": list(numbers.values())},
     )

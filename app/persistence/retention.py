@@ -7,6 +7,8 @@ repaired.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,12 +16,27 @@ from app.persistence.idempotency import KEPT
 from app.persistence.states import CLOSED_JOB
 
 BATCH = 2_000
+MOST_RUNS = 100
+"""Runs that one batch looks at."""
 
 NOT_NEWEST = """EXISTS (SELECT FROM runs n WHERE n.supplier_id = r.supplier_id
     AND (n.created_at, n.id) > (r.created_at, r.id))"""
 OLD_RUN = f"""r.finished_at < clock_timestamp() - make_interval(secs => :age_s) AND r.open_jobs = 0
     AND (r.repaired_at IS NULL OR r.repaired_at < clock_timestamp() - make_interval(secs => :age_s)) AND {NOT_NEWEST}"""
 """A run that is repaired by hand has open jobs again, and is as old as its repair."""
+OLD_RUNS = """
+SELECT r.id FROM runs r WHERE {condition} ORDER BY r.finished_at LIMIT :most FOR UPDATE OF r SKIP LOCKED
+"""
+THINNED = f"NOT r.jobs_forgotten AND {OLD_RUN}"
+HANGING = """
+DELETE FROM {table} WHERE id = ANY(ARRAY(
+    SELECT x.id FROM {table} x WHERE x.id = ANY(ARRAY(
+        SELECT h.id FROM unnest(CAST(:runs AS uuid[])) AS r(id)
+        CROSS JOIN LATERAL (SELECT h.id FROM {table} h WHERE h.run_id = r.id AND {condition} LIMIT :most) h
+        LIMIT :most))
+    FOR UPDATE SKIP LOCKED))
+"""
+"""Run by run, by its index; what an operator holds, who waits for the run's row in turn, is left for the next time."""
 
 
 async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
@@ -53,6 +70,20 @@ async def delete_changes(db: AsyncConnection) -> int:
     )
 
 
+async def delete_removals(db: AsyncConnection) -> int:
+    """Delete some notes of objects that were removed long ago; returns how many.
+
+    Nobody holds bytes for a day between storing them and the commit, which is what the notes are for.
+    """
+    return await _count(
+        db,
+        """
+        DELETE FROM media_removals WHERE sha256 IN (
+            SELECT sha256 FROM media_removals WHERE until < clock_timestamp() - interval '1 day'
+            LIMIT :most FOR UPDATE SKIP LOCKED)""",
+    )
+
+
 async def delete_idempotency_keys(db: AsyncConnection) -> int:
     """Delete some answers that are no longer kept; returns how many."""
     return await _count(
@@ -78,52 +109,51 @@ async def delete_deliveries(db: AsyncConnection, age_s: float) -> int:
 
 
 async def delete_completed_jobs(db: AsyncConnection, age_s: float) -> int:
-    """Delete some completed jobs of old runs; returns how many. What failed stays as long as its run."""
-    return await _count(
-        db,
-        f"""
-        DELETE FROM jobs WHERE id IN (
-            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state = 'completed'
-            WHERE {OLD_RUN} LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
-        age_s=age_s,
+    """Delete completed jobs of some old runs; returns how many rows were touched. What failed stays with its run.
+
+    A run that has none left is marked, so that what is kept is not looked through again.
+    """
+    runs = await _old_runs(db, age_s, THINNED)
+    gone = await _delete_hanging(db, "jobs", "h.state = 'completed'", runs)
+    marked = await db.scalars(
+        text("""
+        UPDATE runs r SET jobs_forgotten = true WHERE r.id = ANY(CAST(:runs AS uuid[]))
+          AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = r.id AND j.state = 'completed') RETURNING 1"""),
+        {"runs": runs},
     )
+    return gone + len(marked.all())
 
 
 async def delete_runs(db: AsyncConnection, age_s: float) -> int:
-    """Delete some of what old runs left, the runs themselves last; returns how many rows.
+    """Delete some of what some old runs left, the runs themselves last; returns how many rows.
 
     A run is never deleted with many jobs or problems still hanging on it, which one cascade would have to delete.
     """
-    jobs = await _count(
-        db,
-        f"""
-        DELETE FROM jobs WHERE id IN (
-            SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id AND j.state IN {CLOSED_JOB}
-            WHERE {OLD_RUN} LIMIT :most FOR UPDATE OF j SKIP LOCKED)""",
-        age_s=age_s,
+    runs = await _old_runs(db, age_s, OLD_RUN)
+    jobs = await _delete_hanging(db, "jobs", f"h.state IN {CLOSED_JOB}", runs)
+    problems = await _delete_hanging(db, "problems", "true", runs)
+    gone = await db.scalars(
+        text("""
+        DELETE FROM runs r WHERE r.id = ANY(CAST(:runs AS uuid[]))
+          AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = r.id)
+          AND NOT EXISTS (SELECT FROM problems p WHERE p.run_id = r.id) RETURNING 1"""),
+        {"runs": runs},
     )
-    problems = await _count(
-        db,
-        f"""
-        DELETE FROM problems WHERE id IN (
-            SELECT p.id FROM runs r JOIN problems p ON p.run_id = r.id WHERE {OLD_RUN}
-            LIMIT :most FOR UPDATE OF p SKIP LOCKED)""",
-        age_s=age_s,
-    )
-    runs = await _count(
-        db,
-        f"""
-        DELETE FROM runs WHERE id IN (
-            SELECT r.id FROM runs r WHERE {OLD_RUN}
-              AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = r.id)
-              AND NOT EXISTS (SELECT FROM problems p WHERE p.run_id = r.id)
-            ORDER BY r.finished_at LIMIT :most FOR UPDATE OF r SKIP LOCKED)""",
-        age_s=age_s,
-    )
-    return jobs + problems + runs
+    return jobs + problems + len(gone.all())
 
 
-async def _count(db: AsyncConnection, delete: str, **parameters: float) -> int:
+async def _old_runs(db: AsyncConnection, age_s: float, condition: str) -> list[UUID]:
+    """Hold some of the oldest runs of which `condition` is true; those that another process has are left to it."""
+    runs = await db.scalars(text(OLD_RUNS.format(condition=condition)), {"age_s": age_s, "most": MOST_RUNS})
+    return list(runs)
+
+
+async def _delete_hanging(db: AsyncConnection, table: str, condition: str, runs: list[UUID]) -> int:
+    """Delete at most BATCH rows of a table that hang on these runs."""
+    return await _count(db, HANGING.format(table=table, condition=condition), runs=runs)
+
+
+async def _count(db: AsyncConnection, delete: str, **parameters: object) -> int:
     return int(
         await db.scalar(
             text(f"WITH gone AS ({delete} RETURNING 1) SELECT count(*) FROM gone"), {"most": BATCH, **parameters}

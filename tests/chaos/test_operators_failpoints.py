@@ -1,6 +1,6 @@
-"""A process dies at each commit that no stage makes: those of operators, of the clock and of the housekeeping.
+"""A process dies at each commit that no stage makes, or loses its answer: operators', the clock's, housekeeping's.
 
-    prepare ─▶ the action in a process of its own, which dies at the point ─▶ the action once more ─▶ how things stand
+    prepare ─▶ the action in a process of its own, which is struck there ──▶ the action once more ─▶ how things stand
     prepare ─▶ the action, undisturbed ─────────────────────────────────────────────────────────▶ the same?
 
 With tests/chaos/test_failpoints.py and those of webhooks and schedules, every commit below app/sync is tried.
@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, DatabaseUnavailable, NotFound
 from app.failpoints import arm
+from app.persistence.breaking import SAID
 from app.settings import load_settings
 from app.sync.operating import by_hand, discovery, media, start
 from app.sync.operating.start import StartRequest
@@ -31,13 +31,12 @@ from app.sync.services import Services, open_services
 from app.sync.upkeep import retention, schedules
 from tests.chaos.test_failpoints import ELSEWHERE, commits_of
 from tests.conftest import MakeStack
+from tests.support.forked import start_call
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Stack
-from tests.support.worker_stack import environment_of
+from tests.support.worker_stack import environment_of, until
 
-ROOT = Path(__file__).parents[2]
-RUN = "import sys; from tests.chaos.test_operators_failpoints import main; main(sys.argv[1], sys.argv[2])"
-KILLED = -9
+KILLED = -signal.SIGKILL
 IMAGES = "image-upload"
 TRIED_ELSEWHERE = {
     "upkeep.schedules.run_schedules": "tests/integration/test_schedules.py",
@@ -55,6 +54,7 @@ UNION ALL SELECT 'media', key, '', '' FROM media
 UNION ALL SELECT 'change', sku, kind, CAST(fields AS text) FROM changes
 UNION ALL SELECT 'problem', kind, reason, '' FROM problems
 UNION ALL SELECT 'key', caller, key, '' FROM idempotency_keys
+UNION ALL SELECT 'removal', encode(sha256, 'hex'), '', '' FROM media_removals
 ORDER BY 1, 2, 3, 4
 """
 
@@ -152,6 +152,7 @@ async def _old(stack: Stack) -> None:
         "UPDATE changes SET at = at - interval '2 years'",
         "INSERT INTO idempotency_keys (caller, key, body_sha256, created_at) "
         "VALUES ('a', 'k', '', now() - interval '2 years')",
+        "INSERT INTO media_removals (sha256, removals, until) VALUES ('', 1, now() - interval '2 years')",
     )
 
 
@@ -197,6 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
     "upkeep.retention._batches": Scenario(_old, retention.forget_old, times=4),
     "persistence.retention.delete_changes": Scenario(_old, retention.forget_old),
     "persistence.retention.delete_idempotency_keys": Scenario(_old, retention.forget_old),
+    "persistence.retention.delete_removals": Scenario(_old, retention.forget_old),
     "upkeep.schedules._pause_and_resume": Scenario(_failing_nights, schedules.run_schedules),
     "upkeep.schedules.resume_recovered": Scenario(_failing_nights, schedules.run_schedules),
     "operating.start.start_runs": Scenario(_nothing, _start),
@@ -205,7 +207,7 @@ POINTS = [
     f"{name}:{side}" + (f"#{number}" if number > 1 else "")
     for name, scenario in SCENARIOS.items()
     for number in range(1, scenario.times + 1)
-    for side in ("before-commit", "after-commit")
+    for side in ("before-commit", "after-commit", "cut")
 ]
 
 
@@ -215,7 +217,8 @@ def main(name: str, point: str) -> None:
     async def run() -> None:
         async with open_services(load_settings()) as services:
             arm(point)
-            await SCENARIOS[name].act(services)
+            with suppress(DatabaseUnavailable):  # what it is told where its connection is cut
+                await SCENARIOS[name].act(services)
 
     asyncio.run(run())
 
@@ -230,12 +233,12 @@ def test_every_commit_outside_of_the_stages_is_tried() -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("point", POINTS)
-async def test_who_dies_there_and_tries_again_gets_what_was_asked_for(make_stack: MakeStack, point: str) -> None:
+async def test_who_is_struck_there_and_tries_again_gets_what_was_asked_for(make_stack: MakeStack, point: str) -> None:
     name = point.partition(":")[0]
     scenario = SCENARIOS[name]
     async with make_stack() as stack:
         await scenario.prepare(stack)
-        assert await _die(stack, name, point) == KILLED
+        await _strike(stack, name, point)
         with suppress(Conflict, NotFound):  # it was done, and is told so
             await scenario.act(stack.services)
         after = await stack.rows(STANDING)
@@ -248,21 +251,14 @@ async def test_who_dies_there_and_tries_again_gets_what_was_asked_for(make_stack
         assert sorted(objects) == sorted([found.key async for found in stack.services.store.list_objects()])
 
 
-async def _die(stack: Stack, name: str, point: str) -> int:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        RUN,
-        name,
-        point,
-        cwd=ROOT,
-        env={**os.environ, **environment_of(stack.settings)},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, said = await asyncio.wait_for(child.communicate(), 60)
-    assert child.returncode is not None
-    assert child.returncode in {0, KILLED}, said.decode()
-    return child.returncode
+async def _strike(stack: Stack, name: str, point: str) -> None:
+    log = stack.settings.data_dir / "child.log"
+    log.touch()
+    child = start_call(__name__, "main", (name, point), {**os.environ, **environment_of(stack.settings)}, log)
+    await until(lambda: not child.is_alive())
+    is_cut, said = ":cut" in point, log.read_text()
+    assert child.exitcode == (0 if is_cut else KILLED), said
+    assert (SAID in said) == is_cut
 
 
 def _standing(rows: list[dict[str, Any]]) -> Counter[tuple[str, ...]]:

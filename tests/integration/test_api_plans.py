@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.persistence import categories, change_feed, explained, moving, product_lists
+from app.persistence import categories, change_feed, explained, moving, product_lists, retention
 from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
 from app.persistence.product_lists import ProductFilter, products_statement
 from app.persistence.run_lists import problems_statement, runs_statement
@@ -19,9 +19,9 @@ from tests.support.stack import Servers, Stack, open_stack
 
 FILL = """
 INSERT INTO suppliers (document_id, code, name) SELECT 'doc' || n, 'S' || n, 'Supplier' FROM generate_series(1, 20) n;
-INSERT INTO runs (id, supplier_id, mode, trigger, status, supplier_job_id, created_at)
-SELECT gen_random_uuid(), 3 + n % 20, 'queued', 'api',
-    CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END, 'none', now() - n * interval '1 min'
+INSERT INTO runs (id, supplier_id, mode, trigger, status, supplier_job_id, created_at, finished_at, jobs_forgotten)
+SELECT gen_random_uuid(), 3 + n % 20, 'queued', 'api', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END, 'none',
+    now() - n * interval '1 min', now() - n * interval '1 min', n > 10000
 FROM generate_series(1, 20000) n;
 INSERT INTO jobs (id, queue, run_id, supplier_id, key, args, state, error, created_at)
 SELECT 'image-' || r.n, 'image-upload', r.id, r.supplier_id, 'k' || r.n, jsonb_build_object('wide', repeat('x', 600)),
@@ -124,6 +124,13 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
         {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},
     ),
     "moving runs": (moving.MOVING_RUNS, {"ids": [RUN], "newest": 20}),
+    "jobs of old runs": (
+        retention.HANGING.format(table="jobs", condition="h.state = 'completed'"), {"runs": [RUN] * 100, "most": 2000},
+    ),
+    "problems of old runs": (
+        retention.HANGING.format(table="problems", condition="true"), {"runs": [RUN] * 100, "most": 2000},
+    ),
+    "old runs": (retention.OLD_RUNS.format(condition=retention.OLD_RUN), {"age_s": 86_400.0, "most": 100}),
     "old idempotency keys": (
         "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
     ),
@@ -174,8 +181,12 @@ async def test_a_page_is_read_in_its_order_without_sorting_all_of_it(filled: Sta
     assert all(node["Plan Rows"] <= 6 * 50 for node in found if node["Node Type"] == "Sort"), outline(found)
 
 
-async def test_the_numbers_of_a_queue_are_counted_in_its_index(filled: Stack) -> None:
-    async with filled.services.database.begin() as db:
-        found = await db.scalar(text(f"EXPLAIN (FORMAT JSON) {COUNT_JOBS}"), {"queues": ["image-upload"]})
-    plan = nodes((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
-    assert ("Index Only Scan", "jobs_by_state") in {(n["Node Type"], n.get("Index Name")) for n in plan}, outline(plan)
+async def test_the_numbers_of_a_queue_are_told_without_its_jobs(filled: Stack) -> None:
+    found = await plan_of(filled, COUNT_JOBS, {"queues": ["image-upload"]})
+    assert "jobs" not in {node.get("Relation Name") for node in found}, outline(found)
+
+
+async def test_forgetting_finds_what_has_grown_old_since_in_an_index(filled: Stack) -> None:
+    statement = retention.OLD_RUNS.format(condition=retention.THINNED)
+    found = await plan_of(filled, statement, {"age_s": 86_400.0, "most": 100})
+    assert "runs_to_thin" in {node.get("Index Name") for node in found}, outline(found)

@@ -34,6 +34,7 @@ from app.errors import ClaimLost, PermanentError, RunCancelled, TransientError
 from app.jobs.definitions import PRODUCT_FAMILY, FamilyJob, policies
 from app.jobs.queue import Message
 from app.persistence import job_verbs, ledger, runs
+from app.persistence.job_lists import count_jobs
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
 from app.sync.operating.by_hand import NEWEST
@@ -47,6 +48,7 @@ from tests.support.stack import Servers, fresh_database
 LEASE_MS = 40
 OVER_WITHIN_S = 30.0
 WORKERS = 2
+ONE = {"queue": PRODUCT_FAMILY}
 HOWS = ("complete", "fail", "delay", "hand back")
 FINAL = {"completed", "failed", "cancelled"}
 numbers = itertools.count(1)
@@ -286,6 +288,9 @@ class Jobs(RuleBasedStateMachine):
         async with self.stage.services.database.read() as db:
             for run_id in self.runs:
                 await self._balance(db, run_id)
+            counted = await db.execute(text("SELECT state, count(*) FROM jobs WHERE queue = :queue GROUP BY 1"), ONE)
+            told = await count_jobs(db, [PRODUCT_FAMILY])
+            assert told[PRODUCT_FAMILY].states == {row[0]: row[1] for row in counted}
 
     async def _balance(self, db: AsyncConnection, run_id: str) -> None:
         run = (await db.execute(text("SELECT * FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id})).one()

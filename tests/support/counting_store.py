@@ -47,6 +47,9 @@ class CountingStore:
     def public_url(self, key: str) -> str:
         return self.inner.public_url(key)
 
+    async def sweep(self) -> int:
+        return await self.inner.sweep()
+
     async def check(self) -> None:
         await self.inner.check()
 

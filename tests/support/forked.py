@@ -7,6 +7,7 @@ something is to be done before the imports.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import sys
@@ -40,6 +41,15 @@ def start_command(
     return process
 
 
+def start_call(
+    module: str, function: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+) -> BaseProcess:
+    """Start a process that calls a function of a module of the tests; its output goes to `log`."""
+    process = _FORKS.Process(target=_be_call, args=(module, function, arguments, environment, str(log)), daemon=True)
+    process.start()
+    return process
+
+
 def _be_worker(queue: str, environment: Mapping[str, str], log: str, prelude: str) -> None:
     _become(environment, log, log)
     exec(prelude, {})
@@ -55,6 +65,11 @@ def _be_command(arguments: Sequence[str], environment: Mapping[str, str], folder
 
     sys.argv = ["promidata-sync", *arguments]
     sys.exit(main(arguments))
+
+
+def _be_call(module: str, function: str, arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    _become(environment, log, log)
+    getattr(importlib.import_module(module), function)(*arguments)
 
 
 def _become(environment: Mapping[str, str], out: str, err: str) -> None:

@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import TracebackType
+
+
+class _Group(asyncio.TaskGroup):
+    """A TaskGroup that takes its own cancellation back.
+
+    Until Python 3.13 (cpython gh-116720) one whose task fails while the others are waited for leaves its parent
+    `cancelling()`, which nobody asked for, and every later call of the same task would end as cancelled.
+    """
+
+    _parent_cancel_requested: bool
+    _parent_task: asyncio.Task[object]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        was_taken_back = self._parent_cancel_requested or sys.version_info >= (3, 13)
+        try:
+            await super().__aexit__(kind, error, traceback)
+        finally:
+            if self._parent_cancel_requested and not was_taken_back:
+                self._parent_task.uncancel()
 
 
 @asynccontextmanager
@@ -14,7 +37,7 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
     A job's outcome is decided by one error; what its siblings raised while they were being cancelled adds nothing.
     """
     try:
-        async with asyncio.TaskGroup() as group:
+        async with _Group() as group:
             yield group
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors

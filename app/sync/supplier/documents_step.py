@@ -27,6 +27,7 @@ from app.settings import Settings
 from app.sync.services import Services
 from app.sync.stage.backoff import retry_wait_s
 from app.sync.stage.context import plain_reason
+from app.sync.stage.tasks import together
 from app.sync.supplier.manifest_step import document_hosts
 
 OUTCOMES_AHEAD = 64
@@ -57,7 +58,7 @@ class DocumentFetcher:
 
     async def run(self) -> None:
         """Fetch everything; ends with a None in `outcomes`."""
-        async with asyncio.TaskGroup() as group:
+        async with together() as group:
             for _ in range(min(self._settings.concurrency_documents, max(1, self._open))):
                 group.create_task(self._fetcher())
         await self.outcomes.put(None)

@@ -28,6 +28,9 @@ async def forget_old(services: Services) -> None:
         forgotten = await _until_none(services.database, batch)
         if forgotten:
             log.info("forgot what was old", what=name, rows=forgotten)
+    swept = await services.store.sweep()
+    if swept:
+        log.info("forgot what was old", what="unfinished pictures", files=swept)
 
 
 async def _until_none(database: Database, batch: Batch) -> int:
@@ -54,6 +57,7 @@ def _batches(settings: Settings) -> list[tuple[str, Batch]]:
         ("the change feed's beginning", feed_start),
         ("changes", retention.delete_changes),
         ("idempotency keys", retention.delete_idempotency_keys),
+        ("removed pictures", retention.delete_removals),
         ("deliveries", deliveries),
         ("completed jobs", jobs),
         ("runs", runs),
