@@ -122,7 +122,7 @@ FROM queues q LEFT JOIN (
     GROUP BY n.queue, n.state) c ON c.queue = q.name
 WHERE q.name = ANY(CAST(:queues AS text[])) GROUP BY q.name, q.paused
 """
-"""From the counters that the triggers of migration 0012 keep, not from the jobs: a million of them cost nothing."""
+"""From the counters that the triggers of migration 0008 keep, not from the jobs: a million of them cost nothing."""
 
 
 async def count_jobs(db: AsyncConnection, queues: Sequence[str]) -> dict[str, QueueNumbers]:

@@ -2,7 +2,7 @@
 
 Every statement that makes, moves or deletes jobs notes what it moved in `queue_moves`, in its own transaction: rows are
 only added, so no two commits wait for each other. A chore folds them into `queue_totals`; both together are the numbers
-of one moment. Programs of 0011 count the jobs themselves, and go on to.
+of one moment. Programs of 0007 count the jobs themselves, and go on to.
 
 SQL as text on purpose: a migration is a record of what was run and must not follow later changes of the code.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0012"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
