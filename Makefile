@@ -15,7 +15,7 @@ CHAOS_PROCESSES ?= 4
 # Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
 
-.PHONY: help setup run test coverage test-chaos test-browser test-image check format bench lock openapi ci
+.PHONY: help setup run test coverage test-chaos test-browser test-image check lint format bench lock openapi ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,7 +52,9 @@ test-browser: $(READY) ## pages behind a path prefix, in the system's chromium
 test-image: $(READY) ## the Dockerfile's steps and what comes out of them; as root on Linux, without an engine
 	@$(PYTEST) -m image $(ARGS)
 
-check: $(READY) ## format, lint, types, import contracts, OpenAPI
+check: lint test ## all that a change has to pass before the slow tests: lint and the test suite
+
+lint: $(READY) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
