@@ -15,7 +15,7 @@ CHAOS_PROCESSES ?= 4
 # Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
 
-.PHONY: help setup run test coverage test-chaos test-browser test-image check lint format bench lock openapi ci
+.PHONY: help setup run test coverage test-chaos test-browser test-image check lint format bench lock openapi promises ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,7 @@ lint: $(READY) ## format, lint, types, import contracts, OpenAPI
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/openapi.py --check
+	@$(BIN)/python scripts/promises.py --check
 
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
@@ -67,6 +68,9 @@ format: $(READY) ## format and mend what can be mended
 
 bench: $(READY) ## measure; the report goes to docs/benchmarks/
 	@$(BIN)/python -m bench $(ARGS)
+
+promises: $(READY) ## write docs/promises.md: each promise, its tests, its last figure
+	@$(BIN)/python scripts/promises.py
 
 openapi: $(READY) ## write openapi.json anew
 	@$(BIN)/python scripts/openapi.py
