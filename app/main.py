@@ -39,6 +39,9 @@ from app.api import (
 from app.api.answer_headers import AnswerHeaders
 from app.api.answer_in_time import AnswerInTime
 from app.api.body_limit import BodyLimit
+from app.api.compression import Compression
+from app.api.cross_origin import for_origins
+from app.api.head import HeadAsGet
 from app.api.health import Readiness
 from app.api.ingress import Ingress
 from app.api.live_events import LiveEvents
@@ -65,7 +68,7 @@ class Api(FastAPI):
         """The application behind what also the answer to an unforeseen error goes through."""
         settings: Settings = self.state.settings
         return Ingress(
-            AnswerHeaders(super().build_middleware_stack()),
+            AnswerHeaders(for_origins(super().build_middleware_stack(), settings.cors_origins)),
             root_path=settings.root_path,
             proxies=settings.forwarded_allow_ips,
             own=self.state.own_segments,
@@ -118,6 +121,8 @@ def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:
     doors = [] if settings.api_keys else [Middleware(LocalDoor)]
     return [
         Middleware(Timing, figures=figures),
+        Middleware(HeadAsGet),
+        Middleware(Compression),
         Middleware(AnswerInTime),
         *doors,
         Middleware(BodyLimit),

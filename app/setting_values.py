@@ -22,6 +22,7 @@ KEY_MIN_CHARS = 16
 ROOT_PATH_MAX_CHARS = 200
 ANY_PROXY = "*"
 _QUOTES = "\"'"
+_ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -117,6 +118,26 @@ def _web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.rstrip("/").lower() for part in comma_list(text))
+    if not all(is_origin(origin) for origin in origins):
+        raise ValueError("should be origins such as https://shop.example.com, separated by commas; * is not possible")
+    return origins
+
+
+def is_origin(text: str) -> bool:
+    """Whether `text` is an origin as browsers send it: scheme, host in lower case and, where it is odd, port.
+
+    >>> [is_origin(text) for text in ("https://shop.example", "http://localhost:3000", "*", "https://a.b/c", "null")]
+    [True, True, False, False, False]
+    >>> [is_origin(text) for text in ("https://Shop.example", "https://shop.example:443", "https://u@shop.example")]
+    [False, False, False]
+    """
+    scheme, _, place = text.partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme)
+    return default is not None and _ORIGIN.fullmatch(place) is not None and not place.endswith(default)
+
+
 def _api_keys(text: str) -> tuple[ApiKey, ...]:
     keys = tuple(ApiKey.parse(part, number) for number, part in enumerate(comma_list(text), start=1))
     _refuse_twins([key.name for key in keys], "have the same name")
@@ -158,6 +179,7 @@ class ApiKey(BaseModel):
 
 Texts = Annotated[tuple[str, ...], NoDecode, _from_text(comma_list)]
 Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
+Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]

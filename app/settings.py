@@ -27,6 +27,7 @@ from app.setting_values import (
     ApiKey,
     ApiKeys,
     Networks,
+    Origins,
     Proxies,
     Role,
     RootPath,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Proxies | None = None
     root_path: RootPath = ""
     public_url: WebAddress | None = None
+    cors_origins: Origins = ()
     worker_probe_file: Path | None = None
     api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     demo: bool = True

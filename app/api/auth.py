@@ -2,7 +2,8 @@
 
 Without any key configured everybody who gets through the local door may do everything.
 
-request ─▶ GuardedRoute: is the key known, is its role enough? ─▶ body, path and query are read ─▶ the operation
+request ─▶ GuardedRoute: is the key known, is its role enough? ─▶ are there only query parameters that it has?
+        ─▶ body, path and query are read ─▶ the operation
 
 A stranger learns so neither which queues or suppliers there are nor what is wrong with a body.
 """
@@ -21,6 +22,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from app.api.problems import ProblemError
+from app.api.query_names import QueryNames
 from app.settings import ApiKey, Role
 
 RANKS: dict[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
@@ -78,16 +80,17 @@ class BlankBodyRequest(Request):
 
 
 class GuardedRoute(APIRoute):
-    """A route that asks for its `Permission` before anything else of the request is looked at."""
+    """A route that asks for its `Permission` before anything else of the request is looked at, then for odd names."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with the question before it."""
+        """The handler, with the questions before it."""
         handler = super().get_route_handler()
-        asked = permission_of(self.dependant)
+        asked, names = permission_of(self.dependant), QueryNames(self.dependant)
 
         async def guarded(request: Request) -> Response:
             if asked is not None:
                 asked(request, await bearer(request), await header(request))
+            names.look(request)
             return await handler(BlankBodyRequest(request.scope, request.receive))
 
         return guarded

@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from msgspec.structs import astuple
 from pydantic import JsonValue
 
 from app.api.auth import GuardedRoute, Viewer
@@ -17,6 +18,7 @@ from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, writ
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, cut, page_example
+from app.api.validators import NOT_MODIFIED, etag_of, unchanged, unchanged_page, validator_headers
 from app.persistence import categories, change_feed
 from app.persistence.change_feed import ChangeRow, FeedEnds
 from app.views.changes import CHANGE, ChangePage, change_json
@@ -52,6 +54,7 @@ class Category(Out):
                 NDJSON: {"schema": {"type": "string", "description": "A change a line."}, "example": NDJSON_EXAMPLE}
             }
         },
+        **NOT_MODIFIED,
         **problem_answers(410),
     },
 )
@@ -65,24 +68,32 @@ async def list_changes(
 ) -> Response:
     """`since` (or `cursor`, which is the same) is the last number that was seen; without it the feed's beginning.
 
-    With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then.
+    With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then. A page that is asked for
+    again with its ETag is a 304 until the head has moved.
     """
-    asked = _beginning(since, cursor)
+    asked, lines = _beginning(since, cursor), NDJSON in request.headers.get("accept", "")
     async with database.read() as db:
         ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked
         _refuse_outside(begin, ends)
-        rows = await change_feed.changes_since(db, begin, limit)
-    if NDJSON in request.headers.get("accept", ""):
-        lines = b"".join(to_json(change_json(row)) + b"\n" for row in rows)
-        return Response(lines, media_type=NDJSON, headers={"X-Head": str(ends.head)})
-    return OrjsonResponse(
-        {
-            "items": [change_json(row) for row in rows],
-            "nextCursor": _next(rows, ends),
-            "head": ends.head,
-        }
-    )
+        # a change is never changed: where a page begins and where the feed ends says all that it can hold
+        etag = etag_of("changes", begin, limit, ends.head, lines)
+        known = unchanged(request, etag)
+        if known is not None:
+            return known
+        rows = [] if begin == ends.head else await change_feed.changes_since(db, begin, limit)
+    return _as_lines(rows, ends, etag) if lines else _as_page(rows, ends, etag)
+
+
+def _as_lines(rows: list[ChangeRow], ends: FeedEnds, etag: str) -> Response:
+    lines = b"".join(to_json(change_json(row)) + b"\n" for row in rows)
+    return Response(lines, media_type=NDJSON, headers={"X-Head": str(ends.head), **validator_headers(etag)})
+
+
+def _as_page(rows: list[ChangeRow], ends: FeedEnds, etag: str) -> Response:
+    items = [change_json(row) for row in rows]
+    body = {"items": items, "nextCursor": _next(rows, ends), "head": ends.head}
+    return OrjsonResponse(body, headers=validator_headers(etag))
 
 
 def _beginning(since: int | None, cursor: int | None) -> int | None:
@@ -116,15 +127,25 @@ def _next(rows: list[ChangeRow], ends: FeedEnds) -> str | None:
     "/categories",
     operation_id="listCategories",
     summary="Categories by path",
-    responses={**page_example(CATEGORY), **problem_answers()},
+    response_model=Page[Category],
+    responses={**page_example(CATEGORY), **NOT_MODIFIED, **problem_answers()},
 )
 async def list_categories(
-    database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-) -> Page[Category]:
+    *,
+    request: Request,
+    response: Response,
+    database: DatabaseNeeded,
+    _: Viewer,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[Category] | Response:
     """Of the profile's category file; a profile without one has none."""
     after = read_cursor(AfterText, cursor)
     async with database.quick() as db:
         rows = await categories.list_categories(db, after_key="" if after is None else after.key, limit=limit + 1)
+    known = unchanged_page(request, response, "categories", limit, [astuple(row) for row in rows])
+    if known is not None:
+        return known
     shown, more = cut(rows, limit)
     return Page(
         items=[Category(key=row.key, name=dict(row.name)) for row in shown],

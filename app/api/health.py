@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from app.api.answer_in_time import abandon
+from app.api.auth import GuardedRoute
 from app.api.problems import problem_answer, problem_response
 from app.errors import OutageError, SchemaTooNew
 from app.persistence.migrations import check_schema
@@ -17,7 +18,7 @@ from app.persistence.taking_writes import try_to_write
 from app.sync.services import Services
 from app.views.shapes import Out, example
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=GuardedRoute)
 
 ANSWER_WITHIN_S = 3.0
 State = Literal["up", "down"]
@@ -90,20 +91,20 @@ async def _complaint(check: Callable[[], Awaitable[None]]) -> str | None:
     return None
 
 
-@router.head("/healthz", include_in_schema=False)
-@router.get("/healthz", operation_id="getHealth", summary="Whether the process is alive")
+@router.get(
+    "/healthz", operation_id="getHealth", summary="Whether the process is alive", responses={422: problem_answer(422)}
+)
 async def get_health() -> Alive:
     """Looks at no dependency."""
     return Alive()
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     operation_id="getReadiness",
     summary="Whether requests should be sent here",
     response_model=Ready,
-    responses={503: problem_answer(503)},
+    responses={422: problem_answer(422), 503: problem_answer(503)},
 )
 async def get_readiness(request: Request) -> JSONResponse:
     """503 until database, Redis and storage have all answered once; from then on only without the database."""

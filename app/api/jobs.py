@@ -24,6 +24,7 @@ from app.api.schemas import (
     cut,
     page_example,
 )
+from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES
 from app.persistence import job_lists
@@ -100,6 +101,7 @@ async def list_jobs(
     after = read_cursor(AfterTime, cursor)
     wanted = JobFilter(queue, state, None if runId is None else str(runId), supplier)
     async with database.quick() as db:
+        await know_supplier(db, supplier)
         rows = await job_lists.list_jobs(
             db, wanted, after=None if after is None else (from_micros(after.micros), after.id), limit=limit + 1
         )

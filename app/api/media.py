@@ -18,9 +18,8 @@ from app.images.store_local import LocalStore
 router = APIRouter(tags=["catalogue"])
 
 
-@router.api_route(
+@router.get(
     "/media/{key:path}",
-    methods=["GET", "HEAD"],
     operation_id="getPicture",
     summary="A stored picture, when no bucket is set",
     response_class=FileResponse,

@@ -182,7 +182,15 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    return problem_response(error.status_code, detail, headers=error.headers)
+    return problem_response(error.status_code, detail, headers=_with_head(error.headers))
+
+
+def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """HEAD is possible wherever GET is (app/api/head.py)."""
+    allowed = (headers or {}).get("Allow", "").split(", ")
+    if "GET" not in allowed or "HEAD" in allowed:
+        return headers
+    return {**(headers or {}), "Allow": ", ".join([*allowed, "HEAD"])}
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

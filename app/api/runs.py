@@ -11,6 +11,7 @@ from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
 from app.api.problems import problem_answers
 from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, ServicesNeeded, Word, cut, page_example
+from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.persistence import run_lists
 from app.persistence.database import Database
@@ -36,7 +37,7 @@ RunId = Annotated[str, Depends(get_run_id)]
     "",
     operation_id="listRuns",
     summary="Runs, the newest first",
-    responses={**page_example(RUN), **problem_answers()},
+    responses={**page_example(RUN), **problem_answers(404)},
 )
 async def list_runs(
     *,
@@ -51,6 +52,7 @@ async def list_runs(
     """`supplier` is a supplier's code or `documentId`."""
     after = read_cursor(AfterRun, cursor)
     async with database.quick() as db:
+        await know_supplier(db, supplier)
         rows = await run_lists.list_runs(
             db,
             supplier=supplier,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
+from msgspec.structs import astuple
 from pydantic import Field, StrictBool
 
 from app.api.answer_in_time import takes_long
@@ -24,6 +25,7 @@ from app.api.schemas import (
     cut,
     page_example,
 )
+from app.api.validators import NOT_MODIFIED, unchanged_page
 from app.catalogue.schedule import find_zone, next_run
 from app.errors import Conflict, NotFound
 from app.persistence import documents, supplier_records
@@ -78,15 +80,26 @@ class SupplierChanges(In):
     "",
     operation_id="listSuppliers",
     summary="Suppliers by code",
-    responses={**page_example(SUPPLIER), **problem_answers()},
+    response_model=Page[Supplier],
+    responses={**page_example(SUPPLIER), **NOT_MODIFIED, **problem_answers()},
 )
 async def list_suppliers(
-    request: Request, database: DatabaseNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-) -> Page[Supplier]:
+    *,
+    request: Request,
+    response: Response,
+    database: DatabaseNeeded,
+    _: Viewer,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[Supplier] | Response:
     """Each with its last run."""
     after = read_cursor(AfterText, cursor)
     async with database.quick() as db:
         rows = await supplier_records.list_suppliers(db, after_code="" if after is None else after.key, limit=limit + 1)
+    default_share = request.app.state.settings.removal_guard_share
+    known = unchanged_page(request, response, "suppliers", default_share, limit, [astuple(row) for row in rows])
+    if known is not None:
+        return known
     shown, more = cut(rows, limit)
     return Page(
         items=[supplier_out(request.app.state.settings, row) for row in shown],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from typing import Any
 
 import orjson
 from fastapi import Request
@@ -22,6 +23,8 @@ from app import VERSION
 CACHE_CONTROL = "private, no-cache"
 """Kept by whoever asked, for callers with its key, and asked for again each time."""
 VARY = "Accept, Authorization, X-API-Key"
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the answer's ETag."}}
+"""For OpenAPI."""
 _TAG_BYTES = 15
 _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 """RFC 9110, 8.8.3: an entity tag, weak or strong; the comparison of If-None-Match looks at what is quoted alone."""
@@ -42,6 +45,13 @@ def unchanged(request: Request, etag: str) -> Response | None:
     """The 304 for a caller whose If-None-Match names this ETag, else None."""
     given = ", ".join(request.headers.getlist("if-none-match"))
     return Response(status_code=304, headers=validator_headers(etag)) if names(given, etag) else None
+
+
+def unchanged_page(request: Request, response: Response, *parts: object) -> Response | None:
+    """The 304 for a caller that has what these parts make, else None, and `response` says what it is."""
+    etag = etag_of(*parts)
+    response.headers.update(validator_headers(etag))
+    return unchanged(request, etag)
 
 
 def names(if_none_match: str, etag: str) -> bool:

@@ -33,6 +33,7 @@ REDIS_ADDRESS = (
 COUNT = "should be a whole number from 1 to 256"
 KEY = "should be name:role:secret, with role one of viewer, operator, admin"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
+ORIGINS = "should be origins such as https://shop.example.com, separated by commas; * is not possible"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
 SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
 ROOT = Path(__file__).parents[2]
@@ -158,6 +159,9 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"concurrency_images": "0"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
         ({"ALLOW_PRIVATE_ADDRESSES": "10.0.0"}, "ALLOW_PRIVATE_ADDRESSES: " + NETWORKS),
         ({"FORWARDED_ALLOW_IPS": "proxy"}, "FORWARDED_ALLOW_IPS: " + PROXIES),
+        ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS: " + ORIGINS),
+        ({"CORS_ORIGINS": "https://shop.example,shop.example"}, "CORS_ORIGINS: " + ORIGINS),
+        ({"CORS_ORIGINS": "https://shop.example/page"}, "CORS_ORIGINS: " + ORIGINS),
         ({"ROOT_PATH": "/../up"}, "ROOT_PATH: should be a path such as /promi, of letters, digits and . _ ~ -"),
         ({"PUBLIC_URL": "shop.example"}, "PUBLIC_URL: " + ADDRESS),
         ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS),
