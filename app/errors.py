@@ -19,7 +19,8 @@ PromidataSyncError
 │   └── PayloadInvalid          a job's arguments do not fit its model
 ├── OutageError                 a part of ours is away; spends no attempt
 │   ├── DatabaseUnavailable
-│   │   └── ConnectionsRefused   PostgreSQL is at the limit of its connections
+│   │   ├── ConnectionsRefused   PostgreSQL is at the limit of its connections
+│   │   └── SnapshotsTaken       as many whole exports are under way as this process allows
 │   ├── QueueUnavailable
 │   └── StoreUnavailable
 ├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
@@ -162,6 +163,10 @@ class DatabaseUnavailable(OutageError):
 
 class ConnectionsRefused(DatabaseUnavailable):
     """PostgreSQL takes no more connections (SQLSTATE 53300); the message says whose limit it is."""
+
+
+class SnapshotsTaken(DatabaseUnavailable):
+    """As many snapshots are held for long as this process allows, so that all others find a connection."""
 
 
 class QueueUnavailable(OutageError):

@@ -33,6 +33,7 @@ from app.api import (
     runs,
     suppliers,
     sync,
+    variants,
     webhooks,
     workers,
 )
@@ -56,7 +57,7 @@ from app.sync.installation import keep
 from app.sync.services import open_services
 from app.sync.upkeep.chores import do_chores_without_queue
 
-CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, changes, webhooks)
+CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, variants, changes, webhooks)
 ROUTERS = (*CALLED, health, metrics, media, docs, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 

@@ -59,6 +59,21 @@ class AfterSku(msgspec.Struct, array_like=True, frozen=True, tag="s"):
     supplier_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
+class AfterUpdate(msgspec.Struct, array_like=True, frozen=True, tag="u"):
+    """After a product, by when it changed."""
+
+    micros: Micros
+    sku: Text
+    supplier_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class AfterVariant(msgspec.Struct, array_like=True, frozen=True, tag="v"):
+    """After a variant."""
+
+    sku: Text
+    supplier_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
 def write_cursor(key: msgspec.Struct) -> str:
     """A sort key as a cursor."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")

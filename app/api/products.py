@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
 
 from app.api.auth import Caller, GuardedRoute, Viewer
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterSku, Cursor, read_cursor, write_cursor
+from app.api.catalogue_pages import one_of, page_of
+from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, Fields, form_of
+from app.api.cursors import LARGEST_BIGINT, AfterNumber, Cursor, read_cursor, write_cursor
 from app.api.json_answer import OrjsonResponse
+from app.api.ndjson import NDJSON, Export, Wanted, wants_lines
 from app.api.problems import problem_answers
-from app.api.public_addresses import PictureAddressNeeded
+from app.api.product_cursors import read_after, refuse_cursor, write_after
+from app.api.public_addresses import PictureAddressesNeeded
 from app.api.schemas import (
     DEFAULT_LIMIT,
     DatabaseNeeded,
@@ -22,58 +28,100 @@ from app.api.schemas import (
     cut,
     page_example,
 )
+from app.api.supplier_filter import know_supplier
+from app.api.validators import NOT_MODIFIED, etag_of, unchanged
 from app.errors import NotFound, SeveralSuppliers
 from app.persistence import change_feed, product_lists
-from app.persistence.database import Connection
-from app.persistence.product_lists import ProductFilter, ProductRow
+from app.persistence.database import Connection, Database
+from app.persistence.product_lists import ProductFilter, ProductKey, Sort
 from app.views.buying_prices import without_buying
+from app.views.catalogue import products_json
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
 from app.views.explained import Explained, explain
-from app.views.products import LISTED_PRODUCT, ListedProduct, Product, listed_json, product_json, variants_json
+from app.views.products import CHOSEN, LISTED_PRODUCT, PRODUCT_EXAMPLE, ChosenOfProduct, ListedProduct, Product
 
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
 Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804"])]
+Status = Literal["active", "discontinued"]
 ONE = problem_answers(404, 409)
+LIST_ANSWER: dict[str, Any] = {
+    "content": {
+        "application/json": {
+            "examples": {
+                "items": {"value": {"items": [LISTED_PRODUCT], "nextCursor": None}},
+                "expand=variants": {"value": {"items": [PRODUCT_EXAMPLE], "nextCursor": None}},
+                "fields=sku,name,variants.prices": {"value": {"items": [CHOSEN], "nextCursor": None}},
+            }
+        },
+        NDJSON: {
+            "schema": {"type": "string", "description": "A product a line, in the shape of one product."},
+            "example": orjson.dumps(PRODUCT_EXAMPLE).decode() + "\n",
+        },
+    },
+    "headers": {
+        "X-Changes-Head": {
+            "description": "With NDJSON: the change feed's `seq` of the moment that the lines are of.",
+            "schema": {"type": "integer"},
+        }
+    },
+}
 
 
 @router.get(
     "",
     operation_id="listProducts",
-    summary="Products by SKU",
-    response_model=Page[ListedProduct],
-    responses={**page_example(LISTED_PRODUCT), **problem_answers()},
+    summary="Products by SKU or by time, in pages or all at once",
+    response_model=Page[ListedProduct] | Page[Product] | Page[ChosenOfProduct],
+    responses={200: LIST_ANSWER, **NOT_MODIFIED, **problem_answers(404)},
 )
 async def list_products(
     *,
+    request: Request,
     services: ServicesNeeded,
-    address_of: PictureAddressNeeded,
+    addresses: PictureAddressesNeeded,
     caller: Viewer,
     supplier: Word | None = None,
     q: Word | None = None,
-    status: Literal["active", "discontinued"] | None = None,
+    status: Status | None = None,
     category: Word | None = None,
     updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
+    expand: Annotated[Literal["variants"] | None, Query(description="Whole products in place of items.")] = None,
+    fields: Fields = None,
+    sort: Sort = "sku",
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> OrjsonResponse:
-    """`q` finds words of names in any language and the beginnings of SKUs; `category` includes what lies below it."""
-    after = read_cursor(AfterSku, cursor)
+) -> Response:
+    """`q` finds words of names in any language and the beginnings of SKUs and EANs, variants' too.
+
+    `category` includes what lies below it. A cursor belongs to its `sort`.
+
+    With `Accept: application/x-ndjson` every product that the filter means, whole, one a line, without paging, as of
+    one moment; the header `X-Changes-Head` is the change feed's `seq` of that moment: `/changes?since=` goes on there.
+    """
     wanted = ProductFilter(supplier, status, category, updatedSince, q)
+    lines = wants_lines(request)
+    possible, expanded = (OF_PRODUCT, True) if lines else (OF_LISTED, expand is not None)
+    form = form_of(fields, possible, expanded=expanded, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    if lines:
+        refuse_cursor(cursor)
+        await _know(services.database, supplier)
+        return Export(request, services.database, Wanted(wanted, sort, form))
+    after = read_after(sort, cursor)
     async with services.database.read() as db:
-        rows = await product_lists.list_products(
-            db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=limit + 1
-        )
+        await know_supplier(db, supplier)
+        rows = await product_lists.list_keys(db, wanted, sort=sort, after=after, limit=limit + 1)
         shown, more = cut(rows, limit)
-        extras = await product_lists.list_extras(db, [row.id for row in shown])
-    items = [listed_json(row, extras[row.id], address_of) for row in shown]
-    last = shown[-1] if more else None
-    return OrjsonResponse(
-        {
-            "items": _visible(caller, items),
-            "nextCursor": None if last is None else write_cursor(AfterSku(last.sku, last.supplier_id)),
-        }
-    )
+        next_cursor = write_after(sort, shown[-1]) if more else None
+        etag = etag_of("products", form.stamp, [(row.id, row.version, row.supplier) for row in shown], next_cursor)
+        known = unchanged(request, etag)
+        return known or page_of(await products_json(db, shown, form), next_cursor, etag)
+
+
+async def _know(database: Database, supplier: str | None) -> None:
+    if supplier is not None:
+        async with database.read() as db:
+            await know_supplier(db, supplier)
 
 
 @router.get(
@@ -127,26 +175,30 @@ async def explain_product(
     "/{sku:sku}",
     operation_id="getProduct",
     summary="One product with its variants",
-    response_model=Product,
-    responses=ONE,
+    response_model=Product | ChosenOfProduct,
+    responses={200: {"content": {"application/json": {"example": PRODUCT_EXAMPLE}}}, **NOT_MODIFIED, **ONE},
 )
 async def get_product(
-    sku: Sku, services: ServicesNeeded, address_of: PictureAddressNeeded, caller: Viewer, supplier: Word | None = None
-) -> OrjsonResponse:
+    *,
+    request: Request,
+    sku: Sku,
+    services: ServicesNeeded,
+    addresses: PictureAddressesNeeded,
+    caller: Viewer,
+    supplier: Word | None = None,
+    fields: Fields = None,
+) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
+    form = form_of(fields, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
     async with services.database.read() as db:
-        product = await _one(db, sku, supplier)
-        variants = await product_lists.variants_of(db, product.id)
-        pictures = await product_lists.pictures_of(db, product.id)
-    body = {
-        **product_json(product),
-        "variants": variants_json(product.sku, variants, pictures, address_of),
-    }
-    return OrjsonResponse(_visible(caller, body))
+        key = await _one(db, sku, supplier)
+        etag = etag_of("product", form.stamp, key.id, key.version, key.supplier)
+        known = unchanged(request, etag)
+        return known or one_of((await products_json(db, [key], form))[0], etag)
 
 
-async def _one(db: Connection, sku: str, supplier: str | None) -> ProductRow:
-    found = await product_lists.find_products(db, sku, supplier)
+async def _one(db: Connection, sku: str, supplier: str | None) -> ProductKey:
+    found = await product_lists.find_keys(db, sku, supplier)
     if not found:
         raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
     if len(found) > 1:

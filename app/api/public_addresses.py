@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
 from app.api.schemas import get_services
+from app.images.store import PRESIGNED_S, media_key
 from app.settings import Settings
-from app.views.products import PictureAddress
+from app.views.picture_addresses import PictureAddresses
+
+A_KEY = media_key("0" * 64, "jpg")
+RENEWED_S = PRESIGNED_S // 2
+"""Presigned addresses are given out anew that often, in seconds; one that a 304 lets stand is good as long."""
 
 
 def public_base(request: Request) -> str:
@@ -27,7 +33,7 @@ def public_base(request: Request) -> str:
     return settings.public_url + root.rstrip("/")
 
 
-def get_picture_address(request: Request) -> PictureAddress:
+def get_picture_addresses(request: Request) -> PictureAddresses:
     """The addresses of stored pictures: the bucket's, or below the service's own for a local store."""
     store = get_services(request).store
     base = public_base(request)
@@ -36,7 +42,10 @@ def get_picture_address(request: Request) -> PictureAddress:
         known = store.public_url(key)
         return base + known if known.startswith("/") else known
 
-    return address
+    before, key, after = address(A_KEY).partition(A_KEY)
+    if key and not after:
+        return PictureAddresses(address, before, before)
+    return PictureAddresses(address, None, f"{before} presigned {int(time.time()) // RENEWED_S}")
 
 
-PictureAddressNeeded = Annotated[PictureAddress, Depends(get_picture_address)]
+PictureAddressesNeeded = Annotated[PictureAddresses, Depends(get_picture_addresses)]

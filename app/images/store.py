@@ -16,6 +16,8 @@ from typing import Protocol
 
 from app.errors import StoreUnavailable
 
+PRESIGNED_S = 3600
+"""For how long a presigned address is good, in seconds."""
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _KEY = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/((?:\1\2)[0-9a-f]{60})\.(jpg|png|webp|gif)")

@@ -3,7 +3,7 @@
 - `begin` gives a durable transaction; a stage's results, its job's state and the jobs that it leads to go in one.
 - `quick` gives single statements that commit without waiting for the disk, for what may be lost without harm: claims
   (a lost claim only makes the job run again, since its token is random), progress, dispatch marks.
-- `read` gives a transaction that only reads.
+- `read` gives a transaction that only reads; `snapshot` one that may be held for long.
 
 DATABASE_POOL_SIZE bounds all of them together; `lending.py` has who gets one and gives back what is idle,
 `sessions.py` what is set in a session, so that a frozen worker cannot hold a row (ENGINE.md 1, "Connections").
@@ -15,6 +15,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, name_of, reach
 from app.outages import end_if_cancelled
 from app.persistence.breaking import break_off
@@ -52,6 +53,9 @@ Connection = AsyncConnection
 
 MOST_REPEATS = 20
 MOST_TIMEOUTS = 2
+SNAPSHOTS_SHARE, ROOM_FOR_SNAPSHOTS = 4, 3
+"""Of so many connections one may be held by a snapshot, and from so many on it is one of them, not one beside them."""
+READ_ONLY: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 STAGE_WAIT_S = 30.0
 """For how long a stage waits for a connection, in seconds, before that is an outage."""
 END_STALLED = """
@@ -95,6 +99,12 @@ class Database:
         self.address = read_address(url)
         self._pooler = transaction_pooler or self.address.transaction_pooler
         self._openings = openings(self.address, pooler=self._pooler)
+        lender = partial(self._make_lender, pre_ping=pre_ping, wait_s=wait_s)
+        self._lender = lender(pool_size)
+        self._snapshot_lender = self._lender if pool_size >= ROOM_FOR_SNAPSHOTS else lender(1)
+        self._most_snapshots = self._snapshots_left = max(1, pool_size // SNAPSHOTS_SHARE)
+
+    def _make_lender(self, size: int, *, pre_ping: bool, wait_s: float) -> Lender:
         engine = create_async_engine(
             DIALECT,
             poolclass=ShrinkingPool,
@@ -104,7 +114,7 @@ class Database:
             json_deserializer=orjson.loads,
         )
         event.listen(engine.sync_engine, "handle_error", throw_away_broken)
-        self._lender = Lender(engine, size=pool_size, wait_s=wait_s, shown=self.address.shown)
+        return Lender(engine, size=size, wait_s=wait_s, shown=self.address.shown)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -142,13 +152,37 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
-        options: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        async with self._translated(conflicts=True), self._transaction(self._openings.read, **options) as connection:
+        async with self._translated(conflicts=True), self._transaction(self._openings.read, **READ_ONLY) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self, opening: str, *, long: bool = True, **options: Any) -> AsyncIterator[AsyncConnection]:
-        async with self._lender.lend(opening, long=long) as connection:
+    async def snapshot(self, *, idle_s: int) -> AsyncIterator[AsyncConnection]:
+        """As `read`, for as long as somebody takes who may pause for up to `idle_s` seconds between two statements.
+
+        Only a few at a time, so that everybody else finds a connection; where there are hardly any, on one more.
+
+        Raises:
+            SnapshotsTaken: as many are held as there may be.
+            DatabaseUnavailable: PostgreSQL is away or closed the connection.
+        """
+        if not self._snapshots_left:
+            raise SnapshotsTaken(f"{self._most_snapshots} at a time is what DATABASE_POOL_SIZE has room for: try again")
+        opening = f"{self._openings.read}SET LOCAL idle_in_transaction_session_timeout TO '{idle_s}s';"
+        self._snapshots_left -= 1
+        try:
+            async with (
+                self._translated(conflicts=True),
+                self._transaction(opening, lender=self._snapshot_lender, **READ_ONLY) as connection,
+            ):
+                yield connection
+        finally:
+            self._snapshots_left += 1
+
+    @asynccontextmanager
+    async def _transaction(
+        self, opening: str, *, long: bool = True, lender: Lender | None = None, **options: Any
+    ) -> AsyncIterator[AsyncConnection]:
+        async with (lender or self._lender).lend(opening, long=long) as connection:
             if options:
                 await connection.execution_options(**options)
             async with connection.begin():
@@ -223,6 +257,8 @@ class Database:
     async def close(self) -> None:
         """Close the pool."""
         await self._lender.close()
+        if self._snapshot_lender is not self._lender:
+            await self._snapshot_lender.close()
 
     @asynccontextmanager
     async def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> AsyncIterator[None]:

@@ -21,4 +21,9 @@ def pack_json(value: Any) -> bytes:
 
 def unpack_json(packed: bytes) -> Any:
     """The JSON value that `pack_json` packed."""
-    return orjson.loads(zstandard.decompress(packed))
+    return orjson.loads(unpack_bytes(packed))
+
+
+def unpack_bytes(packed: bytes) -> bytes:
+    """The same as JSON text."""
+    return zstandard.decompress(packed)

@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 import msgspec
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.packing import unpack_json
-
 LAST_CHARACTER = "\U0010ffff"
-
-
-class ProductRow(msgspec.Struct, frozen=True):
-    """A product without its variants."""
-
-    id: int
-    sku: str
-    supplier_id: int
-    supplier: str
-    status: str
-    content: dict[str, Any]
-    updated_at: datetime
 
 
 class ProductFilter(msgspec.Struct, frozen=True):
@@ -41,32 +27,23 @@ class ProductFilter(msgspec.Struct, frozen=True):
     """This category and all that lie below it."""
     updated_since: datetime | None = None
     words: str | None = None
-    """Words of names in any language, or the beginning of a SKU."""
+    """Words of names in any language, or the beginning of a SKU or an EAN."""
 
 
-class VariantRow(msgspec.Struct, frozen=True):
-    """A variant with its prices and imprint positions, as the API shows them."""
+Sort = Literal["sku", "updatedAt"]
+
+
+class ProductKey(msgspec.Struct, frozen=True):
+    """What a page knows of a product before its content is read: enough to say whether anything of it changed."""
 
     id: int
     sku: str
+    supplier_id: int
+    supplier: str
     status: str
-    is_primary: bool
-    content: dict[str, Any]
-    prices: list[dict[str, Any]] | None
-    imprint_positions: list[dict[str, Any]] | None
-
-
-class PictureRow(msgspec.Struct, frozen=True):
-    """A picture that a variant shows."""
-
-    variant_id: int
-    role: str
-    position: int
-    key: str
-    sha256: str
-    width: int
-    height: int
-    content_type: str
+    updated_at: datetime
+    version: int
+    """The transaction that last changed what readers see of it, of its variants and of their pictures."""
 
 
 class ListExtra(msgspec.Struct, frozen=True):
@@ -77,7 +54,6 @@ class ListExtra(msgspec.Struct, frozen=True):
     """The object key of the product's first picture."""
 
 
-COLUMNS = "p.id, p.sku, p.supplier_id, s.code AS supplier, p.status, p.content, p.updated_at"
 CONDITIONS = {
     "supplier": "p.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)",
     "status": "p.status = :status",
@@ -90,49 +66,80 @@ CONDITIONS = {
         UNION SELECT l.id FROM products l WHERE lower(l.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
             AND lower(l.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character)
         UNION SELECT v.product_id FROM variants v WHERE lower(v.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
-            AND lower(v.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character))""",
+            AND lower(v.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character)
+        UNION SELECT e.product_id FROM variants e WHERE e.content ->> 'ean' ~>=~ CAST(:words AS text)
+            AND e.content ->> 'ean' ~<~ (CAST(:words AS text) || :last_character))""",
+}
+KEYS = """p.id, p.sku, p.supplier_id, s.code AS supplier, p.status, p.updated_at,
+    COALESCE(pv.version, 0) AS version"""
+PRODUCTS = "products p JOIN suppliers s ON s.id = p.supplier_id"
+VERSIONED = f"{PRODUCTS} LEFT JOIN product_versions pv ON pv.product_id = p.id"
+ORDERS: dict[Sort, str] = {"sku": "p.sku, p.supplier_id", "updatedAt": "p.updated_at, p.sku, p.supplier_id"}
+AFTERS: dict[Sort, str] = {
+    "sku": '(CAST(:after_sku AS text) COLLATE "C", :after_supplier)',
+    "updatedAt": '(CAST(:after_time AS timestamptz), CAST(:after_sku AS text) COLLATE "C", :after_supplier)',
 }
 
 
-async def list_products(
-    db: AsyncConnection, wanted: ProductFilter, *, after: tuple[str, int] | None, limit: int
-) -> list[ProductRow]:
-    """A page of products by SKU, from after (`sku`, supplier's id)."""
-    statement, parameters = products_statement(wanted, after=after, limit=limit)
-    rows = await db.execute(text(statement), parameters)
-    return [ProductRow(**row) for row in rows.mappings()]
+class After(msgspec.Struct, frozen=True):
+    """The product that a page begins after; `updated_at` where it is sorted by that."""
+
+    sku: str
+    supplier_id: int
+    updated_at: datetime | None = None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Its values in `AFTERS`."""
+        moment = {} if self.updated_at is None else {"after_time": self.updated_at}
+        return {"after_sku": self.sku, "after_supplier": self.supplier_id, **moment}
 
 
-def products_statement(
-    wanted: ProductFilter, *, after: tuple[str, int] | None, limit: int
+async def list_keys(
+    db: AsyncConnection, wanted: ProductFilter, *, sort: Sort, after: After | None, limit: int
+) -> list[ProductKey]:
+    """A page of products, without their content."""
+    statement, parameters = keys_statement(wanted, sort=sort, after=after)
+    rows = await db.execute(text(f"{statement} LIMIT :limit"), {**parameters, "limit": limit})
+    return [ProductKey(**row) for row in rows.mappings()]
+
+
+def keys_statement(
+    wanted: ProductFilter, *, sort: Sort = "sku", after: After | None = None
 ) -> tuple[str, dict[str, object]]:
-    """The statement behind `list_products`, with its parameters."""
-    asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
-    conditions = ["true", *(CONDITIONS[name] for name in asked)]
-    parameters: dict[str, object] = {"limit": limit, **asked}
-    if "words" in asked:
-        parameters["last_character"] = LAST_CHARACTER
+    """The statement of the products that a filter means, in order, with its parameters."""
+    conditions, parameters = conditions_of(wanted)
     if after is not None:
-        conditions.append('(p.sku, p.supplier_id) > (CAST(:after_sku AS text) COLLATE "C", :after_supplier)')
-        parameters |= {"after_sku": after[0], "after_supplier": after[1]}
-    return (
-        f"""
-        SELECT {COLUMNS} FROM products p JOIN suppliers s ON s.id = p.supplier_id
-        WHERE {" AND ".join(conditions)} ORDER BY p.sku, p.supplier_id LIMIT :limit""",
-        parameters,
+        conditions.append(f"({ORDERS[sort]}) > {AFTERS[sort]}")
+        parameters |= after.parameters
+    where = " AND ".join(conditions)
+    return f"SELECT {KEYS} FROM {VERSIONED} WHERE {where} ORDER BY {ORDERS[sort]}", parameters
+
+
+async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[int, str]:
+    """The stored JSON of each product, as text."""
+    rows = await db.execute(
+        text("SELECT id, CAST(content AS text) AS content FROM products WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        {"ids": list(product_ids)},
     )
+    return {row.id: row.content for row in rows}
 
 
-async def find_products(db: AsyncConnection, sku: str, supplier: str | None) -> list[ProductRow]:
+def conditions_of(wanted: ProductFilter) -> tuple[list[str], dict[str, object]]:
+    """A filter as conditions on product p, with their parameters."""
+    asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
+    last = {"last_character": LAST_CHARACTER} if "words" in asked else {}
+    return ["true", *(CONDITIONS[name] for name in asked)], {**asked, **last}
+
+
+async def find_keys(db: AsyncConnection, sku: str, supplier: str | None) -> list[ProductKey]:
     """The products with this SKU, by supplier; `supplier` is a code or `documentId`, None means any."""
     of_supplier = "" if supplier is None else f"AND {CONDITIONS['supplier']}"
     rows = await db.execute(
-        text(f"""
-        SELECT {COLUMNS} FROM products p JOIN suppliers s ON s.id = p.supplier_id
-        WHERE p.sku = :sku {of_supplier} ORDER BY s.code"""),
+        text(f"SELECT {KEYS} FROM {VERSIONED} WHERE p.sku = :sku {of_supplier} ORDER BY s.code"),
         {"sku": sku} | ({} if supplier is None else {"supplier": supplier}),
     )
-    return [ProductRow(**row) for row in rows.mappings()]
+    return [ProductKey(**row) for row in rows.mappings()]
 
 
 SHOWN = """s.variant_id = v.id
@@ -156,37 +163,6 @@ async def list_extras(db: AsyncConnection, product_ids: Sequence[int]) -> dict[i
     """How many active variants each product has, and its first picture: its primary variant's, else any's."""
     rows = await db.execute(text(LIST_EXTRAS), {"ids": list(product_ids)})
     return {row.id: ListExtra(row.variant_count, row.key) for row in rows}
-
-
-async def variants_of(db: AsyncConnection, product_id: int) -> list[VariantRow]:
-    """A product's variants in the feed's order, discontinued ones last."""
-    rows = await db.execute(
-        text("""
-        SELECT v.id, v.sku, v.status, v.is_primary, v.content, p.tiers AS prices, i.packed
-        FROM variants v LEFT JOIN prices p ON p.variant_id = v.id LEFT JOIN imprint_positions i ON i.variant_id = v.id
-        WHERE v.product_id = :product_id ORDER BY v.status, v.position, v.sku"""),
-        {"product_id": product_id},
-    )
-    return [_variant(row) for row in rows.mappings()]
-
-
-def _variant(row: RowMapping) -> VariantRow:
-    fields = dict(row)
-    packed = fields.pop("packed")
-    return VariantRow(**fields, imprint_positions=None if packed is None else unpack_json(packed))
-
-
-async def pictures_of(db: AsyncConnection, product_id: int) -> list[PictureRow]:
-    """The pictures that a product's variants show, in order."""
-    rows = await db.execute(
-        text(f"""
-        SELECT s.variant_id, s.role, s.position, m.key, encode(m.sha256, 'hex') AS sha256, m.width, m.height,
-            m.content_type
-        FROM variants v JOIN shown_pictures s ON {SHOWN} {STORED}
-        WHERE v.product_id = :product_id ORDER BY s.variant_id, s.position"""),
-        {"product_id": product_id},
-    )
-    return [PictureRow(**row) for row in rows.mappings()]
 
 
 class CatalogueTotals(msgspec.Struct, frozen=True):

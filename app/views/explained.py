@@ -10,7 +10,7 @@ from app.errors import NotFound, SeveralSuppliers
 from app.persistence import explained, product_lists
 from app.persistence.database import Connection, Database
 from app.persistence.explained import ExplainedDocument, PictureStates
-from app.persistence.product_lists import ProductRow
+from app.persistence.product_lists import ProductKey
 from app.persistence.suppliers import find_supplier
 from app.settings import Settings
 from app.views.masking import mask_base, mask_optional
@@ -83,7 +83,7 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
         SeveralSuppliers: none was named and more than one has it.
     """
     async with database.read() as db:
-        products = await product_lists.find_products(db, sku, supplier)
+        products = await product_lists.find_keys(db, sku, supplier)
         documents = await explained.documents_named(db, sku)
         code = await _supplier_meant(db, sku, supplier, products, documents)
         product = next((row for row in products if row.supplier == code), None)
@@ -112,7 +112,7 @@ async def _supplier_meant(
     db: Connection,
     sku: str,
     supplier: str | None,
-    products: Sequence[ProductRow],
+    products: Sequence[ProductKey],
     documents: Sequence[ExplainedDocument],
 ) -> str:
     codes = {row.supplier for row in products} | {document["supplier"] for document in documents}

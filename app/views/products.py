@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import GenericAlias
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue, create_model
 
-from app.persistence.product_lists import ListExtra, PictureRow, ProductRow, VariantRow
 from app.views.shapes import Out, example
 
 Texts = dict[str, str]
-PictureAddress = Callable[[str], str]
-"""From a picture's key to its address, which is absolute where a caller stands."""
 PRODUCT: dict[str, Any] = {
     "sku": "A360-100804",
     "supplier": "A360",
@@ -61,6 +58,13 @@ VARIANT: dict[str, Any] = {
     "images": [IMAGE],
     "isPrimary": True,
     "status": "active",
+}
+LISTED_VARIANT = {**VARIANT, "supplier": "A360"}
+PRODUCT_EXAMPLE: dict[str, Any] = {**PRODUCT, "variants": [VARIANT]}
+CHOSEN: dict[str, Any] = {
+    "sku": PRODUCT["sku"],
+    "name": PRODUCT["name"],
+    "variants": [{"prices": VARIANT["prices"]}],
 }
 LISTED_PRODUCT = {**PRODUCT, "variantCount": 4, "primaryImageUrl": "https://promi.example/media/1f/2e/1f2e.jpg"}
 
@@ -145,57 +149,29 @@ class Variant(Out):
 class Product(ProductBase):
     """A product with all its variants."""
 
-    model_config = example(**PRODUCT, variants=[VARIANT])
+    model_config = example(**PRODUCT_EXAMPLE)
     variants: list[Variant]
 
 
-def product_json(row: ProductRow) -> dict[str, Any]:
-    """A product without its variants, as JSON: what is stored has the API's names already."""
-    return {
-        "sku": row.sku,
-        "supplier": row.supplier,
-        **row.content,
-        "status": row.status,
-        "updatedAt": row.updated_at,
-    }
+class ListedVariant(Variant):
+    """A variant by itself, with its product and supplier."""
+
+    model_config = example(**LISTED_VARIANT)
+    supplier: str
 
 
-def listed_json(row: ProductRow, extra: ListExtra, address_of: PictureAddress) -> dict[str, Any]:
-    """A product as lists show it."""
-    url = None if extra.key is None else address_of(extra.key)
-    return {**product_json(row), "variantCount": extra.variant_count, "primaryImageUrl": url}
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
 
 
-def variants_json(
-    product_sku: str, rows: Iterable[VariantRow], pictures: Iterable[PictureRow], address_of: PictureAddress
-) -> list[dict[str, Any]]:
-    """A product's variants, each with its pictures."""
-    shown: dict[int, list[dict[str, Any]]] = {}
-    for picture in pictures:
-        shown.setdefault(picture.variant_id, []).append(_image(picture, address_of))
-    return [_variant(product_sku, row, shown) for row in rows]
+LEFT_OUT: Any = Field(None, json_schema_extra=_without_default)
 
 
-def _variant(product_sku: str, row: VariantRow, shown: Mapping[int, list[dict[str, Any]]]) -> dict[str, Any]:
-    return {
-        "sku": row.sku,
-        "productSku": product_sku,
-        **row.content,
-        "prices": row.prices or [],
-        "imprintPositions": row.imprint_positions or [],
-        "images": shown.get(row.id, []),
-        "isPrimary": row.is_primary,
-        "status": row.status,
-    }
+def _chosen(name: str, model: type[Out], **others: Any) -> Any:
+    """The model of an answer with `fields`: every member of `model` may be left out."""
+    members = {key: (field.annotation, LEFT_OUT) for key, field in model.model_fields.items()}
+    return create_model(name, __base__=Out, __doc__=f"What `fields` names of a {model.__name__}.", **members | others)
 
 
-def _image(picture: PictureRow, address_of: PictureAddress) -> dict[str, Any]:
-    return {
-        "role": picture.role,
-        "position": picture.position,
-        "url": address_of(picture.key),
-        "sha256": picture.sha256,
-        "width": picture.width,
-        "height": picture.height,
-        "contentType": picture.content_type,
-    }
+ChosenOfVariant = _chosen("ChosenOfVariant", Variant)
+ChosenOfProduct = _chosen("ChosenOfProduct", ListedProduct, variants=(GenericAlias(list, (ChosenOfVariant,)), LEFT_OUT))

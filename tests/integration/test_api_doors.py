@@ -333,7 +333,7 @@ async def test_every_operation_is_described(api: ApiClient) -> None:
 
 
 def has_example(description: dict[str, Any], content: dict[str, Any]) -> bool:
-    if "example" in content:
+    if "example" in content or "examples" in content:
         return True
     schema = content["schema"]
     if "$ref" in schema:

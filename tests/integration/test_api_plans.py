@@ -11,10 +11,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.persistence import categories, change_feed, explained, moving, product_lists, retention
+from app.persistence import categories, change_feed, explained, moving, product_lists, retention, variant_lists
 from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
-from app.persistence.product_lists import ProductFilter, products_statement
+from app.persistence.product_lists import After, ProductFilter, Sort, keys_statement
 from app.persistence.run_lists import problems_statement, runs_statement
+from app.persistence.variant_lists import VariantFilter
+from app.persistence.whole_variants import BY_ID, OF_PRODUCTS, PARTS, variants_statement
 from tests.support.stack import Servers, Stack, open_stack
 
 FILL = """
@@ -40,7 +42,8 @@ SELECT 3 + n % 20, 'P-' || lpad(CAST(n AS text), 6, '0'), CASE WHEN n % 100 = 0 
 FROM generate_series(1, 30000) n;
 INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
     prices_digest, imprint_digest, pictures_digest, generation)
-SELECT p.supplier_id, p.sku || '-' || n, p.id, 'active', n, n = 1, '{}', '', '', '', '', 1
+SELECT p.supplier_id, p.sku || '-' || n, p.id, 'active', n, n = 1,
+    jsonb_build_object('ean', '8712345' || lpad(CAST(p.id * 2 + n AS text), 6, '0')), '', '', '', '', 1
 FROM products p, generate_series(1, 2) n;
 INSERT INTO media (sha256, key, content_type, width, height, size_bytes)
 SELECT decode(md5(CAST(n AS text)), 'hex'), 'k' || n, 'image/jpeg', 1, 1, 1 FROM generate_series(1, 30000) n;
@@ -82,8 +85,15 @@ def jobs(*, after: bool, **wanted: Any) -> tuple[str, dict[str, object]]:
     return jobs_statement(JobFilter("image-upload", **wanted), after=position, limit=50)
 
 
-def products(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
-    return products_statement(ProductFilter(**wanted), after=("P-000100", 3) if after else None, limit=50)
+def products(*, after: bool = False, sort: Sort = "sku", **wanted: Any) -> tuple[str, dict[str, object]]:
+    by = After("P-000100", 3, NOW if sort == "updatedAt" else None)
+    statement, parameters = keys_statement(ProductFilter(**wanted), sort=sort, after=by if after else None)
+    return f"{statement} LIMIT 50", parameters
+
+
+def variants(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
+    position = ("P-000100-1", 3) if after else None
+    return variant_lists.keys_statement(VariantFilter(**wanted), after=position, limit=50)
 
 
 STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -111,6 +121,17 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "products by time": products(updated_since=NOW),
     "products by words": products(words="nummer777"),
     "products by all": products(supplier="S3", status="active", category="C7", words="nummer7", updated_since=NOW),
+    "products by sku and time": products(sort="updatedAt", after=True),
+    "variants": variants(),
+    "variants, next page": variants(after=True),
+    "variants by ean": variants(ean="8712345007777"),
+    "variants by sku": variants(sku="P-000100-1"),
+    "variants by supplier": variants(supplier="S3", after=True),
+    "variants by product": variants(product_sku="P-000100"),
+    "variants by status": variants(status="discontinued"),
+    "variants by time": variants(updated_since=NOW),
+    "variants of products": (variants_statement(OF_PRODUCTS, PARTS), {"ids": list(range(1, 51))}),
+    "variants by id": (variants_statement(BY_ID, PARTS), {"ids": list(range(1, 51))}),
     "product by sku": (
         "SELECT * FROM products p WHERE p.sku = :sku", {"sku": "P-000100"},
     ),
@@ -169,6 +190,10 @@ PAGES = (
     "runs, next page",
     "runs by supplier",
     "products, next page",
+    "products by sku and time",
+    "variants, next page",
+    "variants by supplier",
+    "variants by status",
     "changes",
     "history",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
-from app.persistence import job_verbs, product_lists, runs
+from app.persistence import job_verbs, product_lists, runs, whole_variants
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
@@ -35,12 +36,13 @@ async def origin() -> AsyncIterator[PictureOrigin]:
 async def seen(stack: Stack) -> dict[str, list[str]]:
     """What readers see: the first characters of each picture's hash, by variant, in order."""
     async with stack.services.database.read() as db:
-        found: dict[str, list[str]] = {}
-        for product in await product_lists.list_products(db, product_lists.ProductFilter(), after=None, limit=100):
-            names = {row.id: row.sku for row in await product_lists.variants_of(db, product.id)}
-            for picture in await product_lists.pictures_of(db, product.id):
-                found.setdefault(names[picture.variant_id], []).append(picture.sha256)
-        return found
+        keys = await product_lists.list_keys(db, product_lists.ProductFilter(), sort="sku", after=None, limit=100)
+        variants = await whole_variants.variants_of(db, [key.id for key in keys], {"images"})
+        return {
+            item.sku: [picture["sha256"] for picture in json.loads(item.images)]
+            for item in variants
+            if item.images is not None
+        }
 
 
 def hashes(origin: PictureOrigin, *paths: str) -> list[str]:

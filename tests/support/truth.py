@@ -11,10 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from app.jobs.definitions import QUEUES
 from app.persistence import product_lists
 from app.persistence.product_lists import ProductFilter
-from app.views.products import product_json, variants_json
+from app.views.catalogue import products_json
+from app.views.picture_addresses import PictureAddresses
+from app.views.whole import Form
 from tests.support.oracle import comparable, expected_pictures, expected_products
 from tests.support.stack import Stack
 
@@ -37,18 +41,12 @@ async def assert_catalogue_equals_feed(stack: Stack, *suppliers: str) -> None:
 
 async def stored_products(stack: Stack, supplier: str) -> dict[str, dict[str, Any]]:
     """A supplier's active products, as the API answers them."""
-    services = stack.services
-    products = {}
-    async with services.database.read() as db:
+    address = stack.services.store.public_url
+    form = Form(PictureAddresses(address, prefix=None, stamp=""), sees_buying=True)
+    async with stack.services.database.read() as db:
         wanted = ProductFilter(supplier=supplier, status="active")
-        for row in await product_lists.list_products(db, wanted, after=None, limit=100_000):
-            variants = await product_lists.variants_of(db, row.id)
-            pictures = await product_lists.pictures_of(db, row.id)
-            products[row.sku] = {
-                **product_json(row),
-                "variants": variants_json(row.sku, variants, pictures, services.store.public_url),
-            }
-    return products
+        keys = await product_lists.list_keys(db, wanted, sort="sku", after=None, limit=100_000)
+        return {key.sku: orjson.loads(raw) for key, raw in zip(keys, await products_json(db, keys, form), strict=True)}
 
 
 async def assert_store_equals_feed(stack: Stack) -> None:

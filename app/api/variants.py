@@ -1,0 +1,107 @@
+"""Variants by themselves: pages of them, and one by its SKU."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+
+from app.api.auth import GuardedRoute, Viewer
+from app.api.catalogue_pages import one_of, page_of
+from app.api.cursors import AfterVariant, Cursor, read_cursor, write_cursor
+from app.api.problems import problem_answers
+from app.api.public_addresses import PictureAddressesNeeded
+from app.api.schemas import DEFAULT_LIMIT, Limit, Moment, Page, ServicesNeeded, Word, cut, page_example
+from app.api.supplier_filter import know_supplier
+from app.api.validators import NOT_MODIFIED, etag_of, unchanged
+from app.errors import NotFound, SeveralSuppliers
+from app.persistence import variant_lists
+from app.persistence.database import Connection
+from app.persistence.variant_lists import VariantFilter, VariantKey
+from app.views.catalogue import variants_json
+from app.views.products import LISTED_VARIANT, ListedVariant
+from app.views.whole import Form
+
+router = APIRouter(prefix="/api/v1/variants", tags=["catalogue"], route_class=GuardedRoute)
+
+Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804-001"])]
+MOST_OF_A_SKU = 100
+"""Suppliers that a 409 names."""
+
+
+@router.get(
+    "",
+    operation_id="listVariants",
+    summary="Variants by SKU",
+    response_model=Page[ListedVariant],
+    responses={**NOT_MODIFIED, **page_example(LISTED_VARIANT), **problem_answers(404)},
+)
+async def list_variants(
+    *,
+    request: Request,
+    services: ServicesNeeded,
+    addresses: PictureAddressesNeeded,
+    caller: Viewer,
+    ean: Word | None = None,
+    sku: Word | None = None,
+    supplier: Word | None = None,
+    productSku: Annotated[Word | None, Query(description="Those of one product.")] = None,  # noqa: N803  its name
+    status: Literal["active", "discontinued"] | None = None,
+    updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """Each as in its product, with its supplier; without `status` both, discontinued ones with their last state."""
+    after = read_cursor(AfterVariant, cursor)
+    form = Form(addresses, caller.sees_buying_prices)
+    wanted = VariantFilter(ean, sku, supplier, productSku, status, updatedSince)
+    async with services.database.read() as db:
+        await know_supplier(db, supplier)
+        rows = await variant_lists.list_keys(
+            db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=limit + 1
+        )
+        shown, more = cut(rows, limit)
+        next_cursor = write_cursor(AfterVariant(shown[-1].sku, shown[-1].supplier_id)) if more else None
+        etag = etag_of("variants", form.stamp, [_stamp(row) for row in shown], next_cursor)
+        known = unchanged(request, etag)
+        return known or page_of(await variants_json(db, shown, form), next_cursor, etag)
+
+
+@router.get(
+    "/{sku:sku}",
+    operation_id="getVariant",
+    summary="One variant",
+    response_model=ListedVariant,
+    responses={**NOT_MODIFIED, **problem_answers(404, 409)},
+)
+async def get_variant(
+    *,
+    request: Request,
+    sku: Sku,
+    services: ServicesNeeded,
+    addresses: PictureAddressesNeeded,
+    caller: Viewer,
+    supplier: Word | None = None,
+) -> Response:
+    """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
+    form = Form(addresses, caller.sees_buying_prices)
+    async with services.database.read() as db:
+        key = await _one(db, sku, supplier)
+        etag = etag_of("variant", form.stamp, _stamp(key))
+        known = unchanged(request, etag)
+        return known or one_of((await variants_json(db, [key], form))[0], etag)
+
+
+async def _one(db: Connection, sku: str, supplier: str | None) -> VariantKey:
+    wanted = VariantFilter(sku=sku, supplier=supplier)
+    found = await variant_lists.list_keys(db, wanted, after=None, limit=MOST_OF_A_SKU)
+    if not found:
+        raise NotFound(f"there is no variant {sku}" + (f" of supplier {supplier}" if supplier else ""))
+    if len(found) > 1:
+        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
+    return found[0]
+
+
+def _stamp(key: VariantKey) -> list[object]:
+    return [key.id, key.version, key.supplier, key.product_sku]

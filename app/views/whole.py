@@ -1,0 +1,120 @@
+"""Products and variants as JSON, put together from stored pieces without parsing them.
+
+    key, content ─────────────────────────────┐
+    variants: content, prices, imprint, images ┴─▶ Form: which members, whose eyes, whose addresses ─▶ one JSON value
+
+Stored JSON has the API's names already. It is looked into only where `fields` chooses among its members, or where a
+caller may not see all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from app.persistence.packing import unpack_bytes
+from app.persistence.product_lists import ListExtra, ProductKey
+from app.persistence.variant_lists import VariantKey
+from app.persistence.whole_variants import PARTS, VariantPart, WholeVariant
+from app.views.buying_prices import json_without_buying
+from app.views.picture_addresses import PictureAddresses
+
+Names = Collection[str] | None
+"""Members that are wanted; None for all."""
+OWN = frozenset({"sku", "productSku", "isPrimary", "status"})
+"""What a variant has beside its parts."""
+EXTRAS = frozenset({"variantCount", "primaryImageUrl"})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Which form products and variants are given in."""
+
+    addresses: PictureAddresses
+    sees_buying: bool
+    product: Names = None
+    variant: Names = None
+    expanded: bool = True
+    """With their variants."""
+
+    @property
+    def parts(self) -> Collection[VariantPart]:
+        """The parts of variants that have to be read."""
+        if self.variant is None:
+            return PARTS
+        found = {part for part in PARTS if part in self.variant}
+        return found | {"content"} if set(self.variant) - OWN - PARTS else found
+
+    @property
+    def extras(self) -> bool:
+        """Whether anything is wanted that lists count for a product."""
+        return not self.expanded if self.product is None else bool(EXTRAS & set(self.product))
+
+    @property
+    def product_content(self) -> bool:
+        """Whether anything is wanted that stands in a product's content."""
+        return self.product is None or bool(set(self.product) - EXTRAS - {"sku", "supplier", "status", "updatedAt"})
+
+    @property
+    def stamp(self) -> list[object]:
+        """What an answer in this form depends on beside the catalogue."""
+        chosen = [None if names is None else sorted(names) for names in (self.product, self.variant)]
+        return [self.addresses.stamp, self.sees_buying, self.expanded, *chosen]
+
+
+def product_json(
+    key: ProductKey,
+    content: str,
+    form: Form,
+    *,
+    variants: Iterable[WholeVariant] | None = None,
+    extra: ListExtra | None = None,
+) -> bytes:
+    """A product with its variants, with what lists count for it, or both; what `fields` does not name is left out."""
+    head = {"sku": orjson.dumps(key.sku), "supplier": orjson.dumps(key.supplier)}
+    tail = {"status": orjson.dumps(key.status), "updatedAt": orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)}
+    if extra is not None:
+        url = None if extra.key is None else form.addresses.of(extra.key)
+        tail |= {"variantCount": b"%d" % extra.variant_count, "primaryImageUrl": orjson.dumps(url)}
+    if variants is not None:
+        tail["variants"] = b"[%s]" % b",".join([_variant(key.sku, item, form) for item in variants])
+    return _object(head, _visible(content.encode(), form), tail, form.product)
+
+
+def variant_alone(key: VariantKey, item: WholeVariant, form: Form) -> bytes:
+    """A variant as in its product, with its supplier."""
+    return _variant(key.product_sku, item, form, supplier=orjson.dumps(key.supplier))
+
+
+def _variant(product_sku: str, item: WholeVariant, form: Form, **more: bytes) -> bytes:
+    head = {"sku": orjson.dumps(item.sku), "productSku": orjson.dumps(product_sku)}
+    tail = {
+        "prices": _visible((item.prices or "[]").encode(), form),
+        "imprintPositions": b"[]" if item.imprint_packed is None else _visible(unpack_bytes(item.imprint_packed), form),
+        "images": b"[]" if item.images is None else form.addresses.in_images(item.images),
+        "isPrimary": orjson.dumps(item.is_primary),
+        "status": orjson.dumps(item.status),
+    }
+    return _object(head, _visible((item.content or "{}").encode(), form), {**tail, **more}, form.variant)
+
+
+def _visible(raw: bytes, form: Form) -> bytes:
+    return raw if form.sees_buying else json_without_buying(raw)
+
+
+def _object(head: Mapping[str, bytes], content: bytes, tail: Mapping[str, bytes], wanted: Names) -> bytes:
+    """One object: members before, the members of a stored object, members after."""
+    parts = [*_members(head, wanted), _inner(content, wanted), *_members(tail, wanted)]
+    return b"{%s}" % b",".join([part for part in parts if part])
+
+
+def _members(members: Mapping[str, bytes], wanted: Names) -> list[bytes]:
+    return [b'"%s":%s' % (name.encode(), raw) for name, raw in members.items() if wanted is None or name in wanted]
+
+
+def _inner(content: bytes, wanted: Names) -> bytes:
+    if wanted is None:
+        return content[1:-1]
+    return orjson.dumps({name: part for name, part in orjson.loads(content).items() if name in wanted})[1:-1]
