@@ -1,8 +1,8 @@
 """`python -m bench [part ...] [--quick] [--out FILE]`: measure, print, and write docs/benchmarks/<date>.md.
 
-Without parts all of them run. `sync` takes what of it is wanted: `--shape`, `--store`, `--latency-ms`, `--rounds`,
-`--families-workers`, `--images-workers`; with one of them only the shapes are run. `--quick` runs everything at tiny
-sizes, to see that it works, and writes nothing unless told where.
+Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES). `sync` takes what of it is wanted:
+`--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
+shapes are run. `--quick` runs everything at tiny sizes, to see that it works, and writes nothing unless told where.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import parsing, pictures, queue, shapes, sync, transport, unchanged
+from bench import parsing, pictures, queue, shapes, soak, sync, transport, unchanged
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[str]:
     """The parts asked for, in their own order; the shapes belong to `sync`."""
-    asked = set(options.part or PARTS)
+    asked = set(options.part or PARTS.keys() - {"soak"})
     if "sync" in asked:
         asked = {*asked, "shapes"} - ({"sync"} if options.only_shapes else set())
     return [part for part in PARTS if part in asked]
@@ -55,7 +55,7 @@ def _run(part: str, servers: Servers, options: argparse.Namespace) -> Section:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, and write the report.")
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all without")
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but soak without")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--out", type=Path, help="where the report goes")
     of_shapes = parser.add_argument_group("shapes", "what of the cold syncs of other shapes is wanted")
@@ -107,6 +107,7 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
     "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
     "parsing": lambda _, options: parsing.measure(quick=options.quick),
+    "soak": lambda servers, options: soak.measure(servers, quick=options.quick),
     "transport": lambda _, options: transport.measure(quick=options.quick),
 }
 

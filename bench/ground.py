@@ -262,6 +262,10 @@ class Feed:
         """Change what it does for every answer: `latency_s`, `validators`, `gzip`."""
         httpx.post(f"{self.control}/habits", json=habits).raise_for_status()
 
+    def forget_faults(self) -> None:
+        """No faults any more."""
+        httpx.delete(f"{self.control}/faults").raise_for_status()
+
     def change(self, change: str, sku: str) -> None:
         """Change a document."""
         httpx.post(f"{self.control}/changes", json={"change": change, "sku": sku}).raise_for_status()
