@@ -27,9 +27,7 @@ class Presigner:
 
     async def refresh(self) -> None:
         """Take the session's present credentials, which may be none."""
-        found = await cast(
-            "Awaitable[AioCredentials | None]", self._session.get_credentials()
-        )  # the stubs say no await
+        found = await credentials_of(self._session)
         if found is not None:
             frozen = await found.get_frozen_credentials()
             self._credentials = Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
@@ -40,3 +38,8 @@ class Presigner:
         if self._credentials is not None:
             S3SigV4QueryAuth(self._credentials, "s3", self._region, expires=PRESIGNED_S).add_auth(request)
         return str(request.url)
+
+
+async def credentials_of(session: aioboto3.Session) -> AioCredentials | None:
+    """Who signs: the settings' key pair, or what the machine has, which is refreshed when it is asked for."""
+    return await cast("Awaitable[AioCredentials | None]", session.get_credentials())  # the stubs say no await

@@ -1,7 +1,7 @@
 """Pictures on S3 or R2, through one long-lived client a process.
 
-    put ─ up to 8 MB ─▶ PutObject + Content-MD5 ───────────────┐
-        └ larger ─▶ parts of 8 MB, each with its MD5, complete ─┴▶ ETag as expected? ─ no ─▶ read back and compared
+    put ─ up to 8 MB ─▶ PutObject + Content-MD5, straight (s3_put.py) ─┐
+        └ larger ─▶ parts of 8 MB, each with its MD5, complete ────────┴▶ ETag as expected? ─ no ─▶ read back, compared
 
 The server checks each MD5 and this side checks the ETag, so bytes that changed on the way are noticed by one of them.
 Where the ETag is not an MD5 (server-side encryption with a key of one's own) the object is read back.
@@ -14,16 +14,18 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from botocore.handlers import add_expect_header
 from pydantic import SecretStr
 
 from app.errors import SettingsError, StoreUnavailable
 from app.images.s3_errors import explained, status_of
-from app.images.s3_presign import Presigner
+from app.images.s3_presign import Presigner, credentials_of
+from app.images.s3_put import MAX_ATTEMPTS, StraightPut
 from app.images.store import CACHE_CONTROL, StoredObject, require_bytes, require_media_key
 from app.settings import Settings
 
@@ -40,8 +42,17 @@ PROBE_KEY = "readiness-probe"
 class S3Store:
     """An ObjectStore in one bucket; made by `open_s3_store`."""
 
-    def __init__(self, client: S3Client, bucket: str, *, public_url: str | None, presigner: Presigner) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        *,
+        public_url: str | None,
+        presigner: Presigner,
+        straight: StraightPut | None = None,
+    ) -> None:
         self._client = client
+        self._straight = straight
         self._bucket = bucket
         self._public_url = public_url.rstrip("/") if public_url else None
         self._presigner = presigner
@@ -111,15 +122,21 @@ class S3Store:
 
     async def _put_whole(self, key: str, body: bytes, content_type: str) -> tuple[str, str]:
         digest = hashlib.md5(body, usedforsecurity=False)
-        answer = await self._client.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=body,
-            ContentType=content_type,
-            CacheControl=CACHE_CONTROL,
-            ContentMD5=base64.b64encode(digest.digest()).decode(),
-        )
-        return digest.hexdigest(), _plain(answer.get("ETag"))
+        md5, etag = base64.b64encode(digest.digest()).decode(), None
+        if self._straight is not None:
+            headers = {"cache-control": CACHE_CONTROL, "content-md5": md5, "content-type": content_type}
+            etag = await self._straight.put(key, body, headers)
+        if etag is None:
+            answer = await self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                CacheControl=CACHE_CONTROL,
+                ContentMD5=md5,
+            )
+            etag = answer.get("ETag")
+        return digest.hexdigest(), _plain(etag)
 
     async def _put_in_parts(self, key: str, body: bytes, content_type: str) -> tuple[str, str]:
         upload = await self._client.create_multipart_upload(
@@ -188,18 +205,40 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
     )
     presigner = Presigner(session, bucket, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)
     await presigner.refresh()
-    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=_config(settings)) as client:
+    connections: list[AIOHTTPSession] = []
+    config = _config(settings, connections)
+    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
         # `Expect: 100-continue` costs a round trip a picture, and a store that never says "continue" would be waited
         # for without any time-out.
         client.meta.events.unregister("before-call.s3", add_expect_header)
-        yield S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner)
+        straight = await _straight(session, client, connections)
+        yield S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner, straight=straight)
 
 
-def _config(settings: Settings) -> AioConfig:
+async def _straight(
+    session: aioboto3.Session, client: S3Client, connections: Sequence[AIOHTTPSession]
+) -> StraightPut | None:
+    """Puts through the client's own connections; None where there is nobody to sign."""
+    credentials = await credentials_of(session)
+    if credentials is None or not connections:
+        return None
+    straight = StraightPut(connections[0], credentials, client.meta.service_model.operation_model("PutObject"))
+    client.meta.events.register("before-send.s3.PutObject", straight.watch)
+    return straight
+
+
+def _config(settings: Settings, connections: list[AIOHTTPSession]) -> AioConfig:
+    """The client's. What it sends its requests through is put into `connections`."""
+
+    def connect(*arguments: Any, **options: Any) -> AIOHTTPSession:
+        connections.append(AIOHTTPSession(*arguments, **options))
+        return connections[-1]
+
     return AioConfig(
+        http_session_cls=cast("type[AIOHTTPSession]", connect),
         connect_timeout=5,
         read_timeout=15,
-        retries={"mode": "standard", "max_attempts": 3},
+        retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS},
         max_pool_connections=settings.concurrency_images + SPARE_CONNECTIONS,
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
         # R2 refuses the checksums that newer SDKs add on their own.

@@ -31,18 +31,30 @@ class Change(msgspec.Struct, frozen=True):
 
 
 async def add_changes(db: AsyncConnection, *, supplier_id: int, run_id: str | None, changes: Sequence[Change]) -> None:
-    """Write changes in the order given, all in one statement."""
+    """Write changes of a supplier in the order given, all in one statement."""
+    await add_changes_of(db, [(supplier_id, run_id, change) for change in changes])
+
+
+async def add_changes_of(db: AsyncConnection, changes: Sequence[tuple[int, str | None, Change]]) -> None:
+    """The same for several suppliers: supplier, run and change each."""
     if not changes:
         return
     await db.execute(
         text("""
         INSERT INTO changes (kind, entity, supplier_id, sku, product_sku, fields, old, new, run_id)
-        SELECT r.kind, r.entity, :supplier_id, r.sku, r.product_sku,
-            ARRAY(SELECT jsonb_array_elements_text(r.fields)), r.old, r.new, CAST(:run_id AS uuid)
-        FROM ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb))
-            AS (kind text, entity text, sku text, product_sku text, fields jsonb, old jsonb, new jsonb))
-            WITH ORDINALITY AS r ORDER BY r.ordinality"""),
-        {"supplier_id": supplier_id, "run_id": run_id, "rows": to_json(list(changes))},
+        SELECT r.kind, r.entity, r.supplier_id, r.sku, r.product_sku,
+            ARRAY(SELECT jsonb_array_elements_text(r.fields)), r.old, r.new, r.run_id
+        FROM ROWS FROM (
+            jsonb_to_recordset(CAST(:rows AS jsonb))
+                AS (kind text, entity text, sku text, product_sku text, fields jsonb, old jsonb, new jsonb),
+            unnest(CAST(:suppliers AS int[])), unnest(CAST(:runs AS uuid[])))
+            WITH ORDINALITY AS r(kind, entity, sku, product_sku, fields, old, new, supplier_id, run_id, place)
+        ORDER BY r.place"""),
+        {
+            "rows": to_json([change for _, _, change in changes]),
+            "suppliers": [supplier_id for supplier_id, _, _ in changes],
+            "runs": [run_id for _, run_id, _ in changes],
+        },
     )
 
 

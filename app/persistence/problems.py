@@ -27,16 +27,24 @@ class Problem(msgspec.Struct, frozen=True):
 
 async def add_problems(db: AsyncConnection, run_id: str, problems: Sequence[Problem]) -> None:
     """Write problems of a run, all in one statement."""
+    await add_problems_of(db, [(run_id, problem) for problem in problems])
+
+
+async def add_problems_of(db: AsyncConnection, problems: Sequence[tuple[str, Problem]]) -> None:
+    """The same for several runs: run and problem each."""
     if not problems:
         return
-    rows = [msgspec.structs.replace(problem, reason=bounded(problem.reason)) for problem in problems]
+    rows = [msgspec.structs.replace(problem, reason=bounded(problem.reason)) for _, problem in problems]
     await db.execute(
         text("""
         INSERT INTO problems (run_id, severity, stage, kind, url, sku, line, reason, job_id)
-        SELECT CAST(:run_id AS uuid), r.severity, r.stage, r.kind, r.url, r.sku, r.line, r.reason, r.job_id
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-             AS r(severity text, stage text, kind text, url text, sku text, line int, reason text, job_id text)"""),
-        {"run_id": run_id, "rows": to_json(rows)},
+        SELECT r.run_id, r.severity, r.stage, r.kind, r.url, r.sku, r.line, r.reason, r.job_id
+        FROM ROWS FROM (
+            jsonb_to_recordset(CAST(:rows AS jsonb)) AS (severity text, stage text, kind text, url text, sku text,
+                line int, reason text, job_id text),
+            unnest(CAST(:runs AS uuid[])))
+            AS r(severity, stage, kind, url, sku, line, reason, job_id, run_id)"""),
+        {"runs": [run_id for run_id, _ in problems], "rows": to_json(rows)},
     )
 
 

@@ -159,7 +159,6 @@ SCENARIOS = {
     ),
     "supplier.reparse.reparse_supplier": REPARSE,
     "supplier.reparse._send_page": REPARSE,
-    "family.stage._supersede": Scenario(_pause_families, _move_a_document_on, mended=True),
 }
 
 

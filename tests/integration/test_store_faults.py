@@ -53,7 +53,9 @@ async def proxy(endpoint: str) -> AsyncIterator[FaultProxy]:
 
 @pytest_asyncio.fixture
 async def faulty(proxy: FaultProxy) -> AsyncIterator[S3Store]:
+    """It has put a picture before, so that the next ones go straight."""
     async with open_s3_store(s3_settings(proxy.endpoint)) as store:
+        await store.put(*picture(0), "image/png")
         yield store
 
 

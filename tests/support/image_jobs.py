@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,13 +28,16 @@ class HeldRun:
         self._in_hand: set[str] = set()
         """Claimed and not worked: nobody's lost claim."""
 
+    async def begin(self, supplier: str = "A23", **options: Any) -> list[ClaimedJob]:
+        """Start a run and bring it to its family jobs, which are claimed and given."""
+        (started,) = await start_runs(self.surroundings.services, StartRequest(supplier=supplier, **options), "direct")
+        self.run_id = started.run_id
+        await self.work(await self.claim(SUPPLIER_SYNC))
+        return await self.claim(PRODUCT_FAMILY)
+
     async def start(self, supplier: str = "A23", **options: Any) -> list[ClaimedJob]:
         """Start a run and bring it to its image jobs, which are claimed and given."""
-        services = self.surroundings.services
-        (started,) = await start_runs(services, StartRequest(supplier=supplier, **options), "direct")
-        self.run_id = started.run_id
-        for queue in (SUPPLIER_SYNC, PRODUCT_FAMILY):
-            await self.work(await self.claim(queue))
+        await self.work(await self.begin(supplier, **options))
         return await self.claim(IMAGE_UPLOAD)
 
     async def claim(self, queue: QueueName) -> list[ClaimedJob]:
@@ -46,6 +50,12 @@ class HeldRun:
         """Run jobs to their ends, one after the other."""
         for job in jobs:
             await self.work_one(job)
+
+    async def work_together(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Run jobs to their ends, all at the same time."""
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(self.work_one(job))
 
     async def work_one(self, job: ClaimedJob) -> None:
         name: QueueName = job.queue  # type: ignore[assignment]

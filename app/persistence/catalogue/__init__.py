@@ -1,4 +1,4 @@
-"""Writing the catalogue: a family's product and variants, as one set of statements whatever the family's size.
+"""Writing the catalogue: a family's product and variants, as one set of statements, however many and large they are.
 
 Rows are locked and written in the order of their SKUs; every statement takes its rows as one JSON parameter.
 """
@@ -6,14 +6,17 @@ Rows are locked and written in the order of their SKUs; every statement takes it
 from __future__ import annotations
 
 from app.persistence.catalogue.families import (
+    LockedVariant,
+    ProductRow,
+    VariantRow,
     insert_variants,
-    lock_product,
+    lock_products,
     lock_variants,
     note_applied,
     update_variants,
-    write_product,
+    write_products,
 )
-from app.persistence.catalogue.parts import stored_parts, write_parts
+from app.persistence.catalogue.parts import stored_parts, write_imprint, write_prices
 from app.persistence.catalogue.removals import (
     count_active_families,
     drop_families,
@@ -24,11 +27,14 @@ from app.persistence.catalogue.removals import (
 )
 
 __all__ = [
+    "LockedVariant",
+    "ProductRow",
+    "VariantRow",
     "count_active_families",
     "drop_families",
     "families_without_documents",
     "insert_variants",
-    "lock_product",
+    "lock_products",
     "lock_variants",
     "mark_dropped",
     "note_applied",
@@ -36,6 +42,7 @@ __all__ = [
     "take_dropped",
     "takers",
     "update_variants",
-    "write_parts",
-    "write_product",
+    "write_imprint",
+    "write_prices",
+    "write_products",
 ]

@@ -1,145 +1,218 @@
-"""A product and its variants: locked to decide, written as decided."""
+"""Products and their variants, of several families at a time: locked to decide, written as decided."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, VariantDiff
 from app.persistence.ledger import to_json
 
+Named = tuple[int, str]
+"""A supplier's id and a SKU: what a product, and a variant, is known by."""
 
-async def lock_product(db: AsyncConnection, supplier_id: int, sku: str) -> StoredProduct | None:
-    """Read a product and hold its row."""
-    row = (
-        await db.execute(
-            text("""
-            SELECT id, status, content, content_digest, applied_version FROM products
-            WHERE supplier_id = :supplier_id AND sku = :sku FOR NO KEY UPDATE"""),
-            {"supplier_id": supplier_id, "sku": sku},
-        )
-    ).one_or_none()
-    return (
-        None if row is None else StoredProduct(row.id, row.status, row.content, row.content_digest, row.applied_version)
+
+class LockedVariant(msgspec.Struct, frozen=True):
+    """A stored variant, whose row is held."""
+
+    supplier_id: int
+    product_id: int
+    owner_run_id: UUID | None
+    """The run that moved it last, if one did."""
+    variant: StoredVariant
+    """Its `owner_before` is whose it was before that run."""
+
+    def in_run(self, run_id: str) -> StoredVariant:
+        """The variant as a run sees it: whose it was before is another question in each."""
+        moved_here = self.owner_run_id is not None and str(self.owner_run_id) == run_id
+        if moved_here:
+            return self.variant
+        return msgspec.structs.replace(self.variant, owner_before=self.variant.product_sku)
+
+
+class ProductRow(msgspec.Struct, frozen=True):
+    """A product to be written."""
+
+    supplier_id: int
+    version: int
+    diff: FamilyDiff
+
+
+class VariantRow(msgspec.Struct, frozen=True):
+    """A variant to be written, with the run that writes it and the product that it is of from now on."""
+
+    supplier_id: int
+    run_id: str
+    product_id: int
+    diff: VariantDiff
+
+
+async def lock_products(db: AsyncConnection, products: Sequence[Named]) -> dict[Named, StoredProduct]:
+    """Read products and hold their rows, by supplier and SKU; those that there are not are left out."""
+    rows = await db.execute(
+        text("""
+        SELECT p.supplier_id, p.sku, p.id, p.status, p.content, p.content_digest, p.applied_version FROM (
+            SELECT * FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS t(supplier_id, sku)
+            ORDER BY supplier_id, sku COLLATE "C") r
+        CROSS JOIN LATERAL (
+            SELECT * FROM products WHERE supplier_id = r.supplier_id AND sku = r.sku FOR NO KEY UPDATE) p"""),
+        {"suppliers": [supplier_id for supplier_id, _ in products], "skus": [sku for _, sku in products]},
     )
+    return {(row[0], row[1]): StoredProduct(*row[2:]) for row in rows}
 
 
 async def lock_variants(
-    db: AsyncConnection, supplier_id: int, skus: Sequence[str], product_id: int | None, run_id: str
-) -> dict[str, StoredVariant]:
-    """Read and hold the variants of these SKUs, and those of the product that are active, in the order of SKUs."""
+    db: AsyncConnection, variants: Sequence[Named], product_ids: Sequence[int]
+) -> list[LockedVariant]:
+    """Read and hold these variants, and the active ones of these products, in the order of suppliers and SKUs."""
     rows = await db.execute(
         text("""
-        SELECT v.id, v.sku, p.sku AS product_sku, v.status, v.position, v.is_primary, v.content_digest,
-            v.prices_digest, v.imprint_digest, v.pictures_digest,
-            CASE WHEN v.owner_run_id = CAST(:run_id AS uuid) THEN v.owner_before ELSE p.sku END AS owner_before,
-            v.dropped_run_id IS NOT NULL AS dropped
-        FROM variants v JOIN products p ON p.id = v.product_id
-        WHERE v.supplier_id = :supplier_id AND v.sku = ANY(CAST(:skus AS text[]))
-           OR v.product_id = CAST(:product_id AS bigint) AND v.status = 'active'
-        ORDER BY v.sku FOR NO KEY UPDATE OF v"""),
-        {"supplier_id": supplier_id, "skus": list(skus), "product_id": product_id, "run_id": run_id},
+        SELECT v.supplier_id, v.product_id, v.owner_run_id, v.id, v.sku, p.sku, v.status, v.position, v.is_primary,
+            v.content_digest, v.prices_digest, v.imprint_digest, v.pictures_digest, COALESCE(v.owner_before, ''),
+            v.dropped_run_id IS NOT NULL
+        FROM (
+            SELECT n.id FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS r(supplier_id, sku)
+            CROSS JOIN LATERAL (
+                SELECT id FROM variants WHERE supplier_id = r.supplier_id AND sku = r.sku LIMIT 1) n
+            UNION
+            SELECT a.id FROM unnest(CAST(:products AS bigint[])) AS r(id)
+            CROSS JOIN LATERAL (
+                SELECT id FROM variants WHERE product_id = r.id AND status = 'active' OFFSET 0) a) found
+        JOIN variants v ON v.id = found.id JOIN products p ON p.id = v.product_id
+        ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE OF v"""),
+        {
+            "suppliers": [supplier_id for supplier_id, _ in variants],
+            "skus": [sku for _, sku in variants],
+            "products": list(product_ids),
+        },
     )
-    return {row.sku: StoredVariant(**row._mapping) for row in rows}  # noqa: SLF001  the public way to a row's mapping
+    return [LockedVariant(row[0], row[1], row[2], StoredVariant(*row[3:])) for row in rows]
 
 
-async def write_product(db: AsyncConnection, *, supplier_id: int, sku: str, diff: FamilyDiff, version: int) -> int:
-    """Insert or update a product, and return its id."""
-    return int(
-        await db.scalar(
-            text("""
-            INSERT INTO products AS p (supplier_id, sku, status, content, content_digest, applied_version)
-            VALUES (:supplier_id, :sku, 'active', CAST(:content AS jsonb), :digest, :version)
-            ON CONFLICT (supplier_id, sku) DO UPDATE SET status = 'active', content = EXCLUDED.content,
-                content_digest = EXCLUDED.content_digest, applied_version = EXCLUDED.applied_version,
-                updated_at = CASE WHEN :differs THEN clock_timestamp() ELSE p.updated_at END
-            RETURNING id"""),
-            {
-                "supplier_id": supplier_id,
-                "sku": sku,
-                "content": to_json(diff.family.content),
-                "digest": diff.family.digest,
-                "version": version,
-                "differs": diff.shows_otherwise,
-            },
-        )
-        or 0
+async def write_products(db: AsyncConnection, products: Sequence[ProductRow]) -> dict[Named, int]:
+    """Insert or update products, each once, in the order of suppliers and SKUs; returns their ids."""
+    if not products:
+        return {}
+    rows = await db.execute(
+        text("""
+        INSERT INTO products AS p (supplier_id, sku, status, content, content_digest, applied_version, updated_at)
+        SELECT r.supplier_id, r.sku, 'active', r.content, decode(r.digest, 'hex'), r.version,
+            CASE WHEN r.differs THEN clock_timestamp() ELSE '-infinity' END
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text, content jsonb, digest text,
+            version bigint, differs boolean)
+        ORDER BY r.supplier_id, r.sku COLLATE "C"
+        ON CONFLICT (supplier_id, sku) DO UPDATE SET status = 'active', content = EXCLUDED.content,
+            content_digest = EXCLUDED.content_digest, applied_version = EXCLUDED.applied_version,
+            updated_at = GREATEST(p.updated_at, EXCLUDED.updated_at)
+        RETURNING p.supplier_id, p.sku, p.id"""),
+        {"rows": to_json([_product_row(product) for product in products])},
     )
+    return {(supplier_id, sku): key for supplier_id, sku, key in rows}
 
 
-async def note_applied(db: AsyncConnection, product_id: int, *, version: int) -> None:
-    """Note that a newer document said nothing new."""
+async def note_applied(db: AsyncConnection, versions: Mapping[int, int]) -> None:
+    """Note that newer documents said nothing new: product id to version."""
+    if not versions:
+        return
     await db.execute(
-        text("UPDATE products SET applied_version = :version WHERE id = :id"), {"id": product_id, "version": version}
+        text("""
+        UPDATE products p SET applied_version = r.version
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version) WHERE p.id = r.id"""),
+        {"ids": list(versions), "versions": list(versions.values())},
     )
 
 
-async def insert_variants(
-    db: AsyncConnection, supplier_id: int, product_id: int, run_id: str, variants: Sequence[VariantDiff]
-) -> dict[str, int]:
-    """Insert new variants; returns SKU to id. One that another transaction inserted meanwhile is missing there."""
+async def insert_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -> dict[Named, int]:
+    """Insert new variants, whose first generation of pictures is begun, or shown where it is empty; returns their ids.
+
+    One that another transaction inserted meanwhile is missing there.
+    """
     if not variants:
         return {}
     rows = await db.execute(
         text("""
         INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
-            prices_digest, imprint_digest, pictures_digest, owner_run_id, owner_before)
-        SELECT :supplier_id, r.sku, :product_id, 'active', r.position, r.is_primary, r.content,
-            decode(r.content_digest, 'hex'), decode(r.prices_digest, 'hex'), decode(r.imprint_digest, 'hex'), '',
-            CAST(:run_id AS uuid), ''
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(sku text, position int, is_primary boolean, content jsonb,
-            content_digest text, prices_digest text, imprint_digest text)
-        ORDER BY r.sku COLLATE "C"
-        ON CONFLICT (supplier_id, sku) DO NOTHING RETURNING sku, id"""),
-        {
-            "supplier_id": supplier_id,
-            "product_id": product_id,
-            "run_id": run_id,
-            "rows": to_json([_variant_row(variant) for variant in variants]),
-        },
+            prices_digest, imprint_digest, pictures_digest, generation, shown_generation, owner_run_id, owner_before)
+        SELECT r.supplier_id, r.sku, r.product_id, 'active', r.position, r.is_primary, r.content,
+            decode(r.content_digest, 'hex'), decode(r.prices_digest, 'hex'), decode(r.imprint_digest, 'hex'),
+            decode(r.pictures_digest, 'hex'), 1, r.shown, r.run_id, ''
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, run_id uuid, product_id bigint, sku text,
+            position int, is_primary boolean, content jsonb, content_digest text, prices_digest text,
+            imprint_digest text, pictures_digest text, shown int)
+        ORDER BY r.supplier_id, r.sku COLLATE "C"
+        ON CONFLICT (supplier_id, sku) DO NOTHING RETURNING supplier_id, sku, id"""),
+        {"rows": to_json([_new_variant_row(row) for row in variants])},
     )
-    return {row.sku: row.id for row in rows}
+    return {(supplier_id, sku): key for supplier_id, sku, key in rows}
 
 
-async def update_variants(db: AsyncConnection, product_id: int, run_id: str, variants: Sequence[VariantDiff]) -> None:
-    """Write changed variants, in the order of SKUs; remembers whose a variant was before this run took it over."""
+async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -> None:
+    """Write changed variants, which are held; remembers whose a variant was before this run took it over."""
     if not variants:
         return
     await db.execute(
         text("""
-        UPDATE variants v SET product_id = :product_id, status = 'active', position = r.position,
+        UPDATE variants v SET product_id = r.product_id, status = 'active', position = r.position,
             is_primary = r.is_primary, content = r.content, content_digest = decode(r.content_digest, 'hex'),
             prices_digest = decode(r.prices_digest, 'hex'), imprint_digest = decode(r.imprint_digest, 'hex'),
-            owner_run_id = CASE WHEN v.product_id <> :product_id THEN CAST(:run_id AS uuid) ELSE v.owner_run_id END,
-            owner_before = CASE WHEN v.product_id <> :product_id THEN r.owner_before ELSE v.owner_before END,
+            owner_run_id = CASE WHEN v.product_id <> r.product_id THEN r.run_id ELSE v.owner_run_id END,
+            owner_before = CASE WHEN v.product_id <> r.product_id THEN r.owner_before ELSE v.owner_before END,
             dropped_run_id = NULL,
             updated_at = CASE WHEN r.same THEN v.updated_at ELSE clock_timestamp() END
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, sku text, position int, is_primary boolean,
-            content jsonb, content_digest text, prices_digest text, imprint_digest text, owner_before text,
-            same boolean)
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, run_id uuid, product_id bigint, position int,
+            is_primary boolean, content jsonb, content_digest text, prices_digest text, imprint_digest text,
+            owner_before text, same boolean)
         WHERE v.id = r.id"""),
-        {
-            "product_id": product_id,
-            "run_id": run_id,
-            "rows": to_json([_variant_row(variant) for variant in variants]),
-        },
+        {"rows": to_json([_changed_variant_row(row) for row in variants])},
     )
 
 
-def _variant_row(diff: VariantDiff) -> dict[str, Any]:
-    variant, stored = diff.variant, diff.stored
+def _product_row(row: ProductRow) -> dict[str, Any]:
+    family = row.diff.family
     return {
-        "id": None if stored is None else stored.id,
+        "supplier_id": row.supplier_id,
+        "sku": family.sku,
+        "content": family.content,
+        "digest": family.digest.hex(),
+        "version": row.version,
+        "differs": row.diff.shows_otherwise,
+    }
+
+
+def _new_variant_row(row: VariantRow) -> dict[str, Any]:
+    variant = row.diff.variant
+    return _variant_row(row) | {
+        "supplier_id": row.supplier_id,
         "sku": variant.sku,
-        "position": diff.position,
+        "pictures_digest": variant.digests["pictures"].hex(),
+        "shown": 0 if variant.pictures else 1,
+    }
+
+
+def _changed_variant_row(row: VariantRow) -> dict[str, Any]:
+    stored = row.diff.stored
+    assert stored is not None
+    return _variant_row(row) | {
+        "id": stored.id,
+        "owner_before": stored.owner_before,
+        "same": row.diff.kind == "unchanged",
+    }
+
+
+def _variant_row(row: VariantRow) -> dict[str, Any]:
+    variant = row.diff.variant
+    return {
+        "run_id": row.run_id,
+        "product_id": row.product_id,
+        "position": row.diff.position,
         "is_primary": variant.is_primary,
         "content": variant.content,
         "content_digest": variant.digests["content"].hex(),
         "prices_digest": variant.digests["prices"].hex(),
         "imprint_digest": variant.digests["imprint"].hex(),
-        "owner_before": None if stored is None else stored.owner_before,
-        "same": diff.kind == "unchanged",
     }

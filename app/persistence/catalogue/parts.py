@@ -8,20 +8,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.catalogue.diff import VariantDiff
 from app.persistence.ledger import to_json
 from app.persistence.packing import pack_json, unpack_json
 
 
-async def write_parts(db: AsyncConnection, variants: Sequence[tuple[int, VariantDiff]], *, rewrite: bool) -> None:
-    """Replace price schedules and imprint positions, as sets, where they differ, or all of them (`rewrite`)."""
-    prices = [(key, item.variant.prices) for key, item in variants if rewrite or "prices" in item.parts]
-    imprint = [(key, item.variant.imprint) for key, item in variants if rewrite or "imprint" in item.parts]
-    await _write_prices(db, prices)
-    await _write_imprint(db, imprint)
-
-
-async def _write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
+async def write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
+    """Replace the price schedules of these variants, by id, as sets."""
     if not rows:
         return
     await db.execute(
@@ -33,7 +25,8 @@ async def _write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) ->
     )
 
 
-async def _write_imprint(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
+async def write_imprint(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:
+    """Replace the imprint positions of these variants, by id, as sets."""
     if not rows:
         return
     await db.execute(

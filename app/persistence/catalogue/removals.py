@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def mark_dropped(db: AsyncConnection, ids: Sequence[int], run_id: str) -> None:
-    """Note variants that their family does not list any more; what becomes of them is decided by `take_dropped`."""
-    if ids:
+async def mark_dropped(db: AsyncConnection, dropped: Mapping[int, str]) -> None:
+    """Note variants that their family does not list any more: id to run. `take_dropped` settles them."""
+    if dropped:
         await db.execute(
-            text("UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id = ANY(CAST(:ids AS bigint[]))"),
-            {"ids": list(ids), "run_id": run_id},
+            text("""
+            UPDATE variants v SET dropped_run_id = r.run_id
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:runs AS uuid[])) AS r(id, run_id) WHERE v.id = r.id"""),
+            {"ids": list(dropped), "runs": list(dropped.values())},
         )
 
 
@@ -53,10 +55,10 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
     return sorted((row.sku, row.product_sku) for row in rows)
 
 
-async def takers(db: AsyncConnection, supplier_id: int, but_not: str | None) -> list[tuple[str, int]]:
+async def takers(db: AsyncConnection, supplier_id: int, but_not: Collection[str]) -> list[tuple[str, int]]:
     """The families that take dropped variants over, since their documents list them: SKU and newest version.
 
-    `but_not` is the family that has just been written, which would say the same again.
+    `but_not` are the families that have just been written, which would say the same again.
     """
     rows = await db.execute(
         text("""
@@ -67,9 +69,9 @@ async def takers(db: AsyncConnection, supplier_id: int, but_not: str | None) -> 
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
             GROUP BY v.sku) t
         JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
-        WHERE t.family_sku IS DISTINCT FROM CAST(:but_not AS text)
+        WHERE t.family_sku <> ALL(CAST(:but_not AS text[]))
         GROUP BY t.family_sku ORDER BY t.family_sku"""),
-        {"supplier_id": supplier_id, "but_not": but_not},
+        {"supplier_id": supplier_id, "but_not": list(but_not)},
     )
     return [(row.family_sku, row.version) for row in rows]
 

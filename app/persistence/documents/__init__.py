@@ -8,7 +8,7 @@ never finished is taken up by the next ordinary sync (ENGINE.md 3).
 from __future__ import annotations
 
 from app.persistence.documents.bodies import (
-    documents_of_family,
+    documents_of_families,
     forget_fetched,
     lock_versions,
     mark_applied,
@@ -68,7 +68,7 @@ __all__ = [
     "as_lines",
     "count_families",
     "count_families_missing",
-    "documents_of_family",
+    "documents_of_families",
     "doubt",
     "due_for_rereading",
     "forget_fetched",

@@ -105,18 +105,24 @@ async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[Fail
     )
 
 
-async def documents_of_family(db: AsyncConnection, supplier_id: int, family_sku: str) -> list[StoredDocument]:
-    """The stored documents of one family that the manifest still names, by file name."""
+async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[int, str]]) -> list[list[StoredDocument]]:
+    """For each of these families, supplier and SKU, its stored documents that the manifest still names, by name."""
     rows = await db.execute(
         text("""
-        SELECT d.id, d.file_name, d.url, d.sku, d.has_children, b.version, d.applied_version, d.reread,
-            d.suspect_hash IS NOT NULL AS stale, b.body,
-            EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id) AS speaks
-        FROM documents d JOIN document_bodies b ON b.document_id = d.id
-        WHERE d.supplier_id = :supplier_id AND d.family_sku = :family_sku AND d.present ORDER BY d.file_name"""),
-        {"supplier_id": supplier_id, "family_sku": family_sku},
+        SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.has_children, b.version,
+            d.applied_version, d.reread, d.suspect_hash IS NOT NULL AS stale,
+            EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id) AS speaks, b.body
+        FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) WITH ORDINALITY AS r(supplier_id, sku, place)
+        CROSS JOIN LATERAL (
+            SELECT * FROM documents WHERE supplier_id = r.supplier_id AND family_sku = r.sku AND present OFFSET 0) d
+        JOIN document_bodies b ON b.document_id = d.id JOIN suppliers p ON p.id = d.supplier_id
+        ORDER BY r.place, d.file_name"""),
+        {"suppliers": [supplier_id for supplier_id, _ in families], "skus": [sku for _, sku in families]},
     )
-    return [StoredDocument(**row) for row in rows.mappings()]
+    found: list[list[StoredDocument]] = [[] for _ in families]
+    for place, *values in rows:
+        found[place - 1].append(StoredDocument(*values))
+    return found
 
 
 async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:

@@ -71,19 +71,27 @@ SILENT = """d.present AND d.version IS NOT NULL AND d.family_sku IN (
   AND NOT EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id)"""
 
 
-async def other_listers(
-    db: AsyncConnection, supplier_id: int, skus: Sequence[str], family_sku: str
-) -> dict[str, list[str]]:
-    """For each of these variant SKUs that documents of other families list too: those families' SKUs, sorted."""
+async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str], list[str]]:
+    """For those of these variants that documents of other families list too: those families' SKUs, sorted.
+
+    `asked` are supplier, the variant's SKU, and the family whose documents do not count. No variant is in it twice.
+    """
     rows = await db.execute(
         text("""
-        SELECT l.variant_sku, array_agg(DISTINCT d.family_sku) AS families
-        FROM listings l JOIN speaking_documents d ON d.id = l.document_id
-        WHERE l.supplier_id = :supplier_id AND l.variant_sku = ANY(CAST(:skus AS text[]))
-          AND d.family_sku <> :family_sku GROUP BY l.variant_sku"""),
-        {"supplier_id": supplier_id, "skus": list(skus), "family_sku": family_sku},
+        SELECT r.supplier_id, r.sku, array_agg(DISTINCT d.family_sku) AS families
+        FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[]), CAST(:families AS text[]))
+            AS r(supplier_id, sku, family)
+        CROSS JOIN LATERAL (
+            SELECT document_id FROM listings WHERE supplier_id = r.supplier_id AND variant_sku = r.sku OFFSET 0) l
+        JOIN speaking_documents d ON d.id = l.document_id AND d.family_sku <> r.family
+        GROUP BY r.supplier_id, r.sku"""),
+        {
+            "suppliers": [supplier_id for supplier_id, _, _ in asked],
+            "skus": [sku for _, sku, _ in asked],
+            "families": [family for _, _, family in asked],
+        },
     )
-    return {row.variant_sku: sorted(row.families) for row in rows}
+    return {(row.supplier_id, row.sku): sorted(row.families) for row in rows}
 
 
 async def count_families(db: AsyncConnection, supplier_id: int) -> int:

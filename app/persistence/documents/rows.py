@@ -112,6 +112,8 @@ class StoredDocument(msgspec.Struct, frozen=True):
     """A document's body as stored, to be read by the family stage."""
 
     id: int
+    supplier: str
+    """The code of its supplier."""
     file_name: str
     url: str
     sku: str

@@ -11,7 +11,7 @@ reads the index of all open jobs once a batch.
 
 from __future__ import annotations
 
-from app.persistence.ledger.adding import add_jobs
+from app.persistence.ledger.adding import add_children, add_jobs
 from app.persistence.ledger.claims import (
     MAX_DEATHS,
     SPREAD_S,
@@ -33,10 +33,11 @@ from app.persistence.ledger.ends import (
     end_cancelled,
     fail,
     fence,
+    hold,
     set_result,
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
-from app.persistence.ledger.progress import supplier_job_is_over, write_progress
+from app.persistence.ledger.progress import runs_past_their_documents, write_progress
 from app.persistence.ledger.rows import ClaimedJob, NewJob, RunOptions, Unclaimed, new_job_id, to_json
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "RunOptions",
     "Unclaimed",
     "active_unheld",
+    "add_children",
     "add_jobs",
     "bounded",
     "checkpoint",
@@ -62,12 +64,13 @@ __all__ = [
     "fail",
     "fence",
     "hand_back",
+    "hold",
     "is_paused",
     "lost",
     "new_job_id",
+    "runs_past_their_documents",
     "set_paused",
     "set_result",
-    "supplier_job_is_over",
     "to_json",
     "write_progress",
 ]

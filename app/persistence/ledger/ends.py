@@ -30,6 +30,23 @@ async def fence(db: AsyncConnection, job: ClaimedJob) -> None:
         raise ClaimLost(f"job {job.id} is not this worker's any more")
 
 
+async def hold(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
+    """The fence of a commit that ends a batch of jobs: lock those whose claim holds, by id, and return their ids.
+
+    What does not come back writes nothing; `complete` follows in the same transaction, once the results are known.
+    """
+    held = await db.scalars(
+        text("""
+        SELECT j.id FROM (
+            SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
+            ORDER BY id COLLATE "C") r
+        CROSS JOIN LATERAL (
+            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j"""),
+        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
+    )
+    return set(held)
+
+
 async def checkpoint(db: AsyncConnection, job: ClaimedJob) -> None:
     """The fence of a commit in the middle of a job: progress was made, so earlier deaths are forgiven.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, to_json
+from app.persistence.states import OPEN_JOB
 
 
 async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, str, int]]) -> None:
@@ -36,12 +37,14 @@ async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, 
     )
 
 
-async def supplier_job_is_over(db: AsyncConnection, run_id: str) -> bool:
-    """Whether the run's supplier job is closed; holds its row, so its last commit is before or after this one."""
-    state = await db.scalar(
-        text("""
-        SELECT j.state FROM jobs j JOIN runs r ON r.supplier_job_id = j.id
-        WHERE r.id = CAST(:run_id AS uuid) FOR SHARE OF j"""),
-        {"run_id": run_id},
+async def runs_past_their_documents(db: AsyncConnection, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs whose supplier job is closed; holds open ones' rows, so their last commit comes after this."""
+    if not run_ids:
+        return set()
+    still_open = await db.scalars(
+        text(f"""
+        SELECT CAST(r.id AS text) FROM runs r JOIN jobs j ON j.id = r.supplier_job_id
+        WHERE r.id = ANY(CAST(:run_ids AS uuid[])) AND j.state IN {OPEN_JOB} ORDER BY j.id FOR SHARE OF j"""),
+        {"run_ids": sorted(run_ids)},
     )
-    return state in {"completed", "failed", "cancelled", None}
+    return set(run_ids) - set(still_open)

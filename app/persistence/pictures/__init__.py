@@ -17,21 +17,23 @@ from app.persistence.pictures.addresses import (
     record_unchanged,
     url_sha256,
 )
-from app.persistence.pictures.due import due_for_checking, unsettled_addresses, unsettled_of_supplier
+from app.persistence.pictures.due import due_for_checking, unsettled_of_supplier
 from app.persistence.pictures.generations import (
     lock_showing,
     show_settled,
     showing_already,
     touch_products_showing,
     write_generations,
+    write_shown,
 )
-from app.persistence.pictures.rows import Address, FailedPicture, FlippedVariant, HeldAddress
+from app.persistence.pictures.rows import Address, FailedPicture, FlippedVariant, HeldAddress, NamedAddress
 
 __all__ = [
     "Address",
     "FailedPicture",
     "FlippedVariant",
     "HeldAddress",
+    "NamedAddress",
     "addresses",
     "due_for_checking",
     "hold",
@@ -43,8 +45,8 @@ __all__ = [
     "show_settled",
     "showing_already",
     "touch_products_showing",
-    "unsettled_addresses",
     "unsettled_of_supplier",
     "url_sha256",
     "write_generations",
+    "write_shown",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import text
@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
 from app.persistence.ledger import to_json
-from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress
+from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress, NamedAddress
 
 
-async def hold_addresses(db: AsyncConnection, urls: Sequence[str]) -> None:
-    """Make addresses known, and hold them until the end of the transaction.
+async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str, NamedAddress]:
+    """Make addresses known, hold them until the end of the transaction, and say how each one stands.
 
     Called before products and variants are locked: an image job locks its address first too, then what names it. So it
     either commits before this, and its picture is seen, or after, and then it sees the new generation. What is stored
@@ -24,28 +24,36 @@ async def hold_addresses(db: AsyncConnection, urls: Sequence[str]) -> None:
     Raises:
         RepeatTransaction: one of them was forgotten meanwhile.
     """
-    hashes = sorted({url_sha256(url): url for url in urls}.items())
-    rows = to_json([{"hash": sha256.hex(), "url": url} for sha256, url in hashes])
+    hashes = dict(sorted((url_sha256(url), url) for url in set(urls)))
+    if not hashes:
+        return {}
     await db.execute(
         text("""
         INSERT INTO addresses (url_sha256, url)
-        SELECT decode(r.hash, 'hex'), r.url FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(hash text, url text)
-        WHERE NOT EXISTS (SELECT FROM addresses a WHERE a.url_sha256 = decode(r.hash, 'hex'))
+        SELECT r.hash, r.url FROM unnest(CAST(:hashes AS bytea[]), CAST(:urls AS text[])) AS r(hash, url)
+        WHERE (SELECT a.id FROM addresses a WHERE a.url_sha256 = r.hash LIMIT 1) IS NULL
         ORDER BY r.hash ON CONFLICT (url_sha256) DO NOTHING"""),
-        {"rows": rows},
+        {"hashes": list(hashes), "urls": list(hashes.values())},
     )
-    known = {"hashes": [sha256 for sha256, _ in hashes]}
-    held = await db.execute(text(f"SELECT a.state FROM addresses a {_OF_HASHES} ORDER BY a.id FOR KEY SHARE"), known)
-    states_held = held.scalars().all()
-    if len(states_held) < len(hashes):
+    held = await _hold(db, hashes, "ORDER BY a.id FOR KEY SHARE OF a")
+    if len(held) < len(hashes):
         raise RepeatTransaction
-    if any(state != "stored" for state in states_held):
-        await db.execute(
-            text(f"SELECT FROM addresses a {_OF_HASHES} AND a.state <> 'stored' ORDER BY a.id FOR SHARE"), known
-        )
+    if all(address.state == "stored" for address in held.values()):
+        return held
+    # once more and stronger: one that was settled while this waited for it is stored by now, and is left out
+    return {url: msgspec.structs.replace(address, state="stored") for url, address in held.items()} | await _hold(
+        db, hashes, "AND a.state <> 'stored' ORDER BY a.id FOR SHARE OF a"
+    )
 
 
-_OF_HASHES = "WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[]))"
+async def _hold(db: AsyncConnection, hashes: Mapping[bytes, str], how: str) -> dict[str, NamedAddress]:
+    rows = await db.execute(
+        text(f"""
+        SELECT a.id, a.url_sha256, a.state, COALESCE(a.next_try_at <= clock_timestamp(), true) AS due
+        FROM addresses a WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[])) {how}"""),
+        {"hashes": list(hashes)},
+    )
+    return {hashes[row.url_sha256]: NamedAddress(row.id, row.state, row.due) for row in rows}
 
 
 def url_sha256(url: str) -> bytes:

@@ -16,7 +16,7 @@ from app.persistence.pictures.rows import FlippedVariant
 async def write_generations(
     db: AsyncConnection, shown: Mapping[int, tuple[bytes, Sequence[Mapping[str, Any]]]]
 ) -> None:
-    """Write a new generation of shown pictures for each variant: id to (digest, pictures in order).
+    """Write a new generation of shown pictures for each of these variants: id to (digest, pictures in order).
 
     The caller holds the addresses (`hold_addresses`) and the variants.
     """
@@ -24,30 +24,34 @@ async def write_generations(
         return
     await db.execute(
         text("""
-        UPDATE variants v SET generation = v.generation + 1, pictures_digest = decode(r.digest, 'hex'),
+        UPDATE variants v SET generation = v.generation + 1, pictures_digest = r.digest,
             shown_generation = CASE WHEN v.shown_generation = 0 THEN v.generation ELSE v.shown_generation END
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, digest text) WHERE v.id = r.id"""),
-        {"rows": to_json([{"id": key, "digest": value[0].hex()} for key, value in shown.items()])},
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:digests AS bytea[])) AS r(id, digest) WHERE v.id = r.id"""),
+        {"ids": list(shown), "digests": [digest for digest, _ in shown.values()]},
     )
-    rows = [
-        {
-            "variant_id": key,
-            "position": picture["position"],
-            "role": picture["role"],
-            "address": url_sha256(picture["url"]).hex(),
-        }
-        for key, (_, pictures) in shown.items()
-        for picture in pictures
-    ]
+    await write_shown(db, {key: pictures for key, (_, pictures) in shown.items()})
+    await _forget_generations(db, list(shown))
+
+
+async def write_shown(db: AsyncConnection, shown: Mapping[int, Sequence[Mapping[str, Any]]]) -> None:
+    """Write what the newest generation of each of these variants names: id to pictures in order."""
+    rows = [(key, picture) for key, pictures in shown.items() for picture in pictures]
+    if not rows:
+        return
     await db.execute(
         text("""
         INSERT INTO shown_pictures (variant_id, generation, position, role, address_id)
         SELECT v.id, v.generation, r.position, r.role, a.id
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(variant_id bigint, position int, role text, address text)
-        JOIN variants v ON v.id = r.variant_id JOIN addresses a ON a.url_sha256 = decode(r.address, 'hex')"""),
-        {"rows": to_json(rows)},
+        FROM unnest(CAST(:variants AS bigint[]), CAST(:positions AS int[]), CAST(:roles AS text[]),
+                    CAST(:addresses AS bytea[])) AS r(variant_id, position, role, address)
+        JOIN variants v ON v.id = r.variant_id JOIN addresses a ON a.url_sha256 = r.address"""),
+        {
+            "variants": [key for key, _ in rows],
+            "positions": [picture["position"] for _, picture in rows],
+            "roles": [picture["role"] for _, picture in rows],
+            "addresses": [url_sha256(picture["url"]) for _, picture in rows],
+        },
     )
-    await _forget_generations(db, list(shown))
 
 
 async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -> None:

@@ -53,3 +53,17 @@ class HeldAddress(msgspec.Struct, frozen=True):
 
     state: str
     media_id: int | None
+
+
+class NamedAddress(msgspec.Struct, frozen=True):
+    """An address that a family names, held until the end of the transaction."""
+
+    id: int
+    state: str
+    due: bool
+    """It may be asked now: its pause, if it has one, is over."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether an image job is to be made for it."""
+        return self.state != "stored" and self.due

@@ -1,1 +1,1 @@
-"""The family stage: a family's stored documents in; product, variants, changes and image jobs out, in one commit."""
+"""The family stage: families' stored documents in; products, variants, changes and image jobs out, in one commit."""

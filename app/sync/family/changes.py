@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.catalogue.diff import FamilyDiff, StoredProduct, VariantDiff, changed_fields
+from app.catalogue.diff import VariantDiff, changed_fields
 from app.persistence.changes import Change
 from app.persistence.pictures import FlippedVariant
+from app.sync.family.deciding import Decided
 from app.sync.family.writing import Written
 
 
-def describe(sku: str, product: StoredProduct | None, diff: FamilyDiff, written: Written) -> list[Change]:
+def describe(family: Decided, written: Written) -> list[Change]:
     """The changes of a family, the product first, then its variants in order."""
+    sku, product, diff = family.diff.family.sku, family.product, family.diff
     found: list[Change] = []
     if product is None:
         found.append(Change("created", "product", sku, sku))
@@ -19,9 +21,8 @@ def describe(sku: str, product: StoredProduct | None, diff: FamilyDiff, written:
         found.append(_change("reactivated", "product", sku, sku, diff.fields))
     elif diff.fields:
         found.append(_change("updated", "product", sku, sku, diff.fields))
-    images = {item.sku: item for item in written.flipped}
     for item in diff.variants:
-        change = _of_variant(sku, item, written, shows=images.get(item.sku))
+        change = _of_variant(sku, item, written, shows=written.flipped.get((family.job.supplier_id, item.sku)))
         if change is not None:
             found.append(change)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName
 from app.persistence.ledger import ClaimedJob
-from app.sync.family.stage import sync_family
+from app.sync.family.stage import FamilyStage
 from app.sync.image.stage import ImageStage
 from app.sync.stage.context import Stage
 from app.sync.supplier.stage import sync_supplier
@@ -19,11 +19,7 @@ def handlers(stage: Stage) -> dict[QueueName, Handler]:
     """The work of each queue in the surroundings of `stage`."""
 
     async def supplier(job: ClaimedJob, free_slot: FreeSlot) -> None:
-        del free_slot  # a supplier or family holds its slot to the end: its commits are its work
+        del free_slot  # a supplier holds its slot to the end: its commits are its work
         await sync_supplier(stage, job)
 
-    async def family(job: ClaimedJob, free_slot: FreeSlot) -> None:
-        del free_slot
-        await sync_family(stage, job)
-
-    return {SUPPLIER_SYNC: supplier, PRODUCT_FAMILY: family, IMAGE_UPLOAD: ImageStage(stage).run}
+    return {SUPPLIER_SYNC: supplier, PRODUCT_FAMILY: FamilyStage(stage).run, IMAGE_UPLOAD: ImageStage(stage).run}

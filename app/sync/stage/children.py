@@ -56,15 +56,16 @@ async def add_image_jobs(
 
     `revalidate`, or the run's `force`, has the origin asked of what is stored, too.
     """
-    revalidate = revalidate or job.options.force
-    new = [
-        NewJob(
-            id=ledger.new_job_id(IMAGE_UPLOAD),
-            queue=IMAGE_UPLOAD,
-            key=str(address_id),
-            args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=revalidate)),
-            parent_id=job.id,
-        )
-        for address_id in address_ids
-    ]
-    return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
+    new = [(job, image_job(job, address_id, revalidate=revalidate)) for address_id in address_ids]
+    return await ledger.add_children(db, new)
+
+
+def image_job(job: ClaimedJob, address_id: int, *, revalidate: bool = False) -> NewJob:
+    """An image job as a child of `job`."""
+    return NewJob(
+        id=ledger.new_job_id(IMAGE_UPLOAD),
+        queue=IMAGE_UPLOAD,
+        key=str(address_id),
+        args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=revalidate or job.options.force)),
+        parent_id=job.id,
+    )

@@ -8,6 +8,7 @@ every document of the run has been seen.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from app.persistence import catalogue, changes
@@ -25,10 +26,10 @@ class Effects:
     added: list[str] = field(default_factory=list)
 
 
-async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, but_not: str | None = None) -> None:
+async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, but_not: Collection[str] = ()) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
 
-    `but_not` is the family whose job this is: it has just said that it does not list them.
+    `but_not` are the families that this commit writes: they have just said that they do not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
     effects.counts["variants_discontinued"] += len(gone)

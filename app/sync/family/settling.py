@@ -1,0 +1,212 @@
+"""Family jobs settled: one commit for those that are ready together.
+
+    fence ─▶ documents held ─▶ addresses held ─▶ products and variants held ─▶ decide, each by itself
+        ─▶ what is doubted is put off ─▶ write what differs ─▶ changes ─▶ image jobs ─▶ applied_hash ─▶ counters
+
+Locks are taken for the whole batch in the order of docs/decisions/0007: jobs by id, documents by id, addresses by id,
+products, variants by (supplier, SKU), runs last. A family that shares a variant with one before it in the batch is left
+for the next commit, where it sees what that one wrote: so no rule of the catalogue knows of batches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyResult, Result, Superseded
+from app.jobs.queue import Message
+from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs
+from app.persistence.database import Connection
+from app.persistence.ledger import ClaimedJob
+from app.persistence.pictures import NamedAddress
+from app.sync.family.changes import describe
+from app.sync.family.deciding import Decided, FamilyReady, decide_families
+from app.sync.family.reporting import doubt_of, problems_of
+from app.sync.family.writing import is_unchanged, write_families
+from app.sync.stage.children import image_job
+from app.sync.stage.context import messages_of
+from app.sync.stage.dropped import Effects, place_dropped
+from app.sync.stage.progress import ProgressBoard
+
+FamilyEnd = Literal["ended", "lost", "again"]
+"""`lost`: the claim did not hold and nothing was written; `again`: another of the batch goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A job whose documents moved on, or are gone: it ends without effect."""
+
+    job: ClaimedJob
+
+
+@dataclass(slots=True)
+class Settled:
+    """What one job came to."""
+
+    job: ClaimedJob
+    result: Result
+    counts: Counter[str] = field(default_factory=lambda: Counter(families_completed=1))
+    families: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of each job of a batch, and what is to be sent."""
+
+    ends: list[FamilyEnd]
+    messages: list[Message]
+
+
+async def commit_families(
+    db: Connection, progress: ProgressBoard, batch: Sequence[FamilyReady | Outdated]
+) -> Committed:
+    """End a batch of jobs in one transaction, and say what became of each.
+
+    Raises:
+        RepeatTransaction: something that it goes by changed meanwhile.
+        RunCancelled: a run is being cancelled to which this would add jobs.
+    """
+    held = await ledger.hold(db, [item.job for item in batch])
+    mine = [item for item in batch if item.job.id in held]
+    current = await _current(db, [item for item in mine if isinstance(item, FamilyReady)])
+    addresses = await pictures.hold_addresses(db, [url for item in current for url in item.read.family.urls])
+    decided = await decide_families(db, current)
+    for item in decided:
+        progress.note(item.job, "upserting_variants")
+    outdated = {item.job.id for item in mine} - {item.job.id for item in current}
+    settled = [Settled(item.job, Superseded()) for item in mine if item.job.id in outdated]
+    over = await ledger.runs_past_their_documents(
+        db, {item.job.run_id for item in decided if item.doubt is not None or item.diff.dropped}
+    )
+    settled += await _put_off(db, [item for item in decided if item.doubt is not None], over)
+    settled += await _write(db, [item for item in decided if item.doubt is None], addresses, over)
+    await _end(db, settled)
+    ended = {item.job.id for item in settled}
+    return Committed(
+        ["ended" if item.job.id in ended else "again" if item.job.id in held else "lost" for item in batch],
+        [message for item in settled for message in _messages(item)],
+    )
+
+
+async def _current(db: Connection, ready: Sequence[FamilyReady]) -> list[FamilyReady]:
+    """Hold the documents; those families whose documents are still the ones that were read."""
+    ids = sorted({document.id for item in ready for document in item.read.chosen})
+    held = await documents.lock_versions(db, ids) if ids else {}
+    return [
+        item
+        for item in ready
+        if all(held.get(document.id) == (document.version, True) for document in item.read.chosen)
+    ]
+
+
+async def _put_off(db: Connection, doubted: Sequence[Decided], over: set[str]) -> list[Settled]:
+    """Write nothing of documents that are not believed yet; the next run reads them once more, past caches.
+
+    While documents of their run are still arriving they are only put off: what is missing may have moved to one of
+    them.
+    """
+    early = [item for item in doubted if item.job.run_id not in over]
+    late = [item for item in doubted if item.job.run_id in over]
+    await documents.doubt(db, _document_ids(early))
+    await documents.suspect(db, _document_ids(late))
+    await problems.add_problems_of(db, [(item.job.run_id, doubt_of(item)) for item in late])
+    return [
+        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True)) for item in early),
+        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True)) for item in late),
+    ]
+
+
+def _document_ids(families: Sequence[Decided]) -> list[int]:
+    return [document.id for item in families for document in item.read.chosen]
+
+
+async def _write(
+    db: Connection, families: Sequence[Decided], addresses: Mapping[str, NamedAddress], over: set[str]
+) -> list[Settled]:
+    if not families:
+        return []
+    written = await write_families(db, families, addresses)
+    await changes.add_changes_of(
+        db,
+        [
+            (family.job.supplier_id, family.job.run_id, change)
+            for family in families
+            for change in describe(family, written)
+        ],
+    )
+    drops = await _place_drops(db, families, over)
+    images = await _add_image_jobs(db, families, addresses)
+    await problems.add_problems_of(
+        db, [(family.job.run_id, problem) for family in families for problem in problems_of(family)]
+    )
+    await documents.mark_applied(
+        db, {document.id: document.version for family in families for document in family.read.chosen}
+    )
+    return [_settled(family, drops.get(family.job.id, Effects()), images[family.job.id]) for family in families]
+
+
+async def _place_drops(db: Connection, families: Sequence[Decided], over: set[str]) -> dict[str, Effects]:
+    """Variants that families list no more are settled by the supplier job's end, or here when that was already."""
+    dropping = [family for family in families if family.diff.dropped]
+    await catalogue.mark_dropped(
+        db, {variant.id: family.job.run_id for family in dropping for variant in family.diff.dropped}
+    )
+    effects = {}
+    first_of_run = {family.job.run_id: family.job for family in reversed(dropping) if family.job.run_id in over}
+    for _, job in sorted(first_of_run.items()):
+        effects[job.id] = Effects()
+        written = [family.ready.name[1] for family in families if family.job.supplier_id == job.supplier_id]
+        await place_dropped(db, job, effects[job.id], but_not=written)
+    return effects
+
+
+async def _add_image_jobs(
+    db: Connection, families: Sequence[Decided], addresses: Mapping[str, NamedAddress]
+) -> dict[str, list[str]]:
+    """Image jobs for what the families' pictures wait for, or for all of them by `force`; their ids by parent."""
+    children = [
+        (family.job, image_job(family.job, address_id))
+        for family in families
+        for address_id in sorted(_wanted(family, addresses))
+    ]
+    added = set(await ledger.add_children(db, children))
+    return {
+        family.job.id: [child.id for job, child in children if job is family.job and child.id in added]
+        for family in families
+    }
+
+
+def _wanted(family: Decided, addresses: Mapping[str, NamedAddress]) -> set[int]:
+    named = [addresses[picture["url"]] for item in family.diff.variants for picture in item.variant.pictures]
+    return {address.id for address in named if address.wanted or family.job.options.force}
+
+
+def _settled(family: Decided, effects: Effects, images: list[str]) -> Settled:
+    counts = Counter(f"variants_{item.kind}" for item in family.diff.variants) + effects.counts
+    counts["families_completed"] += 1
+    counts["documents_unchanged"] += int(is_unchanged(family))
+    counts["families_total"] += len(effects.added)
+    counts["images_total"] += len(images)
+    result = FamilyResult(family.read.family.sku, len(family.diff.variants), len(images))
+    return Settled(family.job, result, counts, effects.added, images)
+
+
+async def _end(db: Connection, settled: Sequence[Settled]) -> None:
+    await ledger.complete(db, [(item.job, item.result) for item in settled])
+    for run_id in sorted({item.job.run_id for item in settled}):
+        ended = [item for item in settled if item.job.run_id == run_id]
+        counts: Counter[str] = Counter()
+        for item in ended:
+            counts.update(item.counts)
+        added = sum(len(item.families) + len(item.images) for item in ended)
+        await runs.book(db, run_id, counts, added=added, finished=len(ended))
+
+
+def _messages(item: Settled) -> list[Message]:
+    return [
+        *messages_of(PRODUCT_FAMILY, item.job.run_id, item.families),
+        *messages_of(IMAGE_UPLOAD, item.job.run_id, item.images),
+    ]
