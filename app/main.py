@@ -134,7 +134,7 @@ def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, pre_ping=True) as services:
+        async with open_services(settings, pre_ping=True, store_at_once=True) as services:
             app.state.services = services
             app.state.readiness = Readiness(services)
             app.state.verbs = set()

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     concurrency_images: Annotated[int, Field(ge=1, le=256)] = Field(
         10, validation_alias=_names("CONCURRENCY_IMAGES", "BULLMQ_CONCURRENCY_IMAGES")
     )
+    workers_families: Annotated[int, Field(ge=1, le=64)] | None = None
+    workers_images: Annotated[int, Field(ge=1, le=64)] | None = None
     concurrency_documents: Annotated[int, Field(ge=1, le=64)] = 10
     job_timeout_supplier_ms: Annotated[int, Field(ge=1000)] = Field(
         1_800_000, validation_alias=_names("JOB_TIMEOUT_SUPPLIER_MS", "BULLMQ_JOB_TIMEOUT_SUPPLIER")

@@ -51,7 +51,7 @@ async def work(settings: Settings, name: QueueName) -> None:
         raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
     async with (
         open_pulse(settings.worker_probe_file, name) as pulse,
-        open_services(settings, wait_s=STAGE_WAIT_S) as services,
+        open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD) as services,
     ):
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")

@@ -20,7 +20,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from app.errors import PromidataSyncError, SettingsError
-from app.jobs.definitions import QueueName, policies
+from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
 from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
@@ -63,7 +63,9 @@ def worker_settings(name: QueueName) -> type:
         configure_logs(settings.log_level)
         ctx["opened"] = opened = AsyncExitStack()
         pulse = await opened.enter_async_context(open_pulse(settings.worker_probe_file, name))
-        services = await opened.enter_async_context(open_services(settings, wait_s=STAGE_WAIT_S))
+        services = await opened.enter_async_context(
+            open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD)
+        )
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
         await wait_for_schema(services.database)

@@ -69,6 +69,8 @@ def up(
 
     PostgreSQL and Valkey are started where DATABASE_URL and REDIS_URL are not set, pictures go to a folder where
     S3_BUCKET is not, the sample feed is served where PROMIDATA_BASE_URL is not. DEMO=0 leaves the first sync to you.
+
+    So many family and image workers are started as the processors pay for, or WORKERS_FAMILIES and WORKERS_IMAGES say.
     """
     from app.cli.up import run_up
 

@@ -1,4 +1,4 @@
-"""The programs of `up`, each a process of its own: the sample feed, the API, and a worker a queue.
+"""The programs of `up`, each a process of its own: the sample feed, the API, and as many workers as pay.
 
 They are given their surroundings as environment variables, as any process manager would, and what they say goes to
 `DATA_DIR/logs`, so that the progress display stays readable.
@@ -20,11 +20,11 @@ from app.cli.rotated_log import RotatedLog
 from app.cli.supervisor import Supervisor
 from app.cli.up_file import UpError
 from app.data_folder import make_data_folder, open_anew
+from app.jobs.definitions import StageName
 from app.samplefeed.spec import PROFILE_GUID
 from app.settings import Settings
 
 LOOPBACK = "127.0.0.0/8"
-KINDS = ("supplier", "family", "image")
 BACKLOG = 4096
 """Connections that wait to be taken: what finds no place there is lost for a second, until the caller's system repeats
 it. The system has a limit of its own (net.core.somaxconn)."""
@@ -138,7 +138,26 @@ def environment(settings: Settings, *, port: int, database_url: str, redis_url: 
     }
 
 
-def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed, door: socket.socket) -> Path:
+def worker_programs(counts: Mapping[StageName, int]) -> dict[str, StageName]:
+    """The kind of each worker to start, by its program's name.
+
+    >>> worker_programs({"family": 1, "image": 2})
+    {'worker-family': 'family', 'worker-image': 'image', 'worker-image-2': 'image'}
+    """
+    return {
+        f"worker-{kind}" if number == 1 else f"worker-{kind}-{number}": kind
+        for kind, count in counts.items()
+        for number in range(1, count + 1)
+    }
+
+
+def add_programs(
+    supervisor: Supervisor,
+    given: Mapping[str, str],
+    feed: Feed,
+    door: socket.socket,
+    workers: Mapping[str, StageName],
+) -> Path:
     """Name everything that `up` keeps running, the API behind `door`; returns the folder of their logs."""
     logs = Path(given["DATA_DIR"]) / "logs"
     make_data_folder(logs)
@@ -153,6 +172,6 @@ def add_programs(supervisor: Supervisor, given: Mapping[str, str], feed: Feed, d
     if feed.port is not None:
         add("sample-feed", "app.cli.feed_serve", "--port", str(feed.port))
     add("api", "app.cli.main", "api", "--descriptor", str(door.fileno()), descriptors=[door.fileno()])
-    for kind in KINDS:
-        add(f"worker-{kind}", "app.cli.main", "worker", kind)
+    for name, kind in workers.items():
+        add(name, "app.cli.main", "worker", kind)
     return logs

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from app.cli.programs import KINDS, Feed
+from app.cli.programs import Feed
 from app.cli.up_file import UpError
 from app.coordination.heartbeats import live_workers
 from app.errors import QueueUnavailable
@@ -20,24 +20,36 @@ _TAIL_BYTES = 1_500
 
 
 async def wait_until_ready(
-    api_url: str, queue: RedisQueue, feed: Feed, pids: Callable[[], dict[str, int]], logs: Path
+    api_url: str,
+    queue: RedisQueue,
+    feed: Feed,
+    *,
+    workers: Collection[str],
+    pids: Callable[[], dict[str, int]],
+    logs: Path,
 ) -> None:
-    """Return when feed, API and the three workers are ready.
+    """Return when feed, API and all `workers` are ready, which are named as `pids` names them.
 
     Raises:
         UpError: they were not within 90 s; names what is missing and what it wrote last.
     """
     deadline = time.monotonic() + READY_WITHIN_S
     async with open_loopback() as loopback:
-        while missing := await _missing(loopback, api_url, queue, feed, pids()):
+        while missing := [
+            *_silent(workers, pids(), await _beating(queue)),
+            *await _missing(loopback, api_url, feed),
+        ]:
             if time.monotonic() > deadline:
                 raise UpError(f"not ready after {READY_WITHIN_S:.0f} s: {_explain(missing, logs)}")
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _missing(loopback: Loopback, api_url: str, queue: RedisQueue, feed: Feed, pids: dict[str, int]) -> list[str]:
-    beating = await _beating(queue)
-    missing = [f"worker-{kind}" for kind in KINDS if pids.get(f"worker-{kind}") not in beating]
+def _silent(workers: Collection[str], pids: dict[str, int], beating: set[int]) -> list[str]:
+    return [name for name in workers if pids.get(name) not in beating]
+
+
+async def _missing(loopback: Loopback, api_url: str, feed: Feed) -> list[str]:
+    missing: list[str] = []
     if not await loopback.serves(f"{api_url}/readyz"):
         missing.append("api")
     if feed.port is not None and not await loopback.serves(f"{feed.base_url}/Import/Import.txt", method="HEAD"):

@@ -12,19 +12,22 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from app.cli.cores import available_cores, worker_counts
 from app.cli.first_sync import begin_with
-from app.cli.programs import Feed, add_programs, environment, find_feed, http_address, listen_for_api
+from app.cli.programs import Feed, add_programs, environment, find_feed, http_address, listen_for_api, worker_programs
 from app.cli.readiness import wait_until_ready
 from app.cli.servers import EmbeddedServers
 from app.cli.supervisor import StopRequest, Supervisor
 from app.cli.telling import Teller, complain
 from app.cli.up_file import announced, only_one
 from app.errors import PromidataSyncError, QueueUnavailable
+from app.jobs.definitions import StageName
 from app.logs import configure_logs, mask_address
 from app.persistence.migrations import migrate
 from app.settings import Settings, load_settings
@@ -78,9 +81,10 @@ class Up:
         self, services: Services, servers: EmbeddedServers, feed: Feed, given: Mapping[str, str], door: socket.socket
     ) -> None:
         supervisor = Supervisor(say=self._say_ended, grace_s=self._settings.shutdown_grace_s)
-        logs = add_programs(supervisor, given, feed, door)
+        workers = worker_programs(worker_counts(self._settings, available_cores()))
+        logs = add_programs(supervisor, given, feed, door, workers)
         async with together() as group:
-            begin = group.create_task(self._begin(services, supervisor, feed, given, logs))
+            begin = group.create_task(self._begin(services, supervisor, feed, given, workers=workers, logs=logs))
             group.create_task(servers.watch(self._stop))
             group.create_task(supervisor.run_until(self._stop))
             await self._stop.asked.wait()
@@ -88,14 +92,23 @@ class Up:
             self._teller.say("stopping (again for at once)")
 
     async def _begin(
-        self, services: Services, supervisor: Supervisor, feed: Feed, given: Mapping[str, str], logs: Path
+        self,
+        services: Services,
+        supervisor: Supervisor,
+        feed: Feed,
+        given: Mapping[str, str],
+        *,
+        workers: Mapping[str, StageName],
+        logs: Path,
     ) -> None:
         """From the programs' start until we are stopped."""
         api_url = http_address(given["HOST"], given["PORT"])
         if services.queue is None:
             raise QueueUnavailable("Redis has no address")
-        with self._teller.during("starting API and workers"):
-            await wait_until_ready(api_url, services.queue, feed, lambda: supervisor.pids, logs)
+        with self._teller.during(f"starting API and workers ({_counted(workers.values())})"):
+            await wait_until_ready(
+                api_url, services.queue, feed, workers=workers, pids=lambda: supervisor.pids, logs=logs
+            )
         with announced(api_url, dict(given), self._settings.data_dir):
             self._teller.say(f"ready in {time.monotonic() - self._began:.1f} s; logs in {logs}")
             await self._first_sync(services, feed)
@@ -123,6 +136,15 @@ class Up:
         self._teller.say(f"    API docs     {api_url}/docs")
         self._teller.say(f"    dashboard    {api_url}/\n")
         self._teller.say("serving; Ctrl-C stops everything")
+
+
+def _counted(kinds: Iterable[StageName]) -> str:
+    """How many of each.
+
+    >>> _counted(["supplier", "family", "image", "image"])
+    '1 supplier, 1 family, 2 image'
+    """
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).items())
 
 
 def inside(settings: Settings, given: Mapping[str, str]) -> Settings:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from app.errors import SettingsError, StoreUnavailable
+from app.images.opened_later import OpenedLater
 from app.images.store import ObjectStore
 from app.images.store_local import LocalStore
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.images.store_s3 import S3Store
 
 _WRONG_FOLDER = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
@@ -39,11 +36,26 @@ async def refuse_wrong_folder(settings: Settings, store: ObjectStore) -> None:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[LocalStore | S3Store]:
-    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process."""
+async def open_store(settings: Settings, *, at_once: bool = True) -> AsyncIterator[ObjectStore]:
+    """The store that the settings name: S3/R2 when there is a bucket, else `DATA_DIR/media`. One for each process.
+
+    A bucket that is not opened `at_once` is opened when it is first used.
+    """
     if settings.s3_bucket is None:
         yield LocalStore(settings.data_dir / "media")
-        return
+    elif at_once:
+        async with _open_bucket(settings) as store:
+            yield store
+    else:
+        later = OpenedLater(lambda: _open_bucket(settings))
+        try:
+            yield later
+        finally:
+            await later.close()
+
+
+@asynccontextmanager
+async def _open_bucket(settings: Settings) -> AsyncIterator[ObjectStore]:
     from app.images.store_s3 import open_s3_store  # noqa: PLC0415 (boto is slow to import)
 
     async with open_s3_store(settings) as store:

@@ -1,7 +1,9 @@
 """The schema: bring it up to date, or wait until somebody has.
 
-Alembic holds the migrations; they run over a connection of ours, one process at a time.
+Alembic holds the migrations; they run over a connection of ours, one process at a time. It is imported when it is
+needed: a worker whose schema is the newest, told by the names of the migrations, starts without it.
 """
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
@@ -9,12 +11,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from structlog import get_logger
 
@@ -22,6 +20,11 @@ from app import VERSION
 from app.errors import DatabaseUnavailable, SchemaTooNew
 from app.persistence.database import Database
 from app.persistence.migrating import run_alone
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
+    from alembic.script import ScriptDirectory
 
 log = get_logger()
 
@@ -40,10 +43,26 @@ def alembic_config() -> Config:
 
     In a clone they are in `alembic/` at the top level, where Alembic's own command finds them through `alembic.ini`.
     """
+    from alembic.config import Config
+
     config = Config()
-    folder = PACKAGED if PACKAGED.is_dir() else CLONED
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     return config
+
+
+def _folder() -> Path:
+    return PACKAGED if PACKAGED.is_dir() else CLONED
+
+
+def newest_by_name() -> str:
+    """The newest revision, from the names of the migrations alone: `0007_odd_lines.py` is 0007."""
+    return max((path.name.partition("_")[0] for path in (_folder() / "versions").glob("[0-9]*_*.py")), default="")
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(alembic_config())
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
@@ -57,6 +76,8 @@ async def migrate(database: Database, revision: str = "head") -> None:
     if schema.is_newer:
         schema.refuse_or_warn()
         return
+
+    from alembic import command
 
     def run(connection: Connection) -> None:
         version = int(connection.scalar(text("SHOW server_version_num")) or 0)
@@ -117,7 +138,7 @@ async def look_at_schema(database: Database) -> Schema:
     Raises:
         DatabaseUnavailable: PostgreSQL is away, or does not let us look.
     """
-    scripts = ScriptDirectory.from_config(alembic_config())
+    scripts = _scripts()
     found, note = await _stored(database)
     oldest = (note or "").removeprefix(f"{found} {WORKS_WITH} ")
     return Schema(found, scripts.get_current_head() or "", _revisions(scripts), None if oldest == note else oldest)
@@ -134,8 +155,7 @@ async def _stored(database: Database) -> tuple[str | None, str | None]:
 
 def newest_revision() -> str:
     """The revision that this code is made for."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    return head or ""
+    return _scripts().get_current_head() or ""
 
 
 async def current_revision(database: Database) -> str | None:
@@ -164,6 +184,8 @@ async def wait_for_schema(database: Database) -> None:
         DatabaseUnavailable: it did not come; says what to run.
         SchemaTooNew: it is of a newer version, which this one does not work with.
     """
+    if await current_revision(database) == newest_by_name():
+        return
     for second in range(WAIT_S):
         schema = await look_at_schema(database)
         if schema.is_newer:

@@ -36,11 +36,12 @@ ANSWER_WITHIN_S = 8.0
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, *, pre_ping: bool = False, wait_s: float = ANSWER_WITHIN_S
+    settings: Settings, *, pre_ping: bool = False, wait_s: float = ANSWER_WITHIN_S, store_at_once: bool = False
 ) -> AsyncIterator[Services]:
     """Open everything that the settings name, and close it in the end. Nothing connects before its first use.
 
-    `pre_ping` and `wait_s` are the database's (`Database`).
+    `pre_ping` and `wait_s` are the database's (`Database`); `store_at_once` opens a bucket now, for who uses it all the
+    time or shows its addresses.
 
     Raises:
         SettingsError: DATABASE_URL is missing, or makes no sense.
@@ -63,7 +64,7 @@ async def open_services(
     try:
         async with (
             OutboundClient(allow_private=settings.allow_private_addresses, gate=budget) as outbound,
-            open_store(settings) as store,
+            open_store(settings, at_once=store_at_once) as store,
         ):
             yield Services(settings, database, queue, outbound, store, inspector)
     finally:

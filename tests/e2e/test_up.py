@@ -149,13 +149,15 @@ async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_sa
 ) -> None:
     """On servers of one's own, too."""
     env = environment_of(stack) | {"HOST": "127.0.0.1", "SHUTDOWN_GRACE_S": "5"}
+    env |= {"WORKERS_FAMILIES": "1", "WORKERS_IMAGES": "2"}
     async with running_up(tmp_path, env) as up:
         await up.until(SERVING)
         said = "\n".join(up.lines)
         assert "nothing is synced yet" in said
         assert f"    DATA_DIR={stack.settings.data_dir} promidata-sync sync A23 --watch" in said
         assert "7c1f6a52" not in said, "the feed's address is a credential"
-        assert len(up.tree) == 4, "API and workers"
+        assert "starting API and workers (1 supplier, 1 family, 2 image)" in said
+        assert len(up.tree) == 5, "API and workers"
         assert stack.server.log.counts.get("document", 0) == 0
 
         beside = environment(DATA_DIR=str(stack.settings.data_dir))
@@ -171,7 +173,7 @@ async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_sa
 
 
 async def test_sync_all_syncs_a_feed_of_ones_own(stack: Stack, tmp_path: Path) -> None:
-    async with running_up(tmp_path, environment_of(stack), "--sync-all") as up:
+    async with running_up(tmp_path, environment_of(stack) | {"WORKERS_IMAGES": "1"}, "--sync-all") as up:
         await up.until(SERVING)
         assert any("A360: completed" in line for line in up.lines)
         async with stack.services.database.read() as db:
@@ -179,7 +181,7 @@ async def test_sync_all_syncs_a_feed_of_ones_own(stack: Stack, tmp_path: Path) -
 
 
 async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Stack, tmp_path: Path) -> None:
-    env = environment_of(stack)
+    env = environment_of(stack) | {"WORKERS_IMAGES": "1"}
     async with running_up(tmp_path, env | {"PROMIDATA_BASE_URL": env["PROMIDATA_BASE_URL"] + "x"}) as up:
         await up.until(SERVING)
         up.process.send_signal(signal.SIGTERM)
@@ -189,7 +191,7 @@ async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Sta
 
 @pytest.mark.chaos
 async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp_path: Path) -> None:
-    env = environment(DEMO="0")
+    env = environment(DEMO="0", WORKERS_IMAGES="1")
     data_dir = tmp_path / ".data"
     async with running_up(tmp_path, env) as up:
         await up.until(SERVING)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from app.cli.embedded import start_postgres
 from app.persistence.database import Database
-from app.persistence.migrations import current_revision, migrate, newest_revision
+from app.persistence.migrations import current_revision, migrate, newest_by_name, newest_revision
 from tests.support.stack import Servers, database_named, execute
 
 LEFT = """
@@ -39,6 +39,11 @@ async def up_and_down(url: str) -> None:
         assert await current_revision(database) == newest_revision()
     finally:
         await database.close()
+
+
+def test_the_names_of_the_migrations_tell_which_is_the_newest() -> None:
+    """So that a worker need not load Alembic to see that its schema fits."""
+    assert newest_by_name() == newest_revision() != ""
 
 
 @pytest.mark.parametrize("version", [16, 18])

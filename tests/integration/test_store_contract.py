@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from app.images.store import ObjectStore, media_key
 from app.images.store_local import LocalStore
 from app.settings import Settings
 from tests.support.s3_servers import moto_server, rclone_server, s3_settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +35,13 @@ def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield endpoint
 
 
-@pytest_asyncio.fixture(params=["local", "moto", "rclone"])
+@pytest_asyncio.fixture(params=["local", "moto", "rclone", "rclone, opened later"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
     if request.param == "local":
         settings = Settings(_env_file=None, s3_bucket=None, data_dir=tmp_path)
     else:
-        settings = s3_settings(request.getfixturevalue(f"{request.param}_endpoint"))
-    async with open_store(settings) as opened:
+        settings = s3_settings(request.getfixturevalue(f"{request.param.partition(',')[0]}_endpoint"))
+    async with open_store(settings, at_once="later" not in request.param) as opened:
         yield opened
         async for found in opened.list_objects():
             await opened.delete(found.key)
@@ -132,6 +136,25 @@ def test_a_key_that_is_no_hash_is_refused() -> None:
     assert media_key("ab" * 32, "png") == f"ab/ab/{'ab' * 32}.png"
     with pytest.raises(ValueError, match="not the key"):
         media_key("ab", "png")
+
+
+def test_a_process_that_does_not_use_its_bucket_does_not_load_what_it_takes() -> None:
+    """A second of a processor at each start of a family worker."""
+    code = """
+import asyncio, sys
+from app.sync.services import open_services
+from tests.support.s3_servers import s3_settings
+
+async def main():
+    settings = s3_settings("http://127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1:1/none")
+    async with open_services(settings) as services:
+        assert await services.store.sweep() == 0
+        print([name for name in ("aioboto3", "botocore", "alembic", "fastapi", "typer") if name in sys.modules])
+
+asyncio.run(main())
+"""
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert said == "[]\n"
 
 
 async def test_a_folder_may_be_named_from_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
