@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
 from app.persistence import job_verbs, product_lists, runs, whole_variants
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.samplefeed import SampleFeed
@@ -290,6 +291,36 @@ async def test_a_picture_that_is_named_again_in_the_run_that_dropped_it_is_asked
         await run.work([first, *await run.claim(IMAGE_UPLOAD)])
         assert origin.asked == {"/a": 1, "/b": 1}
         assert (await stack.run("A23"))["status"] == "completed"
+
+
+async def test_a_picture_that_is_named_again_before_it_is_given_up_is_shown_in_the_same_run(
+    make_stack: MakeStack, origin: PictureOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between an image job's look and its commit, another commit names the address and finds its job still open."""
+    feed, _, variant = two_pictures(origin)
+    async with make_stack(feed) as stack:
+        run = HeldRun(stack)
+        jobs = await run.start()
+        gallery = await stack.value("SELECT address_id FROM shown_pictures WHERE position = 1")
+        async with stack.services.database.begin() as db:
+            await db.exec_driver_sql("CREATE TABLE kept AS SELECT * FROM shown_pictures WHERE position = 1")
+            await db.exec_driver_sql("DELETE FROM shown_pictures WHERE position = 1")
+        written: list[list[str]] = []
+
+        async def name_it_first(db: Connection, batch: Sequence[Settled], *others: Any) -> list[PictureEnd]:
+            if any(item.superseded for item in batch) and not written:
+                async with stack.services.database.begin() as other:
+                    await other.exec_driver_sql("INSERT INTO shown_pictures SELECT * FROM kept")
+                    written.append(await add_image_jobs(other, jobs[0], [gallery]))
+            return await commit_settled(db, batch, *others)
+
+        monkeypatch.setattr("app.sync.image.stage.commit_settled", name_it_first)
+        await run.work(jobs)
+        assert written == [[]], "its job was there"
+        assert origin.asked == {"/a": 1, "/b": 1}
+        ended = await stack.run("A23")
+        assert (ended["status"], ended["images_total"], ended["images_uploaded"]) == ("completed", 2, 2)
+        assert await seen(stack) == {variant: hashes(origin, "/a", "/b")}
 
 
 def settled(job: ClaimedJob, seed: int) -> Settled:

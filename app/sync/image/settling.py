@@ -25,7 +25,16 @@ from app.persistence.media import KnownMedia, StoredPicture
 from app.persistence.pictures import FailedPicture, FlippedVariant
 
 PictureEnd = Literal["ended", "lost", "again"]
-"""`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, nothing was written."""
+"""`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, or what was named by nothing
+is named by now, nothing was written."""
+
+
+class NamedAgain(Exception):
+    """Addresses that jobs found named by nothing are named by now; nothing of the batch was written."""
+
+    def __init__(self, job_ids: frozenset[str]) -> None:
+        super().__init__(job_ids)
+        self.job_ids = job_ids
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -50,11 +59,23 @@ class Recorded(msgspec.Struct, frozen=True):
     """Variants that readers see with other pictures."""
 
 
-async def commit_settled(db: Connection, batch: Sequence[Settled]) -> list[PictureEnd]:
-    """End a batch of jobs in one transaction, and say what became of each."""
+async def commit_settled(
+    db: Connection, batch: Sequence[Settled], named_again: frozenset[str] = frozenset()
+) -> list[PictureEnd]:
+    """End a batch of jobs in one transaction, and say what became of each.
+
+    `named_again` are jobs that are not superseded after all: they have to begin anew.
+
+    Raises:
+        NamedAgain: there are others of that kind.
+    """
     await media.hold_removals(db)
     known = await _known(db, batch)
-    kept = [item for item in batch if item.picture is None or not _is_gone(item.picture, known)]
+    kept = [
+        item
+        for item in batch
+        if item.job.id not in named_again and (item.picture is None or not _is_gone(item.picture, known))
+    ]
     guess = _first_of_each(kept, {sha256 for sha256, found in known.items() if found.key is None})
     held = await ledger.complete(db, [(item.job, _result(item, fresh=item in guess)) for item in kept])
     await _write(db, [item for item in kept if item.job.id in held], guess)
@@ -82,6 +103,7 @@ async def _write(db: Connection, mine: Sequence[Settled], guess: Sequence[Settle
         also_held=[item.address_id for item in mine],
         alone=any(item.picture is not None and item.job.args.get("revalidate") for item in mine),
     )
+    await _refuse_named(db, mine)
     await pictures.record_unchanged(db, [item.address_id for item in mine if item.confirmed])
     uploads = _first_of_each(mine, recorded.fresh)
     for item in mine:  # hardly ever: another transaction recorded the same bytes in between
@@ -92,6 +114,22 @@ async def _write(db: Connection, mine: Sequence[Settled], guess: Sequence[Settle
     for run_id in sorted({item.job.run_id for item in mine}):
         ended = [item for item in mine if item.job.run_id == run_id]
         await runs.book(db, run_id, _counts(ended, uploaded), finished=len(ended))
+
+
+async def _refuse_named(db: Connection, mine: Sequence[Settled]) -> None:
+    """See that superseded addresses, which are held now, are named by nothing still.
+
+    Whoever named one since found its open job, and wrote none; whoever comes later finds the job ended, and writes one.
+
+    Raises:
+        NamedAgain: one is named by now.
+    """
+    superseded = [item for item in mine if item.superseded]
+    if superseded:
+        found = await pictures.addresses(db, [item.address_id for item in superseded])
+        named = {address.id for address in found.values() if address.named}
+        if named:
+            raise NamedAgain(frozenset(item.job.id for item in superseded if item.address_id in named))
 
 
 async def commit_repair(db: Connection, picture: StoredPicture) -> bool:

@@ -6,24 +6,26 @@
 
 The bytes are in the object store before the commit, so what is recorded is there. Lookups and ends of jobs that run at
 the same time share their round trips. The slot is free as soon as the bytes are stored: the commit overlaps with the
-next download.
+next download. What a job has reached stays in hand over an outage (`in_hand.py`): the next go begins there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.errors import ClaimLost
+from app.errors import ClaimLost, OutageError
 from app.feed.manifest import request_url
 from app.images.download import DownloadedPicture, NotModified, download_picture
 from app.jobs.definitions import ImageJob, read_arguments
 from app.outbound import FetchLimits
 from app.persistence import pictures
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.persistence.pictures import Address
 from app.settings import Settings
-from app.sync.image.settling import PictureEnd, Settled, commit_settled
+from app.sync.image.in_hand import Hands, InHand
+from app.sync.image.settling import NamedAgain, PictureEnd, Settled, commit_settled
 from app.sync.image.storing import PictureStorer, is_stored
 from app.sync.services import Services
 from app.sync.stage.batching import Batcher
@@ -40,6 +42,7 @@ class ImageStage:
     def __init__(self, stage: Stage) -> None:
         self._services = stage.services
         self._storer = PictureStorer(stage.services)
+        self._hands = Hands()
         self._addresses: Batcher[int, Address | None] = Batcher(self._load)
         self._under_way = 0
         self._ends: Batcher[Settled, PictureEnd] = Batcher(
@@ -55,19 +58,24 @@ class ImageStage:
             StoreUnavailable, DatabaseUnavailable: an outage; to be tried again at no cost.
         """
         arguments = read_arguments(ImageJob, job.args)
-        while True:
-            ending = await self._once(job, arguments, free_slot)
-            if ending == "lost":
-                raise ClaimLost(f"job {job.id} is not this worker's any more")
-            if ending == "ended":
-                return
+        try:
+            while (ending := await self._once(job, arguments, free_slot)) == "again":
+                self._hands.drop(job.id)
+        except OutageError:
+            raise  # it comes back, to what it has in hand
+        except BaseException:
+            self._hands.drop(job.id)
+            raise
+        self._hands.drop(job.id)
+        if ending == "lost":
+            raise ClaimLost(f"job {job.id} is not this worker's any more")
 
     async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> PictureEnd:
-        """One go; `again` when the object was removed between its being seen and the commit."""
+        """One go; `again` when the object was removed, or the address named, between the look and the commit."""
         self._under_way += 1
         try:
             address = await self._addresses.ask(arguments.address_id)
-            got = await self._ask(address, revalidate=arguments.revalidate)
+            got = await self._get(job, address, revalidate=arguments.revalidate)
         finally:
             self._under_way -= 1
         if address is None or got is None:
@@ -76,18 +84,26 @@ class ImageStage:
         if isinstance(got, NotModified):
             free_slot()
             return await self._ends.ask(Settled(job, address.id, sha256=_sha256_of(address), confirmed=True))
-        async with self._storer.stored(got) as removals:
+        if isinstance(got, StoredPicture):
             free_slot()
-            return await self._ends.ask(
-                Settled(job, address.id, sha256=got.sha256, picture=stored_picture(address.id, got, removals))
-            )
+            return await self._ends.ask(Settled(job, address.id, sha256=got.sha256.hex(), picture=got))
+        async with self._storer.stored(got) as removals:
+            picture = stored_picture(address.id, got, removals)
+            self._hands.hold(job.id, picture)
+            free_slot()
+            return await self._ends.ask(Settled(job, address.id, sha256=got.sha256, picture=picture))
 
-    async def _ask(self, address: Address | None, *, revalidate: bool) -> DownloadedPicture | NotModified | None:
-        """What the origin has, or None where it need not be asked."""
+    async def _get(self, job: ClaimedJob, address: Address | None, *, revalidate: bool) -> InHand | None:
+        """What the job has in hand, or the origin has; None where it need not be asked."""
         if address is None or not address.named or (address.state == "stored" and not revalidate):
             return None
+        held = self._hands.of(job.id)
+        if held is not None:
+            return held
         whole = address.key is not None and await is_stored(self._services, address.key, address.size_bytes)
-        return await fetch_picture(self._services, address, conditional=whole)
+        got = await fetch_picture(self._services, address, conditional=whole)
+        self._hands.hold(job.id, got)
+        return got
 
     async def _load(self, ids: Sequence[int]) -> list[Address | None]:
         async with self._services.database.quick() as db:
@@ -95,7 +111,16 @@ class ImageStage:
         return [found.get(address_id) for address_id in ids]
 
     async def _commit(self, batch: Sequence[Settled]) -> list[PictureEnd]:
-        return await self._services.database.transact(lambda db: commit_settled(db, batch))
+        again: frozenset[str] = frozenset()
+
+        async def work(db: Connection) -> list[PictureEnd]:
+            return await commit_settled(db, batch, again)
+
+        while True:
+            try:
+                return await self._services.database.transact(work)
+            except NamedAgain as named:
+                again |= named.job_ids
 
 
 async def fetch_picture(services: Services, address: Address, *, conditional: bool) -> DownloadedPicture | NotModified:
