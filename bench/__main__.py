@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import parsing, pictures, queue, shapes, soak, sync, transport, unchanged
+from bench import large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
@@ -107,6 +107,7 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
     "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
     "parsing": lambda _, options: parsing.measure(quick=options.quick),
+    "large": lambda servers, options: large.measure(servers, quick=options.quick),
     "soak": lambda servers, options: soak.measure(servers, quick=options.quick),
     "transport": lambda _, options: transport.measure(quick=options.quick),
 }
