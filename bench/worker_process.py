@@ -10,6 +10,7 @@ by SIGTERM, it writes FILE.
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import sys
 from collections import Counter
@@ -36,6 +37,7 @@ def main() -> None:
     options = _options()
     sampler = CpuSampler() if options.sample else None
     trips = count_round_trips() if options.count else Counter()
+    gc.freeze()  # as a worker does
     uvloop.run(_work(options.queue, sampler, bare=options.bare))
     options.out.write_bytes(orjson.dumps(_told(sampler, trips)))
 

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 async def suspect(db: AsyncConnection, ids: Sequence[int]) -> None:
     """Do not believe what these documents say until they were read once more, in the next run."""
+    if not ids:
+        return
     await db.execute(
         text("UPDATE documents SET suspect_hash = COALESCE(fetched_hash, '') WHERE id = ANY(CAST(:ids AS bigint[]))"),
         {"ids": list(ids)},
@@ -18,6 +20,8 @@ async def suspect(db: AsyncConnection, ids: Sequence[int]) -> None:
 
 async def doubt(db: AsyncConnection, ids: Sequence[int]) -> None:
     """Leave it to the end of the run what these documents mean: what they lack may have moved to a later one."""
+    if not ids:
+        return
     await db.execute(
         text("UPDATE documents SET doubted = true WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(ids)}
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -126,7 +126,7 @@ def _moved(led_to: Mapping[int, int | None] | None) -> dict[str, Any]:
 
 
 def _flipped(row: Any) -> FlippedVariant:
-    return FlippedVariant(row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold)
+    return FlippedVariant(row.id, row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold)
 
 
 async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[int]:
@@ -148,7 +148,9 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[
     return list(rows)
 
 
-async def showing_already(db: AsyncConnection, led_to: Mapping[int, int | None]) -> list[FlippedVariant]:
+async def showing_already(
+    db: AsyncConnection, led_to: Mapping[int, int | None], *, but_not: Collection[int]
+) -> list[FlippedVariant]:
     """The variants that may look otherwise now, though they show the generation that they showed.
 
     One of a first generation that still waits for others is told of when that is complete, or when a picture of it that
@@ -157,6 +159,7 @@ async def showing_already(db: AsyncConnection, led_to: Mapping[int, int | None])
     Args:
         db: the transaction that settled the addresses, after what waited for them was shown.
         led_to: those addresses, and which media each of them led to before.
+        but_not: the ids of the variants that this transaction shows otherwise already.
     """
     replaced = [address_id for address_id, media_id in led_to.items() if media_id is not None]
     rows = await db.execute(
@@ -165,12 +168,13 @@ async def showing_already(db: AsyncConnection, led_to: Mapping[int, int | None])
             SELECT DISTINCT v.id, s.generation FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
             JOIN products p ON p.id = v.product_id AND p.status = 'active'
             WHERE s.address_id = ANY(CAST(:moved AS bigint[])) AND v.status = 'active'
+              AND v.id <> ALL(CAST(:but_not AS bigint[]))
               AND (s.generation = v.shown_generation
                    OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
-        SELECT v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
+        SELECT v.id, v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
             {_seen("touched.generation", NOW)} AS new, false AS untold
         FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""),
-        {"replaced": replaced, **_moved(led_to)},
+        {"replaced": replaced, "but_not": list(but_not), **_moved(led_to)},
     )
     return [_flipped(row) for row in rows]
 

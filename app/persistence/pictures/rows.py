@@ -33,6 +33,7 @@ class FailedPicture(msgspec.Struct, frozen=True):
 class FlippedVariant(msgspec.Struct, frozen=True):
     """A variant that shows another generation, or another picture of the one it showed."""
 
+    id: int
     supplier_id: int
     sku: str
     product_sku: str

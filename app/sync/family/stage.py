@@ -35,8 +35,8 @@ READ_AT_ONCE = 16
 WRITTEN_AT_ONCE = 32
 LINGER_S = 0.02
 """How long a family waits for others while some are being read: a commit is a dozen statements whatever its size."""
-SMALL_BYTES = 64_000
-"""Of documents that are loaded and read beyond the slots: a few milliseconds' work."""
+SMALL_BYTES = 256_000
+"""Of documents that are loaded and read beyond the slots: some tens of milliseconds of work."""
 MOST_UNSETTLED_BYTES = 4_000_000
 """Of documents whose families are read and not committed yet; a family beyond that keeps its slot. Read, they take
 several times as much."""

@@ -174,9 +174,9 @@ async def show_pictures(db: Connection, led_to: Mapping[int, int | None]) -> lis
     if not led_to:
         return []
     flipped = await pictures.show_settled(db, await pictures.lock_showing(db, list(led_to)), led_to)
-    seen = {(item.supplier_id, item.product_sku, item.sku): item for item in await pictures.showing_already(db, led_to)}
-    seen |= {(item.supplier_id, item.product_sku, item.sku): item for item in flipped}
-    shown = [item for _, item in sorted(seen.items()) if item.looks_otherwise]
+    already = await pictures.showing_already(db, led_to, but_not=[item.id for item in flipped])
+    seen = sorted([*flipped, *already], key=lambda item: (item.supplier_id, item.product_sku, item.sku))
+    shown = [item for item in seen if item.looks_otherwise]
     await pictures.touch_products_showing(db, shown)
     return shown
 
