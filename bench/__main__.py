@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
+from bench import families, large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
@@ -103,6 +103,7 @@ def _command(options: argparse.Namespace) -> str:
 PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "sync": lambda servers, options: sync.measure(servers, quick=options.quick),
     "shapes": _measure_shapes,
+    "families": lambda servers, options: families.measure(servers, quick=options.quick),
     "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
     "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),

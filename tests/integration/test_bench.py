@@ -6,8 +6,8 @@ from pathlib import Path
 
 from app.jobs.definitions import QUEUES
 from app.sync.operating.discovery import discover
+from bench import families, parsing
 from bench import ground as real_parts
-from bench import parsing
 from bench.reference import Reference
 from bench.report import Figure, page
 from bench.sync import Size, bound_s, measure_sync
@@ -47,3 +47,7 @@ def test_a_report_holds_each_figure_beside_its_goal() -> None:
     text = page([section], "python -m bench parsing")
     assert "| F0 | a figure | 2.0 | <= 1.0 | **missed** |" in text
     assert "| document | msgspec | orjson |" in text
+
+
+def test_the_cost_of_one_family_more_leaves_out_what_a_sync_costs_by_itself() -> None:
+    assert families.marginal((100, 1_000, 10_000), [2.0, 6.5, 51.5]) == (0.005, 0.005)
