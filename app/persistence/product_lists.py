@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-LAST_CHARACTER = "\U0010ffff"
+from app.persistence import product_search
 
 
 class ProductFilter(msgspec.Struct, frozen=True):
@@ -61,14 +61,7 @@ CONDITIONS = {
     "category": """(p.category = :category
         OR (p.category ~>=~ (:category || '/') AND p.category ~<~ (:category || '0')))""",
     "updated_since": "p.updated_at >= :updated_since",
-    "words": """p.id IN (
-        SELECT w.id FROM products w WHERE w.words @@ plainto_tsquery('simple', :words)
-        UNION SELECT l.id FROM products l WHERE lower(l.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
-            AND lower(l.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character)
-        UNION SELECT v.product_id FROM variants v WHERE lower(v.sku) ~>=~ lower(CAST(:words AS text) COLLATE "C")
-            AND lower(v.sku) ~<~ (lower(CAST(:words AS text) COLLATE "C") || :last_character)
-        UNION SELECT e.product_id FROM variants e WHERE e.content ->> 'ean' ~>=~ CAST(:words AS text)
-            AND e.content ->> 'ean' ~<~ (CAST(:words AS text) || :last_character))""",
+    "words": product_search.RARE,
 }
 KEYS = """p.id, p.sku, p.supplier_id, s.code AS supplier, p.status, p.updated_at,
     COALESCE(pv.version, 0) AS version"""
@@ -99,16 +92,22 @@ async def list_keys(
     db: AsyncConnection, wanted: ProductFilter, *, sort: Sort, after: After | None, limit: int
 ) -> list[ProductKey]:
     """A page of products, without their content."""
-    statement, parameters = keys_statement(wanted, sort=sort, after=after)
+    common = wanted.words is not None and await product_search.are_common(db, wanted.words)
+    statement, parameters = keys_statement(wanted, sort=sort, after=after, common=common)
     rows = await db.execute(text(f"{statement} LIMIT :limit"), {**parameters, "limit": limit})
     return [ProductKey(**row) for row in rows.mappings()]
 
 
 def keys_statement(
-    wanted: ProductFilter, *, sort: Sort = "sku", after: After | None = None
+    wanted: ProductFilter, *, sort: Sort = "sku", after: After | None = None, common: bool = False
 ) -> tuple[str, dict[str, object]]:
-    """The statement of the products that a filter means, in order, with its parameters."""
+    """The statement of the products that a filter means, in order, with its parameters.
+
+    `common` where many products have the filter's words and a page is wanted: the same products, found in another way.
+    """
     conditions, parameters = conditions_of(wanted)
+    if common:
+        conditions = [product_search.COMMON if one == product_search.RARE else one for one in conditions]
     if after is not None:
         conditions.append(f"({ORDERS[sort]}) > {AFTERS[sort]}")
         parameters |= after.parameters
@@ -128,7 +127,7 @@ async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[i
 def conditions_of(wanted: ProductFilter) -> tuple[list[str], dict[str, object]]:
     """A filter as conditions on product p, with their parameters."""
     asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
-    last = {"last_character": LAST_CHARACTER} if "words" in asked else {}
+    last = {"last_character": product_search.LAST_CHARACTER} if "words" in asked else {}
     return ["true", *(CONDITIONS[name] for name in asked)], {**asked, **last}
 
 

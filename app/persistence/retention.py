@@ -37,6 +37,11 @@ DELETE FROM {table} WHERE id = ANY(ARRAY(
     FOR UPDATE SKIP LOCKED))
 """
 """Run by run, by its index; what an operator holds, who waits for the run's row in turn, is left for the next time."""
+FORGOTTEN_CHANGES = """
+DELETE FROM changes WHERE id = ANY(ARRAY(
+    SELECT c.id FROM changes c WHERE c.seq <= (SELECT pruned_seq FROM change_head)
+    ORDER BY c.seq LIMIT :most FOR UPDATE OF c SKIP LOCKED))
+"""
 
 
 async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
@@ -61,13 +66,7 @@ async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
 
 async def delete_changes(db: AsyncConnection) -> int:
     """Delete some changes from before the feed's beginning; returns how many."""
-    return await _count(
-        db,
-        """
-        DELETE FROM changes WHERE id IN (
-            SELECT c.id FROM changes c, change_head h WHERE c.seq <= h.pruned_seq
-            ORDER BY c.seq LIMIT :most FOR UPDATE OF c SKIP LOCKED)""",
-    )
+    return await _count(db, FORGOTTEN_CHANGES)
 
 
 async def delete_removals(db: AsyncConnection) -> int:

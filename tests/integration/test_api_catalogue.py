@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from app.api.schemas import Page
+from app.persistence import product_search
 from app.persistence.changes import Change, add_changes, number_changes
 from app.persistence.packing import unpack_json
 from app.views.changes import ChangePage, HistoryEntry
@@ -128,7 +129,12 @@ async def test_pictures_of_the_local_store_are_served_like_a_bucket_would(api: A
         await api.problem("GET", f"//media/{key}", 404)
 
 
-async def test_words_of_names_and_beginnings_of_skus_are_found(api: ApiClient, synced: Stack) -> None:
+@pytest.mark.parametrize("many", [1, product_search.MANY])
+async def test_words_of_names_and_beginnings_of_skus_are_found(
+    api: ApiClient, synced: Stack, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Whether they count as common or not."""
+    monkeypatch.setattr(product_search, "MANY", many)
     product, other = (await api.get("/products"))["items"][:2]
     word = product["name"]["nl"].split()[0]
     found = await api.all_pages("/products", q=word.upper())

@@ -85,9 +85,12 @@ def jobs(*, after: bool, **wanted: Any) -> tuple[str, dict[str, object]]:
     return jobs_statement(JobFilter("image-upload", **wanted), after=position, limit=50)
 
 
-def products(*, after: bool = False, sort: Sort = "sku", **wanted: Any) -> tuple[str, dict[str, object]]:
+def products(
+    *, after: bool = False, sort: Sort = "sku", common: bool = False, **wanted: Any
+) -> tuple[str, dict[str, object]]:
     by = After("P-000100", 3, NOW if sort == "updatedAt" else None)
-    statement, parameters = keys_statement(ProductFilter(**wanted), sort=sort, after=by if after else None)
+    position = by if after else None
+    statement, parameters = keys_statement(ProductFilter(**wanted), sort=sort, after=position, common=common)
     return f"{statement} LIMIT 50", parameters
 
 
@@ -120,6 +123,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "products below a category": products(category="C7", after=True),
     "products by time": products(updated_since=NOW),
     "products by words": products(words="nummer777"),
+    "products by common words": products(words="tas", common=True),
     "products by all": products(supplier="S3", status="active", category="C7", words="nummer7", updated_since=NOW),
     "products by sku and time": products(sort="updatedAt", after=True),
     "variants": variants(),
@@ -151,6 +155,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "problems of old runs": (
         retention.HANGING.format(table="problems", condition="true"), {"runs": [RUN] * 100, "most": 2000},
     ),
+    "forgotten changes": (retention.FORGOTTEN_CHANGES, {"most": 2000}),
     "old runs": (retention.OLD_RUNS.format(condition=retention.OLD_RUN), {"age_s": 86_400.0, "most": 100}),
     "old idempotency keys": (
         "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
@@ -190,6 +195,7 @@ PAGES = (
     "runs, next page",
     "runs by supplier",
     "products, next page",
+    "products by common words",
     "products by sku and time",
     "variants, next page",
     "variants by supplier",
