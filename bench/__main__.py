@@ -2,7 +2,8 @@
 
 Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES). `sync` takes what of it is wanted:
 `--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
-shapes are run. `--quick` runs everything at tiny sizes, to see that it works, and writes nothing unless told where.
+shapes are run; `export` takes `--products`. `--quick` runs everything at tiny sizes, to see that it works, and writes
+nothing unless told where.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import families, large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
+from bench import export, families, large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
@@ -58,6 +59,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but soak without")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--out", type=Path, help="where the report goes")
+    parser.add_argument("--products", type=int, help=f"of `export`; {export.PRODUCTS} without")
     of_shapes = parser.add_argument_group("shapes", "what of the cold syncs of other shapes is wanted")
     of_shapes.add_argument("--shape", action="append", choices=shapes.SHAPES, help="only this one; may be repeated")
     of_shapes.add_argument("--store", action="append", choices=shapes.STORES, help="only on this one; may be repeated")
@@ -107,6 +109,7 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
     "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
+    "export": lambda servers, options: export.measure(servers, quick=options.quick, products=options.products),
     "parsing": lambda _, options: parsing.measure(quick=options.quick),
     "large": lambda servers, options: large.measure(servers, quick=options.quick),
     "soak": lambda servers, options: soak.measure(servers, quick=options.quick),

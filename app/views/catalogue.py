@@ -10,7 +10,7 @@ from app.persistence.database import Connection
 from app.persistence.product_lists import ListExtra, ProductKey
 from app.persistence.variant_lists import VariantKey
 from app.persistence.whole_variants import WholeVariant
-from app.views.whole import Form, product_json, variant_alone
+from app.views.whole import Form, Json, product_json, variant_alone
 
 EMPTY = "{}"
 
@@ -35,7 +35,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def json_of(self, number: int) -> bytes:
+    def json_of(self, number: int) -> Json:
         """The product at this place."""
         key = self._keys[number]
         variants = self._variants.get(key.id, []) if self._form.expanded else None
@@ -53,13 +53,13 @@ async def read_products(db: Connection, keys: Sequence[ProductKey], form: Form) 
     return Batch(keys, form, contents, extras, by_product)
 
 
-async def products_json(db: Connection, keys: Sequence[ProductKey], form: Form) -> list[bytes]:
+async def products_json(db: Connection, keys: Sequence[ProductKey], form: Form) -> list[Json]:
     """Products in some form, in the order of the keys."""
     batch = await read_products(db, keys, form)
     return [batch.json_of(number) for number in range(len(batch))]
 
 
-async def variants_json(db: Connection, keys: Sequence[VariantKey], form: Form) -> list[bytes]:
+async def variants_json(db: Connection, keys: Sequence[VariantKey], form: Form) -> list[Json]:
     """Variants by themselves, in the order of the keys."""
     found = await whole_variants.variants_by_id(db, [key.id for key in keys])
     return [variant_alone(key, found[key.id], form) for key in keys]

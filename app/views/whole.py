@@ -21,6 +21,9 @@ from app.persistence.whole_variants import PARTS, VariantPart, WholeVariant
 from app.views.buying_prices import json_without_buying
 from app.views.picture_addresses import PictureAddresses
 
+Json = list[bytes]
+"""A JSON value in pieces, which are joined once, when it is sent: most of what it costs is to copy it."""
+Members = Mapping[str, Json]
 Names = Collection[str] | None
 """Members that are wanted; None for all."""
 OWN = frozenset({"sku", "productSku", "isPrimary", "status"})
@@ -71,50 +74,60 @@ def product_json(
     *,
     variants: Iterable[WholeVariant] | None = None,
     extra: ListExtra | None = None,
-) -> bytes:
+) -> Json:
     """A product with its variants, with what lists count for it, or both; what `fields` does not name is left out."""
-    head = {"sku": orjson.dumps(key.sku), "supplier": orjson.dumps(key.supplier)}
-    tail = {"status": orjson.dumps(key.status), "updatedAt": orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)}
+    head: Members = {"sku": [orjson.dumps(key.sku)], "supplier": [orjson.dumps(key.supplier)]}
+    tail: Members = {
+        "status": [orjson.dumps(key.status)],
+        "updatedAt": [orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)],
+    }
     if extra is not None:
         url = None if extra.key is None else form.addresses.of(extra.key)
-        tail |= {"variantCount": b"%d" % extra.variant_count, "primaryImageUrl": orjson.dumps(url)}
+        tail = {**tail, "variantCount": [b"%d" % extra.variant_count], "primaryImageUrl": [orjson.dumps(url)]}
     if variants is not None:
-        tail["variants"] = b"[%s]" % b",".join([_variant(key.sku, item, form) for item in variants])
+        tail = {**tail, "variants": _between(b"[", [_variant(key.sku, item, form) for item in variants], b"]")}
     return _object(head, _visible(content.encode(), form), tail, form.product)
 
 
-def variant_alone(key: VariantKey, item: WholeVariant, form: Form) -> bytes:
+def variant_alone(key: VariantKey, item: WholeVariant, form: Form) -> Json:
     """A variant as in its product, with its supplier."""
-    return _variant(key.product_sku, item, form, supplier=orjson.dumps(key.supplier))
+    return _variant(key.product_sku, item, form, {"supplier": [orjson.dumps(key.supplier)]})
 
 
-def _variant(product_sku: str, item: WholeVariant, form: Form, **more: bytes) -> bytes:
-    head = {"sku": orjson.dumps(item.sku), "productSku": orjson.dumps(product_sku)}
-    tail = {
-        "prices": _visible((item.prices or "[]").encode(), form),
-        "imprintPositions": b"[]" if item.imprint_packed is None else _visible(unpack_bytes(item.imprint_packed), form),
-        "images": b"[]" if item.images is None else form.addresses.in_images(item.images),
-        "isPrimary": orjson.dumps(item.is_primary),
-        "status": orjson.dumps(item.status),
+def _variant(product_sku: str, item: WholeVariant, form: Form, more: Members | None = None) -> Json:
+    packed = item.imprint_packed
+    head: Members = {"sku": [orjson.dumps(item.sku)], "productSku": [orjson.dumps(product_sku)]}
+    tail: Members = {
+        "prices": [_visible((item.prices or "[]").encode(), form)],
+        "imprintPositions": [b"[]" if packed is None else _visible(unpack_bytes(packed), form)],
+        "images": [b"[]" if item.images is None else form.addresses.in_images(item.images)],
+        "isPrimary": [orjson.dumps(item.is_primary)],
+        "status": [orjson.dumps(item.status)],
     }
-    return _object(head, _visible((item.content or "{}").encode(), form), {**tail, **more}, form.variant)
+    return _object(head, _visible((item.content or "{}").encode(), form), {**tail, **(more or {})}, form.variant)
 
 
 def _visible(raw: bytes, form: Form) -> bytes:
     return raw if form.sees_buying else json_without_buying(raw)
 
 
-def _object(head: Mapping[str, bytes], content: bytes, tail: Mapping[str, bytes], wanted: Names) -> bytes:
+def _object(head: Members, content: bytes, tail: Members, wanted: Names) -> Json:
     """One object: members before, the members of a stored object, members after."""
-    parts = [*_members(head, wanted), _inner(content, wanted), *_members(tail, wanted)]
-    return b"{%s}" % b",".join([part for part in parts if part])
+    return _between(b"{", [*_members(head, wanted), *_inner(content, wanted), *_members(tail, wanted)], b"}")
 
 
-def _members(members: Mapping[str, bytes], wanted: Names) -> list[bytes]:
-    return [b'"%s":%s' % (name.encode(), raw) for name, raw in members.items() if wanted is None or name in wanted]
+def _members(members: Members, wanted: Names) -> list[Json]:
+    return [[b'"%s":' % name.encode(), *raw] for name, raw in members.items() if wanted is None or name in wanted]
 
 
-def _inner(content: bytes, wanted: Names) -> bytes:
-    if wanted is None:
-        return content[1:-1]
-    return orjson.dumps({name: part for name, part in orjson.loads(content).items() if name in wanted})[1:-1]
+def _inner(content: bytes, wanted: Names) -> list[Json]:
+    """The members of an object, as one; none where it has none."""
+    if wanted is not None:
+        content = orjson.dumps({name: part for name, part in orjson.loads(content).items() if name in wanted})
+    return [] if content == b"{}" else [[content[1:-1]]]
+
+
+def _between(begin: bytes, items: list[Json], end: bytes) -> Json:
+    """Items with commas between them."""
+    commas = [piece for item in items for piece in (b",", *item)][1:]
+    return [begin, *commas, end]

@@ -46,7 +46,10 @@ async def stored_products(stack: Stack, supplier: str) -> dict[str, dict[str, An
     async with stack.services.database.read() as db:
         wanted = ProductFilter(supplier=supplier, status="active")
         keys = await product_lists.list_keys(db, wanted, sort="sku", after=None, limit=100_000)
-        return {key.sku: orjson.loads(raw) for key, raw in zip(keys, await products_json(db, keys, form), strict=True)}
+        return {
+            key.sku: orjson.loads(b"".join(raw))
+            for key, raw in zip(keys, await products_json(db, keys, form), strict=True)
+        }
 
 
 async def assert_store_equals_feed(stack: Stack) -> None:
