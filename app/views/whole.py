@@ -64,7 +64,13 @@ class Form:
     def stamp(self) -> list[object]:
         """What an answer in this form depends on beside the catalogue."""
         chosen = [None if names is None else sorted(names) for names in (self.product, self.variant)]
-        return [self.addresses.stamp, self.sees_buying, self.expanded, *chosen]
+        return [self._addresses and self.addresses.stamp, self.sees_buying, self.expanded, *chosen]
+
+    @property
+    def _addresses(self) -> bool:
+        """Whether addresses of pictures are in it."""
+        listed = not self.expanded if self.product is None else "primaryImageUrl" in self.product
+        return listed or (self.expanded and "images" in self.parts)
 
 
 def product_json(
