@@ -87,20 +87,22 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(
     monkeypatch.setattr(Batch, "json_of", lambda *_: [b"x" * 4_000_000])
     address = urlsplit(str(api.http.base_url))
     reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)
-    writer.write(b"GET /api/v1/products HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/x-ndjson\r\n\r\n")
-    assert b"200" in await reader.readline()
-    for _ in range(5):
-        assert (await api.get("/products", limit=1))["items"]
-    refused = await api.http.get(PRODUCTS, headers=LINES)
-    assert refused.status_code == 503
-    assert int(refused.headers["retry-after"]) > 0
-    assert "1 at a time" in refused.json()["detail"]
+    try:
+        writer.write(b"GET /api/v1/products HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/x-ndjson\r\n\r\n")
+        assert b"200" in await reader.readline()
+        for _ in range(5):
+            assert (await api.get("/variants", limit=1))["items"]
+        refused = await api.http.get(PRODUCTS, headers=LINES)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert "1 at a time" in refused.json()["detail"]
 
-    async def is_free() -> bool:
-        return (await api.http.get(PRODUCTS, params={"q": "none at all"}, headers=LINES)).status_code == 200
+        async def is_free() -> bool:
+            return (await api.http.get(PRODUCTS, params={"q": "none at all"}, headers=LINES)).status_code == 200
 
-    await eventually(is_free, 20)
-    writer.close()
+        await eventually(is_free, 20)
+    finally:
+        writer.transport.abort()
 
 
 async def test_who_hangs_up_ends_its_export(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
