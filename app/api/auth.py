@@ -3,7 +3,7 @@
 Without any key configured everybody who gets through the local door may do everything.
 
 request ─▶ GuardedRoute: is the key known, is its role enough? ─▶ are there only query parameters that it has?
-        ─▶ body, path and query are read ─▶ the operation
+        ─▶ body, path and query are read ─▶ the operation ─▶ an entry in the audit trail, unless it only reads
 
 A stranger learns so neither which queues or suppliers there are nor what is wrong with a body.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from fastapi import Depends, Request, Response, Security
@@ -21,8 +21,10 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from app.api.auditing import READING, audited, note_status
 from app.api.problems import ProblemError
 from app.api.query_names import QueryNames
+from app.persistence.audit import Via
 from app.settings import ApiKey, Role
 
 RANKS: dict[Role, int] = {"viewer": 0, "operator": 1, "admin": 2}
@@ -63,11 +65,29 @@ class Permission:
         Raises:
             ProblemError: 401 without a known key, 403 with too little.
         """
+        caller = self.identify(request, credentials, api_key)
+        self.refuse_less(caller)
+        return caller
+
+    def identify(
+        self, request: Request, credentials: HTTPAuthorizationCredentials | None, api_key: str | None
+    ) -> Caller:
+        """Who asks, whatever the role.
+
+        Raises:
+            ProblemError: 401 without a known key.
+        """
         given = [secret for secret in (credentials.credentials if credentials else None, api_key) if secret]
-        caller = identify(request.app.state.settings.api_keys, given)
+        return identify(request.app.state.settings.api_keys, given)
+
+    def refuse_less(self, caller: Caller) -> None:
+        """Refuse a caller with a smaller role.
+
+        Raises:
+            ProblemError: 403.
+        """
         if RANKS[caller.role] < RANKS[self.role]:
             raise ProblemError(403, f"this needs the role {self.role}; the key {caller.name} has {caller.role}")
-        return caller
 
 
 class BlankBodyRequest(Request):
@@ -80,18 +100,35 @@ class BlankBodyRequest(Request):
 
 
 class GuardedRoute(APIRoute):
-    """A route that asks for its `Permission` before anything else of the request is looked at, then for odd names."""
+    """A route that asks for its `Permission` before anything else of the request is looked at, then for odd names.
+
+    What becomes of a request that is to change something is in the audit trail.
+    """
+
+    via: ClassVar[Via] = "api"
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with the questions before it."""
+        """The handler, with the questions before it and the entry after it."""
         handler = super().get_route_handler()
         asked, names = permission_of(self.dependant), QueryNames(self.dependant)
 
-        async def guarded(request: Request) -> Response:
+        async def answered(request: Request, caller: Caller) -> Response:
             if asked is not None:
-                asked(request, await bearer(request), await header(request))
+                asked.refuse_less(caller)
             names.look(request)
             return await handler(BlankBodyRequest(request.scope, request.receive))
+
+        async def guarded(request: Request) -> Response:
+            caller = LOCAL
+            if asked is not None:
+                caller = asked.identify(request, await bearer(request), await header(request))
+            if READING.issuperset(self.methods or ()):
+                return await answered(request, caller)
+            action = self.operation_id or self.name
+            async with audited(request, actor=caller.name, role=caller.role, via=self.via, action=action) as act:
+                response = await answered(request, caller)
+                note_status(act, response.status_code)
+                return response
 
         return guarded
 

@@ -17,7 +17,7 @@ from app.api.answer_in_time import look_away
 from app.api.auth import Caller
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
 from app.errors import DatabaseUnavailable, RequestError
-from app.persistence import idempotency
+from app.persistence import audit, idempotency
 from app.persistence.database import Connection, Database
 from app.settings import Settings
 from app.views.masking import mask_base
@@ -72,6 +72,7 @@ class _Kept:
             # what the caller got wrong stays wrong; it is an answer like any other
             status = status_of(error)
             answer = problem_body(status, mask_base(self._settings, str(error)))
+            audit.mention(None, reason=answer["detail"])
         except BaseException:
             await self._note(lambda db: idempotency.release_key(db, self._caller, self._key))
             raise
@@ -92,6 +93,7 @@ class _Kept:
 def _replay(first: idempotency.FirstCall) -> Answer:
     if not first.same_body:
         raise ProblemError(422, "this Idempotency-Key was used with another body", errors=[])
+    audit.mention(None, repeated=True)
     if first.status is None or first.answer is None:
         raise ProblemError(409, "the first call with this Idempotency-Key is still under way")
     return first.status, first.answer

@@ -154,11 +154,23 @@ async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    fields = [{"field": _field(part["loc"]), "message": str(part["msg"])} for part in error.errors()]
+    fields = _fields(error)
     if fields[0]["field"] == "body" and not _is_json(request.headers.get("content-type", "")):
         fields = [{"field": "body", "message": "is read as JSON only: send it with Content-Type: application/json"}]
-    detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])
-    return problem_response(422, detail, errors=fields)
+    return problem_response(422, _in_words(fields), errors=fields)
+
+
+def invalid_detail(error: RequestValidationError) -> str:
+    """What is wrong with a request, in words; never what it holds."""
+    return _in_words(_fields(error))
+
+
+def _fields(error: RequestValidationError) -> list[dict[str, str]]:
+    return [{"field": _field(part["loc"]), "message": str(part["msg"])} for part in error.errors()]
+
+
+def _in_words(fields: list[dict[str, str]]) -> str:
+    return "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])
 
 
 def _field(location: tuple[int | str, ...]) -> str:

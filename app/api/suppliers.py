@@ -28,7 +28,7 @@ from app.api.schemas import (
 from app.api.validators import NOT_MODIFIED, unchanged_page
 from app.catalogue.schedule import find_zone, next_run
 from app.errors import Conflict, NotFound
-from app.persistence import documents, supplier_records
+from app.persistence import audit, documents, supplier_records
 from app.persistence.database import Connection
 from app.persistence.supplier_records import SupplierRow
 from app.sync.operating.discovery import discover
@@ -123,6 +123,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
         values["next_run_at"] = await _next_run(db, body.schedule, body.time_zone, is_active=body.is_active)
         if not await supplier_records.insert_supplier(db, code=body.code, document_id=body.document_id, values=values):
             raise Conflict(f"there is a supplier {body.code} already, or one with that documentId")
+        await audit.note(db, "createSupplier", body.code, **_as_sent(body))
         return await _found(db, body.code)
 
     return supplier_out(request.app.state.settings, await database.transact(work))
@@ -172,6 +173,7 @@ async def update_supplier(
         if values.keys() & {"schedule", "time_zone", "is_active"}:
             values |= await _schedule_anew(db, found, values)
         await supplier_records.update_supplier(db, found.id, values)
+        await audit.note(db, "updateSupplier", found.code, **_as_sent(body))
         return await _found(db, found.document_id)
 
     return supplier_out(request.app.state.settings, await database.transact(work))
@@ -189,9 +191,14 @@ async def reset_supplier(request: Request, supplier_id: SupplierId, database: Da
     async def work(db: Connection) -> SupplierRow:
         found = await _found(db, supplier_id)
         await documents.reset_supplier(db, found.id)
+        await audit.note(db, "resetSupplier", found.code)
         return found
 
     return supplier_out(request.app.state.settings, await database.transact(work))
+
+
+def _as_sent(body: In) -> dict[str, Any]:
+    return body.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 async def _found(db: Connection, supplier_id: str) -> SupplierRow:

@@ -20,6 +20,7 @@ from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
 from app.api.schemas import In, ServicesNeeded, Storable
 from app.jobs.definitions import SUPPLIER_SYNC
+from app.persistence import audit
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import Started, StartRequest, start_queued
 from app.sync.running.direct import DirectResult, sync_direct
@@ -192,6 +193,7 @@ async def start_sync(
 
 async def _start(request: Request, services: Services, asked: StartSync) -> tuple[int, dict[str, Any]]:
     answer: Out
+    audit.mention(asked.supplier_id, dryRun=asked.dry_run or None)
     if asked.dry_run:
         takes_long(request)
         answer, status = await _dry_run(services, asked), 200

@@ -6,6 +6,7 @@ A webhook's secret is shown once, in the answer that creates it. Deliveries are 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -34,7 +35,7 @@ from app.api.schemas import (
 from app.api.webhook_bodies import NewWebhook, WebhookChanges
 from app.errors import AddressRefused, Conflict, NotFound
 from app.notify.signing import new_secret
-from app.persistence import webhook_records
+from app.persistence import audit, webhook_records
 from app.persistence.database import Connection
 from app.persistence.webhook_records import DeliveryRow, WebhookRow
 from app.sync.services import Services
@@ -99,9 +100,11 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
     secret = new_secret()
 
     async def insert(db: Connection) -> WebhookRow:
-        return await webhook_records.insert_webhook(
+        webhook = await webhook_records.insert_webhook(
             db, url=body.url, events=_once_each(body.events), secret=secret, is_active=body.is_active
         )
+        await audit.note(db, "createWebhook", webhook.id, host=_host(webhook), events=webhook.events)
+        return webhook
 
     row = await services.database.transact(insert)
     return CreatedWebhook(**webhook_out(row).model_dump(), secret=secret)
@@ -134,7 +137,10 @@ async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Adm
         values["events"] = _once_each(body.events)
 
     async def update(db: Connection) -> WebhookRow | None:
-        return await webhook_records.update_webhook(db, webhook_id, values)
+        webhook = await webhook_records.update_webhook(db, webhook_id, values)
+        if webhook is not None:
+            await audit.note(db, "updateWebhook", webhook_id, host=_host(webhook), changed=sorted(values))
+        return webhook
 
     return webhook_out(_found(await services.database.transact(update), webhook_id))
 
@@ -149,7 +155,10 @@ async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Adm
     """Answers what was deleted."""
 
     async def delete(db: Connection) -> WebhookRow | None:
-        return await webhook_records.delete_webhook(db, webhook_id)
+        webhook = await webhook_records.delete_webhook(db, webhook_id)
+        if webhook is not None:
+            await audit.note(db, "deleteWebhook", webhook_id, host=_host(webhook))
+        return webhook
 
     return webhook_out(_found(await database.transact(delete), webhook_id))
 
@@ -202,6 +211,7 @@ async def retry_delivery(
             raise Conflict(f"delivery {delivery_id} was delivered")
         if not webhook.is_active:
             raise Conflict(f"webhook {webhook_id} is not active: activate it first")
+        await audit.note(db, "retryDelivery", delivery_id, webhookId=webhook_id, host=_host(webhook))
         return await webhook_records.reopen_delivery(db, delivery_id)
 
     return delivery_out(request.app.state.settings, await database.transact(reopen))
@@ -212,6 +222,11 @@ async def _refuse_address(services: Services, url: str) -> None:
         await services.outbound.check(url)
     except AddressRefused as error:
         raise ProblemError(422, f"url: {error}", errors=[{"field": "url", "message": str(error)}]) from None
+
+
+def _host(webhook: WebhookRow) -> str | None:
+    """What the audit trail says of an address, whose rest may hold a secret."""
+    return urlsplit(webhook.url).hostname
 
 
 def _once_each(events: list[Event]) -> list[Event]:

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.acting import act_of
 from app.cli.named import know_supplier
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
@@ -35,7 +36,7 @@ def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
         new = await discover(services) if ask_feed else []
         return new, [supplier_out(services.settings, row) for row in await _all(services)]
 
-    new, rows = with_services(work)
+    new, rows = with_services(work, act_of("discoverSuppliers") if ask_feed else None)
     if as_json:
         tell_json([{**shown_json(row), "isNew": row.code in new} for row in rows])
         return

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from app.cli.acting import act_of
 from app.cli.follow import follow
 from app.cli.programs import Feed
 from app.cli.run_tables import summary_table
 from app.cli.telling import Teller, own_name
+from app.persistence.audit import acting
 from app.persistence.product_lists import count_catalogue
 from app.settings import Settings
 from app.sync.operating.discovery import FeedCheck, check_feed, discover
@@ -34,7 +36,7 @@ async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all
         OriginUnavailable, OriginRefused, ManifestUnreadable: the feed could not be read, and why.
         OutageError: a part of ours is away.
     """
-    with teller.during("reading the feed's manifest"):
+    with teller.during("reading the feed's manifest"), acting(act_of("discoverSuppliers")):
         new = await discover(services)
     teller.say(f"discovered {len(new)} new suppliers" if new else "all suppliers of the feed are known")
     if feed.port is None:
@@ -49,7 +51,8 @@ async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all
 async def sync_everything(services: Services, teller: Teller) -> None:
     """Sync all active suppliers and say what came of it."""
     began = time.monotonic()
-    started = await start_queued(services, StartRequest(trigger="cli"))
+    with acting(act_of("startSync")):
+        started = await start_queued(services, StartRequest(trigger="cli"))
     runs = await follow(services, [run.run_id for run in started], teller)
     seconds = time.monotonic() - began
     teller.show(summary_table(runs))

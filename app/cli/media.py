@@ -50,12 +50,14 @@ def verify(
     json: Json = False,
 ) -> None:
     """Look whether each recorded picture is in the store with its size; exit code 1 when one is not."""
+    from app.cli.acting import act_of
     from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
     from app.sync.operating.media import verify_media
 
     with Teller(quiet=json).during("looking for each recorded picture"):
-        report = with_services(lambda services: verify_media(services, repair=repair))
+        act = act_of("repairMedia") if repair else None
+        report = with_services(lambda services: verify_media(services, repair=repair), act)
     if json:
         tell_json({"ok": report.is_whole, "checked": report.checked, "wrong": report.wrong})
     else:
@@ -71,13 +73,15 @@ def orphans(
     json: Json = False,
 ) -> None:
     """List, or remove, addresses, recorded pictures and objects that nothing in the catalogue shows."""
+    from app.cli.acting import act_of
     from app.cli.surroundings import with_services
     from app.cli.telling import Teller, tell_json
     from app.sync.operating.media import find_orphans
 
     older_than_s = read_age_s(older_than)
     with Teller(quiet=json).during("looking for what nothing shows"):
-        report = with_services(lambda services: find_orphans(services, older_than_s=older_than_s, delete=delete))
+        act = act_of("deleteOrphans") if delete else None
+        report = with_services(lambda services: find_orphans(services, older_than_s=older_than_s, delete=delete), act)
     if json:
         tell_json({"dryRun": not delete, **_as_json(report)})
     else:

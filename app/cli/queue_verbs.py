@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.acting import act_of
 from app.cli.named import is_run_id, know_supplier, read_runs
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
@@ -18,6 +19,7 @@ from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import job_lists
 from app.persistence.job_lists import JobFilter, JobRow
 from app.sync.operating import by_hand
+from app.sync.operating.acting import audited
 from app.sync.services import Services
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
 from app.views.runs import Run
@@ -92,7 +94,7 @@ def retry_one(job_id: str, *, as_json: bool) -> None:
         await by_hand.retry_job(services, queue, job_id)
         return await _status(services, queue, job_id)
 
-    job = with_services(work)
+    job = with_services(work, act_of("retryJob", job_id))
     _tell_or_say(job, f"{job.job_id} is {job.state} again", as_json=as_json)
 
 
@@ -103,8 +105,12 @@ def retry_all(queues: Sequence[str], *, as_json: bool) -> None:
         DatabaseUnavailable: it is away; what was retried before stays so.
     """
 
+    async def retried_in(services: Services, queue: str) -> Retried:
+        async with audited(services.database, services.settings, act_of("retryFailed", queue)):
+            return Retried(queue_name=queue, retried=await by_hand.retry_failed(services, queue))
+
     async def work(services: Services) -> list[Retried]:
-        return [Retried(queue_name=queue, retried=await by_hand.retry_failed(services, queue)) for queue in queues]
+        return [await retried_in(services, queue) for queue in queues]
 
     retried = with_services(work)
     if as_json:
@@ -123,11 +129,11 @@ def cancel(run_or_job_id: str, *, as_json: bool) -> None:
         DatabaseUnavailable: it is away; says which address was tried.
     """
     if is_run_id(run_or_job_id):
-        run = with_services(lambda services: _cancel_run(services, run_or_job_id))
+        run = with_services(lambda services: _cancel_run(services, run_or_job_id), act_of("cancelRun", run_or_job_id))
         end = "" if run.status == "cancelled" else "; what runs is stopped at its next commit"
         _tell_or_say(run, f"run {run.id} of {run.supplier} is {run.status}{end}", as_json=as_json)
         return
-    job = with_services(lambda services: _cancel_job(services, run_or_job_id))
+    job = with_services(lambda services: _cancel_job(services, run_or_job_id), act_of("cancelJob", run_or_job_id))
     run_too = f", and its run {job.run_id} with it" if job.queue_name == SUPPLIER_SYNC else ""
     _tell_or_say(job, f"{job.job_id} is {job.state}{run_too}", as_json=as_json)
 
@@ -157,7 +163,7 @@ def delete(job_id: str, *, as_json: bool) -> None:
         await by_hand.delete_job(services, queue, job_id)
         return Deleted(queue_name=queue, job_id=job_id)
 
-    _tell_or_say(with_services(work), f"{job_id} is deleted", as_json=as_json)
+    _tell_or_say(with_services(work, act_of("deleteJob", job_id)), f"{job_id} is deleted", as_json=as_json)
 
 
 def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
@@ -167,7 +173,7 @@ def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
         DatabaseUnavailable: it is away; says which address was tried.
     """
     verb = by_hand.pause if paused else by_hand.resume
-    with_services(lambda services: verb(services, queue))
+    with_services(lambda services: verb(services, queue), act_of("pauseQueue" if paused else "resumeQueue", queue))
     end = f"is paused; `{own_name()} resume` lets its jobs start again" if paused else "goes on"
     _tell_or_say(Paused(queue_name=queue, paused=paused), f"{queue} {end}", as_json=as_json)
 

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 
 from app.cli.up_file import RunningUp, find_running
 from app.logs import configure_logs
+from app.persistence.audit import Act
 from app.settings import Settings, load_settings
+from app.sync.operating.acting import audited
 from app.sync.services import Services, open_services
 
 T = TypeVar("T")
@@ -63,8 +65,8 @@ def _names_another(settings: Settings, running: RunningUp) -> bool:
     return own is not None and own.get_secret_value() != running.database_url
 
 
-def with_services(work: Callable[[Services], Awaitable[T]]) -> T:
-    """Do `work` on the services that `find_settings` leads to, and close them.
+def with_services(work: Callable[[Services], Awaitable[T]], act: Act | None = None) -> T:
+    """Do `work` on the services that `find_settings` leads to, and close them; `act` is what it is to change.
 
     Raises:
         SettingsError: a setting makes no sense, or DATABASE_URL is missing.
@@ -73,6 +75,9 @@ def with_services(work: Callable[[Services], Awaitable[T]]) -> T:
 
     async def opened() -> T:
         async with open_services(find_settings()) as services:
-            return await work(services)
+            if act is None:
+                return await work(services)
+            async with audited(services.database, services.settings, act):
+                return await work(services)
 
     return asyncio.run(opened())

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from app.cli.acting import act_of
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
 from app.cli.named import know_supplier
@@ -25,6 +26,7 @@ from app.cli.telling import Teller, in_one_line, own_name, remark, tell_json
 from app.errors import NotFound
 from app.images.opening import refuse_wrong_folder
 from app.persistence.suppliers import active_suppliers
+from app.sync.operating.acting import audited
 from app.sync.operating.discovery import discover
 from app.sync.operating.dry_run import DryRun, dry_run
 from app.sync.operating.start import Started, StartRequest, start_queued
@@ -62,12 +64,13 @@ async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
         if options.dry_run:
             await know_supplier(services, options.request.supplier)
             return await _dry_run(services, options, teller)
-        await _know_suppliers(services, teller, ask=not options.request.reparse)
-        await know_supplier(services, options.request.supplier)
-        if options.direct:
-            await refuse_wrong_folder(services.settings, services.store)
-            return await _direct(services, options, teller)
-        started = await start_queued(services, options.request)
+        async with audited(services.database, services.settings, act_of("startSync", options.request.supplier)):
+            await _know_suppliers(services, teller, ask=not options.request.reparse)
+            await know_supplier(services, options.request.supplier)
+            if options.direct:
+                await refuse_wrong_folder(services.settings, services.store)
+                return await _direct(services, options, teller)
+            started = await start_queued(services, options.request)
         if options.watch:
             return await _watch(services, started, options, teller)
         _say_started(started, options, teller)

@@ -39,7 +39,8 @@ from tests.support.worker_stack import environment_of, until
 KILLED = -signal.SIGKILL
 IMAGES = "image-upload"
 TRIED_ELSEWHERE = {
-    "upkeep.schedules.run_schedules": "tests/integration/test_schedules.py",
+    "operating.acting._write": "tests/integration/test_audit.py",  # after what was done, which stays done
+    "upkeep.schedules._start_what_is_due": "tests/integration/test_schedules.py",
     "upkeep.webhooks._claim": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._text_of": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._note_verdict": "tests/integration/test_webhooks.py",

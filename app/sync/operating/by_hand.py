@@ -13,7 +13,7 @@ from structlog import get_logger
 from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
-from app.persistence import job_verbs, ledger, run_lists, runs
+from app.persistence import audit, job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob
 from app.states import CLOSED, OPEN
@@ -39,6 +39,7 @@ async def retry_job(services: Services, queue: str, job_id: str) -> None:
 
     async def work(db: Connection) -> list[ReopenedJob]:
         _refuse_retry(job_id, queue, await _held(db, queue, job_id))
+        await audit.note(db, "retryJob", job_id, queueName=queue)
         return await job_verbs.reopen(db, queue, [job_id])
 
     await _send(services, await services.database.transact(work))
@@ -62,6 +63,7 @@ async def retry_failed(services: Services, queue: str) -> int:
         page, jobs = await _retry_page(services, queue, after)
         await _send(services, jobs)
         retried += len(jobs)
+        audit.mention(queue, retried=retried)
         if page.last is None:
             return retried
         after = page.last
@@ -93,6 +95,7 @@ async def cancel_job(services: Services, queue: str, job_id: str) -> None:
         if queue == SUPPLIER_SYNC:
             await runs.cancel(db, job.run_id)
         await runs.book(db, job.run_id, runs.cancelled_counts({queue: 1}), finished=1)
+        await audit.note(db, "cancelJob", job_id, queueName=queue, runId=job.run_id)
 
     await services.database.transact(work)
 
@@ -110,6 +113,7 @@ async def delete_job(services: Services, queue: str, job_id: str) -> None:
         if job.state not in CLOSED:
             raise Conflict(f"job {job_id} is {job.state}: cancel it first")
         await job_verbs.delete_job(db, job_id)
+        await audit.note(db, "deleteJob", job_id, queueName=queue, runId=job.run_id)
 
     await services.database.transact(work)
 
@@ -139,6 +143,7 @@ async def resume(services: Services, queue: str) -> None:
 async def _set_paused(services: Services, queue: str, *, paused: bool) -> None:
     async def work(db: Connection) -> None:
         await ledger.set_paused(db, queue, paused=paused)
+        await audit.note(db, "pauseQueue" if paused else "resumeQueue", queue)
 
     await services.database.transact(work)
 
@@ -155,6 +160,7 @@ async def cancel_run(services: Services, run_id: str) -> None:
         run = await _found_run(db, run_id)
         if run["status"] != "cancelling" and not await runs.cancel(db, run_id):
             raise Conflict(f"run {run_id} is over: it is {run['status']}")
+        await audit.note(db, "cancelRun", run_id, supplier=run["supplier"])
 
     await services.database.transact(work)
 
@@ -196,6 +202,7 @@ async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: st
             raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")
         job = ledger.NewJob(job_id, SUPPLIER_SYNC, run["supplier"], _supplier_args(supplier_id))
         await ledger.add_jobs(db, [job], run_id=new.run_id, supplier_id=supplier_id, direct=False)
+        await audit.note(db, "confirmRemovals", str(run["id"]), supplier=run["supplier"], runId=new.run_id)
         return Started(run["supplier"], new.run_id, job_id, started=True)
 
     return await services.database.transact(work)

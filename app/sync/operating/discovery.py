@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.persistence import suppliers
+from app.persistence import audit, suppliers
 from app.persistence.database import Connection
 from app.sync.services import Services
 from app.sync.supplier.manifest_step import get_manifest
@@ -51,7 +51,10 @@ async def discover(services: Services) -> list[str]:
     codes = sorted(manifest.data.entries)
 
     async def work(db: Connection) -> list[str]:
-        return await suppliers.add_suppliers(db, codes)
+        added = await suppliers.add_suppliers(db, codes)
+        if added:
+            await audit.note(db, "discoverSuppliers", None, added=added)
+        return added
 
     return await services.database.transact(work)
 

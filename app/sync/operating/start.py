@@ -15,7 +15,7 @@ from structlog import get_logger
 from app.errors import Conflict, Invalid, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
-from app.persistence import ledger, runs
+from app.persistence import audit, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.suppliers import Supplier, active_suppliers, find_supplier
 from app.sync.installation import ready_to_queue
@@ -122,7 +122,14 @@ async def start_one(db: Connection, supplier: Supplier, request: StartRequest, m
             args=msgspec.to_builtins(SupplierJob(supplier_id=supplier.id)),
         )
         await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier.id, direct=mode == "direct")
+        await audit.note(db, "startSync", supplier.code, runId=run.run_id, mode=mode, **_asked_beside(request))
     return Started(supplier.code, run.run_id, run.job_id, run.started)
+
+
+def _asked_beside(request: StartRequest) -> dict[str, object]:
+    """What the audit trail says of a request beside its supplier: what is not as usual."""
+    asked = {"force": request.force, "skus": request.skus, "reparse": request.reparse}
+    return {name: value for name, value in asked.items() if value}
 
 
 async def send_started(services: Services, started: Sequence[Started]) -> None:

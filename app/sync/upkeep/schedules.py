@@ -13,7 +13,7 @@ import msgspec
 from structlog import get_logger
 
 from app.catalogue.schedule import next_run
-from app.persistence import schedules
+from app.persistence import audit, schedules
 from app.persistence.database import Connection
 from app.persistence.schedules import ScheduledSupplier
 from app.persistence.suppliers import get_supplier
@@ -24,6 +24,7 @@ log = get_logger()
 
 LOOK_EVERY_S = 2.0
 REQUEST = StartRequest(trigger="schedule")
+PAUSED = "pauseSchedule"
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -36,7 +37,12 @@ class Turn(msgspec.Struct, frozen=True):
 
 async def run_schedules(services: Services) -> None:
     """Start what is due, one supplier a transaction, and pause or resume schedules as their runs ended."""
-    await _pause_and_resume(services)
+    with audit.acting(audit.Act("schedule", None, "schedule", "startSync", detail={})):
+        await _pause_and_resume(services)
+        await _start_what_is_due(services)
+
+
+async def _start_what_is_due(services: Services) -> None:
     while (turn := await services.database.transact(start_due)) is not None:
         if turn.run is None:
             continue
@@ -53,6 +59,7 @@ async def start_due(db: Connection) -> Turn | None:
         next_run_at = next_run(due.schedule, due.time_zone, due.now)
     except ValueError as error:
         await schedules.pause(db, due.id, str(error))
+        await audit.note(db, PAUSED, due.code, reason=str(error))
         log.error("schedule paused", supplier=due.code, reason=str(error))  # noqa: TRY400  no failure of ours
         return Turn(due.code, None)
     await schedules.plan(db, due.id, next_run_at)
@@ -66,7 +73,10 @@ async def _pause_and_resume(services: Services) -> None:
             return
 
     async def pause_failing(db: Connection) -> list[str]:
-        return await schedules.pause_failing(db, most)
+        paused = await schedules.pause_failing(db, most)
+        for code in paused:
+            await audit.note(db, PAUSED, code, reason=f"{most} runs failed in a row")
+        return paused
 
     for code in await services.database.transact(pause_failing):
         log.error("schedule paused", supplier=code, reason=f"{most} runs failed in a row")
@@ -85,4 +95,5 @@ async def _resume(db: Connection, supplier: ScheduledSupplier) -> None:
     except ValueError:
         return  # paused because it makes no sense: it needs another schedule, not a good run
     await schedules.resume(db, supplier.id, next_run_at)
+    await audit.note(db, "resumeSchedule", supplier.code)
     log.info("schedule goes on", supplier=supplier.code, next_run_at=next_run_at.isoformat())
