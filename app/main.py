@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from app import VERSION
 from app.api import (
+    audit,
     changes,
     docs,
     events,
@@ -57,7 +58,7 @@ from app.sync.installation import keep
 from app.sync.services import open_services
 from app.sync.upkeep.chores import do_chores_without_queue
 
-CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, variants, changes, webhooks)
+CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, variants, changes, webhooks, audit)
 ROUTERS = (*CALLED, health, metrics, media, docs, home)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Literal
 
@@ -38,6 +39,7 @@ app.add_typer(queue_app)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
 
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 WorkerKind = Literal["supplier", "family", "image", "probe"]
 
 
@@ -217,6 +219,25 @@ def explain(
     from app.cli.catalogue_reads import show_explained
 
     show_explained(sku, supplier=supplier, as_json=json)
+
+
+@app.command(epilog=EPILOG)
+def audit(
+    *,
+    actor: Annotated[str | None, typer.Option(help="Only what this key, or user of the machine, did.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this: startSync, cancelRun, pauseQueue, ...")] = None,
+    target: Annotated[str | None, typer.Option(help="Only what was about this: a supplier, run, job, queue.")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="From this time on, in UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Before this time, in UTC.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 20,
+    json: Json = False,
+) -> None:
+    """Say who did what to what, the newest first."""
+    from app.cli.audit_reads import show_audit
+    from app.persistence.audit import AuditFilter
+
+    begin, end = (None if time is None else time.replace(tzinfo=UTC) for time in (since, until))
+    show_audit(AuditFilter(actor, action, target, begin, end), limit=limit, as_json=json)
 
 
 @app.command(epilog=EPILOG)

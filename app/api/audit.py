@@ -1,0 +1,107 @@
+"""The audit trail: who did what to what, the newest first; a page at a time, or all of it as lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.api.auth import Admin, GuardedRoute
+from app.api.cursors import LARGEST_BIGINT, AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.json_answer import to_json
+from app.api.ndjson import NDJSON, wants_lines
+from app.api.problems import ProblemError, problem_answers
+from app.api.schemas import DEFAULT_LIMIT, MAX_LIMIT, DatabaseNeeded, Moment, Page, Word, cut, page_example
+from app.persistence.audit import AuditFilter, AuditRow, list_entries
+from app.persistence.database import Database
+from app.views.audit import ENTRY, AuditEntry, entry_out
+from app.views.shapes import shown_json
+
+router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)
+
+NDJSON_EXAMPLE = orjson.dumps(ENTRY).decode() + "\n"
+LINES = {"schema": {"type": "string", "description": "An entry a line."}, "example": NDJSON_EXAMPLE}
+AtMost = Annotated[
+    int | None, Query(ge=1, le=MAX_LIMIT, description=f"How many at most; {DEFAULT_LIMIT}, as lines all of them.")
+]
+Position = tuple[datetime, int]
+
+
+@router.get(
+    "",
+    operation_id="listAudit",
+    summary="Who did what, the newest first",
+    response_model=Page[AuditEntry],
+    responses={
+        200: {"content": {**page_example(ENTRY)[200]["content"], NDJSON: LINES}},
+        **problem_answers(403),
+    },
+)
+async def list_audit(
+    *,
+    request: Request,
+    database: DatabaseNeeded,
+    _: Admin,
+    actor: Word | None = None,
+    action: Word | None = None,
+    target: Word | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: AtMost = None,
+    cursor: Cursor = None,
+) -> Page[AuditEntry] | Response:
+    """Entries from `since` on and before `until`. `action` is an operation's id, `target` what it was about.
+
+    With `Accept: application/x-ndjson` an entry a line, all of them without `limit`.
+    """
+    wanted, before = AuditFilter(actor, action, target, since, until), _position(cursor)
+    if wants_lines(request):
+        lines = _lines(database, wanted, before, limit)
+        first = await anext(lines, b"")  # an error of the database is still an answer here
+        return StreamingResponse(_from(first, lines), media_type=NDJSON)
+    async with database.quick() as db:
+        rows = await list_entries(db, wanted, before=before, limit=(limit or DEFAULT_LIMIT) + 1)
+    shown, more = cut(rows, limit or DEFAULT_LIMIT)
+    return Page(
+        items=[entry_out(row) for row in shown],
+        next_cursor=write_cursor(_after(shown[-1])) if more else None,
+    )
+
+
+def _position(cursor: str | None) -> Position | None:
+    after = read_cursor(AfterTime, cursor)
+    if after is None:
+        return None
+    if not after.id.isascii() or not after.id.isdigit() or int(after.id[:20]) > LARGEST_BIGINT:
+        message = "is not a cursor of this list: take nextCursor of the page before as it is"
+        raise ProblemError(422, f"cursor: {message}", errors=[{"field": "cursor", "message": message}])
+    return from_micros(after.micros), int(after.id)
+
+
+def _after(row: AuditRow) -> AfterTime:
+    return AfterTime(to_micros(row["at"]), str(row["id"]))
+
+
+async def _lines(
+    database: Database, wanted: AuditFilter, before: Position | None, limit: int | None
+) -> AsyncIterator[bytes]:
+    """Page by page, so that no connection is kept for a caller that reads slowly."""
+    while True:
+        async with database.quick() as db:
+            rows = await list_entries(db, wanted, before=before, limit=limit or MAX_LIMIT)
+        if not rows:
+            return
+        yield b"".join(to_json(shown_json(entry_out(row))) + b"\n" for row in rows)
+        if limit is not None:
+            return
+        before = (rows[-1]["at"], rows[-1]["id"])
+
+
+async def _from(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
