@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-import pytest
 
 from tests.support import troubles
 from tests.support.api_client import API, ApiClient, api_at, serve
@@ -26,6 +25,14 @@ CALLS = (
     "POST /queues/image-upload/pause",
     "POST /queues/image-upload/resume",
 )
+STILL: tuple[tuple[str, str, dict[str, object]], ...] = (
+    ("GET", "/products", {}),
+    ("GET", "/suppliers", {}),
+    ("GET", "/queues/stats", {}),
+    ("POST", "/sync", {"json": {}}),
+    ("POST", "/sync", {"json": {"useQueue": False}}),
+    ("POST", "/queues/image-upload/pause", {}),
+)
 CALLS_EACH = 25
 ROUNDS = 4
 GIVEN_BACK_S = 20.0
@@ -43,39 +50,8 @@ async def test_a_thousand_callers_that_hang_up_leave_nothing_taken(servers: Serv
                 assert (await api.post("/sync", {"useQueue": False}))["suppliersProcessed"] == 2
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "/products", None),
-        ("GET", "/runs", None),
-        ("GET", "/queues/stats", None),
-        ("POST", "/sync", {}),
-        ("POST", "/sync", {"useQueue": False}),
-        ("POST", "/queues/image-upload/pause", None),
-    ],
-)
-async def test_a_call_is_answered_although_postgresql_stands_still(
-    servers: Servers, tmp_path: Path, method: str, path: str, body: object
-) -> None:
-    async with (
-        own_postgres(servers, tmp_path / "own") as own,
-        open_stack(own, tmp_path) as stack,
-        serve(stack.settings) as url,
-        api_at(url) as api,
-    ):
-        await api.get("/runs")
-        with troubles.frozen(own.postgres.pid):
-            async with asyncio.timeout(25):  # far below the 35 s after which a statement is given up
-                _, readiness, _ = await asyncio.gather(
-                    api.problem(method, path, 503, **({} if body is None else {"json": body})),
-                    api.problem("GET", "//readyz", 503),
-                    api.get("//healthz"),
-                )
-        assert (readiness["database"], readiness["redis"]) == ("down", "up")
-        await eventually(lambda: _answers(api))
-
-
-async def test_a_call_whose_statement_is_on_its_way_is_answered_too(servers: Servers, tmp_path: Path) -> None:
+async def test_calls_are_answered_although_postgresql_stands_still(servers: Servers, tmp_path: Path) -> None:
+    """Each by itself, one whose statement is on its way already, and those that look whether we are well."""
     async with (
         own_postgres(servers, tmp_path / "own") as own,
         open_stack(own, tmp_path) as stack,
@@ -85,11 +61,17 @@ async def test_a_call_whose_statement_is_on_its_way_is_answered_too(servers: Ser
         assert stack.settings.database_url is not None
         holder = await asyncpg.connect(stack.settings.database_url.get_secret_value().replace("+asyncpg", ""))
         await holder.execute("BEGIN; LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
-        call = asyncio.create_task(api.problem("GET", "/runs", 503))
-        await asyncio.sleep(1.0)  # the statement waits for the lock
+        under_way = asyncio.create_task(api.problem("GET", "/runs", 503))
+        await asyncio.sleep(1.0)  # its statement waits for the lock
         with troubles.frozen(own.postgres.pid):
-            async with asyncio.timeout(25):
-                assert "stands still" in (await call)["detail"]
+            async with asyncio.timeout(25):  # far below the 35 s after which a statement is given up
+                _, readiness, *_ = await asyncio.gather(
+                    api.get("//healthz"),
+                    api.problem("GET", "//readyz", 503),
+                    *(api.problem(method, path, 503, **kind) for method, path, kind in STILL),
+                )
+                assert "stands still" in (await under_way)["detail"]
+        assert (readiness["database"], readiness["redis"]) == ("down", "up")
         holder.terminate()
         await eventually(lambda: _answers(api))
 
