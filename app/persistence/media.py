@@ -100,7 +100,8 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
         text(f"""
         WITH mine AS (
             SELECT DISTINCT ON (r.address_id) r.address_id AS id, m.id AS media_id, r.etag, r.last_modified
-            FROM {record} JOIN media m ON m.sha256 = decode(r.sha256, 'hex') ORDER BY r.address_id)
+            FROM {record} CROSS JOIN LATERAL (
+                SELECT id FROM media WHERE sha256 = decode(r.sha256, 'hex') OFFSET 0) m ORDER BY r.address_id)
         UPDATE addresses a SET state = 'stored', media_id = mine.media_id, etag = mine.etag,
             last_modified = mine.last_modified, checked_at = clock_timestamp(), failures = 0, next_try_at = NULL,
             error = NULL FROM mine WHERE a.id = mine.id"""),

@@ -148,6 +148,23 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[
     return list(rows)
 
 
+SHOWING_ALREADY = f"""
+    WITH {LED_TO}, touched AS (
+        SELECT DISTINCT v.id, s.generation
+        FROM (SELECT variant_id, generation, address_id FROM shown_pictures
+              WHERE address_id = ANY(CAST(:moved AS bigint[])) OFFSET 0) s
+        CROSS JOIN LATERAL (SELECT id, product_id, shown_generation FROM variants
+                            WHERE id = s.variant_id AND status = 'active' OFFSET 0) v
+        CROSS JOIN LATERAL (SELECT FROM products WHERE id = v.product_id AND status = 'active' OFFSET 0) p
+        WHERE v.id <> ALL(CAST(:but_not AS bigint[]))
+          AND (s.generation = v.shown_generation
+               OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
+    SELECT v.id, v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
+        {_seen("touched.generation", NOW)} AS new, false AS untold
+    FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""
+"""OFFSET 0 keeps the order as it is written, from the addresses on, as in `addresses.ADDRESSES`."""
+
+
 async def showing_already(
     db: AsyncConnection, led_to: Mapping[int, int | None], *, but_not: Collection[int]
 ) -> list[FlippedVariant]:
@@ -162,20 +179,8 @@ async def showing_already(
         but_not: the ids of the variants that this transaction shows otherwise already.
     """
     replaced = [address_id for address_id, media_id in led_to.items() if media_id is not None]
-    rows = await db.execute(
-        text(f"""
-        WITH {LED_TO}, touched AS (
-            SELECT DISTINCT v.id, s.generation FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
-            JOIN products p ON p.id = v.product_id AND p.status = 'active'
-            WHERE s.address_id = ANY(CAST(:moved AS bigint[])) AND v.status = 'active'
-              AND v.id <> ALL(CAST(:but_not AS bigint[]))
-              AND (s.generation = v.shown_generation
-                   OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
-        SELECT v.id, v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
-            {_seen("touched.generation", NOW)} AS new, false AS untold
-        FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""),
-        {"replaced": replaced, "but_not": list(but_not), **_moved(led_to)},
-    )
+    given = {"replaced": replaced, "but_not": list(but_not), **_moved(led_to)}
+    rows = await db.execute(text(SHOWING_ALREADY), given)
     return [_flipped(row) for row in rows]
 
 
