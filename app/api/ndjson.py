@@ -84,10 +84,7 @@ class Export(Response):
                     "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
                 }
             )
-            if scope["method"] != "HEAD":
-                await self._send_lines(db, receive, send)
-                return
-        await send({"type": "http.response.body", "body": b""})
+            await self._send_lines(db, receive, send)
 
     async def _validated(self, db: Connection) -> dict[str, str]:
         head = (await change_feed.feed_ends(db)).head

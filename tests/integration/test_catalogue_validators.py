@@ -182,6 +182,18 @@ async def test_no_304_is_given_for_what_changed(
         assert name in SEEN or all(same.values()), (name, same)
 
 
+async def test_variants_whose_pictures_are_others_now_are_found_by_time(stack: Stack, api: ApiClient) -> None:
+    sku = (await stack.rows("SELECT sku FROM products WHERE status = 'active' ORDER BY sku"))[0]["sku"]
+    await stack.sync(force=True)
+    now = await stack.value("SELECT clock_timestamp()")
+    assert await api.all_pages("/variants", updatedSince=now.isoformat()) == []
+    stack.feed.swap_picture(sku)
+    await stack.sync()
+    found = await api.all_pages("/variants", updatedSince=now.isoformat())
+    changed = await stack.rows("SELECT sku FROM changes WHERE entity = 'variant' AND at > :now", now=now)
+    assert {item["sku"] for item in found} == {row["sku"] for row in changed} != set()
+
+
 async def test_each_form_and_each_caller_has_an_etag_of_its_own(stack: Stack, api: ApiClient) -> None:
     base = "/api/v1/products"
     forms = ["", "?expand=variants", "?fields=sku", "?fields=sku,name", "?fields=name,variants", "?limit=1", "?limit=2"]

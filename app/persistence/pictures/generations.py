@@ -185,16 +185,20 @@ async def showing_already(
 
 
 async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedVariant]) -> None:
-    """Note that products changed just now, since pictures of their variants did."""
+    """Note that these variants and their products changed just now; the caller holds both."""
     if not flipped:
         return
-    pairs = sorted({(item.supplier_id, item.product_sku) for item in flipped})
+    rows = [{"supplier_id": item.supplier_id, "sku": item.sku, "product_sku": item.product_sku} for item in flipped]
     await db.execute(
         text("""
+        WITH shown AS (
+            SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text, product_sku text)),
+        variants_too AS (
+            UPDATE variants v SET updated_at = clock_timestamp() FROM shown r
+            WHERE r.supplier_id = v.supplier_id AND r.sku = v.sku COLLATE "C")
         UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
             SELECT p.id FROM products p
-            JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text)
-              ON r.supplier_id = p.supplier_id AND r.sku = p.sku COLLATE "C"
-            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)"""),
-        {"rows": to_json([{"supplier_id": supplier_id, "sku": sku} for supplier_id, sku in pairs])},
+            JOIN shown r ON r.supplier_id = p.supplier_id AND r.product_sku = p.sku COLLATE "C"
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE OF p)"""),
+        {"rows": to_json(rows)},
     )
