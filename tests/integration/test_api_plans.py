@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from app.persistence import categories, change_feed, explained, moving, product_lists, retention, variant_lists
+from app.persistence.audit import AuditFilter, entries_statement
 from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
 from app.persistence.product_lists import After, ProductFilter, Sort, keys_statement
 from app.persistence.run_lists import problems_statement, runs_statement
@@ -58,11 +59,14 @@ INSERT INTO changes (seq, kind, entity, supplier_id, sku, product_sku)
 SELECT row_number() OVER (), 'created', 'product', supplier_id, sku, sku FROM products;
 INSERT INTO category_files (profile, url, checked_at) VALUES ('p', 'http://x', now());
 INSERT INTO categories (profile, key, name) SELECT 'p', 'C' || n, '{}' FROM generate_series(1, 20000) n;
+INSERT INTO audit (actor, via, action, target, result, at)
+SELECT 'key' || n % 500, 'api', 'act' || n % 500, 'target' || n % 500, 'ok', now() - n * interval '1 min'
+FROM generate_series(1, 20000) n;
 INSERT INTO idempotency_keys (caller, key, body_sha256) SELECT 'c', 'k' || n, '' FROM generate_series(1, 20000) n;
 """
 LARGE = {
     "runs", "jobs", "problems", "products", "variants", "media", "addresses", "shown_pictures", "prices",
-    "imprint_positions", "documents", "changes", "categories", "idempotency_keys",
+    "imprint_positions", "documents", "changes", "categories", "idempotency_keys", "audit",
 }  # fmt: skip
 NOW = datetime.now(UTC)
 RUN = str(UUID(int=1))
@@ -97,6 +101,10 @@ def products(
 def variants(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
     position = ("P-000100-1", 3) if after else None
     return variant_lists.keys_statement(VariantFilter(**wanted), after=position, limit=50)
+
+
+def entries(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
+    return entries_statement(AuditFilter(**wanted), before=(NOW, 10) if after else None, limit=50)
 
 
 STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -144,6 +152,12 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "history": (change_feed.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),
     "explained documents": (explained.DOCUMENTS, {"sku": "P-000100", "file_name": "P-000100.json"}),
     "categories": (categories.CATEGORIES, {"after_key": "C1", "limit": 50}),
+    "audit": entries(),
+    "audit, next page": entries(after=True),
+    "audit by actor": entries(actor="key7", after=True),
+    "audit by action": entries(action="act7"),
+    "audit by target": entries(target="target7", after=True),
+    "audit by time": entries(since=NOW, until=NOW),
     "moving jobs": (
         moving.MOVING_JOBS,
         {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},
@@ -202,6 +216,9 @@ PAGES = (
     "variants by status",
     "changes",
     "history",
+    "audit, next page",
+    "audit by actor",
+    "audit by target",
 )
 
 
