@@ -30,11 +30,11 @@ from app.api.schemas import (
 )
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged
-from app.errors import NotFound, SeveralSuppliers
 from app.persistence import change_feed, product_lists
-from app.persistence.database import Connection, Database
-from app.persistence.product_lists import ProductFilter, ProductKey, Sort
+from app.persistence.database import Database
+from app.persistence.product_lists import ProductFilter, Sort
 from app.views.buying_prices import without_buying
+from app.views.by_sku import one_product
 from app.views.catalogue import products_json
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
 from app.views.explained import Explained, explain
@@ -144,7 +144,7 @@ async def get_product_history(
     after = read_cursor(AfterNumber, cursor)
     before_id = LARGEST_BIGINT if after is None else after.number
     async with database.read() as db:
-        product = await _one(db, sku, supplier)
+        product = await one_product(db, sku, supplier)
         rows = await change_feed.history_of(db, product.supplier_id, product.sku, before_id=before_id, limit=limit + 1)
     shown, more = cut(rows, limit)
     return OrjsonResponse(
@@ -191,19 +191,10 @@ async def get_product(
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     form = form_of(fields, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
     async with services.database.read() as db:
-        key = await _one(db, sku, supplier)
+        key = await one_product(db, sku, supplier)
         etag = etag_of("product", form.stamp, key.id, key.version, key.supplier)
         known = unchanged(request, etag)
         return known or one_of((await products_json(db, [key], form))[0], etag)
-
-
-async def _one(db: Connection, sku: str, supplier: str | None) -> ProductKey:
-    found = await product_lists.find_keys(db, sku, supplier)
-    if not found:
-        raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
-    if len(found) > 1:
-        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
-    return found[0]
 
 
 def _visible(caller: Caller, value: Any) -> Any:

@@ -15,10 +15,9 @@ from app.api.public_addresses import PictureAddressesNeeded
 from app.api.schemas import DEFAULT_LIMIT, Limit, Moment, Page, ServicesNeeded, Word, cut, page_example
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged
-from app.errors import NotFound, SeveralSuppliers
 from app.persistence import variant_lists
-from app.persistence.database import Connection
 from app.persistence.variant_lists import VariantFilter, VariantKey
+from app.views.by_sku import one_variant
 from app.views.catalogue import variants_json
 from app.views.products import LISTED_VARIANT, ListedVariant
 from app.views.whole import Form
@@ -26,8 +25,6 @@ from app.views.whole import Form
 router = APIRouter(prefix="/api/v1/variants", tags=["catalogue"], route_class=GuardedRoute)
 
 Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804-001"])]
-MOST_OF_A_SKU = 100
-"""Suppliers that a 409 names."""
 
 
 @router.get(
@@ -87,20 +84,10 @@ async def get_variant(
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     form = Form(addresses, caller.sees_buying_prices)
     async with services.database.read() as db:
-        key = await _one(db, sku, supplier)
+        key = await one_variant(db, sku, supplier)
         etag = etag_of("variant", form.stamp, _stamp(key))
         known = unchanged(request, etag)
         return known or one_of((await variants_json(db, [key], form))[0], etag)
-
-
-async def _one(db: Connection, sku: str, supplier: str | None) -> VariantKey:
-    wanted = VariantFilter(sku=sku, supplier=supplier)
-    found = await variant_lists.list_keys(db, wanted, after=None, limit=MOST_OF_A_SKU)
-    if not found:
-        raise NotFound(f"there is no variant {sku}" + (f" of supplier {supplier}" if supplier else ""))
-    if len(found) > 1:
-        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
-    return found[0]
 
 
 def _stamp(key: VariantKey) -> list[object]:

@@ -7,11 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.acting import act_of
-from app.cli.named import know_supplier
+from app.cli.named import know_supplier, with_supplier_asked
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json
-from app.errors import Conflict, SeveralSuppliers
 from app.persistence import supplier_records
 from app.persistence.supplier_records import SupplierRow
 from app.sync.operating.discovery import discover
@@ -85,7 +84,12 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
         Conflict: several suppliers have it, and none was named.
         DatabaseUnavailable: it is away; says which address was tried.
     """
-    found = with_services(lambda services: _explain(services, sku, supplier))
+
+    async def read(services: Services) -> Explained:
+        await know_supplier(services, supplier)
+        return await explain(services.settings, services.database, sku, supplier)
+
+    found = with_services(with_supplier_asked(read))
     if as_json:
         tell_json(shown_json(found))
         return
@@ -97,14 +101,6 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
     if found.last_error is not None:
         teller.say(f"last error: {found.last_error}")
     teller.say(f"pictures: {found.pictures_pending} pending, {found.pictures_failed} failed")
-
-
-async def _explain(services: Services, sku: str, supplier: str | None) -> Explained:
-    await know_supplier(services, supplier)
-    try:
-        return await explain(services.settings, services.database, sku, supplier)
-    except SeveralSuppliers as error:
-        raise Conflict(f"{error}: name one with --supplier") from None
 
 
 def _documents_table(found: Explained) -> Table:

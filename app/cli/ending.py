@@ -8,13 +8,12 @@ a command ─▶ exit code │ wrong usage: what is possible │ an error of our
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
 import typer
 
-from app.cli.exits import ExitCode
+from app.cli.exits import ExitCode, nobody_reads
 from app.errors import OriginRefused, OriginUnavailable, PromidataSyncError
 
 NAME = "promidata-sync"
@@ -41,7 +40,7 @@ def _failed(error: Exception) -> int:
         case typer.TyperException():
             return _wrong_usage(error)
         case BrokenPipeError():
-            return _nobody_reads()
+            return nobody_reads()
         case OriginUnavailable() | OriginRefused():
             return _complain(f"{error}; is PROMIDATA_BASE_URL right?", error)
         case PromidataSyncError():
@@ -60,12 +59,6 @@ def _wrong_usage(error: typer.TyperException) -> int:
         where = NAME if context is None else context.command_path
         complain(_one_line(f"{message}; `{where} --help` says what is possible"))
     return error.exit_code
-
-
-def _nobody_reads() -> int:
-    """Nothing is said at the interpreter's end either, where it would write what is left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return int(ExitCode.FAILED)
 
 
 def _complain(message: str, error: Exception) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -43,3 +45,9 @@ def exit_code_of(statuses: Iterable[str]) -> ExitCode:
     """
     codes = {_BY_STATUS[status] for status in statuses}
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
+
+
+def nobody_reads() -> int:
+    """The reader of standard output has gone: say nothing, at the interpreter's end either; returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(ExitCode.FAILED)

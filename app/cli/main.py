@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
 
+from app.cli.catalogue_commands import TIMES, catalogue_app, in_utc
 from app.cli.ending import ending_of
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
@@ -35,11 +36,9 @@ feed = typer.Typer(help="The feed: test the connection, or serve the sample feed
 app.add_typer(feed, name="feed")
 app.add_typer(media_app, name="media")
 app.add_typer(queue_app)
+app.add_typer(catalogue_app)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
-
-
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 WorkerKind = Literal["supplier", "family", "image", "probe"]
 
 
@@ -236,8 +235,7 @@ def audit(
     from app.cli.audit_reads import show_audit
     from app.persistence.audit import AuditFilter
 
-    begin, end = (None if time is None else time.replace(tzinfo=UTC) for time in (since, until))
-    show_audit(AuditFilter(actor, action, target, begin, end), limit=limit, as_json=json)
+    show_audit(AuditFilter(actor, action, target, in_utc(since), in_utc(until)), limit=limit, as_json=json)
 
 
 @app.command(epilog=EPILOG)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from app.cli.telling import own_name
-from app.errors import NotFound
+from app.errors import Conflict, NotFound, SeveralSuppliers
 from app.persistence import run_lists
 from app.persistence.suppliers import find_supplier
 from app.sync.services import Services
 from app.views.runs import Run, run_out
+
+T = TypeVar("T")
 
 
 async def know_supplier(services: Services, supplier: str | None) -> None:
@@ -24,6 +27,22 @@ async def know_supplier(services: Services, supplier: str | None) -> None:
     async with services.database.read() as db:
         if await find_supplier(db, supplier) is None:
             raise NotFound(f"there is no supplier {supplier}; `{own_name()} suppliers` lists them")
+
+
+def with_supplier_asked(read: Callable[[Services], Awaitable[T]]) -> Callable[[Services], Awaitable[T]]:
+    """`read`, which says how to name a supplier where several have what it reads.
+
+    Raises:
+        Conflict: several suppliers have it, and none was named.
+    """
+
+    async def asking(services: Services) -> T:
+        try:
+            return await read(services)
+        except SeveralSuppliers as error:
+            raise Conflict(f"{error}: name one with --supplier") from None
+
+    return asking
 
 
 def is_run_id(text: str) -> bool:

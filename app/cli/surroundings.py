@@ -53,6 +53,8 @@ def beside(settings: Settings, running: RunningUp | None) -> Settings:
         update["allow_private_addresses"] = tuple(
             ipaddress.ip_network(part) for part in running.allow_private_addresses.split(",") if part
         )
+    if settings.public_url is None:
+        update["public_url"] = running.api_url.rstrip("/")
     return settings.model_copy(update=update)
 
 
@@ -65,8 +67,12 @@ def _names_another(settings: Settings, running: RunningUp) -> bool:
     return own is not None and own.get_secret_value() != running.database_url
 
 
-def with_services(work: Callable[[Services], Awaitable[T]], act: Act | None = None) -> T:
+def with_services(
+    work: Callable[[Services], Awaitable[T]], act: Act | None = None, *, shows_pictures: bool = False
+) -> T:
     """Do `work` on the services that `find_settings` leads to, and close them; `act` is what it is to change.
+
+    `shows_pictures` where it needs the addresses of stored pictures.
 
     Raises:
         SettingsError: a setting makes no sense, or DATABASE_URL is missing.
@@ -74,7 +80,7 @@ def with_services(work: Callable[[Services], Awaitable[T]], act: Act | None = No
     """
 
     async def opened() -> T:
-        async with open_services(find_settings()) as services:
+        async with open_services(find_settings(), store_at_once=shows_pictures) as services:
             if act is None:
                 return await work(services)
             async with audited(services.database, services.settings, act):

@@ -19,6 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.exits import nobody_reads
 from app.errors import SettingsError
 from app.settings import load_settings
 
@@ -93,6 +94,19 @@ def tell_json(value: Any) -> None:
     Console(soft_wrap=True, highlight=False).print(
         msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, highlight=False
     )
+
+
+def tell_lines(lines: bytes) -> None:
+    """Print whole lines as they are, at once.
+
+    Raises:
+        SystemExit: their reader has gone (`| head`), which is no outage of the database that they are read from.
+    """
+    try:
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise SystemExit(nobody_reads()) from None
 
 
 def complain(message: str) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
 
+from app.images.store import PRESIGNED_S, ObjectStore, media_key
+
+A_KEY = media_key("0" * 64, "jpg")
+RENEWED_S = PRESIGNED_S // 2
+"""Presigned addresses are given out anew that often, in seconds; one that a 304 lets stand is good as long."""
 _URL = b'"url" : "'
 """As PostgreSQL writes the member in a variant's images, whose other texts are roles, types and hashes."""
 _KEY = re.compile(_URL + rb'([^"]*)"')
@@ -28,6 +34,19 @@ class PictureAddresses:
         if self.prefix is not None:
             return images.encode().replace(_URL, _URL + _inner(self.prefix))
         return _KEY.sub(lambda found: _URL + _inner(self.of(found[1].decode())) + b'"', images.encode())
+
+
+def addresses_of(store: ObjectStore, base: str) -> PictureAddresses:
+    """The addresses of stored pictures: the bucket's, or those of a local store below `base`, the service's own."""
+
+    def address(key: str) -> str:
+        known = store.public_url(key)
+        return base + known if known.startswith("/") else known
+
+    before, key, after = address(A_KEY).partition(A_KEY)
+    if key and not after:
+        return PictureAddresses(address, before, before)
+    return PictureAddresses(address, None, f"{before} presigned {int(time.time()) // RENEWED_S}")
 
 
 def _inner(text: str) -> bytes:

@@ -46,7 +46,10 @@ CHANGES = {
     ("media orphans", "--delete"): ("deleteOrphans", "ok"),
 }
 """What is typed, to its action and what comes of it here."""
-READ_ONLY = {"audit", "doctor", "explain", "feed check", "jobs", "runs", "states", "stats"}
+READ_ONLY = {
+    "audit", "categories", "changes", "doctor", "explain", "feed check", "history", "jobs", "product", "products",
+    "runs", "states", "stats", "variants",
+}  # fmt: skip
 ELSEWHERE = {"api", "feed serve", "migrate", "up", "worker"}
 """Programs, whose own commands and calls are audited, and the schema, without which nothing can be written."""
 

@@ -229,7 +229,7 @@ async def test_addresses_that_lead_elsewhere_or_end_soon_make_other_etags(
             assert (await other.http.get(path, headers={"If-None-Match": here})).status_code == 304
             without = (await other.http.get(f"{path}?fields=sku,name")).headers["etag"]
             began = time.time()
-            monkeypatch.setattr("app.api.public_addresses.time.time", lambda: began + PRESIGNED_S / 2)  # noqa: B023
+            monkeypatch.setattr("app.views.picture_addresses.time.time", lambda: began + PRESIGNED_S / 2)  # noqa: B023
             later = await other.http.get(path, headers={"If-None-Match": here})
             assert later.status_code == (200 if changes == bucket else 304)
             again = await other.http.get(f"{path}?fields=sku,name", headers={"If-None-Match": without})

@@ -1,0 +1,194 @@
+"""`promidata-sync products`, `product` and `variants`: the catalogue as the API gives it, buying prices included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from app.cli.named import know_supplier, with_supplier_asked
+from app.cli.surroundings import with_services
+from app.cli.telling import Teller, in_one_line, own_name, tell_json, tell_lines
+from app.persistence import exports, product_lists, variant_lists
+from app.persistence.product_lists import ProductFilter, Sort
+from app.persistence.variant_lists import VariantFilter
+from app.sync.services import Services
+from app.views.by_sku import one_product
+from app.views.catalogue import products_json, variants_json
+from app.views.picture_addresses import addresses_of
+from app.views.whole import Form
+
+AT_A_TIME = 100
+STALL_S = 3600
+"""For how long a pipe may stand still (`| less`) before the snapshot that it reads is given up, in seconds."""
+Item = dict[str, Any]
+
+
+def show_products(wanted: ProductFilter, *, sort: Sort, limit: int, as_json: bool) -> None:
+    """Print the first products of a filter.
+
+    Raises:
+        NotFound: there is no such supplier.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def read(services: Services) -> list[Item]:
+        await know_supplier(services, wanted.supplier)
+        async with services.database.read() as db:
+            keys = await product_lists.list_keys(db, wanted, sort=sort, after=None, limit=limit)
+            return _items(await products_json(db, keys, _form(services, expanded=False)))
+
+    _tell(with_services(read, shows_pictures=True), _product_line, "products", as_json=as_json)
+
+
+def stream_products(wanted: ProductFilter, *, sort: Sort, limit: int | None) -> None:
+    """Print whole products, one a line, as of one moment.
+
+    Raises:
+        NotFound: there is no such supplier.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def stream(services: Services) -> None:
+        await know_supplier(services, wanted.supplier)
+        form, left = _form(services), limit
+        async with services.database.snapshot(idle_s=STALL_S) as db:
+            async for keys in exports.in_chunks(db, wanted, sort=sort, first=AT_A_TIME, then=AT_A_TIME):
+                shown = keys if left is None else keys[:left]
+                tell_lines(_lines(await products_json(db, shown, form)))
+                left = None if left is None else left - len(shown)
+                if left == 0:
+                    return
+
+    with_services(stream, shows_pictures=True)
+
+
+def show_variants(wanted: VariantFilter, *, limit: int, as_json: bool) -> None:
+    """Print the first variants of a filter.
+
+    Raises:
+        NotFound: there is no such supplier.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def read(services: Services) -> list[Item]:
+        await know_supplier(services, wanted.supplier)
+        async with services.database.read() as db:
+            keys = await variant_lists.list_keys(db, wanted, after=None, limit=limit)
+            return _items(await variants_json(db, keys, _form(services)))
+
+    _tell(with_services(read, shows_pictures=True), _variant_line, "variants", as_json=as_json)
+
+
+def stream_variants(wanted: VariantFilter, *, limit: int | None) -> None:
+    """Print variants, one a line, as of one moment.
+
+    Raises:
+        NotFound: there is no such supplier.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def stream(services: Services) -> None:
+        await know_supplier(services, wanted.supplier)
+        form, after, left = _form(services), None, limit
+        async with services.database.snapshot(idle_s=STALL_S) as db:
+            while left != 0:
+                most = AT_A_TIME if left is None else min(left, AT_A_TIME)
+                keys = await variant_lists.list_keys(db, wanted, after=after, limit=most)
+                if not keys:
+                    return
+                tell_lines(_lines(await variants_json(db, keys, form)))
+                after = (keys[-1].sku, keys[-1].supplier_id)
+                left = None if left is None else left - len(keys)
+
+    with_services(stream, shows_pictures=True)
+
+
+def show_product(sku: str, *, supplier: str | None, as_json: bool) -> None:
+    """Print one product with its variants.
+
+    Raises:
+        NotFound: there is no such product or supplier.
+        Conflict: several suppliers have it, and none was named.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+
+    async def read(services: Services) -> Item:
+        await know_supplier(services, supplier)
+        async with services.database.read() as db:
+            key = await one_product(db, sku, supplier)
+            return _items(await products_json(db, [key], _form(services)))[0]
+
+    product = with_services(with_supplier_asked(read), shows_pictures=True)
+    if as_json:
+        tell_json(product)
+        return
+    teller = Teller()
+    for line in _product_lines(product):
+        teller.say(in_one_line(line))
+
+
+def _form(services: Services, *, expanded: bool = True) -> Form:
+    settings = services.settings
+    base = settings.public_url or f"http://{settings.host}:{settings.port}"
+    return Form(addresses_of(services.store, base), sees_buying=True, expanded=expanded)
+
+
+def _items(raw: Sequence[Sequence[bytes]]) -> list[Item]:
+    return [orjson.loads(b"".join(pieces)) for pieces in raw]
+
+
+def _lines(raw: Sequence[Sequence[bytes]]) -> bytes:
+    return b"".join(b"".join(pieces) + b"\n" for pieces in raw)
+
+
+def _tell(items: Sequence[Item], line_of: Any, what: str, *, as_json: bool) -> None:
+    if as_json:
+        tell_json(items)
+        return
+    teller = Teller()
+    for item in items:
+        teller.say(in_one_line(line_of(item)))
+    if not items:
+        teller.say(f"no such {what}; `{own_name()} stats` and `runs` say whether anything was synced")
+
+
+def _product_line(item: Item) -> str:
+    count = item["variantCount"]
+    variants = f"{count} variant{'' if count == 1 else 's'}"
+    return f"{item['sku']}  {item['supplier']}  {item['status']}  {variants}  {_named(item['name'])}"
+
+
+def _variant_line(item: Item) -> str:
+    parts = (item["sku"], item["supplier"], item["status"], item["ean"], item["color"], item["size"])
+    return "  ".join(part for part in parts if part)
+
+
+def _named(names: dict[str, str]) -> str:
+    return next(iter(names.values()), "")
+
+
+def _product_lines(item: Item) -> list[str]:
+    lines = [f"{item['sku']} of {item['supplier']}: {item['status']}, changed {item['updatedAt']}"]
+    lines += [f"  name.{language}: {name}" for language, name in item["name"].items()]
+    lines += [f"  {member}: {item[member]}" for member in ("brand", "category", "countryOfOrigin") if item.get(member)]
+    for variant in item["variants"]:
+        lines += _variant_lines({**variant, "supplier": ""})
+    return lines
+
+
+def _variant_lines(variant: Item) -> list[str]:
+    lines = [f"  {_variant_line(variant)}"]
+    for (region, kind), tiers in groupby(variant["prices"], key=lambda tier: (tier["region"], tier["kind"])):
+        lines.append(f"    {kind} {region}: {', '.join(map(_tier, tiers))}")
+    lines += [f"    {picture['role']} picture: {picture['url']}" for picture in variant["images"]]
+    if variant["imprintPositions"]:
+        lines.append(f"    {len(variant['imprintPositions'])} imprint positions")
+    return lines
+
+
+def _tier(tier: Item) -> str:
+    price = f"{tier['price']} {tier['currency'] or ''}".strip() if tier["price"] is not None else "on request"
+    return f"from {tier['minQuantity']} {price if tier['onRequest'] or tier['price'] is not None else 'unreadable'}"

@@ -1,0 +1,139 @@
+"""`products`, `product`, `variants`, `categories`, `history`, `changes`: what the API says, for people and in pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api_client import ApiClient, api_client
+from tests.support.command_line import Ended, command, environment_of, start
+from tests.support.sample_requests import SKU
+from tests.support.stack import Servers, Stack, open_stack
+
+
+@pytest.fixture(scope="module")
+async def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack"), public_url="https://promi.example") as opened:
+        await opened.sync("A23")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def api(stack: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(stack.settings) as client:
+        yield client
+
+
+@pytest.fixture
+def env(stack: Stack) -> dict[str, str]:
+    return environment_of(stack) | {"COLUMNS": "80", "PUBLIC_URL": "https://promi.example"}
+
+
+def lines(ended: Ended) -> list[Any]:
+    assert (ended.code, ended.err) == (0, "")
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+async def test_json_is_what_the_api_gives(api: ApiClient, env: dict[str, str], tmp_path: Path) -> None:
+    variants = (await api.get(f"/products/{SKU}"))["variants"]
+    ean = next(variant["ean"] for variant in variants if variant["ean"])
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("products --limit 3", "/products", {"limit": 3}),
+        (f"products --q {SKU}", "/products", {"q": SKU}),
+        ("products --supplier A23 --status active --sort updatedAt --limit 2", "/products",
+         {"supplier": "A23", "status": "active", "sort": "updatedAt", "limit": 2}),
+        (f"variants --ean {ean}", "/variants", {"ean": ean}),
+        (f"variants --product {SKU}", "/variants", {"productSku": SKU}),
+        ("categories", "/categories", {"limit": 500}),
+        (f"history {SKU}", f"/products/{SKU}/history", {"limit": 20}),
+        ("changes --since 0 --limit 7", "/changes", {"since": 0, "limit": 7}),
+    ]  # fmt: skip
+    for typed, path, params in asked:
+        ended = await command(tmp_path, env, *typed.split(), "--json")
+        assert (typed, ended.code, ended.err) == (typed, 0, "")
+        assert (typed, ended.json) == (typed, (await api.get(path, **params))["items"])
+    one = await command(tmp_path, env, "product", SKU, "--json")
+    assert one.json == await api.get(f"/products/{SKU}")
+
+
+async def test_lines_are_all_of_them_as_the_api_streams_them(
+    api: ApiClient, env: dict[str, str], tmp_path: Path
+) -> None:
+    exported = await api.http.get("/api/v1/products", headers={"Accept": "application/x-ndjson"})
+    whole = [json.loads(line) for line in exported.text.splitlines()]
+    assert lines(await command(tmp_path, env, "products", "--ndjson")) == whole
+    assert lines(await command(tmp_path, env, "products", "--ndjson", "--limit", "2")) == whole[:2]
+    assert lines(await command(tmp_path, env, "variants", "--ndjson")) == await api.all_pages("/variants", 500)
+    assert lines(await command(tmp_path, env, "changes", "--ndjson")) == await api.all_pages("/changes", 500)
+
+
+async def test_what_people_read_has_whole_skus_and_no_colour_in_a_pipe(
+    api: ApiClient, env: dict[str, str], tmp_path: Path
+) -> None:
+    product = await api.get(f"/products/{SKU}")
+    found = await command(tmp_path, env, "products", "--q", SKU)
+    assert found.out.startswith(f"{SKU}  A23  active  {len(product['variants'])} variants  ")
+    shown = await command(tmp_path, env, "product", SKU)
+    for variant in product["variants"]:
+        assert f"\n  {variant['sku']}  " in shown.out
+        assert all(picture["url"] in shown.out for picture in variant["images"])
+    price = product["variants"][0]["prices"][0]
+    assert f"from {price['minQuantity']} {price['price']} {price['currency']}" in shown.out
+    told = await command(tmp_path, env, "changes", "--limit", "2")
+    newest = (await api.all_pages("/changes", 500))[-2:]
+    assert [line.partition(" ")[0] for line in told.out.splitlines()] == [str(change["seq"]) for change in newest]
+    assert all(change["sku"] in line for change, line in zip(newest, told.out.splitlines(), strict=True))
+    assert "\x1b" not in found.out + shown.out + told.out
+
+
+async def test_what_there_is_not_is_one_line(env: dict[str, str], tmp_path: Path) -> None:
+    for typed, code, message in (
+        ("product nothing", 1, "there is no product nothing"),
+        ("history nothing", 1, "there is no product nothing"),
+        ("products --supplier A999", 1, "there is no supplier A999"),
+        ("variants --supplier A999 --ndjson", 1, "there is no supplier A999"),
+        ("changes --since 999999", 1, "--since 999999 is after the head"),
+        ("products --json --ndjson", 2, "give one of them"),
+        ("changes --follow --json", 2, "give --ndjson"),
+        ("products --sort price", 2, "'price' is not one of 'sku', 'updatedAt'"),
+    ):
+        ended = await command(tmp_path, env, *typed.split())
+        assert (typed, ended.code, ended.out, len(ended.err.splitlines())) == (typed, code, "", 1)
+        assert message in ended.err
+
+
+async def test_following_goes_on_with_what_comes_until_ctrl_c(
+    api: ApiClient, env: dict[str, str], stack: Stack, tmp_path: Path
+) -> None:
+    head = (await api.get("/changes"))["head"]
+    process = await start(tmp_path, env, "changes", "--follow", "--ndjson", "--since", str(head - 1))
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        assert json.loads(await process.stdout.readline())["seq"] == head
+        await stack.sync("A360")
+        assert json.loads(await process.stdout.readline())["seq"] == head + 1
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+        assert await process.wait() == 130
+
+
+@pytest.mark.parametrize("typed", ["products --ndjson", "changes --since 0", "changes --ndjson"])
+async def test_a_reader_that_has_gone_is_no_error(env: dict[str, str], tmp_path: Path, typed: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f'exec "$0" -m app.cli.main {typed}', sys.executable, cwd=tmp_path, env=env,
+        stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    assert (await process.communicate())[1] == b""
+    assert process.returncode == 1
