@@ -31,7 +31,7 @@ async def _work(file: Path, store: LocalStore) -> None:
 
     async def one(number: int) -> None:
         body = await asyncio.to_thread(file.read_bytes)
-        facts = await inspector.inspect(body)
+        facts, _ = await inspector.inspect(body)
         await store.put(media_key(f"{number:064x}", facts.extension), body, facts.content_type)
 
     for number in range(ROUNDS):

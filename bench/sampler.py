@@ -20,7 +20,7 @@ SWITCH_EVERY_S = 0.0001
 """How soon a running thread yields to the sampler: with Python's 5 ms most looks would fall on an idle loop."""
 TOP_FUNCTIONS = 25
 PARTS = (
-    ("hash", "download.py:_sha256"),
+    ("hash", "inspect.py:_examined"),
     ("compress, hash, outline", "documents_step.py:_take"),
     ("inspect", "/PIL/"),
     ("inspect", "app/images/"),

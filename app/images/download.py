@@ -1,20 +1,16 @@
 """An address to a picture that may be stored.
 
-url ─ outbound: limits, address check ─▶ bytes ─▶ sha256 and facts, off the event loop ─▶ DownloadedPicture
+url ─ outbound: limits, address check ─▶ bytes ─▶ facts and sha256 in one go ─▶ DownloadedPicture
     └ 304 to the validators that were passed ─▶ NotModified
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from dataclasses import dataclass
 
 from app.images.inspect import PictureFacts, PictureInspector
 from app.images.store import media_key
 from app.outbound import FetchLimits, OutboundClient
-
-HASH_IN_THREAD_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +57,5 @@ async def download_picture(
     fetched = await client.get(url, limits=limits, headers=headers)
     if fetched.not_modified:
         return NotModified(fetched.etag or etag)
-    facts = await inspector.inspect(fetched.body)
-    sha256 = await _sha256(fetched.body)
+    facts, sha256 = await inspector.inspect(fetched.body)
     return DownloadedPicture(fetched.body, sha256, facts, fetched.etag, fetched.last_modified)
-
-
-async def _sha256(body: bytes) -> str:
-    if len(body) < HASH_IN_THREAD_BYTES:
-        return hashlib.sha256(body).hexdigest()
-    return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())

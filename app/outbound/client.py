@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Self
 
@@ -292,6 +293,7 @@ def _explain(error: aiohttp.ClientError | OSError) -> str:
     return next((text for kind, text in known if isinstance(error, kind)), "the connection was lost")
 
 
+@lru_cache(maxsize=256)  # a request asks for it four times
 def _mask(url: str) -> str:
     try:
         return mask_address(url)
