@@ -45,7 +45,13 @@ def drop_variant(document: Json, sku: str) -> None:
 
 
 def copy_variant(document: Json) -> str:
-    """One more child, like the last one, under the next free number; gives its SKU."""
+    """One more child, like the last one, under the next free number; gives its SKU.
+
+    Raises:
+        ValueError: the document has no child to be like.
+    """
+    if not document["ChildProducts"]:
+        raise ValueError("the document has no variants to copy")
     child = deepcopy(document["ChildProducts"][-1])
     stem, number = document["Sku"], len(document["ChildProducts"]) + 1
     taken = {other["Sku"] for other in document["ChildProducts"]}
