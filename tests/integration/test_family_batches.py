@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.definitions import PRODUCT_FAMILY
+from app.persistence import catalogue, documents, pictures
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.samplefeed import SampleFeed
 from tests.conftest import MakeStack
@@ -234,3 +236,69 @@ async def test_batches_of_two_processes_over_the_same_pictures_and_variants_neve
         counted = await stack.run("A23")
         assert counted["families_completed"] == 24
         assert await stack.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+
+
+LARGE = """
+WITH s AS (SELECT id FROM suppliers LIMIT 1),
+documents_ AS (
+    INSERT INTO documents (supplier_id, file_name, url, sku, family_sku, has_children, version)
+    SELECT s.id, n || '.json', 'http://x', 'P' || n, 'P' || n, true, n FROM s, generate_series(1, 3000) n RETURNING *),
+bodies AS (
+    INSERT INTO document_bodies (document_id, version, size_bytes, body) SELECT id, version, 1, '' FROM documents_),
+products_ AS (
+    INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version)
+    SELECT supplier_id, sku, 'active', jsonb_build_object('name', repeat('x', 1500)), '', 1
+    FROM documents_ RETURNING *),
+variants_ AS (
+    INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
+        prices_digest, imprint_digest, pictures_digest, generation)
+    SELECT supplier_id, sku, id, 'active', 0, true, content, '', '', '', '', 1 FROM products_ RETURNING *)
+INSERT INTO listings (supplier_id, variant_sku, document_id) SELECT supplier_id, sku, id FROM documents_"""
+
+
+class Explaining:
+    """A connection that has statements explained, as they are carried out, and ends at the first one."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self.rows: list[int] = []
+
+    async def execute(self, statement: Any, values: Any = None) -> Any:
+        explained = await self._db.scalar(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}"), values)
+        self._note(explained[0]["Plan"])
+        raise EndOfTheStatement
+
+    def _note(self, node: dict[str, Any]) -> None:
+        scanned = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+        self.rows.append(scanned)
+        for inner in node.get("Plans", []):
+            self._note(inner)
+
+
+class EndOfTheStatement(Exception):
+    """What came of the statement is known."""
+
+
+async def test_what_a_batch_reads_does_not_grow_with_the_catalogue_also_without_statistics(
+    make_stack: MakeStack,
+) -> None:
+    async with make_stack(plain_feed(families=1, variants=1)) as stack:
+        await execute(stack, LARGE)
+        supplier = await stack.value("SELECT id FROM suppliers LIMIT 1")
+        named = [(supplier, f"P{n}") for n in range(1, 11)]
+        products = [row["id"] for row in await stack.rows("SELECT id FROM products ORDER BY id LIMIT 10")]
+        variants = [row["id"] for row in await stack.rows("SELECT id FROM variants ORDER BY id LIMIT 10")]
+        asked: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "documents": lambda db: documents.documents_of_families(db, named),
+            "versions": lambda db: documents.lock_versions(db, products),
+            "products": lambda db: catalogue.lock_products(db, named),
+            "variants": lambda db: catalogue.lock_variants(db, named, products),
+            "listers": lambda db: documents.other_listers(db, [(*name, "P5000") for name in named]),
+            "pictures": lambda db: pictures.show_settled(db, variants),
+        }
+        for name, ask in asked.items():
+            async with stack.services.database.begin() as db:
+                explaining = Explaining(db)
+                with pytest.raises(EndOfTheStatement):
+                    await ask(explaining)
+            assert max(explaining.rows) <= 100, name

@@ -69,22 +69,26 @@ async def lock_products(db: AsyncConnection, products: Sequence[Named]) -> dict[
 async def lock_variants(
     db: AsyncConnection, variants: Sequence[Named], product_ids: Sequence[int]
 ) -> list[LockedVariant]:
-    """Read and hold these variants, and the active ones of these products, in the order of suppliers and SKUs."""
+    """Read and hold these variants, and the active ones of these products, in the order of suppliers and SKUs.
+
+    The status is put so that no index has it: read for each product, the index of all active variants costs more.
+    """
     rows = await db.execute(
         text("""
         SELECT v.supplier_id, v.product_id, v.owner_run_id, v.id, v.sku, p.sku, v.status, v.position, v.is_primary,
             v.content_digest, v.prices_digest, v.imprint_digest, v.pictures_digest, COALESCE(v.owner_before, ''),
             v.dropped_run_id IS NOT NULL
         FROM (
-            SELECT n.id FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS r(supplier_id, sku)
-            CROSS JOIN LATERAL (
-                SELECT id FROM variants WHERE supplier_id = r.supplier_id AND sku = r.sku LIMIT 1) n
+            SELECT n.* FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS r(supplier_id, sku)
+            CROSS JOIN LATERAL (SELECT id, supplier_id, sku FROM variants
+                                WHERE supplier_id = r.supplier_id AND sku = r.sku LIMIT 1) n
             UNION
-            SELECT a.id FROM unnest(CAST(:products AS bigint[])) AS r(id)
-            CROSS JOIN LATERAL (
-                SELECT id FROM variants WHERE product_id = r.id AND status = 'active' OFFSET 0) a) found
-        JOIN variants v ON v.id = found.id JOIN products p ON p.id = v.product_id
-        ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE OF v"""),
+            SELECT a.* FROM unnest(CAST(:products AS bigint[])) AS r(id)
+            CROSS JOIN LATERAL (SELECT id, supplier_id, sku FROM variants
+                                WHERE product_id = r.id AND status <> 'discontinued' OFFSET 0) a
+            ORDER BY supplier_id, sku) found
+        CROSS JOIN LATERAL (SELECT * FROM variants WHERE id = found.id FOR NO KEY UPDATE) v
+        CROSS JOIN LATERAL (SELECT sku FROM products WHERE id = v.product_id LIMIT 1) p"""),
         {
             "suppliers": [supplier_id for supplier_id, _ in variants],
             "skus": [sku for _, sku in variants],

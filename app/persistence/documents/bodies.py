@@ -106,12 +106,15 @@ async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[Fail
 
 
 async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[int, str]]) -> list[list[StoredDocument]]:
-    """For each of these families, supplier and SKU, its stored documents that the manifest still names, by name."""
+    """For each of these families, supplier and SKU, its stored documents that the manifest still names, by name.
+
+    Whether one speaks is looked up for each: EXISTS would be answered from a hash of all documents there are.
+    """
     rows = await db.execute(
         text("""
         SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.has_children, b.version,
             d.applied_version, d.reread, d.suspect_hash IS NOT NULL AS stale,
-            EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id) AS speaks, b.body
+            (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks, b.body
         FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) WITH ORDINALITY AS r(supplier_id, sku, place)
         CROSS JOIN LATERAL (
             SELECT * FROM documents WHERE supplier_id = r.supplier_id AND family_sku = r.sku AND present OFFSET 0) d
@@ -129,8 +132,9 @@ async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tu
     """Lock documents, by id; returns each one's version and whether the manifest still names it."""
     rows = await db.execute(
         text("""
-        SELECT id, version, present FROM documents WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id
-        FOR NO KEY UPDATE"""),
+        SELECT d.id, d.version, d.present
+        FROM (SELECT id FROM unnest(CAST(:ids AS bigint[])) AS t(id) ORDER BY id) r
+        CROSS JOIN LATERAL (SELECT id, version, present FROM documents WHERE id = r.id FOR NO KEY UPDATE) d"""),
         {"ids": list(ids)},
     )
     return {row.id: (row.version, row.present) for row in rows}

@@ -83,7 +83,8 @@ async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str
             AS r(supplier_id, sku, family)
         CROSS JOIN LATERAL (
             SELECT document_id FROM listings WHERE supplier_id = r.supplier_id AND variant_sku = r.sku OFFSET 0) l
-        JOIN speaking_documents d ON d.id = l.document_id AND d.family_sku <> r.family
+        CROSS JOIN LATERAL (
+            SELECT family_sku FROM speaking_documents WHERE id = l.document_id AND family_sku <> r.family LIMIT 1) d
         GROUP BY r.supplier_id, r.sku"""),
         {
             "suppliers": [supplier_id for supplier_id, _, _ in asked],

@@ -87,7 +87,7 @@ async def show_settled(
 
     The caller holds the variants' rows and calls this as a statement of its own, so that it sees what the last holder
     committed: of two transactions that settle a generation's last two addresses, the second one sees both. A variant or
-    a family that is discontinued takes nothing.
+    a family that is discontinued takes nothing; put so, no plan reads the index of all that are active.
 
     Args:
         db: the transaction.
@@ -108,7 +108,7 @@ async def show_settled(
                 FROM shown_pictures s JOIN addresses a ON a.id = s.address_id
                 WHERE s.variant_id = v.id AND s.generation = v.generation) w
             WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation
-              AND v.status = 'active' AND p.status = 'active'
+              AND v.status <> 'discontinued' AND p.status <> 'discontinued'
               AND w.pending = 0 AND (w.stored > 0 OR w.named = 0))
         UPDATE variants v SET shown_generation = v.generation FROM settled, products p
         WHERE v.id = settled.id AND p.id = v.product_id
