@@ -26,7 +26,6 @@ from app.api import (
     events,
     feed,
     health,
-    home,
     jobs,
     media,
     metrics,
@@ -51,6 +50,7 @@ from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
+from app.dashboard.pages import PAGES
 from app.errors import QueueUnavailable
 from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
@@ -59,7 +59,7 @@ from app.sync.services import open_services
 from app.sync.upkeep.chores import do_chores_without_queue
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, variants, changes, webhooks, audit)
-ROUTERS = (*CALLED, health, metrics, media, docs, home)
+ROUTERS = (*CALLED, health, metrics, media, docs, *PAGES)
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 
 

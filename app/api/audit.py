@@ -58,7 +58,7 @@ async def list_audit(
 
     With `Accept: application/x-ndjson` an entry a line, all of them without `limit`.
     """
-    wanted, before = AuditFilter(actor, action, target, since, until), _position(cursor)
+    wanted, before = AuditFilter(actor, action, target, since, until), position_of(cursor)
     if wants_lines(request):
         lines = _lines(database, wanted, before, limit)
         first = await anext(lines, b"")  # an error of the database is still an answer here
@@ -68,11 +68,12 @@ async def list_audit(
     shown, more = cut(rows, limit or DEFAULT_LIMIT)
     return Page(
         items=[entry_out(row) for row in shown],
-        next_cursor=write_cursor(_after(shown[-1])) if more else None,
+        next_cursor=after_entry(shown[-1]) if more else None,
     )
 
 
-def _position(cursor: str | None) -> Position | None:
+def position_of(cursor: str | None) -> Position | None:
+    """Where a page of entries begins."""
     after = read_cursor(AfterTime, cursor)
     if after is None:
         return None
@@ -82,8 +83,9 @@ def _position(cursor: str | None) -> Position | None:
     return from_micros(after.micros), int(after.id)
 
 
-def _after(row: AuditRow) -> AfterTime:
-    return AfterTime(to_micros(row["at"]), str(row["id"]))
+def after_entry(row: AuditRow) -> str:
+    """The cursor of the page after this entry."""
+    return write_cursor(AfterTime(to_micros(row["at"]), str(row["id"])))
 
 
 async def _lines(

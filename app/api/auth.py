@@ -24,6 +24,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from app.api.auditing import READING, audited, note_status
 from app.api.problems import ProblemError
 from app.api.query_names import QueryNames
+from app.api.sessions import session_key
 from app.persistence.audit import Via
 from app.settings import ApiKey, Role
 
@@ -78,7 +79,8 @@ class Permission:
             ProblemError: 401 without a known key.
         """
         given = [secret for secret in (credentials.credentials if credentials else None, api_key) if secret]
-        return identify(request.app.state.settings.api_keys, given)
+        caller = _signed_in(request) if not given and request.method in READING else None
+        return caller or identify(request.app.state.settings.api_keys, given)
 
     def refuse_less(self, caller: Caller) -> None:
         """Refuse a caller with a smaller role.
@@ -166,6 +168,12 @@ def find_caller(keys: Sequence[ApiKey], secret: str) -> Caller | None:
         if hmac.compare_digest(key.secret.get_secret_value().encode(), secret.encode()):
             found = Caller(key.name, key.role)
     return found
+
+
+def _signed_in(request: Request) -> Caller | None:
+    """The caller whose browser has a session: it may read with it; what changes something needs the key, or a form."""
+    key = session_key(request, request.app.state.settings.api_keys)
+    return None if key is None else Caller(key.name, key.role)
 
 
 def _unknown(detail: str) -> ProblemError:

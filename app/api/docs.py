@@ -24,7 +24,6 @@ SERVED = {
     "swagger-ui.css": (PACKAGED, "text/css"),
     "favicon.png": (PACKAGED, "image/png"),
     "docs.js": (OWN, "text/javascript"),
-    "home.css": (OWN, "text/css"),
 }
 HEAD = """<!doctype html>
 <html lang="en">

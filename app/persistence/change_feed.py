@@ -57,3 +57,15 @@ async def history_of(db: AsyncConnection, supplier_id: int, sku: str, *, before_
         text(HISTORY), {"supplier_id": supplier_id, "sku": sku, "before_id": before_id, "limit": limit}
     )
     return [dict(row) for row in rows.mappings()]
+
+
+OF_RUN = f"""
+SELECT {COLUMNS} FROM (SELECT * FROM changes WHERE run_id = CAST(:run_id AS uuid) LIMIT :limit) c
+JOIN suppliers s ON s.id = c.supplier_id ORDER BY c.id
+"""
+
+
+async def changes_of_run(db: AsyncConnection, run_id: str, limit: int) -> list[ChangeRow]:
+    """Some of the changes that a run made, in order; which ones is not said, so that a large run costs no more."""
+    rows = await db.execute(text(OF_RUN), {"run_id": run_id, "limit": limit})
+    return [dict(row) for row in rows.mappings()]

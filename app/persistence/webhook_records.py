@@ -148,3 +148,11 @@ async def reopen_delivery(db: AsyncConnection, delivery_id: str) -> DeliveryRow:
         {"id": delivery_id},
     )
     return DeliveryRow(**rows.mappings().one())
+
+
+async def secret_of(db: AsyncConnection, webhook_id: str) -> str | None:
+    """What a webhook's messages are signed with; None when there is no such webhook."""
+    secret: str | None = await db.scalar(
+        text("SELECT secret FROM webhooks WHERE id = CAST(:id AS uuid)"), {"id": webhook_id}
+    )
+    return secret

@@ -16,10 +16,12 @@ PLANTED = {
     "Imports point one way": [
         ("app/persistence/packing.py", "app.sync.services"),
         ("app/sync/services.py", "workers.heart"),
+        ("app/api/cursors.py", "app.dashboard.wording"),
     ],
     "Every folder of app has its place in the layers": [
         ("app/jobs/queue.py", "app.sync.services"),
         ("app/views/shapes.py", "app.sync.services"),
+        ("app/api/schemas.py", "app.dashboard.progress"),
     ],
     "The folders of sync are layers, and no stage imports another": [
         ("app/sync/family/writing.py", "app.sync.supplier.stage"),
@@ -30,7 +32,10 @@ PLANTED = {
         ("app/images/store.py", "app.images.store_s3"),
         ("workers/slots.py", "workers.exchange"),
     ],
-    "The command line does not go through the API's door": [("app/cli/telling.py", "app.api.cursors")],
+    "The command line does not go through the API's door": [
+        ("app/cli/telling.py", "app.api.cursors"),
+        ("app/cli/telling.py", "app.dashboard.showing"),
+    ],
     "The rules of the catalogue do no I/O": [("app/catalogue/guard.py", "sqlalchemy")],
     "Only jobs and workers know ARQ": [
         ("app/sync/operating/start.py", "arq"),
@@ -40,11 +45,13 @@ PLANTED = {
     "Only jobs, coordination and workers know Redis": [
         ("app/cli/telling.py", "redis.asyncio"),
         ("app/api/cursors.py", "redis"),
+        ("app/dashboard/wording.py", "redis"),
         ("app/sync/family/writing.py", "redis"),
     ],
     "Only persistence knows SQL": [
         ("app/sync/family/writing.py", "sqlalchemy"),
         ("app/api/cursors.py", "sqlalchemy.orm"),
+        ("app/dashboard/wording.py", "sqlalchemy"),
         ("app/cli/telling.py", "asyncpg"),
         ("workers/slots.py", "sqlalchemy"),
     ],

@@ -18,7 +18,7 @@ from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob
 from app.states import CLOSED, OPEN
 from app.sync.installation import ready_to_queue
-from app.sync.operating.start import Started
+from app.sync.operating.start import Started, Trigger
 from app.sync.services import Services
 from app.sync.stage.sending import send_committed
 from app.sync.supplier.manifest_step import get_manifest
@@ -165,7 +165,7 @@ async def cancel_run(services: Services, run_id: str) -> None:
     await services.database.transact(work)
 
 
-async def confirm_removals(services: Services, run_id: str) -> Started:
+async def confirm_removals(services: Services, run_id: str, *, trigger: Trigger = "api") -> Started:
     """Start a run that may remove what the guard of `run_id` held back, from that one manifest and no other.
 
     Raises:
@@ -184,19 +184,19 @@ async def confirm_removals(services: Services, run_id: str) -> Started:
     sha256 = run["guard"]["manifestSha256"]
     if (await get_manifest(services)).sha256 != sha256:
         raise Conflict("the manifest is not the same any more: sync again and look at what it would remove now")
-    started = await _start_confirmed(services, run, sha256)
+    started = await _start_confirmed(services, run, sha256, trigger)
     await _send(services, [ReopenedJob(started.job_id, SUPPLIER_SYNC, started.run_id)])
     return started
 
 
-async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: str) -> Started:
+async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: str, trigger: Trigger) -> Started:
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{run['supplier']}"
     options = ledger.RunOptions(confirmed_manifest=sha256)
     supplier_id: int = run["supplier_id"]
 
     async def work(db: Connection) -> Started:
         new = await runs.start_run(
-            db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger="api", options=options
+            db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger=trigger, options=options
         )
         if not new.started:
             raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")

@@ -1,0 +1,137 @@
+"""The catalogue: products as pictures, and one product with everything about it.
+
+What a product cost the seller is left out for viewers, as in the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+
+from app.api.auth import Caller
+from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, form_of
+from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
+from app.api.product_cursors import read_after, write_after
+from app.api.public_addresses import PictureAddressesNeeded
+from app.api.schemas import ServicesNeeded, cut
+from app.api.supplier_filter import know_supplier
+from app.dashboard.entering import PageRoute, Reader
+from app.dashboard.price_tables import price_tables
+from app.dashboard.showing import show
+from app.dashboard.wording import best
+from app.errors import NotFound, SeveralSuppliers
+from app.persistence import change_feed, product_lists
+from app.persistence.database import Connection
+from app.persistence.product_lists import ProductFilter, ProductKey, Sort
+from app.views.buying_prices import without_buying
+from app.views.catalogue import products_json
+from app.views.changes import history_json
+from app.views.explained import explain
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+A_PAGE = 48
+CHANGES_SHOWN = 30
+SORT: Sort = "sku"
+STATUSES = ("active", "discontinued")
+Sku = Annotated[str, Path()]
+
+
+@router.get("/catalogue")
+async def get_catalogue(
+    *,
+    request: Request,
+    services: ServicesNeeded,
+    caller: Reader,
+    addresses: PictureAddressesNeeded,
+    q: str = "",
+    supplier: str = "",
+    status: str = "active",
+    category: str = "",
+    cursor: str | None = None,
+) -> Response:
+    """Products by SKU."""
+    after = read_after(SORT, cursor)
+    wanted = ProductFilter(
+        supplier=supplier or None,
+        status=status if status in STATUSES else None,
+        category=category or None,
+        words=q.strip() or None,
+    )
+    form = form_of(None, OF_LISTED, expanded=False, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    async with services.database.read() as db:
+        await know_supplier(db, wanted.supplier)
+        rows = await product_lists.list_keys(db, wanted, sort=SORT, after=after, limit=A_PAGE + 1)
+        shown, more = cut(rows, A_PAGE)
+        products = [orjson.loads(b"".join(product)) for product in await products_json(db, shown, form)]
+    following = write_after(SORT, shown[-1]) if more else None
+    return show(
+        request,
+        caller,
+        "catalogue.html",
+        title="Catalogue",
+        pictures=[product["primaryImageUrl"] for product in products if product["primaryImageUrl"]],
+        products=products,
+        following=following,
+        wanted=wanted,
+        statuses=STATUSES,
+    )
+
+
+@router.get("/catalogue/{sku:sku}")
+async def get_product(
+    *,
+    request: Request,
+    sku: Sku,
+    services: ServicesNeeded,
+    caller: Reader,
+    addresses: PictureAddressesNeeded,
+    supplier: str = "",
+    before: str | None = None,
+) -> Response:
+    """One product with its variants, prices, imprint positions, history, and why it is as it is."""
+    position = read_cursor(AfterNumber, before)
+    before_id = LARGEST_BIGINT if position is None else position.number
+    form = form_of(None, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    async with services.database.read() as db:
+        row = await _one(db, sku, supplier or None)
+        (whole,) = await products_json(db, [row], form)
+        history = await change_feed.history_of(
+            db, row.supplier_id, row.sku, before_id=before_id, limit=CHANGES_SHOWN + 1
+        )
+    product = orjson.loads(b"".join(whole))
+    shown = by_colour(product["variants"])
+    changes, more = cut(history, CHANGES_SHOWN)
+    return show(
+        request,
+        caller,
+        "product.html",
+        title=best(product["name"]) or row.sku,
+        pictures=[image["url"] for variant in shown for image in variant["images"]],
+        product=product,
+        variants=[{**variant, "tables": price_tables(variant["prices"])} for variant in shown],
+        changes=_visible(caller, [history_json(change) for change in changes]),
+        following=write_cursor(AfterNumber(changes[-1]["id"])) if more else None,
+        explained=await explain(services.settings, services.database, row.sku, row.supplier),
+    )
+
+
+def by_colour(variants: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Variants with what is sold before what is not, then by colour and in the feed's order of sizes."""
+    return sorted(variants, key=lambda variant: (variant["status"] != "active", variant.get("color") or ""))
+
+
+async def _one(db: Connection, sku: str, supplier: str | None) -> ProductKey:
+    found: Sequence[ProductKey] = await product_lists.find_keys(db, sku, supplier)
+    if not found:
+        raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
+    if len(found) > 1:
+        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
+    return found[0]
+
+
+def _visible(caller: Caller, value: Any) -> Any:
+    return value if caller.sees_buying_prices else without_buying(value)

@@ -1,0 +1,154 @@
+"""The dashboard's door: who asks, whether the role is enough, and errors as pages.
+
+no key configured ─▶ everybody at the local door is an admin
+a session, or a key in a header ─▶ its role       nothing ─▶ to the sign-in page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, ClassVar
+from urllib.parse import quote
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.responses import RedirectResponse
+
+from app.api.auditing import READING, audited
+from app.api.auth import LOCAL, RANKS, Caller, find_caller
+from app.api.problems import ProblemError, status_of
+from app.api.sessions import session_key
+from app.dashboard.showing import leave_word, own_path, root_of, show
+from app.errors import PromidataSyncError
+from app.persistence.audit import Act
+from app.settings import Role, Settings
+from app.views.masking import mask_base
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in."""
+
+
+class Entry:
+    """A dependency that gives whoever is signed in, or refuses one with a smaller role than it names."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    async def __call__(self, request: Request) -> Caller:
+        """Whoever is signed in.
+
+        Raises:
+            SignInNeeded: nobody is.
+            ProblemError: 403, the role is too small.
+        """
+        caller = caller_of(request)
+        if caller is None:
+            raise SignInNeeded
+        if RANKS[caller.role] < RANKS[self.role]:
+            raise ProblemError(403, f"this needs the role {self.role}; the key {caller.name} has {caller.role}")
+        return caller
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who asks: everybody local where no key is configured, else the owner of a session or of a key in a header."""
+    keys = request.app.state.settings.api_keys
+    if not keys:
+        return LOCAL
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    for secret in filter(None, (bearer, request.headers.get("x-api-key"))):
+        if found := find_caller(keys, secret):
+            return found
+    key = session_key(request, keys)
+    return None if key is None else Caller(key.name, key.role)
+
+
+Reader = Annotated[Caller, Depends(Entry("viewer"))]
+Starter = Annotated[Caller, Depends(Entry("operator"))]
+Keeper = Annotated[Caller, Depends(Entry("admin"))]
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages, which asks strangers to sign in, and whose forms are in the audit trail.
+
+    A form's route is named as the API's operation that does the same.
+    """
+
+    audits: ClassVar[bool] = True
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with errors as pages."""
+        handler = super().get_route_handler()
+        is_form = not READING.issuperset(self.methods or ())
+        entered = _audited(handler, self.name) if is_form and self.audits else handler
+
+        async def shown(request: Request) -> Response:
+            try:
+                return await entered(request)
+            except SignInNeeded:
+                return to_sign_in(request)
+            except (PromidataSyncError, ProblemError, RequestValidationError) as error:
+                return _refused(request, error)
+
+        return shown
+
+
+class SignInRoute(PageRoute):
+    """A route for strangers, who change nothing yet."""
+
+    audits = False
+
+
+def _audited(handler: Handler, action: str) -> Handler:
+    async def entered(request: Request) -> Response:
+        caller = caller_of(request)
+        if caller is None:
+            raise SignInNeeded
+        async with audited(request, actor=caller.name, role=caller.role, via="dashboard", action=action) as act:
+            request.state.act = act
+            return await handler(request)
+
+    return entered
+
+
+def call_it(request: Request, action: str, target: str) -> None:
+    """Say what a form does and to what, where its path alone does not."""
+    act: Act = request.state.act
+    act.action, act.target = action, target
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Back to the page that the form was on, with why it came to nothing; without such a page, an error page."""
+    status, text = what_went_wrong(request, error)
+    back = getattr(request.state, "back", None)
+    if back is not None:
+        return leading(request, back, text, kind="error")
+    return show(request, caller_of(request), "error.html", status=status, title="Not possible", said=text)
+
+
+def leading(request: Request, to: str, said: str, *, kind: str = "done") -> Response:
+    """To a path of the dashboard, with a line to be shown there once."""
+    answer = RedirectResponse(root_of(request) + own_path(to), 303)
+    leave_word(request, answer, kind, said)
+    return answer
+
+
+def to_sign_in(request: Request) -> Response:
+    """Off to the sign-in page, which leads back to where a page was asked for."""
+    wanted = request.url.path.removeprefix(root_of(request)) if request.method == "GET" else "/"
+    return RedirectResponse(f"{root_of(request)}/sign-in?to={quote(wanted or '/', safe='/')}", 303)
+
+
+def what_went_wrong(request: Request, error: Exception) -> tuple[int, str]:
+    """An error's status and its text for people, without what is secret."""
+    settings: Settings = request.app.state.settings
+    if isinstance(error, ProblemError):
+        return error.status, mask_base(settings, error.detail)
+    if isinstance(error, PromidataSyncError):
+        return status_of(error), mask_base(settings, str(error))
+    assert isinstance(error, RequestValidationError)
+    parts = (f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
+    return 422, "; ".join(parts)

@@ -1,0 +1,294 @@
+"""The dashboard over HTTP: who may see and do what, what a form needs, and the feed is never taken for markup."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.api import sessions
+from app.dashboard.entering import PageRoute
+from app.dashboard.pages import PAGES
+from app.dashboard.queues import VERBS
+from app.settings import Settings
+from tests.support.api_client import serve
+from tests.support.receiver import Receiver, free_port, listening
+from tests.support.stack import Servers, Stack, open_stack
+
+SECRETS = {role: f"{role}-secret-of-16-chars" for role in ("viewer", "operator", "admin")}
+KEYS = ",".join(f"{role}-key:{role}:{secret}" for role, secret in SECRETS.items())
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+DESCRIBED = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())["paths"]
+TOKEN = re.compile(r'name="token" value="([0-9a-f]{64})"')
+
+
+@pytest.fixture(scope="module")
+async def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A synced catalogue, in which what the feed can say is hostile."""
+    async with open_stack(servers, tmp_path_factory.mktemp("stack"), api_keys=KEYS) as opened:
+        await opened.sync("A23")
+        run = await opened.run("A23")
+
+        async def poison(db: Any) -> None:
+            await db.execute(
+                text("""
+                INSERT INTO problems (run_id, severity, stage, kind, url, sku, reason, job_id)
+                VALUES (:run, 'error', 'family', :evil, 'javascript:alert(1)', :evil, :evil, :evil)"""),
+                {"run": run["id"], "evil": EVIL},
+            )
+            await db.execute(text("UPDATE suppliers SET name = :evil"), {"evil": EVIL})
+            await db.execute(text("UPDATE runs SET error = :evil"), {"evil": EVIL})
+
+        await opened.services.database.transact(poison)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def url(stack: Stack) -> AsyncIterator[str]:
+    async with serve(stack.settings) as address:
+        yield address
+
+
+@asynccontextmanager
+async def browsing(url: str, role: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A visitor, signed in with the key of a role."""
+    async with httpx.AsyncClient(base_url=url, follow_redirects=True, timeout=30) as http:
+        if role is not None:
+            answer = await send(http, "/sign-in", {"key": SECRETS[role]}, page="/sign-in")
+            assert (answer.status_code, sessions.COOKIE in http.cookies) == (200, True)
+        yield http
+
+
+async def send(http: httpx.AsyncClient, path: str, fields: dict[str, str], page: str = "/") -> httpx.Response:
+    """Send a form as the page that has it would."""
+    found = TOKEN.search((await http.get(page)).text)
+    assert found is not None, page
+    return await http.post(path, data={"token": found[1], **fields})
+
+
+async def pages_of(stack: Stack) -> list[str]:
+    run = await stack.run("A23")
+    sku = await stack.value("SELECT min(sku) FROM products")
+    job = await stack.value("SELECT min(id) FROM jobs WHERE queue = 'image-upload'")
+    return [
+        "/", "/runs", f"/runs/{run['id']}", "/queues", "/queues/image-upload", "/queues/product-family?state=failed",
+        f"/queues/image-upload?q={sku}", f"/queues/image-upload/jobs/{job}", "/catalogue", "/catalogue?q=bag",
+        f"/catalogue/{sku}", "/suppliers", "/suppliers/A23", "/suppliers/A23?schedule=*/5+*+*+*+*&timeZone=UTC",
+        "/workers",
+    ]  # fmt: skip
+
+
+async def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_where_he_wanted_to_go(stack: Stack, url: str) -> None:
+    async with browsing(url) as http:
+        assert "Sign in" in (await http.get("/")).text
+        for path in [*(await pages_of(stack))[1:], "/webhooks", "/suppliers/A23/dry-run"]:
+            answer = await http.get(path, follow_redirects=False)
+            assert (answer.status_code, answer.headers["location"].partition("=")[0]) == (303, "/sign-in?to"), path
+        asked = await http.get("/runs")
+        assert 'name="to" value="/runs"' in asked.text
+        refused = await send(http, "/sign-in", {"key": "wrong"}, page="/sign-in")
+        assert (refused.status_code, "not known" in refused.text) == (401, True)
+        went = await send(http, "/sign-in", {"key": SECRETS["viewer"], "to": "/runs"}, page="/sign-in")
+        assert went.url.path == "/runs"
+        away = await send(http, "/sign-in", {"key": SECRETS["viewer"], "to": "//evil.example/"}, page="/runs")
+        assert (away.url.host, away.url.path) == ("127.0.0.1", "/")
+
+
+async def test_the_cookie_is_closed_to_scripts_and_read_only_for_the_api(stack: Stack, url: str) -> None:
+    async with browsing(url, "operator") as http:
+        signed = await send(http, "/sign-in", {"key": SECRETS["operator"]}, page="/runs")
+        told = [line for line in signed.history[0].headers.get_list("set-cookie") if line.startswith(sessions.COOKIE)]
+        assert {"HttpOnly", "SameSite=lax", "Path=/", f"Max-Age={sessions.LASTS_S}"} <= set(told[0].split("; "))
+        assert (await http.get("/api/v1/runs")).status_code == 200
+        assert (await http.post("/api/v1/queues/image-upload/pause")).status_code == 401
+        out = await send(http, "/sign-out", {})
+        assert ("API key" in out.text, (await http.get("/api/v1/runs")).status_code) == (True, 401)
+
+
+async def test_a_session_survives_a_restart_and_ends_with_its_key(stack: Stack, url: str) -> None:
+    async with browsing(url, "admin") as http:
+        cookie = {"Cookie": f"{sessions.COOKIE}={http.cookies[sessions.COOKIE]}"}
+    left = ",".join(part for part in KEYS.split(",") if "admin" not in part)
+    for keys, status in ((KEYS, 200), (left, 401), (f"{left},admin-key:admin:another-secret-of-16", 401)):
+        settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": keys})
+        async with serve(settings) as again, httpx.AsyncClient(base_url=again) as http:
+            assert (await http.get("/api/v1/runs", headers=cookie)).status_code == status
+
+
+@pytest.mark.parametrize("role", SECRETS)
+async def test_every_page_answers_and_offers_only_what_the_role_may_do(stack: Stack, url: str, role: str) -> None:
+    async with browsing(url, role) as http:
+        for path in await pages_of(stack):
+            answer = await http.get(path)
+            assert answer.status_code == 200, (path, answer.text[-600:])
+            assert answer.headers["cache-control"] == "no-store"
+            actions = set(re.findall(r'<form method="post" action="([^"]+)"', answer.text)) - {"/sign-out"}
+            assert role != "viewer" or not actions, (path, actions)
+            assert role == "admin" or not [to for to in actions if to.endswith(("/reset", "/discover", "/guard"))], path
+        assert {(await http.get(to)).status_code for to in ("/webhooks", "/audit")} == {200 if role == "admin" else 403}
+        assert ("Buying" in (await http.get((await pages_of(stack))[10])).text) == (role != "viewer")
+
+
+@pytest.mark.parametrize(
+    ("path", "needs"),
+    [("/sync", "operator"), ("/runs/{run}/cancel", "operator"), ("/runs/{run}/confirm-removals", "operator"),
+     ("/queues/image-upload/pause", "operator"), ("/queues/image-upload/jobs/x/retry", "operator"),
+     ("/suppliers", "admin"), ("/suppliers/discover", "admin"), ("/suppliers/A23/reset", "admin"),
+     ("/suppliers/A23/schedule", "admin"), ("/webhooks", "admin")],
+)  # fmt: skip
+async def test_what_a_role_may_not_do_is_refused_too(stack: Stack, url: str, path: str, needs: str) -> None:
+    asked = path.format(run=(await stack.run("A23"))["id"])
+    for role in SECRETS:
+        if list(SECRETS).index(role) < list(SECRETS).index(needs):
+            async with browsing(url, role) as http:
+                assert (await send(http, asked, {}, page="/runs")).status_code == 403, role
+
+
+async def test_a_form_needs_its_token_and_a_page_of_our_own(stack: Stack, url: str) -> None:
+    async with browsing(url, "operator") as http:
+        path = "/queues/image-upload/pause"
+        for fields in ({}, {"token": ""}, {"token": "0" * 64}):
+            assert (await http.post(path, data=fields)).status_code == 403
+        token = TOKEN.search((await http.get("/queues")).text)
+        assert token is not None
+        for header in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            assert (await http.post(path, data={"token": token[1]}, headers=header)).status_code == 403
+        async with browsing(url, "operator") as other:
+            assert (await other.post(path, data={"token": token[1]})).status_code == 403
+        assert not await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'")
+        paused = await http.post(path, data={"token": token[1]}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert "Pictures is paused" in paused.text
+        assert "is paused: what runs" not in (await http.get("/queues")).text, "a line is shown once"
+        await send(http, "/queues/image-upload/resume", {})
+        assert not await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'")
+
+
+async def test_what_the_feed_says_is_text_and_never_markup_or_a_link_that_runs(stack: Stack, url: str) -> None:
+    async with browsing(url, "admin") as http:
+        shown = 0
+        for path in await pages_of(stack):
+            page = (await http.get(path)).text
+            assert "<script>alert" not in page
+            assert 'onerror="' not in page
+            assert not re.findall(r'(?:href|src|action)="\s*javascript:', page), path
+            shown += page.count(html.escape("<script>alert(1)"))
+        assert shown > 3
+
+
+async def test_errors_are_pages_that_lead_on(stack: Stack, url: str) -> None:
+    async with browsing(url, "admin") as http:
+        for path, status in (
+            ("/runs/nope", 404), ("/catalogue/nope", 404), ("/queues/nope", 404), ("/suppliers/nope", 404),
+            ("/queues/image-upload/jobs/nope", 404), ("/runs?cursor=x", 422), ("/runs?supplier=nope", 404),
+        ):  # fmt: skip
+            answer = await http.get(path)
+            assert (answer.status_code, "Not possible" in answer.text) == (status, True), path
+            assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_what_a_form_came_to_is_told_also_when_it_came_to_nothing(stack: Stack, url: str) -> None:
+    async with browsing(url, "admin") as http:
+        run = (await stack.run("A23"))["id"]
+        job = await stack.value("SELECT min(id) FROM jobs WHERE queue = 'image-upload'")
+        for path, fields, said in (
+            ("/suppliers", {"code": "NEW1", "name": "New"}, "NEW1 was added"),
+            ("/suppliers", {"code": "NEW1"}, "there is a supplier NEW1 already"),
+            ("/suppliers", {"code": "A B"}, "code:"),
+            ("/suppliers/NEW1/schedule", {"schedule": "30 3 * * *", "timeZone": "Europe/Amsterdam"}, "is saved"),
+            ("/suppliers/NEW1/schedule", {"schedule": "often"}, "not a cron expression"),
+            ("/suppliers/NEW1/guard", {"percent": "35"}, "The guard is set"),
+            ("/suppliers/NEW1/guard", {"percent": "many"}, "greater than or equal to 0"),
+            ("/suppliers/NEW1/active", {"active": "no"}, "It is inactive"),
+            ("/suppliers/NEW1/reset", {}, "counts as unknown"),
+            ("/suppliers/discover", {}, "names no supplier that is new"),
+            ("/suppliers/check-feed", {}, "The feed answers"),
+            ("/sync", {"supplier": "NEW1"}, "inactive"),
+            (f"/runs/{run}/cancel", {}, "is over"),
+            (f"/runs/{run}/confirm-removals", {}, "nothing to confirm"),
+            (f"/queues/image-upload/jobs/{job}/retry", {}, "only a failed job can be retried"),
+            (f"/queues/image-upload/jobs/{job}/cancel", {}, "already"),
+            ("/queues/image-upload/retry-failed", {}, "failed jobs wait again"),
+        ):
+            page = html.unescape((await send(http, path, fields)).text)
+            assert said in page, (path, fields, page[-900:])
+        assert (await http.get("/suppliers/NEW1")).text.count("<li><time datetime") == 5
+        assert set(VERBS) == {"retry", "cancel", "delete"}
+
+
+async def test_a_sync_that_is_started_here_says_so(stack: Stack, url: str) -> None:
+    async with browsing(url, "operator") as http:
+        dry = await http.get("/suppliers/A360/dry-run")
+        assert (dry.status_code, "Start this sync" in dry.text, "A360-1" in dry.text) == (200, True, True)
+        began = await send(http, "/sync", {"supplier": "A360"})
+        assert ("The sync has begun" in began.text, began.url.path.split("/")[1]) == (True, "runs")
+        assert (await stack.run("A360"))["trigger"] == "dashboard"
+        assert "under way already" in (await send(http, "/sync", {"supplier": "A360"})).text
+        stopped = await send(http, f"{began.url.path}/cancel", {})
+        assert "is being cancelled" in stopped.text
+
+
+async def test_webhooks_are_added_pinged_and_deleted(stack: Stack, url: str) -> None:
+    async with browsing(url, "admin") as http, listening(Receiver(free_port())) as receiver:
+        added = await send(http, "/webhooks", {"url": receiver.url, "run.finished": "yes"})
+        (secret,) = re.findall(r"whsec_[\w+/=]+", added.text)
+        (webhook,) = await stack.rows("SELECT CAST(id AS text) AS id, events FROM webhooks")
+        assert webhook["events"] == ["run.finished"]
+        here = f"/webhooks/{webhook['id']}"
+        assert "The ping was taken" in (await send(http, f"{here}/ping", {})).text
+        (ping,) = receiver.of("ping")
+        ping.verify(secret)
+        assert secret not in (await http.get(here)).text
+        assert "told nothing" in (await send(http, f"{here}/active", {"active": "no"})).text
+        assert "is deleted" in (await send(http, f"{here}/delete", {})).text
+        assert "url: " in (await send(http, "/webhooks", {"url": "http://10.1.2.3/", "run.finished": "yes"})).text
+
+
+async def test_without_keys_nobody_has_to_sign_in(stack: Stack) -> None:
+    settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": ()})
+    async with serve(settings) as open_url, httpx.AsyncClient(base_url=open_url, follow_redirects=True) as http:
+        page = (await http.get("/")).text
+        assert ("Overview</h1>" in page, "Sign out" in page) == (True, False)
+        assert "Pictures is paused" in (await send(http, "/queues/image-upload/pause", {})).text
+        await send(http, "/queues/image-upload/resume", {})
+        assert (await http.post("/queues/image-upload/pause")).status_code == 403
+
+
+async def test_live_pages_ask_for_their_content_alone(stack: Stack, url: str) -> None:
+    async with browsing(url, "viewer") as http:
+        part = (await http.get("/", headers={"X-Fragment": "1"})).text
+        assert ("<html" in part, "Overview" in part) == (False, True)
+        assert part.strip() in (await http.get("/")).text or "s ago" in part
+
+
+async def test_every_form_leaves_an_entry_that_says_who_and_what_came_of_it(stack: Stack, url: str) -> None:
+    named = [
+        (route.name, route.path)
+        for module in PAGES
+        for route in module.router.routes
+        if isinstance(route, PageRoute) and route.audits and "POST" in (route.methods or ())
+    ]
+    operations = {operation["operationId"] for verbs in DESCRIBED.values() for operation in verbs.values()}
+    assert {name for name, _ in named} <= operations | {"pingWebhook", "act_on_job", "act_on_queue"}
+    async with browsing(url, "viewer") as http:
+        for name, path in named:
+            verb = {"act_on_job": "retry", "act_on_queue": "pause"}.get(name, "x")
+            filled = re.sub(r"{\w+:segment}", "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8", path.replace("{verb}", verb))
+            assert (await send(http, filled.replace("{queueName}", "image-upload"), {})).status_code == 403
+            entry = (await stack.rows("SELECT * FROM audit ORDER BY id DESC LIMIT 1"))[0]
+            assert (entry["actor"], entry["via"], entry["result"]) == ("viewer-key", "dashboard", "refused"), path
+            assert entry["action"] == name
+    async with browsing(url, "admin") as http:
+        await send(http, "/queues/image-upload/pause", {})
+        await send(http, "/queues/image-upload/resume", {})
+        await send(http, "/queues/image-upload/jobs/nope/retry", {})
+        page = (await http.get("/audit")).text
+        for said in ("pauseQueue", "resumeQueue", "retryJob", "there is no job nope"):
+            assert said in page
