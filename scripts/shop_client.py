@@ -1,0 +1,133 @@
+"""A shop that keeps its own copy of the catalogue, in SQLite, as docs/shop.md explains. Needs httpx, standardwebhooks.
+
+    nothing kept, or 410 ─▶ rebuild: everything as of one moment, a product a line, and the number to go on from
+    else                 ─▶ follow: the changes since that number; the products that they name are read anew
+    nothing new          ─▶ one 304, and nothing is read
+
+    python shop_client.py http://127.0.0.1:8000 shop.sqlite           once, as every night
+    python shop_client.py http://127.0.0.1:8000 shop.sqlite 9000      and again whenever a webhook says so, on port 9000
+
+PROMIDATA_KEY is the API key, WEBHOOK_SECRET the secret that creating the webhook answered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from standardwebhooks import Webhook, WebhookVerificationError
+
+LINES = {"Accept": "application/x-ndjson"}
+EVERY_S = 3600
+TABLES = """
+CREATE TABLE IF NOT EXISTS products (supplier TEXT, sku TEXT, product TEXT, PRIMARY KEY (supplier, sku));
+CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER, etag TEXT);
+"""
+
+
+class Shop:
+    """The copy, and the way to the service."""
+
+    def __init__(self, url: str, file: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get("PROMIDATA_KEY")) else {}
+        self.http = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60)
+        self.db = sqlite3.connect(file)
+        self.db.executescript(TABLES)
+
+    def night(self) -> str:
+        """Bring the copy up to date; says what that took."""
+        kept = self.db.execute("SELECT seq, etag FROM position").fetchone()
+        return self.rebuild() if kept is None else self.follow(*kept)
+
+    def rebuild(self) -> str:
+        """Take everything. The stream ends early where something broke: the old copy stays then."""
+        with self.http.stream("GET", "/products", headers=LINES) as answer, self.db:
+            answer.raise_for_status()
+            self.db.execute("DELETE FROM products")
+            for line in answer.iter_lines():
+                self.keep(json.loads(line))
+            self.move(int(answer.headers["X-Changes-Head"]), None)
+        return "rebuilt"
+
+    def follow(self, seq: int, etag: str | None) -> str:
+        """Take what changed since `seq`, a page a transaction; whoever is killed goes on with the next page."""
+        read = 0
+        while True:
+            headers = {"If-None-Match": etag} if etag else {}
+            answer = self.http.get("/changes", params={"since": seq, "limit": 500}, headers=headers)
+            if answer.status_code == httpx.codes.NOT_MODIFIED:
+                return f"unchanged, {read} products read"
+            if answer.status_code == httpx.codes.GONE:  # the changes since then are forgotten
+                return self.rebuild()
+            page = answer.raise_for_status().json()
+            if not page["items"]:
+                with self.db:
+                    self.move(seq, answer.headers["ETag"])
+                return f"up to date, {read} products read"
+            with self.db:
+                for supplier, sku in {(item["supplier"], item["productSku"]) for item in page["items"]}:
+                    self.keep(self.product(supplier, sku))
+                    read += 1
+                seq, etag = page["items"][-1]["seq"], None
+                self.move(seq, None)
+
+    def product(self, supplier: str, sku: str) -> dict[str, Any]:
+        """One product as it is now, which may be newer than the change: then its next change comes for nothing."""
+        answer = self.http.get(f"/products/{quote(sku, safe='')}", params={"supplier": supplier})
+        product: dict[str, Any] = answer.raise_for_status().json()
+        return product
+
+    def keep(self, product: dict[str, Any]) -> None:
+        """Nothing ever leaves the catalogue: what is no longer sold has `status: discontinued`."""
+        row = (product["supplier"], product["sku"], json.dumps(product))
+        self.db.execute("INSERT OR REPLACE INTO products VALUES (?, ?, ?)", row)
+
+    def move(self, seq: int, etag: str | None) -> None:
+        """Remember how far the copy is, in the transaction that brought it there."""
+        self.db.execute("INSERT OR REPLACE INTO position VALUES (1, ?, ?)", (seq, etag))
+
+
+def listen(port: int, secret: str, wake: threading.Event) -> None:
+    """Take webhooks. The same one may come twice, and one may be lost: each only wakes, the numbers do the rest."""
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            try:
+                Webhook(secret).verify(body, {name.lower(): value for name, value in self.headers.items()})
+            except WebhookVerificationError:
+                self.send_error(401)
+                return
+            wake.set()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *said: Any) -> None:
+            """Nothing to tell."""
+
+    threading.Thread(target=ThreadingHTTPServer(("127.0.0.1", port), Hook).serve_forever, daemon=True).start()
+
+
+def main(url: str, file: str, port: str | None = None) -> None:
+    """Once, or for ever."""
+    shop, wake = Shop(url, file), threading.Event()
+    if port is not None:
+        listen(int(port), os.environ["WEBHOOK_SECRET"], wake)
+    while True:
+        print(shop.night(), flush=True)
+        if port is None:
+            return
+        wake.wait(EVERY_S)
+        wake.clear()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

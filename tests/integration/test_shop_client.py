@@ -1,0 +1,186 @@
+"""The client of docs/shop.md against the real API process: rebuild, follow, 304, 410, webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.notify.signing import new_secret, signed_headers
+from tests.support.api_client import ApiClient, api_at
+from tests.support.api_process import api_process
+from tests.support.command_line import environment_of
+from tests.support.receiver import free_port
+from tests.support.sample_requests import SKU
+from tests.support.stack import Servers, Stack, open_stack
+
+PAGE = Path(__file__).parents[2] / "docs/shop.md"
+CLIENT = Path(__file__).parents[2] / "scripts/shop_client.py"
+KEY = "reader-secret-of-16-chars"
+
+
+@pytest.fixture(scope="module")
+async def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack")) as opened:
+        await opened.sync("A23")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
+    environment = environment_of(stack) | {"API_KEYS": f"shop:operator:{KEY}"}
+    async with api_process(tmp_path_factory.mktemp("api"), environment) as (url, _), api_at(url, KEY) as client:
+        yield client
+
+
+async def client(api: ApiClient, file: Path, *more: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(CLIENT), str(api.http.base_url).rstrip("/"), str(file), *more,
+        env={"PROMIDATA_KEY": KEY, **environment}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def night(api: ApiClient, file: Path) -> str:
+    process = await client(api, file)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode().strip()
+
+
+def kept(file: Path) -> dict[tuple[str, str], Any]:
+    db = sqlite3.connect(file)
+    try:
+        return {(supplier, sku): json.loads(product) for supplier, sku, product in db.execute("SELECT * FROM products")}
+    finally:
+        db.close()
+
+
+async def truth(api: ApiClient) -> dict[tuple[str, str], Any]:
+    items = await api.all_pages("/products", limit=500, expand="variants")
+    return {(item["supplier"], item["sku"]): item for item in items}
+
+
+async def test_the_copy_equals_the_api_night_after_night(stack: Stack, api: ApiClient, tmp_path: Path) -> None:
+    file = tmp_path / "shop.sqlite"
+    assert await night(api, file) == "rebuilt"
+    assert kept(file) == await truth(api)
+    assert await night(api, file) == "up to date, 0 products read"
+    assert await night(api, file) == "unchanged, 0 products read"
+
+    stack.feed.change_price(SKU)
+    await stack.sync("A23")
+    assert await night(api, file) == "up to date, 1 products read"
+    assert kept(file) == await truth(api)
+
+    await stack.sync("A360")
+    async with stack.services.database.begin() as db:
+        await db.exec_driver_sql("DELETE FROM changes")
+        await db.exec_driver_sql("UPDATE change_head SET pruned_seq = seq")
+    assert await night(api, file) == "rebuilt"
+    assert kept(file) == await truth(api)
+    assert await night(api, file) == "up to date, 0 products read"
+
+
+async def test_a_webhook_wakes_it_and_a_forged_one_does_not(stack: Stack, api: ApiClient, tmp_path: Path) -> None:
+    file, secret, port = tmp_path / "shop.sqlite", new_secret(), free_port()
+    process = await client(api, file, str(port), WEBHOOK_SECRET=secret)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            assert await process.stdout.readline() == b"rebuilt\n"
+            stack.feed.change_price(SKU)
+            await stack.sync("A23")
+            body = json.dumps({"type": "catalogue.changed", "timestamp": "…", "data": {}})
+            for by, status in ((new_secret(), 401), (secret, 200)):
+                signed = signed_headers(by, "msg_1", datetime.now(UTC), body)
+                assert (await http.post("/", content=body, headers=signed)).status_code == status
+            assert await process.stdout.readline() == b"up to date, 1 products read\n"
+            assert kept(file) == await truth(api)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_what_is_cut_off_leaves_the_copy_as_it_was(api: ApiClient, tmp_path: Path) -> None:
+    file = tmp_path / "shop.sqlite"
+    assert await night(api, file) == "rebuilt"
+    before = kept(file)
+    whole = await api.http.get("/api/v1/products", headers={"Accept": "application/x-ndjson"})
+
+    async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nX-Changes-Head: 1\r\nContent-Length: {len(whole.content)}\r\n\r\n"
+        writer.write(head.encode() + whole.content[: len(whole.content) // 2])
+        await writer.drain()
+        writer.close()
+
+    db = sqlite3.connect(file)
+    db.execute("DELETE FROM position")
+    db.commit()
+    db.close()
+    async with await asyncio.start_server(cut_off, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with api_at(f"http://127.0.0.1:{port}") as broken:
+            process = await client(broken, file)
+            assert await process.wait() != 0
+    assert kept(file) == before
+
+
+def _block(language: str, which: int = 0) -> str:
+    return str(re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[which])
+
+
+async def _ran(folder: Path, api: ApiClient, *command: str) -> str:
+    environment = {**os.environ, "PROMIDATA_KEY": KEY, "PROMIDATA_URL": str(api.http.base_url).rstrip("/")}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, error = await process.communicate()
+    assert process.returncode == 0, error.decode()
+    return out.decode()
+
+
+async def test_the_same_by_curl(api: ApiClient, tmp_path: Path) -> None:
+    *answers, status = (await _ran(tmp_path, api, "bash", "-ec", _block("sh", 1))).rpartition("}")
+    lines = (tmp_path / "catalogue.ndjson").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == await api.all_pages("/products", 500, expand="variants")
+    assert '"items":[]' in answers[0]
+    assert status.strip() == "304"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+async def test_the_same_in_javascript(stack: Stack, api: ApiClient, tmp_path: Path) -> None:
+    secret, body = new_secret(), '{"type":"catalogue.changed"}'
+    headers = signed_headers(secret, "msg_1", datetime.now(UTC), body)
+    (tmp_path / "shop.mjs").write_text(_block("js"))
+    since = (await api.get("/changes"))["head"]
+    stack.feed.change_price(SKU)
+    await stack.sync("A23")
+    (tmp_path / "run.mjs").write_text(f"""
+        import {{ rebuild, follow, verified }} from './shop.mjs';
+        const copy = {{}}, again = {{}};
+        const seq = await rebuild((one) => {{ copy[`${{one.supplier}} ${{one.sku}}`] = one; }});
+        const on = await follow({since}, null, (one) => {{ again[`${{one.supplier}} ${{one.sku}}`] = one; }});
+        const still = await follow(on.seq, on.etag, () => {{ throw new Error('nothing is new'); }});
+        const hook = [{json.dumps(headers)}, {json.dumps(body)}];
+        const told = [verified(...hook, {json.dumps(secret)}), verified(...hook, {json.dumps(new_secret())})];
+        console.log(JSON.stringify({{ copy, seq, again, on, still, told }}));
+    """)
+    ran = json.loads(await _ran(tmp_path, api, "node", "run.mjs"))
+    everything = {" ".join(key): product for key, product in (await truth(api)).items()}
+    assert ran["copy"] == everything
+    assert ran["again"] == {f"A23 {SKU}": everything[f"A23 {SKU}"]}
+    assert ran["seq"] == ran["on"]["seq"] == (await api.get("/changes"))["head"]
+    assert ran["still"] == ran["on"]
+    assert ran["told"] == [True, False]
