@@ -28,7 +28,7 @@ from bench.ground import Ground, Process, Servers, fresh_ground, serving_feed, s
 from bench.report import Figure, Section, Table
 
 PRODUCTS, QUICK_PRODUCTS = 20_000, 300
-FAMILIES, VARIANTS, DOCUMENT_BYTES = 40, 3, 190_000
+FAMILIES, VARIANTS, DOCUMENT_BYTES = 40, 3, 110_000
 READY_WITHIN_S = 30.0
 KEY = "bench-export-of-16-chars"
 COPY = """

@@ -10,7 +10,8 @@ products, whatever the catalogue's size; other requests come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi.responses import Response
@@ -22,7 +23,7 @@ from app.api.validators import etag_of, unchanged, validator_headers
 from app.persistence import change_feed, exports
 from app.persistence.database import Connection, Database
 from app.persistence.product_lists import ProductFilter, ProductKey, Sort
-from app.views.catalogue import read_products
+from app.views.catalogue import Batch, read_products
 from app.views.whole import Form
 
 log = get_logger()
@@ -95,34 +96,46 @@ class Export(Response):
     async def _send_lines(self, db: Connection, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(_until_gone(receive))
         try:
-            async with asyncio.timeout(WHOLE_S):
-                async for piece in self._pieces(db):
-                    if gone.done():
-                        return
-                    await _send_piece(send, piece, more=True)
+            async with asyncio.timeout(WHOLE_S), aclosing(self._batches(db)) as batches:
+                async for batch in batches:
+                    for piece in _pieces(batch):
+                        if gone.done():
+                            return
+                        await _send_piece(send, piece, more=True)
                 await _send_piece(send, b"", more=False)
         except TimeoutError:
             log.warning("an export was cut off: its reader is too slow", stall_s=STALL_S, whole_s=WHOLE_S)
         finally:
             gone.cancel()
 
-    async def _pieces(self, db: Connection) -> AsyncIterator[bytes]:
+    async def _batches(self, db: Connection) -> AsyncGenerator[Batch]:
+        """Some products after the others; the next ones are read while these are put together and sent."""
         chunks = exports.in_chunks(db, self._wanted.which, sort=self._wanted.sort, first=FIRST, then=AT_A_TIME)
-        async for keys in chunks:
-            async for piece in self._pieces_of(db, keys):
-                yield piece
+        reading = asyncio.create_task(self._read(db, chunks))
+        try:
+            while (batch := await reading) is not None:
+                reading = asyncio.create_task(self._read(db, chunks))
+                yield batch
+        finally:
+            await asyncio.wait([reading])  # not cancelled: its connection is used once more, to end the transaction
 
-    async def _pieces_of(self, db: Connection, keys: Sequence[ProductKey]) -> AsyncIterator[bytes]:
-        batch = await read_products(db, keys, self._wanted.form)
-        lines: list[bytes] = []
-        size = 0
-        for number in range(len(batch)):
-            line = batch.json_of(number)
-            lines += *line, b"\n"
-            size += sum(map(len, line))
-            if size > PIECE_BYTES:
-                yield b"".join(lines)
-                lines, size = [], 0
+    async def _read(self, db: Connection, chunks: AsyncIterator[Sequence[ProductKey]]) -> Batch | None:
+        keys = await anext(chunks, None)
+        return None if keys is None else await read_products(db, keys, self._wanted.form)
+
+
+def _pieces(batch: Batch) -> Iterator[bytes]:
+    """Lines, so many at a time that others have their turn in between."""
+    lines: list[bytes] = []
+    size = 0
+    for number in range(len(batch)):
+        line = batch.json_of(number)
+        lines += *line, b"\n"
+        size += sum(map(len, line))
+        if size > PIECE_BYTES:
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
         yield b"".join(lines)
 
 
