@@ -22,11 +22,13 @@ from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, CostMeter
 from bench.reference import Reference
-from bench.report import Section, Table
+from bench.report import Figure, Section, Table
 from bench.sync import PICTURE_SLOTS, Size, reference_of, wait_for_end
 
 LATENCIES_S = (0.02, 0.0)
 ROUNDS = 2
+SEVERAL, FAR_S, SEVERAL_GOAL = 3, 0.2, 2.5
+"""F9: so many workers, at this latency, are so many times as fast as one."""
 SIDES = (500, 1_000, 2_000, 4_000)
 SPAN = """
     SELECT count(*) AS count, EXTRACT(epoch FROM max(finished_at) - min(started_at))::float8 AS span_s
@@ -58,9 +60,19 @@ def measure(servers: Servers, *, quick: bool) -> Section:
             for latency_s in LATENCIES_S:
                 measured[latency_s].append(asyncio.run(_pictures(servers, feed, latency_s)))
         sampled = asyncio.run(_pictures(servers, feed, 0.0, "--sample", "--count"))
+        far = [asyncio.run(_pictures(servers, feed, FAR_S, processes=number)) for number in (1, SEVERAL)]
         reference = asyncio.run(reference_of(servers, feed))
     memory = [_memory(servers.folder, side) for side in SIDES[: 1 if quick else None]]
-    return _section(size, measured, sampled, reference, memory)
+    section = _section(size, measured, sampled, reference, memory)
+    section.figures.append(_several(far))
+    return section
+
+
+def _several(far: Sequence[Pictures]) -> Figure:
+    one, several = far
+    ratio = several.rate / one.rate
+    what = f"{SEVERAL} image workers against one at {FAR_S * 1000:.0f} ms"
+    return Figure("F9", what, f"{ratio:.2f} x", f">= {SEVERAL_GOAL} x", ratio >= SEVERAL_GOAL)
 
 
 def _memory(folder: Path, side: int) -> tuple[str, ...]:
@@ -72,7 +84,7 @@ def _memory(folder: Path, side: int) -> tuple[str, ...]:
     return (f"{side} x {side}", f"{file.stat().st_size / 1e6:.2f}", before, peak)
 
 
-async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: str) -> Pictures:
+async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: str, processes: int = 1) -> Pictures:
     async with fresh_ground(servers, feed.base_url) as ground:
         feed.set_habits(latency_s=0.0)
         await discover(ground.services)
@@ -82,11 +94,14 @@ async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: st
         feed.set_habits(latency_s=latency_s)
         postgres = {"PostgreSQL": ground.servers.postgres.pid, "origin": feed.process.pid}
         with CostMeter(postgres) as meter:
-            async with workers(ground, [IMAGE_UPLOAD], *options) as processes:
+            async with workers(ground, [IMAGE_UPLOAD] * processes, *options) as running:
                 await wait_for_end(ground)
-                told = processes[IMAGE_UPLOAD].stop()
+                all_told = [process.stop() for process in running.values()]
         (span,) = await ground.rows(SPAN)
-        cpu_s = {"image worker": told["cpu_s"]} | {name: cost.cpu_s for name, cost in meter.costs.items()}
+        told = all_told[0]
+        cpu_s = {"image worker": sum(one["cpu_s"] for one in all_told)} | {
+            name: cost.cpu_s for name, cost in meter.costs.items()
+        }
         return Pictures(span["count"], span["span_s"], cpu_s, told)
 
 

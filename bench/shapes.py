@@ -12,10 +12,12 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName
+from app.cli.cores import available_cores, worker_counts
+from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName, StageName
+from app.settings import Settings
 from app.sync.operating.discovery import discover
 from bench.bucket import Bucket, serving_bucket
 from bench.ground import Feed, Servers, fresh_ground, serving_feed
@@ -63,6 +65,13 @@ SHAPES = {
     "small": Shape(1_000, 2, 2, 30_000, 10_000, 0.005),
     "tiny": Shape(10_000, 1, 0, 1_000, None, 0.0),
 }
+
+
+def _usual(kind: StageName) -> int:
+    """How many workers `up` starts on this machine."""
+    return worker_counts(Settings.model_validate({}), available_cores())[kind]
+
+
 QUICK = {"quick": Shape(4, 2, 2, 30_000, 10_000, 0.0)}
 
 
@@ -75,8 +84,8 @@ class Choice:
     latency_s: float | None = None
     """In place of the shape's own."""
     rounds: int = 2
-    families_workers: int = 1
-    images_workers: int = 1
+    families_workers: int = field(default_factory=lambda: _usual("family"))
+    images_workers: int = field(default_factory=lambda: _usual("image"))
 
     def queues(self) -> list[QueueName]:
         """A worker process for each."""
