@@ -15,6 +15,7 @@ from app.persistence import catalogue, documents, pictures
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.samplefeed import SampleFeed
+from app.sync.family import stage
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, plain_feed
 from tests.support.image_jobs import HeldRun
@@ -302,3 +303,20 @@ async def test_what_a_batch_reads_does_not_grow_with_the_catalogue_also_without_
                 with pytest.raises(EndOfTheStatement):
                     await ask(explaining)
             assert max(explaining.rows) <= 100, name
+
+
+@pytest.mark.parametrize(("most_unsettled", "small", "freed"), [(0, 0, 0), (4_000_000, 0, 4), (0, 10_000_000, 4)])
+async def test_a_slot_is_free_before_the_commit_as_long_as_what_waits_for_one_is_small(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, most_unsettled: int, small: int, freed: int
+) -> None:
+    monkeypatch.setattr(stage, "MOST_UNSETTLED_BYTES", most_unsettled)
+    async with make_stack(plain_feed(families=4, variants=1)) as stack:
+        run = HeldRun(stack)
+        families = stage.FamilyStage(run.surroundings)
+        monkeypatch.setattr(stage, "SMALL_BYTES", small)
+        free: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            for job in await run.begin():
+                group.create_task(families.run(job, partial(free.add, job.id)))
+        assert len(free) == freed
+        assert (await stack.run("A23"))["families_completed"] == 4
