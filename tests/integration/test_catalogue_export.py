@@ -13,10 +13,12 @@ from sqlalchemy import text
 
 from app.api import ndjson
 from app.samplefeed import FeedSpec, SampleFeed
+from app.settings import Settings
 from app.sync.running.numbering import number_all
 from app.views.catalogue import Batch, read_products
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client
+from tests.support.pgbouncer import pgbouncer
 from tests.support.stack import Servers, Stack, open_stack
 from tests.support.waiting import eventually
 
@@ -131,6 +133,22 @@ async def test_an_export_finds_a_connection_where_there_is_one_for_everything(ma
         await stack.sync()
         async with api_client(stack.settings) as api:
             assert len(parsed((await api.http.get(PRODUCTS, headers=LINES)).text)) > 0
+
+
+@pytest.mark.pgbouncer
+async def test_an_export_goes_through_a_transaction_pooler(servers: Servers, synced: Stack, api: ApiClient) -> None:
+    url = synced.settings.database_url
+    assert url is not None
+    with pgbouncer(servers.postgres.url) as pooler:
+        behind = {"database_url": pooler.url(url.get_secret_value()), "database_transaction_pooler": True}
+        changed = Settings.model_validate({**synced.settings.model_dump(exclude_unset=True), **behind})
+        async with api_client(changed) as pooled:
+            got, expected = [
+                await client.http.get(PRODUCTS, params={"fields": "sku,variants.prices"}, headers=LINES)
+                for client in (pooled, api)
+            ]
+    assert got.status_code == 200
+    assert parsed(got.text) == parsed(expected.text)
 
 
 async def test_a_rebuild_during_syncs_equals_the_api_once_it_has_followed(make_stack: MakeStack) -> None:
