@@ -15,7 +15,7 @@ CHAOS_PROCESSES ?= 4
 # Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
 
-.PHONY: help setup run test coverage test-chaos test-browser test-image check lint format bench lock openapi promises ci
+.PHONY: help setup run test fuzz coverage test-chaos test-browser test-image check lint format bench lock openapi promises ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ test-browser: $(READY) ## pages behind a path prefix, in the system's chromium
 
 test-image: $(READY) ## the Dockerfile's steps and what comes out of them; as root on Linux, without an engine
 	@$(PYTEST) -m image $(ARGS)
+
+fuzz: $(READY) ## requests made up from openapi.json, five minutes with the keys of each role at once (FUZZ_S=60)
+	@FUZZ_S=$(or $(FUZZ_S),300) $(PYTEST) tests/integration/test_fuzzed.py $(ARGS)
 
 check: lint test ## all that a change has to pass before the slow tests: lint and the test suite
 

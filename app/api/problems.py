@@ -108,8 +108,8 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """An operation's error answers for OpenAPI, each with an example; 401, 422 and 503 are among them anyway."""
-    return {status: problem_answer(status) for status in sorted({*statuses, 401, 422, 503})}
+    """An operation's error answers for OpenAPI, each with an example; 401, 422, 431 and 503 are among them anyway."""
+    return {status: problem_answer(status) for status in sorted({*statuses, 401, 422, 431, 503})}
 
 
 def problem_answer(status: int) -> dict[str, Any]:
@@ -126,6 +126,7 @@ EXAMPLES = {
     410: "changes up to 1200 are forgotten: read the products again and follow from head",
     413: "the body is larger than 1048576 bytes",
     422: "the request makes no sense as it is; see errors",
+    431: "the header block is larger than 65536 bytes or has more than 1000 fields",
     502: "the origin answered 500",
     503: "Redis at redis://127.0.0.1:6379: it refuses writes",
 }
