@@ -46,7 +46,7 @@ coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, 
 test-chaos: $(READY) ## kills, outages, failpoints, restarts
 	@$(PYTEST) -m chaos -n $(CHAOS_PROCESSES) --dist load $(ARGS)
 
-test-browser: $(READY) ## pages behind a path prefix, in the system's chromium
+test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)
 
 test-image: $(READY) ## the Dockerfile's steps and what comes out of them; as root on Linux, without an engine

@@ -7,16 +7,15 @@ nothing may break the pages' own Content-Security-Policy.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser
 
+from tests.browser.visits import Visit, open_browser, visiting
 from tests.support import command_line
 from tests.support.prefix_proxy import PrefixProxy, prefix_proxy
 from tests.support.stack import Servers, Stack, open_stack
@@ -24,20 +23,6 @@ from tests.support.stack import Servers, Stack, open_stack
 pytestmark = pytest.mark.browser
 
 PREFIX = "/shop/promi"
-QUIET = (
-    "--no-sandbox",  # in a container there is no other user to be
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-TELL_VIOLATIONS = """
-document.addEventListener("securitypolicyviolation", (event) =>
-  console.error(`policy ${event.effectiveDirective} ${event.blockedURI}`));
-"""
-
 SHOW = """
 async (address) => {
   const image = document.body.appendChild(new Image());
@@ -48,40 +33,11 @@ async (address) => {
 """
 
 
-@dataclass
-class Visit:
-    """A page, what it asked for, and what went wrong in it."""
-
-    page: Page
-    asked: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-    def listen(self) -> None:
-        """Note everything from now on."""
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("requestfailed", self._note_failure)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", self._hear)
-
-    def _note_failure(self, request: Request) -> None:
-        left = request.failure == "net::ERR_ABORTED" and request.url.endswith("/favicon.png")
-        if not left:  # else the page was left before its icon had come
-            self.wrong.append(f"{request.url}: {request.failure}")
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.wrong.append(f"{message.text} {message.location}")
-
-
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's chromium."""
-    path = shutil.which("chromium")
-    assert path is not None, "chromium is needed: apt-get install chromium"
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=path, args=list(QUIET))
+    async with open_browser() as opened:
         yield opened
-        await opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +61,6 @@ async def running_api(folder: Path, stack: Stack, **given: str) -> AsyncIterator
     finally:
         process.terminate()
         await process.communicate()
-
-
-@asynccontextmanager
-async def visiting(browser: Browser) -> AsyncIterator[Visit]:
-    context = await browser.new_context(viewport={"width": 1100, "height": 900})
-    await context.add_init_script(TELL_VIOLATIONS)
-    visit = Visit(await context.new_page())
-    visit.listen()
-    try:
-        yield visit
-    finally:
-        await context.close()
 
 
 @pytest.mark.parametrize("strips", [True, False], ids=["stripping", "not-stripping"])
