@@ -1,4 +1,4 @@
-"""What operators do to jobs and queues: `jobs`, `retry`, `cancel`, `delete`, `pause`, `resume`.
+"""What operators do to jobs and queues: `jobs`, `retry`, `cancel`, `confirm`, `delete`, `pause`, `resume`.
 
     what was typed ─▶ queue names in full ─▶ queue_verbs ─▶ app/sync/operating/by_hand.py, as the API does
 
@@ -84,6 +84,18 @@ def cancel(
     from app.cli.queue_verbs import cancel as cancel_it
 
     cancel_it(which, as_json=json)
+
+
+@queue_app.command(epilog=EPILOG)
+def confirm(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A run whose guard held removals back.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Allow what a run's guard held back to be removed: from that one manifest, by a new run."""
+    from app.cli.queue_verbs import confirm as confirm_it
+
+    confirm_it(run_id, as_json=json)
 
 
 @queue_app.command(epilog=EPILOG)

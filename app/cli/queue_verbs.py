@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from app.cli.acting import act_of
 from app.cli.named import is_run_id, know_supplier, read_runs
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
-from app.cli.telling import Teller, own_name, tell_json
+from app.cli.telling import Teller, in_one_line, own_name, tell_json
 from app.errors import NotFound
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import job_lists
 from app.persistence.job_lists import JobFilter, JobRow
 from app.sync.operating import by_hand
 from app.sync.operating.acting import audited
+from app.sync.operating.start import Started
 from app.sync.services import Services
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
 from app.views.runs import Run
@@ -46,38 +45,32 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
     if as_json:
         _tell(jobs)
     elif jobs:
-        Teller().show(_jobs_table(jobs))
+        teller = Teller()
+        for job in jobs:
+            _say_job(job, teller)
     else:
         Teller().say(f"no such jobs in {wanted.queue}; `{own_name()} stats` counts what there is")
 
 
-def _jobs_table(jobs: Sequence[ListedJob]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("job", "state", "attempts", "created (UTC)", "s", "run"):
-        table.add_column(name, no_wrap=True, justify="right" if name in {"attempts", "s"} else "left")
-    table.add_column("error", overflow="fold")
-    for job in jobs:
-        state = Text(job.state, style=STYLES.get(job.state, ""))
-        table.add_row(
-            job.job_id,
-            state,
-            str(job.attempts_made),
-            _moment(job.timestamp),
-            _took_s(job),
-            job.run_id,
-            Text(job.error or ""),
-        )
-    return table
+def _say_job(job: ListedJob, teller: Teller) -> None:
+    """Two lines or three: an id that is cut is none, and a table of 80 columns would cut it."""
+    state = Text(job.state, style=STYLES.get(job.state, ""))
+    attempts = f"{job.attempts_made} attempt{'' if job.attempts_made == 1 else 's'}"
+    took = "" if (seconds := _took_s(job)) is None else f", {seconds:.1f} s"
+    teller.console.print(Text(f"{job.job_id}  ").append(state))
+    teller.say(f"    {_moment(job.timestamp)}, {attempts}{took}, run {job.run_id}")
+    if job.error:
+        teller.say(f"    {in_one_line(job.error)}")
 
 
 def _moment(epoch_ms: int) -> str:
     return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _took_s(job: ListedJob) -> str:
+def _took_s(job: ListedJob) -> float | None:
     if job.processed_on is None or job.finished_on is None:
-        return ""
-    return f"{(job.finished_on - job.processed_on) / 1000:.1f}"
+        return None
+    return (job.finished_on - job.processed_on) / 1000
 
 
 def retry_one(job_id: str, *, as_json: bool) -> None:
@@ -147,6 +140,27 @@ async def _cancel_job(services: Services, job_id: str) -> JobStatus:
     queue = await _queue_of(services, job_id)
     await by_hand.cancel_job(services, queue, job_id)
     return await _status(services, queue, job_id)
+
+
+def confirm(run_id: str, *, as_json: bool) -> None:
+    """Start a run that may remove what the guard of this one held back.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: no guard tripped, the manifest is another one by now, or a run of the supplier is under way.
+        OutageError: the database or Redis is away.
+        OriginUnavailable, OriginRefused: the manifest cannot be read to compare it.
+    """
+
+    async def work(services: Services) -> Started:
+        await read_runs(services, [run_id])
+        return await by_hand.confirm_removals(services, run_id, trigger="cli")
+
+    started = with_services(work, act_of("confirmRemovals", run_id))
+    if as_json:
+        tell_json({"supplier": started.supplier, "jobId": started.job_id, "runId": started.run_id})
+    else:
+        Teller().say(f"run {started.run_id} of {started.supplier} may remove what run {run_id} held back")
 
 
 def delete(job_id: str, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from app.cli.named import know_supplier, read_runs
-from app.cli.run_tables import problems_table, runs_table, summary_table
+from app.cli.run_tables import problems_table, run_lines, summary_table
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.jobs.definitions import QUEUES
@@ -38,7 +38,9 @@ def show_runs(*, supplier: str | None, status: RunStatus | None, limit: int, as_
     if as_json:
         tell_json([shown_json(run) for run in runs])
     elif runs:
-        Teller().show(runs_table(runs))
+        teller = Teller()
+        for line in (line for run in runs for line in run_lines(run)):
+            teller.console.print(line)
     else:
         Teller().say(f"no runs; start one with `{own_name()} sync`")
 

@@ -94,21 +94,15 @@ def _figures(run: Run) -> list[str]:
     ]
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """Runs as a list, the newest first."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "supplier", "status", "trigger", "created (UTC)"):
-        table.add_column(name, no_wrap=True)
-    for name in ("s", "families", "pictures"):
-        table.add_column(name, justify="right")
-    table.add_column("error")
-    for run in runs:
-        parts = [f"{done}/{of}" for _, done, of in parts_of(run)[1:]]
-        seconds = "" if run.duration_seconds is None else f"{run.duration_seconds:.1f}"
-        created = f"{run.created_at:%Y-%m-%d %H:%M:%S}"
-        error = Text(run.error or "")
-        table.add_row(run.id, run.supplier, _status(run.status), run.trigger, created, seconds, *parts, error)
-    return table
+def run_lines(run: Run) -> list[Text]:
+    """A run in a list, in full: an id that is cut is none, and a table of 80 columns would cut it."""
+    seconds = "" if run.duration_seconds is None else f", {run.duration_seconds:.1f} s"
+    parts = ", ".join(f"{name} {done}/{of}" for name, done, of in parts_of(run)[1:])
+    return [
+        Text(f"{run.id}  {run.supplier}  ").append(_status(run.status)),
+        Text(f"    {run.created_at:%Y-%m-%d %H:%M:%S} by {run.trigger}{seconds}, {parts}"),
+        *([Text(f"    {in_one_line(run.error)}")] if run.error else []),
+    ]
 
 
 def dry_run_table(looks: Sequence[DryRun]) -> Table:

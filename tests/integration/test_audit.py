@@ -38,6 +38,7 @@ CHANGES = {
     ("retry", "--failed", "image"): ("retryFailed", "ok"),
     ("cancel", "nothing"): ("cancelJob", "refused"),
     ("cancel", "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"): ("cancelRun", "refused"),
+    ("confirm", "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"): ("confirmRemovals", "refused"),
     ("delete", "nothing"): ("deleteJob", "refused"),
     ("pause", "image"): ("pauseQueue", "ok"),
     ("resume", "image"): ("resumeQueue", "ok"),

@@ -9,6 +9,7 @@ import pytest
 
 from app.cli.main import main
 from app.sync.operating.start import StartRequest, start_queued
+from tests.conftest import MakeStack
 from tests.support.command_line import command, environment, environment_of
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Stack
@@ -151,3 +152,24 @@ async def test_an_unreachable_database_is_one_message_for_a_verb_too(tmp_path: P
     assert ended.code == 1
     assert "127.0.0.1:9/promidata" in ended.err
     assert "secret" not in ended.err
+
+
+async def test_what_the_guard_held_back_is_confirmed_and_lists_keep_whole_ids(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    async with make_stack() as stack:
+        await stack.sync()
+        stack.feed.hide_supplier("A23")
+        await stack.sync("A23")
+        env = environment_of(stack) | {"COLUMNS": "80"}
+        (held, *_) = (await command(tmp_path, env, "runs", "--supplier", "A23", "--json")).json
+        confirmed = await command(tmp_path, env, "confirm", held["id"], "--json")
+        assert (confirmed.code, confirmed.json["supplier"]) == (0, "A23")
+        again = await command(tmp_path, env, "confirm", held["id"])
+        assert (again.code, len(again.err.splitlines())) == (1, 1)
+        listed = (await command(tmp_path, env, "runs")).out.splitlines()
+        assert f"{confirmed.json['runId']}  A23  queued" in listed
+        assert f"{held['id']}  A23  {held['status']}" in listed
+        jobs = (await command(tmp_path, env, "jobs", "supplier")).out.splitlines()
+        assert f"{confirmed.json['jobId']}  waiting" in jobs
+        assert max(map(len, [line for line in jobs if "guard" not in line])) <= 80
