@@ -60,7 +60,7 @@ async def prefix_proxy(
 
         server = web.Application()
         server.router.add_route("*", "/{path:.*}", relay)
-        runner = web.AppRunner(server)
+        runner = web.AppRunner(server, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
