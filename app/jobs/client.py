@@ -1,10 +1,12 @@
-"""redis-py's client, whose calls end when they are cancelled."""
+"""redis-py's client, whose calls end when they are cancelled, on connections that say so when they are closed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.outages import end_if_cancelled
 
@@ -22,3 +24,27 @@ class CancellableRedis(Redis):
         answer = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         end_if_cancelled()
         return answer
+
+
+def saying_closed(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """A kind of connection for which writing to a closed one is an error of the connection, on uvloop too.
+
+    uvloop raises a RuntimeError where asyncio's own loop drops what is written: a Redis that went away between
+    connecting and the first command ended the worker.
+    """
+
+    class SayingClosed(kind):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, *args: Any, **options: Any) -> None:
+            try:
+                await super().send_packed_command(*args, **options)
+            except RuntimeError as error:
+                if not is_closed_handle(error):
+                    raise
+                raise RedisConnectionError("Connection closed by server.") from error
+
+    return SayingClosed
+
+
+def is_closed_handle(error: RuntimeError) -> bool:
+    """Whether it is what uvloop says of writing to a connection that is closed."""
+    return "closed=True" in str(error) or "the handler is closed" in str(error)

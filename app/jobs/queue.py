@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
-from app.jobs.client import CancellableRedis
+from app.jobs.client import CancellableRedis, saying_closed
 from app.jobs.redis_errors import advice
 from app.jobs.scripts import scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
@@ -86,6 +86,7 @@ def _prepare(url: str, **options: Any) -> Redis:
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],
         )
+        redis.connection_pool.connection_class = saying_closed(redis.connection_pool.connection_class)
         redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
     except (TypeError, ValueError):  # their words may hold a password
         raise SettingsError(
