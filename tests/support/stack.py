@@ -193,7 +193,7 @@ async def open_stack(
                 **settings,
             }
         )
-        async with open_services(built) as services:
+        async with open_services(built, store_at_once=True) as services:
             stack = Stack(services, built, feed, server)
             await stack.discover()
             yield stack
