@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +23,8 @@ import zstandard
 from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest
 from app.sync.running.direct import sync_direct
-from bench.ground import Ground, Process, Servers, fresh_ground, serving_feed, spawn, until
+from bench.api_process import serving_api
+from bench.ground import Ground, Process, Servers, fresh_ground, serving_feed
 from bench.report import Figure, Section, Table
 
 PRODUCTS, QUICK_PRODUCTS = 20_000, 300
@@ -124,30 +124,10 @@ async def _fill(ground: Ground, products: int) -> None:
 @asynccontextmanager
 async def _api(ground: Ground) -> AsyncIterator[tuple[str, Process]]:
     """The API on the first core; this process on the others, where there are any."""
-    port = _free_port()
-    process = spawn("api", ["app.cli.main", "api"], {**ground.env, "PORT": str(port)})
-    cores = sorted(psutil.Process().cpu_affinity() or [0])
-    psutil.Process(process.pid).cpu_affinity(cores[:1])
-    base = f"http://127.0.0.1:{port}"
-    try:
-        async with httpx.AsyncClient() as http, asyncio.timeout(READY_WITHIN_S):
-            await until(lambda: _is_alive(http, base))
+    async with serving_api(ground) as (base, process):
+        cores = sorted(psutil.Process().cpu_affinity() or [0])
+        psutil.Process(process.pid).cpu_affinity(cores[:1])
         yield base, process
-    finally:
-        process.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
-
-
-async def _is_alive(http: httpx.AsyncClient, base: str) -> bool:
-    try:
-        return (await http.get(f"{base}/healthz")).is_success
-    except httpx.TransportError:
-        return False
 
 
 async def _one_product(base: str) -> float:

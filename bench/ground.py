@@ -262,6 +262,11 @@ class Feed:
         """Change what it does for every answer: `latency_s`, `validators`, `gzip`."""
         httpx.post(f"{self.control}/habits", json=habits).raise_for_status()
 
+    def fault_hits(self) -> int:
+        """How many answers were faults."""
+        faults = httpx.get(f"{self.control}/faults").raise_for_status().json()["faults"]
+        return sum(int(fault["hits"]) for fault in faults)
+
     def forget_faults(self) -> None:
         """No faults any more."""
         httpx.delete(f"{self.control}/faults").raise_for_status()

@@ -1,7 +1,7 @@
-"""Half an hour of everything at once, and then the question whether the catalogue is still the feed's.
+"""Everything at once for half an hour, and then the question whether the catalogue is still the feed's.
 
 each round:   some documents change, go and return ─▶ sync ─▶ wait for its end
-all the time: 5 % of the answers of origin and store fail, a worker is killed each minute, a listener on /events
+all the time: answers of the origin and 5 % of the store's fail, a worker is killed each minute, a listener on /events
 every 10 s:   memory, descriptors, connections, Redis keys, rows
 at the end:   no faults, one forced sync ─▶ compared with a fresh installation's cold sync of the same feed
 """
@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import statistics
+import re
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -29,12 +27,12 @@ from app.sync.operating.start import StartRequest, start_queued
 from bench.bucket import serving_bucket
 from bench.faulty_store import failing_store
 from bench.ground import Feed, Ground, Process, Servers, fresh_ground, serving_feed, spawn, wait_ready
-from bench.report import Figure, Section, Table
+from bench.report import Section
+from bench.soak_report import KILL_EVERY_S, Course, section_of
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 SEED = 20_26
 FAULT_SHARE = 0.05
-KILL_EVERY_S = 60.0
 LOOK_EVERY_S = 10.0
 RUN_WITHIN_S = 300.0
 TABLES = (
@@ -59,6 +57,8 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("picture", {"action": "status", "status": 429, "retry_after": "1"}),
     ("manifest", {"action": "status", "status": 502}),
 )
+EXPLAINED = re.compile(r"answered (429|500|502|503)|ended early|connection was lost")
+"""What a run says of one of them."""
 CATALOGUE = """
 SELECT s.code, p.sku, p.content, v.sku AS variant, v.content AS variant_content, t.tiers, i.packed,
     (SELECT array_agg(encode(m.sha256, 'hex') ORDER BY g.position) FROM shown_pictures g
@@ -69,19 +69,6 @@ FROM products p JOIN suppliers s ON s.id = p.supplier_id JOIN variants v ON v.pr
 LEFT JOIN prices t ON t.variant_id = v.id LEFT JOIN imprint_positions i ON i.variant_id = v.id
 WHERE p.status = 'active' AND v.status = 'active' ORDER BY s.code, p.sku, v.sku
 """
-
-
-@dataclass
-class Course:
-    """What happened meanwhile."""
-
-    ends: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    kills: int = 0
-    changes: Counter[str] = field(default_factory=Counter)
-    events: int = 0
-    listeners: int = 0
-    looks: list[dict[str, float]] = field(default_factory=list)
 
 
 class Crew:
@@ -132,13 +119,14 @@ async def _soak(servers: Servers, feed: Feed, endpoint: str, env: dict[str, str]
         try:
             await wait_ready(ground, list(crew.running.values()))
             await _course(ground, feed, crew, course, seconds)
+            await asyncio.to_thread(_count_faults, feed, course)
             await asyncio.to_thread(feed.forget_faults)
             await _sync(ground, course, force=True)
         finally:
             crew.stop()
         soaked = await ground.rows(CATALOGUE)
     fresh = await _cold(servers, feed, {**env, "S3_ENDPOINT_URL": endpoint})
-    return _section(course, store, seconds, differing=_differing(soaked, fresh), rows=len(fresh))
+    return section_of(course, store, seconds, differing=_differing(soaked, fresh), rows=len(fresh))
 
 
 async def _course(ground: Ground, feed: Feed, crew: Crew, course: Course, seconds: float) -> None:
@@ -171,6 +159,11 @@ def _change(feed: Feed, skus: Sequence[str], course: Course, chance: random.Rand
             course.changes[change] += 1
 
 
+def _count_faults(feed: Feed, course: Course) -> None:
+    course.asked_of_origin = sum(feed.requests().values())
+    course.failed_by_origin = feed.fault_hits()
+
+
 def _skus(feed: Feed) -> list[str]:
     """Of all documents, as the manifest names them before anything is hidden."""
     manifest = httpx.get(f"{feed.base_url}/Import/Import.txt").raise_for_status().text
@@ -189,7 +182,12 @@ async def _sync(ground: Ground, course: Course, **options: Any) -> None:
             if len(ended) == len(started):
                 break
     course.ends.update(row["status"] for row in ended)
+    course.unexplained += sum(not _is_explained(row["status"], row["error"]) for row in ended)
     course.errors.update(str(row["error"])[:80] for row in ended if row["error"])
+
+
+def _is_explained(status: str, error: str | None) -> bool:
+    return status == "completed" or (error is not None and EXPLAINED.search(error) is not None)
 
 
 async def _kill(crew: Crew, course: Course) -> None:
@@ -276,54 +274,3 @@ def _differing(soaked: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]
     there = {(row["code"], row["variant"]): row for row in soaked}
     here = {(row["code"], row["variant"]): row for row in fresh}
     return sum(there.get(key) != here.get(key) for key in there.keys() | here.keys())
-
-
-def _section(course: Course, store: list[int], seconds: float, *, differing: int, rows: int) -> Section:
-    runs = course.ends.total()
-    unexplained = runs - course.ends["completed"] - course.ends["completed_with_errors"] - course.ends["failed"]
-    return Section(
-        "Half an hour of everything at once",
-        f"{seconds / 60:g} minutes: 3 suppliers of 40 families; in each round five documents change, go or return, and "
-        f"all suppliers are synced; 5 % of origin and store fail, a worker is killed every {KILL_EVERY_S:g} s.",
-        [
-            Table(["what", "how often"], [[name, str(number)] for name, number in _happened(course, store)]),
-            Table(["what is held", "first quarter", "last quarter", "most"], _held(course.looks), "Medians"),
-        ],
-        [
-            Figure("soak", "variants that differ from a fresh sync", f"{differing} of {rows}", "0", differing == 0),
-            Figure("soak", "runs that ended otherwise", str(unexplained), "0", unexplained == 0),
-        ],
-        [f"error of a run, {number} x: {error}" for error, number in course.errors.most_common(5)],
-    )
-
-
-def _happened(course: Course, store: list[int]) -> list[tuple[str, int]]:
-    happened = [(f"runs {status}", number) for status, number in sorted(course.ends.items())]
-    happened += [(f"changes: {name}", number) for name, number in sorted(course.changes.items())]
-    return [
-        *happened,
-        ("workers killed", course.kills),
-        ("requests to the store", store[0]),
-        ("of them failed", store[1]),
-        ("events heard", course.events),
-        ("streams that broke", course.listeners),
-    ]
-
-
-def _held(looks: Sequence[dict[str, float]]) -> list[list[str]]:
-    quarter = max(1, len(looks) // 4)
-    names = dict.fromkeys(name for look in looks for name in look)
-    return [[name, *(f"{value:,.0f}" for value in _of_course(looks, quarter, name))] for name in names]
-
-
-def _of_course(looks: Sequence[dict[str, float]], quarter: int, name: str) -> tuple[float, float, float]:
-    """The medians of the first and the last quarter, and the most."""
-    return (
-        _median(looks[:quarter], name),
-        _median(looks[-quarter:], name),
-        max(look.get(name, 0.0) for look in looks),
-    )
-
-
-def _median(looks: Sequence[dict[str, float]], name: str) -> float:
-    return statistics.median([look[name] for look in looks if name in look] or [0.0])

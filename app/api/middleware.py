@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class HttpMiddleware:
+class HttpMiddleware(ABC):
     """ASGI middleware for HTTP; what starts and ends the application passes by."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -15,6 +17,6 @@ class HttpMiddleware:
         """Answer one request, or pass on what is none."""
         await (self.answer if scope["type"] == "http" else self._app)(scope, receive, send)
 
+    @abstractmethod
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        raise NotImplementedError

@@ -47,4 +47,4 @@ def saying_closed(kind: type[AbstractConnection]) -> type[AbstractConnection]:
 
 def is_closed_handle(error: RuntimeError) -> bool:
     """Whether it is what uvloop says of writing to a connection that is closed."""
-    return "closed=True" in str(error) or "the handler is closed" in str(error)
+    return "the handler is closed" in str(error)

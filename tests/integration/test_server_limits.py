@@ -30,6 +30,7 @@ ASK = GET + b"\r\n"
 POST = b"POST /api/v1/sync HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{ \r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YQ==\r\n"
+HEALTHY_WITHIN_S = 1.0
 PAUSE = b"POST /api/v1/queues/image-upload/pause HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 
@@ -55,9 +56,15 @@ class Api:
             writer.transport.abort()
         return answer
 
-    async def is_well(self) -> bool:
-        """Whether /healthz answers a new connection; how soon would be a figure of the machine, too."""
-        return (await self.say(GET + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    async def health_s(self) -> float:
+        """Seconds of a processor that the service uses from a new connection's asking for /healthz to its answer.
+
+        Its own time and not the clock's: how long it waits for a processor is up to whatever else runs here.
+        """
+        before = sum(self.process.cpu_times()[:2])
+        answer = await self.say(GET + b"Connection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        return sum(self.process.cpu_times()[:2]) - before
 
 
 async def _send(writer: asyncio.StreamWriter, parts: tuple[bytes, ...]) -> None:
@@ -83,7 +90,7 @@ async def serving(stack: Stack, folder: Path, open_files: int | None = None, **g
             line = await process.stdout.readline()
             port = int(line.decode().rpartition(":")[2])
             api = Api(port, psutil.Process(process.pid), log)
-            assert await api.is_well()
+            await api.health_s()
         yield api
         process.terminate()
         async with asyncio.timeout(15):
@@ -189,11 +196,13 @@ async def test_a_connection_without_a_whole_request_is_closed_after_ten_seconds(
                 (ASK + GET, b"X: y\r\n"),
             )
         ]
+        worst_s = 0.0
         while not all(life.done() for life in lives):
-            assert await api.is_well()
+            worst_s = max(worst_s, await api.health_s())
             await asyncio.sleep(0.1)
             assert time.monotonic() - began < 12 * WHOLE_REQUEST_WITHIN_S
     assert all(life.result() > WHOLE_REQUEST_WITHIN_S / 3 for life in lives)
+    assert worst_s < HEALTHY_WITHIN_S
     assert b"Traceback" not in api.log.read_bytes()
 
 
@@ -221,13 +230,15 @@ async def test_five_thousand_connections_that_say_nothing_sensible_keep_nobody_o
         streams = [await _open_stream(api) for _ in range(50)]
         files, memory = api.process.num_fds(), api.process.memory_info().rss
         async with flooded(api.port, programs=5, connections=1000) as opened:
+            worst_s = 0.0
             while not all(number.done() for number in opened):
-                assert await api.is_well()
+                worst_s = max(worst_s, await api.health_s())
             for _ in range(30):
-                assert await api.is_well()
+                worst_s = max(worst_s, await api.health_s())
                 await asyncio.sleep(0.1)
             held = api.process.num_fds()
         assert sum(int(number.result()) for number in opened) > 4000
+        assert worst_s < HEALTHY_WITHIN_S
         assert held < (open_files or 1500)
         await eventually(lambda: _holds(api, files + 5))
         assert api.process.memory_info().rss < memory + 64 * KIB * KIB
@@ -267,7 +278,7 @@ async def test_calls_beyond_the_limit_are_told_so_and_health_is_answered(make_st
         assert b"too many calls at once" in refused
         assert b"retry-after: 1\r\n" in refused
         idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(5)]
-        assert await api.is_well()
+        await api.health_s()
         async with asyncio.timeout(5):
             assert [await reader.read() for reader, _ in idle[:3]] == [b""] * 3, "who waits longest makes room"
         streams[-1][1].transport.abort()
