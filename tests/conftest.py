@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.picture_origin import PictureOrigin, picture_origin
 from tests.support.quick_folder import quick_folder
 from tests.support.stack import Servers, Stack, open_stack, running_servers
 
@@ -70,4 +71,11 @@ def make_stack(servers: Servers, tmp_path: Path) -> MakeStack:
 async def stack(make_stack: MakeStack) -> AsyncIterator[Stack]:
     """A stack on a small feed of two suppliers."""
     async with make_stack() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[PictureOrigin]:
+    """A host of pictures, each of which a test puts there."""
+    async with picture_origin() as opened:
         yield opened

@@ -20,17 +20,11 @@ from app.sync.operating.media import find_orphans, verify_media
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.image_jobs import HeldRun
-from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.stack import Stack
 from tests.support.worker_stack import environment_of
 
 Json = dict[str, Any]
-
-
-@pytest_asyncio.fixture
-async def origin() -> AsyncIterator[PictureOrigin]:
-    async with picture_origin() as opened:
-        yield opened
 
 
 @pytest_asyncio.fixture

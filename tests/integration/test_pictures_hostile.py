@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.conftest import MakeStack
 from tests.support.hostile_pictures import EARLY, MAKERS, Good, HostilePicture
-from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.raw_http import answer, serve
 from tests.support.stack import Stack
 
 Json = dict[str, Any]
 SLOW_TO_MAKE = ("heaviest-", "hundred-", "large-", "progressive-", "jpeg-of-", "gif-of-", "endless-", "bomb-jpeg-scans")
 """These have their verdicts in the inspector's own tests."""
-
-
-@pytest_asyncio.fixture
-async def origin() -> AsyncIterator[PictureOrigin]:
-    async with picture_origin() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

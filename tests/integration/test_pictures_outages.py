@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import text
 
 from app.images.download import DownloadedPicture, NotModified
@@ -19,7 +18,7 @@ from app.sync.image.in_hand import Hands
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.image_jobs import HeldRun
-from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -27,12 +26,6 @@ PICTURES = 5
 TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
-
-
-@pytest_asyncio.fixture
-async def origin() -> AsyncIterator[PictureOrigin]:
-    async with picture_origin() as opened:
-        yield opened
 
 
 @pytest.fixture

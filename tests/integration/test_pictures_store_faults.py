@@ -13,7 +13,7 @@ from app.images.store_s3 import open_s3_store
 from app.sync.operating.media import verify_media
 from tests.conftest import MakeStack
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.raw_http import RawServer, answer, serve
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server, rclone_server, s3_settings
 from tests.support.stack import Stack
@@ -51,12 +51,6 @@ def _no_waits_between_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 async def proxy(endpoint: str) -> AsyncIterator[FaultProxy]:
     async with fault_proxy(endpoint) as proxy:
         yield proxy
-
-
-@pytest_asyncio.fixture
-async def origin() -> AsyncIterator[PictureOrigin]:
-    async with picture_origin() as opened:
-        yield opened
 
 
 def through(proxy: FaultProxy) -> Json:

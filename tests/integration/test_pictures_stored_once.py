@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from app.samplefeed import SampleFeed
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
-from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, picture_origin, show, skus_of
+from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server, rclone_server
 from tests.support.stack import Stack
 
@@ -44,12 +43,6 @@ def store_settings(request: pytest.FixtureRequest) -> Json:
         "s3_secret_access_key": SECRET_KEY,
         "s3_region": "us-east-1",
     }
-
-
-@pytest_asyncio.fixture
-async def origin() -> AsyncIterator[PictureOrigin]:
-    async with picture_origin() as opened:
-        yield opened
 
 
 async def emptied(store: CountingStore) -> None:
