@@ -23,6 +23,7 @@ from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
 from app.jobs.client import CancellableRedis, saying_closed
 from app.jobs.redis_errors import advice
+from app.jobs.redis_pool import ShrinkingRedisPool
 from app.jobs.scripts import scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
 from app.jobs.trial import Trial
@@ -79,21 +80,21 @@ def _prepare(url: str, **options: Any) -> Redis:
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
     try:
-        redis: Redis = CancellableRedis.from_url(
+        pool = ShrinkingRedisPool.from_url(
             url,
             **options,
             health_check_interval=15,
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],
         )
-        redis.connection_pool.connection_class = saying_closed(redis.connection_pool.connection_class)
-        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
+        pool.connection_class = saying_closed(pool.connection_class)
+        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
     except (TypeError, ValueError):  # their words may hold a password
         raise SettingsError(
             "REDIS_URL: a parameter behind the ? is not known, or its value makes no sense; "
             "none is needed, and redis://user:password@host:6379/0 is enough"
         ) from None
-    return redis
+    return CancellableRedis.from_pool(pool)
 
 
 class RedisQueue:

@@ -35,7 +35,7 @@ STILL: tuple[tuple[str, str, dict[str, object]], ...] = (
 )
 CALLS_EACH = 25
 ROUNDS = 4
-GIVEN_BACK_S = 20.0
+GIVEN_BACK_S = 60.0
 SLACK = 3
 
 
@@ -43,9 +43,8 @@ async def test_a_thousand_callers_that_hang_up_leave_nothing_taken(servers: Serv
     with own_valkey(servers, tmp_path) as own:
         async with open_stack(own, tmp_path) as stack, serve(stack.settings) as url:
             host, _, port = urlsplit(url).netloc.partition(":")
-            await _burst(host, int(port))  # what is opened to Redis and kept for use is there from now on
             before = await _taken(stack)
-            for _ in range(ROUNDS - 1):
+            for _ in range(ROUNDS):
                 await _burst(host, int(port))
             await eventually(lambda: _is_given_back(stack, before), GIVEN_BACK_S)
             async with api_at(url) as api:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -16,12 +17,14 @@ from arq.jobs import deserialize_job_raw
 from redis.asyncio import Redis
 
 from app.errors import QueueUnavailable, SettingsError
+from app.jobs import redis_pool
 from app.jobs.definitions import IMAGE_UPLOAD
 from app.jobs.queue import Message, RedisQueue, unpack
 from app.sync.operating.by_hand import cancel_run, pause, resume, retry_failed
 from tests.support.stack import Servers, Stack
 from tests.support.tls_terminator import make_certificate, tls_terminator
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_catalogue_equals_feed
+from tests.support.waiting import eventually
 from tests.support.worker_stack import until, worker_stack
 
 # what BullMQ's and ARQ's users meet at managed servers
@@ -153,3 +156,23 @@ async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(stack:
             ended[call.cancelled()] += 1
     assert ended[True] > 50
     assert ended[False] == 0
+
+
+async def test_what_a_busy_moment_opened_is_given_back(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's Redis counts connections; redis-py's pool keeps the most that were ever in use at once."""
+    monkeypatch.setattr(redis_pool, "LOOK_S", 0.2)
+    queue = RedisQueue(servers.valkey.url)
+    async with Redis.from_url(servers.valkey.url) as watcher:
+        name = f"busy-{uuid4()}"
+        queue.redis.connection_pool.connection_kwargs["client_name"] = name
+        await asyncio.gather(*(queue.redis.blpop([f"{name}:{i}"], timeout=1) for i in range(20)))  # type: ignore[arg-type] # sync or async, says redis-py
+        assert await _are_open(watcher, name, 20)
+        await eventually(lambda: _are_open(watcher, name, redis_pool.KEPT))
+        await queue.check()
+        await queue.close()
+        await eventually(lambda: _are_open(watcher, name, 0))
+
+
+async def _are_open(watcher: Redis, name: str, expected: int) -> bool:
+    names: list[str] = [one["name"] for one in await watcher.client_list()]
+    return names.count(name) == expected
