@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from app import VERSION
 from app.errors import SchemaTooNew
 from app.persistence.migrations import check_schema, current_revision, look_at_schema, migrate, newest_revision
 from tests.support.api_client import api_client
@@ -42,7 +43,7 @@ async def test_an_older_program_says_so_in_one_line_at_once(
     (line,) = ended.err.splitlines()
     assert ended.code == 1
     assert "0099_of_tomorrow" in line
-    assert "0.1.0" in line
+    assert VERSION in line
     assert "newer" in line
     assert await current_revision(newer.services.database) == "0099_of_tomorrow"
 
