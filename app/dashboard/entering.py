@@ -97,7 +97,7 @@ class PageRoute(APIRoute):
 
 
 class SignInRoute(PageRoute):
-    """A route for strangers, who change nothing yet."""
+    """A route for strangers, who have no name for the audit trail yet; what comes of it writes itself."""
 
     audits = False
 

@@ -56,6 +56,32 @@ def acting(act: Act) -> Iterator[None]:
         _acting.reset(before)
 
 
+@contextmanager
+def undone_with_errors() -> Iterator[None]:
+    """What the block's transaction notes counts as noted only where the block ends without an error.
+
+    A transaction that is repeated may then find nothing left to do, and the door has to write what came of it.
+    """
+    act = _acting.get()
+    was_noted = act is not None and act.is_noted
+    try:
+        yield
+    except BaseException:
+        if act is not None:
+            act.is_noted = was_noted
+        raise
+
+
+async def note_begun(db: AsyncConnection) -> None:
+    """Write down that something of many transactions begins; its end is written by the door, as for what notes nothing.
+
+    So that one whose process is killed in between has left a trace.
+    """
+    act = _acting.get()
+    if act is not None:
+        await write_entry(db, msgspec.structs.replace(act, detail=act.detail | {"begun": True}))
+
+
 def mention(target: str | None, **detail: object) -> None:
     """Say more of what is asked for, for the entry of what turns out to have done nothing."""
     act = _acting.get()

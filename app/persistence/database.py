@@ -27,6 +27,7 @@ from sqlalchemy.pool import NullPool
 from app.errors import DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, name_of, reach
 from app.outages import end_if_cancelled
+from app.persistence.audit import undone_with_errors
 from app.persistence.breaking import break_off
 from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
@@ -124,8 +125,9 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
             StatementRefused: a statement in it was wrong, or lost a conflict.
         """
-        async with self._translated(), self._transaction(self._openings.durable) as connection:
-            yield connection
+        with undone_with_errors():
+            async with self._translated(), self._transaction(self._openings.durable) as connection:
+                yield connection
 
     @asynccontextmanager
     async def quick(self) -> AsyncIterator[AsyncConnection]:

@@ -15,10 +15,13 @@ import typer
 
 from app.cli.main import app as command_line
 from app.errors import DatabaseUnavailable, OriginUnavailable
+from app.failpoints import arm
 from app.persistence.audit import Act, note
-from app.persistence.database import Database
+from app.persistence.database import Database, RepeatTransaction
 from app.persistence.failures import StatementRefused
 from app.sync.operating.acting import audited
+from app.sync.operating.by_hand import pause
+from app.sync.operating.media import find_orphans, verify_media
 from app.sync.upkeep.schedules import run_schedules
 from tests.support.api_client import ApiClient, api_client
 from tests.support.command_line import command, environment_of
@@ -187,6 +190,57 @@ async def test_what_is_undone_leaves_no_entry_that_says_it_was_done(stack: Stack
             await database.transact(undone)
     page = await api.get("/audit", target="undone")
     assert [(entry["result"], entry["detail"]) for entry in page["items"]] == [("failed", {"reason": "cut off"})]
+
+
+async def test_a_transaction_that_is_repeated_and_finds_nothing_left_to_do_leaves_one_entry(
+    stack: Stack, api: ApiClient
+) -> None:
+    """What the undone attempt noted went with it, so the door has to write what came of the other."""
+    database, tries = stack.services.database, 0
+
+    async def work(db: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await note(db, "pauseQueue", "repeated")
+            raise RepeatTransaction
+
+    act = Act("boss", "admin", "api", "pauseQueue", "repeated", detail={})
+    async with audited(database, stack.settings, act):
+        await database.transact(work)
+    entries = (await api.get("/audit", target="repeated"))["items"]
+    assert (tries, [entry["result"] for entry in entries]) == (2, ["ok"])
+
+
+async def test_a_commit_whose_answer_never_came_is_told_as_done_and_as_failed_for_whoever_asked(
+    stack: Stack, api: ApiClient
+) -> None:
+    act = Act("boss", "admin", "api", "pauseQueue", "image-upload", detail={})
+    arm("operating.by_hand._set_paused:cut")
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            async with audited(stack.services.database, stack.settings, act):
+                await pause(stack.services, "image-upload")
+    finally:
+        arm(None)
+    entries = (await api.get("/audit", target="image-upload", action="pauseQueue", limit=2))["items"]
+    assert [entry["result"] for entry in entries] == ["failed", "ok"]
+    assert await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'")
+    await api.call("POST", "/queues/image-upload/resume")
+
+
+async def test_what_takes_many_transactions_leaves_a_trace_before_the_first(stack: Stack, api: ApiClient) -> None:
+    act = Act("boss", None, "cli", "repairMedia", "many", detail={})
+    async with audited(stack.services.database, stack.settings, act):
+        await verify_media(stack.services, repair=True)
+    after, before = (await api.get("/audit", target="many"))["items"]
+    assert (before["result"], before["detail"]) == ("ok", {"begun": True})
+    assert after["result"] == "ok"
+    act = Act("boss", None, "cli", "deleteOrphans", "many", detail={})
+    async with audited(stack.services.database, stack.settings, act):
+        await find_orphans(stack.services, older_than_s=0, delete=True)
+    after, before = (await api.get("/audit", target="many", action="deleteOrphans"))["items"]
+    assert (before["detail"], after["detail"]) == ({"begun": True}, {"addresses": 0, "removed": 0})
 
 
 async def test_what_was_done_stays_done_where_no_entry_can_be_written(

@@ -111,6 +111,11 @@ async def test_the_cookie_is_closed_to_scripts_and_read_only_for_the_api(stack: 
         assert (await http.post("/api/v1/queues/image-upload/pause")).status_code == 401
         out = await send(http, "/sign-out", {})
         assert ("API key" in out.text, (await http.get("/api/v1/runs")).status_code) == (True, 401)
+        await send(http, "/sign-in", {"key": "nobody's secret"}, page="/runs")
+    entries = await stack.rows("SELECT actor, role, via, action, result, address FROM audit ORDER BY id DESC LIMIT 3")
+    assert [entry.pop("action") for entry in entries] == ["signOut", "signIn", "signIn"], "no stranger fills the table"
+    who = {"actor": "operator-key", "role": "operator", "via": "dashboard", "result": "ok", "address": "127.0.0.1"}
+    assert entries == [who] * 3
 
 
 async def test_a_session_survives_a_restart_and_ends_with_its_key(stack: Stack, url: str) -> None:

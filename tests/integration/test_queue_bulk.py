@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.definitions import IMAGE_UPLOAD
+from app.persistence.audit import Act
 from app.samplefeed import FeedSpec, SampleFeed
-from app.sync.operating.by_hand import retry_failed
+from app.sync.operating.acting import audited
+from app.sync.operating.by_hand import RETRIED_AT_ONCE, retry_failed
 from tests.support.oracle import expected_pictures
 from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_catalogue_equals_feed, assert_no_attempt_spent, assert_nothing_left_over
@@ -35,7 +37,11 @@ async def test_all_failed_jobs_of_a_queue_are_retried_each_once(stack: Stack, nu
     async with stack.services.database.begin() as db:
         await db.execute(text(RUN), {"number": number})
         await db.execute(text(FAILED), {"number": number})
-    assert await retry_failed(stack.services, IMAGE_UPLOAD) == number
+    act = Act("boss", None, "cli", "retryFailed", IMAGE_UPLOAD, detail={})
+    async with audited(stack.services.database, stack.settings, act):
+        assert await retry_failed(stack.services, IMAGE_UPLOAD) == number
+    told = await stack.rows("SELECT CAST(detail ->> 'retried' AS int) AS retried FROM audit")
+    assert (sum(entry["retried"] for entry in told), len(told)) == (number, -(-number // RETRIED_AT_ONCE))
     (run,) = await stack.rows("SELECT open_jobs, images_failed FROM runs")
     assert run == {"open_jobs": number, "images_failed": 0}
     assert await stack.rows("SELECT DISTINCT state, attempts FROM jobs") == [{"state": "waiting", "attempts": 0}]

@@ -57,7 +57,10 @@ def _refuse_retry(job_id: str, queue: str, job: JobState) -> None:
 
 
 async def retry_failed(services: Services, queue: str) -> int:
-    """Retry every failed job of a queue that may be retried, each once; returns how many there were."""
+    """Retry every failed job of a queue that may be retried, each once; returns how many there were.
+
+    A thousand at a time, each thousand with its entry in the audit trail.
+    """
     after, retried = NEWEST, 0
     while True:
         page, jobs = await _retry_page(services, queue, after)
@@ -74,7 +77,10 @@ async def _retry_page(
 ) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
     async def work(db: Connection) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
         page = await job_verbs.failed_page(db, queue, after, RETRIED_AT_ONCE)
-        return page, await job_verbs.reopen(db, queue, page.ids)
+        jobs = await job_verbs.reopen(db, queue, page.ids)
+        if jobs:
+            await audit.note(db, "retryFailed", queue, retried=len(jobs))
+        return page, jobs
 
     return await services.database.transact(work)
 

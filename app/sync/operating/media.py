@@ -18,7 +18,7 @@ import msgspec
 from app.errors import PermanentError, StoreUnavailable, TransientError
 from app.images.download import DownloadedPicture, NotModified
 from app.images.store import is_media_key
-from app.persistence import media, pictures
+from app.persistence import audit, media, pictures
 from app.persistence.database import Connection
 from app.persistence.media import REMOVAL_LEASE_S, MediaRow
 from app.persistence.pictures import Address
@@ -80,6 +80,8 @@ async def verify_media(services: Services, *, repair: bool = False) -> VerifyRep
         StoreUnavailable, DatabaseUnavailable: a part is away; what was repaired stays.
     """
     report, storer = VerifyReport(), PictureStorer(services)
+    if repair:
+        await services.database.transact(audit.note_begun)
 
     async def look(row: MediaRow) -> None:
         found = await services.store.head(row.key)
@@ -97,6 +99,8 @@ async def verify_media(services: Services, *, repair: bool = False) -> VerifyRep
     while page := await _page(services, after):
         await _each(page, look)
         after = page[-1].id
+        repaired = sum(item.repaired for item in report.wrong)
+        audit.mention(None, checked=report.checked, wrong=len(report.wrong), repaired=repaired)
     report.wrong.sort(key=lambda item: item.key)
     return report
 
@@ -161,7 +165,9 @@ async def find_orphans(services: Services, *, older_than_s: float, delete: bool 
     """
     report = OrphanReport()
     if delete:
+        await services.database.transact(audit.note_begun)
         report.addresses = await _forget_addresses(services, older_than_s)
+        audit.mention(None, addresses=report.addresses, removed=0)
     async with services.database.read() as db:
         report.addresses += await media.count_unnamed_addresses(db, older_than_s=older_than_s)
         report.media = await media.unnamed_media(db, older_than_s=older_than_s)
@@ -171,6 +177,7 @@ async def find_orphans(services: Services, *, older_than_s: float, delete: bool 
         candidates = sorted({*report.media, *report.objects})
         for at in range(0, len(candidates), REMOVED_AT_ONCE):
             report.deleted += await _remove(services, candidates[at : at + REMOVED_AT_ONCE], older_than_s)
+            audit.mention(None, removed=report.deleted)
     return report
 
 
