@@ -52,6 +52,9 @@ from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
 from app.dashboard.pages import PAGES
 from app.errors import QueueUnavailable
+from app.jobs.definitions import QUEUES
+from app.metrics.process import watching_the_loop
+from app.metrics.work import prepare
 from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
 from app.sync.installation import keep
@@ -135,7 +138,11 @@ def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, pre_ping=True, store_at_once=True) as services:
+        async with (
+            watching_the_loop(),
+            open_services(settings, pre_ping=True, store_at_once=True) as services,
+        ):
+            prepare(QUEUES)
             app.state.services = services
             app.state.readiness = Readiness(services)
             app.state.verbs = set()

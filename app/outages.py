@@ -63,6 +63,12 @@ class Outages:
             self._noted[part] = now
         log.warning(consequence, part=part, error=str(error))
 
+    def seconds(self) -> dict[str, float]:
+        """For how long loops have been waiting, by part; parts that nobody waits for are not named."""
+        now = time.monotonic()
+        with self._lock:
+            return {part: now - outage.began for part, outage in self._outages.items()}
+
     def over(self, loop: str, *, through: bool = True) -> None:
         """`loop` came through, or, with `through` False, waits no more."""
         if not self._outages:

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     public_url: WebAddress | None = None
     cors_origins: Origins = ()
     worker_probe_file: Path | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))

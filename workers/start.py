@@ -14,6 +14,7 @@ from app.images.opening import refuse_wrong_folder
 from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
 from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
+from app.metrics.listening import open_metrics
 from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
@@ -53,6 +54,7 @@ async def work(settings: Settings, name: QueueName) -> None:
         raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
     async with (
         open_pulse(settings.worker_probe_file, name) as pulse,
+        open_metrics(settings.metrics_host, settings.metrics_port, name),
         open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD) as services,
     ):
         if services.queue is None:

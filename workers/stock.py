@@ -24,6 +24,7 @@ from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
 from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
+from app.metrics.listening import open_metrics
 from app.persistence import ledger
 from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
@@ -63,6 +64,7 @@ def worker_settings(name: QueueName) -> type:
         configure_logs(settings.log_level)
         ctx["opened"] = opened = AsyncExitStack()
         pulse = await opened.enter_async_context(open_pulse(settings.worker_probe_file, name))
+        await opened.enter_async_context(open_metrics(settings.metrics_host, settings.metrics_port, name))
         services = await opened.enter_async_context(
             open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD)
         )

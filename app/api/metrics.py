@@ -1,4 +1,7 @@
-"""Figures for Prometheus: requests by route, and the jobs of each queue by state."""
+"""Figures for Prometheus: requests by route, the service as a whole (service_gauges.py), this process (app/metrics).
+
+Workers show theirs on ports of their own; docs/decisions/0024 says why.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,20 @@ import time
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.auth import GuardedRoute, Viewer
 from app.api.middleware import HttpMiddleware
 from app.api.problems import problem_answers
-from app.errors import DatabaseUnavailable
-from app.jobs.definitions import QUEUES
-from app.persistence import job_lists
-from app.persistence.database import Database
+from app.api.service_gauges import ServiceGauges
+from app.metrics.registry import REGISTRY
 
 router = APIRouter(tags=["service"], route_class=GuardedRoute)
 
 
 class Figures:
-    """One process's figures, in a registry of their own."""
+    """What this process's API measures, in a registry of its own, beside the process's (app/metrics)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,23 +32,11 @@ class Figures:
             ["method", "route", "status"],
             registry=self.registry,
         )
-        self.jobs = Gauge("promidata_jobs", "Jobs by queue and state.", ["queue", "state"], registry=self.registry)
-        self.paused = Gauge("promidata_queue_paused", "1 for a paused queue.", ["queue"], registry=self.registry)
-        self.database_up = Gauge("promidata_database_up", "1 while the database answers.", registry=self.registry)
+        self.service = ServiceGauges(self.registry)
 
-    async def read_queues(self, database: Database) -> None:
-        """Take the queues' numbers; without the database the last ones stay."""
-        try:
-            async with database.quick() as db:
-                numbers = await job_lists.count_jobs(db, QUEUES)
-        except DatabaseUnavailable:
-            self.database_up.set(0)
-            return
-        self.database_up.set(1)
-        for name, found in numbers.items():
-            self.paused.labels(name).set(found.paused)
-            for state in ("waiting", "active", "delayed", "completed", "failed", "cancelled"):
-                self.jobs.labels(name, state).set(found.states.get(state, 0))
+    def text(self) -> bytes:
+        """Everything, in Prometheus's text format."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
 
 
 class Timing(HttpMiddleware):
@@ -86,5 +75,5 @@ class Timing(HttpMiddleware):
 async def get_metrics(request: Request, _: Viewer) -> Response:
     """In Prometheus's text format."""
     figures: Figures = request.app.state.figures
-    await figures.read_queues(request.app.state.services.database)
-    return Response(generate_latest(figures.registry), media_type=CONTENT_TYPE_LATEST)
+    await figures.service.read(request.app.state.services, request.app.state.readiness)
+    return Response(figures.text(), media_type=CONTENT_TYPE_LATEST)

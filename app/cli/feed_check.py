@@ -41,7 +41,10 @@ async def check_manifest(settings: Settings) -> FeedCheck:
     async with OutboundClient(allow_private=settings.allow_private_addresses) as outbound:
         with naming_what_allows(settings):
             fetched = await outbound.get(
-                f"{settings.base_url}/Import/Import.txt", limits=manifest_limits(settings), allowed_hosts=hosts
+                f"{settings.base_url}/Import/Import.txt",
+                kind="manifest",
+                limits=manifest_limits(settings),
+                allowed_hosts=hosts,
             )
     data = await asyncio.to_thread(read_manifest, fetched.body, base_url=settings.base_url, allowed_hosts=tuple(hosts))
     suppliers = [SupplierEntries(code, len(data.entries[code])) for code in sorted(data.entries)]

@@ -54,7 +54,7 @@ async def download_picture(
     """
     validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     headers = {"Accept": "image/*", **{name: value for name, value in validators.items() if value}}
-    fetched = await client.get(url, limits=limits, headers=headers)
+    fetched = await client.get(url, kind="picture", limits=limits, headers=headers)
     if fetched.not_modified:
         return NotModified(fetched.etag or etag)
     facts, sha256 = await inspector.inspect(fetched.body)

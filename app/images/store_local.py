@@ -18,6 +18,7 @@ from pathlib import Path
 from app.data_folder import make_data_folder
 from app.errors import StoreUnavailable
 from app.images.store import StoredObject, is_media_key, require_bytes, require_media_key
+from app.metrics.traffic import measured
 
 INCOMING = ".incoming"
 FOLDER_MODE = 0o700
@@ -30,19 +31,24 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.host = "local"
 
+    @measured("put")
     async def put(self, key: str, body: bytes, content_type: str) -> None:  # noqa: ARG002 (the extension says it)
         """See ObjectStore."""
         await asyncio.to_thread(self._write, self._path(key), body)
 
+    @measured("head")
     async def head(self, key: str) -> StoredObject | None:
         """See ObjectStore."""
         return await asyncio.to_thread(self._stat, key)
 
+    @measured("get")
     async def get(self, key: str) -> bytes:
         """See ObjectStore."""
         return await asyncio.to_thread(self._read, key)
 
+    @measured("delete")
     async def delete(self, key: str) -> None:
         """See ObjectStore."""
         with _explained("remove a picture from", self._root):
@@ -63,6 +69,7 @@ class LocalStore:
         """See ObjectStore."""
         return await asyncio.to_thread(self._sweep)
 
+    @measured("check")
     async def check(self) -> None:
         """See ObjectStore."""
         await asyncio.to_thread(self._probe)

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -27,6 +28,7 @@ from app.images.s3_errors import explained, status_of
 from app.images.s3_presign import Presigner, credentials_of
 from app.images.s3_put import MAX_ATTEMPTS, StraightPut
 from app.images.store import CACHE_CONTROL, StoredObject, require_bytes, require_media_key
+from app.metrics.traffic import measured
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,11 +54,13 @@ class S3Store:
         straight: StraightPut | None = None,
     ) -> None:
         self._client = client
+        self.host = urlsplit(client.meta.endpoint_url).netloc
         self._straight = straight
         self._bucket = bucket
         self._public_url = public_url.rstrip("/") if public_url else None
         self._presigner = presigner
 
+    @measured("put")
     async def put(self, key: str, body: bytes, content_type: str) -> None:
         """See ObjectStore."""
         require_media_key(key)
@@ -66,6 +70,7 @@ class S3Store:
             if etag != expected:
                 await self._compare(key)
 
+    @measured("head")
     async def head(self, key: str) -> StoredObject | None:
         """See ObjectStore."""
         require_media_key(key)
@@ -78,6 +83,7 @@ class S3Store:
                 raise
             return StoredObject(key, found["ContentLength"], found["LastModified"].timestamp())
 
+    @measured("get")
     async def get(self, key: str) -> bytes:
         """See ObjectStore."""
         require_media_key(key)
@@ -87,6 +93,7 @@ class S3Store:
                 body = await stream.read()
         return await asyncio.to_thread(require_bytes, key, body)
 
+    @measured("delete")
     async def delete(self, key: str) -> None:
         """See ObjectStore."""
         require_media_key(key)
@@ -112,6 +119,7 @@ class S3Store:
         """See ObjectStore."""
         return 0
 
+    @measured("check")
     async def check(self) -> None:
         """See ObjectStore. Needs the rights to list the bucket and to put objects."""
         with explained("reach", self._bucket):

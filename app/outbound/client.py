@@ -23,6 +23,7 @@ from aiohttp.http import HttpProcessingError
 
 from app.errors import AddressRefused, OriginRefused, OriginUnavailable
 from app.logs import mask_address
+from app.metrics.traffic import OutboundRequest, RequestKind
 from app.outbound.addresses import AddressPolicy, Network
 from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status
 from app.outbound.body import check_size, decoder_for, read_body
@@ -124,11 +125,12 @@ class OutboundClient:
         self,
         url: str,
         *,
+        kind: RequestKind = "other",
         limits: FetchLimits,
         allowed_hosts: frozenset[str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Fetched:
-        """Fetch `url` whole.
+        """Fetch `url` whole; `kind` says what is counted.
 
         `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one.
 
@@ -142,7 +144,9 @@ class OutboundClient:
         address = self._admit(parse_address(url), allowed_hosts)
         async with self._gate.slot(f"{address.host}:{address.port}") as place:
             try:
-                fetched = await self._follow(address, limits, allowed_hosts, headers or {})
+                with OutboundRequest(address.host, kind) as request:
+                    fetched = await self._follow(address, limits, allowed_hosts, headers or {})
+                    request.answered(len(fetched.body), not_modified=fetched.not_modified)
             except OriginUnavailable as error:
                 if error.status is not None:
                     place.note(error.status, error.retry_after_s)
@@ -182,9 +186,13 @@ class OutboundClient:
         """
         async with _limited(limits.total_timeout_s, _mask(url), "the whole answer"):
             address = self._admit(parse_address(url), None)
-            async with self._asked("POST", address, headers=headers, limits=limits, body=body) as answer:
-                judge_status(answer.status, answer.headers, shown=_mask(str(address)), whole=frozenset(range(200, 300)))
-                return answer.status
+            with OutboundRequest(address.host, "webhook"):
+                return await self._post(address, body, headers, limits)
+
+    async def _post(self, address: WebAddress, body: bytes, headers: Mapping[str, str], limits: FetchLimits) -> int:
+        async with self._asked("POST", address, headers=headers, limits=limits, body=body) as answer:
+            judge_status(answer.status, answer.headers, shown=_mask(str(address)), whole=frozenset(range(200, 300)))
+            return answer.status
 
     async def check(self, url: str) -> None:
         """Refuse an address that could not be sent to as things are; a name that does not resolve yet is let pass.

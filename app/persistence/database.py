@@ -27,6 +27,7 @@ from sqlalchemy.pool import NullPool
 from app.errors import DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, name_of, reach
 from app.outages import end_if_cancelled
+from app.persistence.after_commit import committing
 from app.persistence.audit import undone_with_errors
 from app.persistence.breaking import break_off
 from app.persistence.database_address import DIALECT, read_address
@@ -187,8 +188,9 @@ class Database:
         async with (lender or self._lender).lend(opening, long=long) as connection:
             if options:
                 await connection.execution_options(**options)
-            async with connection.begin():
-                yield connection
+            with committing(connection):
+                async with connection.begin():
+                    yield connection
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` in a durable transaction; a deadlock or serialization failure repeats it at once.

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
+from app.metrics.process import watch_connections
 from app.persistence.failures import TOO_MANY_CONNECTIONS, explain_refusal, sqlstate
 from app.persistence.pool import ShrinkingPool
 from app.persistence.turns import Turns
@@ -53,6 +54,12 @@ class Lender:
         self._returning: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._let_go_at = time.monotonic()
+        watch_connections(self)
+
+    def use(self) -> dict[str, int]:
+        """See `app.metrics.process.Lending`."""
+        turns = self._turns
+        return {"limit": turns.size, "open": self._pool.open, "used": turns.held, "waiting": turns.asking}
 
     @asynccontextmanager
     async def lend(

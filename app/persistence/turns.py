@@ -38,6 +38,11 @@ class Turns:
         return self.limit < self.size
 
     @property
+    def asking(self) -> int:
+        """How many wait for a place."""
+        return len(self._asking)
+
+    @property
     def contended(self) -> bool:
         """Whether somebody waits although there is more than one place."""
         return bool(self._asking) and self.limit > 1

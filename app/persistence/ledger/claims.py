@@ -25,6 +25,10 @@ SPREAD_S = 3.0
 """The starts of such jobs are spread over so many seconds, so that the innocent ones end without the killer."""
 
 
+WAITED = """CAST(EXTRACT(epoch FROM clock_timestamp() - GREATEST(j.run_at, j.created_at)) AS double precision)
+                AS waited_s"""
+
+
 async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple[list[ClaimedJob], list[Unclaimed]]:
     """Claim what may be claimed among `ids`, in one statement, and say of the rest what to do with it.
 
@@ -50,7 +54,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
                           ELSE j.run_at END
         FROM mine, runs r WHERE j.id = mine.id AND r.id = j.run_id
         RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
-            r.options"""),
+            r.options, {WAITED}"""),
         {
             "ids": list(ids),
             "queue": queue,
@@ -82,7 +86,7 @@ async def claim_of_run(
                    OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
         RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
-            r.options"""),
+            r.options, {WAITED}"""),
         {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4(), "in_hand": list(in_hand)},
     )
     return [_claimed(row) for row in rows.mappings()]

@@ -49,6 +49,8 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     deaths: int
     claim: UUID
     options: RunOptions
+    waited_s: float = 0.0
+    """From when it was due to this claim."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -10,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.verdict import RunCounts, decide_end
 from app.errors import RunCancelled
+from app.metrics.work import RUN_SECONDS, count_items
 from app.persistence import webhooks
+from app.persistence.after_commit import after_commit
 
 COUNTERS = frozenset(
     {f"manifest_{name}" for name in ("entries", "new", "changed", "unchanged", "removed", "invalid")}
@@ -46,6 +49,7 @@ async def _move(db: AsyncConnection, run_id: str, counts: Counter[str], opened: 
         RETURNING open_jobs, status"""),
         {"id": run_id, "opened": opened, **moved},
     )
+    after_commit(db, partial(count_items, moved))
     return result.one()
 
 
@@ -80,12 +84,14 @@ async def _end(db: AsyncConnection, run_id: str) -> None:
 
 
 async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str | None) -> None:
-    await db.execute(
+    took_s = await db.scalar(
         text("""
         UPDATE runs SET status = :status, error = :error, finished_at = clock_timestamp(),
-            started_at = COALESCE(started_at, clock_timestamp()), lease_until = NULL WHERE id = CAST(:id AS uuid)"""),
+            started_at = COALESCE(started_at, clock_timestamp()), lease_until = NULL WHERE id = CAST(:id AS uuid)
+        RETURNING CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision)"""),
         {"id": run_id, "status": status, "error": error},
     )
+    after_commit(db, partial(RUN_SECONDS.labels(status).observe, took_s))
     await webhooks.enqueue_run_finished(db, run_id)
 
 

@@ -11,6 +11,7 @@ RunCancelled ──────────────────────�
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
@@ -27,6 +28,7 @@ from app.errors import (
     TransientError,
 )
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, STAGE_OF, QueuePolicy
+from app.metrics.work import JOB_SECONDS, JOB_WAIT_SECONDS, JobOutcome
 from app.outages import outages
 from app.persistence import ledger, problems, runs
 from app.persistence.database import Connection
@@ -47,6 +49,8 @@ class Ended(msgspec.Struct, frozen=True):
 
     job_id: str
     wait_ms: int | None = None
+    outcome: JobOutcome = "lost"
+    """What became of it here, as it is counted."""
 
 
 class TimedOut(TransientError):
@@ -68,6 +72,16 @@ async def work_off(
     Returns what Redis is to be told: nothing where another worker has the job now. A time-out while the worker is
     `stopping` spends no attempt.
     """
+    JOB_WAIT_SECONDS.labels(job.queue).observe(max(0.0, job.waited_s))
+    begun = time.perf_counter()
+    ended = await _until_over(stage, job, policy, work, stopping)
+    JOB_SECONDS.labels(job.queue, "lost" if ended is None else ended.outcome).observe(time.perf_counter() - begun)
+    return ended
+
+
+async def _until_over(
+    stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work, stopping: Callable[[], bool]
+) -> Ended | None:
     if job.deaths >= MAX_DEATHS:
         died = Died(f"the worker that ran it died {job.deaths} times in a row, without progress", "worker-died")
         return await _through_outages(lambda: spend_attempt(stage, job, policy, died))
@@ -111,7 +125,7 @@ async def _attempt(
         log.exception("a bug in a stage", job=job.id)
         wrapped = TransientError(f"unexpected {type(error).__name__}: {error}")
         return await spend_attempt(stage, job, policy, wrapped)
-    return Ended(job.id)
+    return Ended(job.id, outcome="completed")
 
 
 async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> None:
@@ -133,7 +147,7 @@ async def _hand_back(stage: Stage, job: ClaimedJob) -> Ended:
         await ledger.hand_back(db, [job])
 
     await stage.services.database.transact(work)
-    return Ended(job.id, 0)
+    return Ended(job.id, 0, "handed_back")
 
 
 async def give_up(stage: Stage, job: ClaimedJob) -> Ended | None:
@@ -160,7 +174,7 @@ async def _end_failed(stage: Stage, job: ClaimedJob, error: PromidataSyncError) 
         return await _fail(db, job, error)
 
     held = await stage.services.database.transact(work)
-    return Ended(job.id) if held else await give_up(stage, job)
+    return Ended(job.id, outcome="failed") if held else await give_up(stage, job)
 
 
 async def _delay(stage: Stage, job: ClaimedJob, error: PromidataSyncError, wait_s: float) -> Ended | None:
@@ -168,7 +182,7 @@ async def _delay(stage: Stage, job: ClaimedJob, error: PromidataSyncError, wait_
         return await ledger.delay(db, job, str(error), wait_s)
 
     held = await stage.services.database.transact(work)
-    return Ended(job.id, round(wait_s * 1000)) if held else await give_up(stage, job)
+    return Ended(job.id, round(wait_s * 1000), "delayed") if held else await give_up(stage, job)
 
 
 def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError) -> float | None:

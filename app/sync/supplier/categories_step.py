@@ -62,6 +62,7 @@ async def _ask(services: Services, url: str, validators: tuple[str | None, str |
     headers = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     return await services.outbound.get(
         url,
+        kind="categories",
         limits=manifest_limits(services.settings),
         allowed_hosts=document_hosts(services.settings),
         headers={name: value for name, value in headers.items() if value},

@@ -117,6 +117,7 @@ class DocumentFetcher:
         settings = self._settings
         fetched = await self._services.outbound.get(
             request_url(document.url),
+            kind="document",
             limits=FetchLimits(
                 max_bytes=settings.document_max_bytes,
                 connect_timeout_s=settings.connect_timeout_s,

@@ -147,6 +147,7 @@ async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
     with naming_what_allows(settings):
         return await services.outbound.get(
             f"{settings.base_url}/Import/Import.txt",
+            kind="manifest",
             limits=manifest_limits(settings),
             allowed_hosts=document_hosts(settings),
             headers=headers,

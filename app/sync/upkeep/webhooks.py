@@ -13,6 +13,7 @@ import asyncio
 from structlog import get_logger
 
 from app.errors import OutageError
+from app.metrics.work import DELIVERIES
 from app.notify.retrying import next_pause_s
 from app.notify.sending import Parcel, Verdict, send
 from app.outages import outages
@@ -73,6 +74,7 @@ async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
         verdict = await send(services.outbound, parcel)
     except Exception as error:  # noqa: BLE001  whatever one receiver leads to, the worker goes on
         verdict = Verdict("again", error=f"{type(error).__name__}: {error}")
+    DELIVERIES.labels(verdict.kind).inc()
     log.info("webhook", delivery=claimed.id, attempt=claimed.attempts, outcome=verdict.kind, error=verdict.error)
     try:
         await _note_verdict(services, claimed, verdict)

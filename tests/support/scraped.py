@@ -1,0 +1,32 @@
+"""Reading what Prometheus would read: the samples of one address, or of several added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+Samples = Counter[str]
+"""Values by `name{label="value",…}`, the labels by name."""
+
+
+async def scrape(*addresses: str, headers: dict[str, str] | None = None) -> Samples:
+    """The samples below `address/metrics`, added up over the addresses."""
+    samples: Samples = Counter()
+    async with httpx.AsyncClient(headers=headers, timeout=20) as http:
+        for address in addresses:
+            answer = await http.get(f"{address}/metrics")
+            assert answer.status_code == 200, answer.text
+            samples += parse(answer.text)
+    return samples
+
+
+def parse(text: str) -> Samples:
+    """The samples of one answer."""
+    samples: Samples = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value  # type: ignore[assignment]
+    return samples
