@@ -53,7 +53,9 @@ class VariantData(msgspec.Struct, frozen=True):
 
     sku: str
     supplier_sku: str | None
+    """The supplier's own article number, beside Promidata's."""
     ean: str | None
+    """As text, so that leading zeros stay; its check digit is not looked at."""
     name: Texts
     description: Texts
     short_description: Texts

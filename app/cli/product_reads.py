@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +14,7 @@ from app.cli.named import know_supplier, with_supplier_asked
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json, tell_lines
 from app.persistence import exports, product_lists, variant_lists
+from app.persistence.database import Connection
 from app.persistence.product_lists import ProductFilter, Sort
 from app.persistence.variant_lists import VariantFilter
 from app.sync.services import Services
@@ -24,6 +27,8 @@ AT_A_TIME = 100
 STALL_S = 3600
 """For how long a pipe may stand still (`| less`) before the snapshot that it reads is given up, in seconds."""
 Item = dict[str, Any]
+Raw = Sequence[Sequence[bytes]]
+"""JSON of several items, each in pieces."""
 
 
 def show_products(wanted: ProductFilter, *, sort: Sort, limit: int, as_json: bool) -> None:
@@ -44,25 +49,13 @@ def show_products(wanted: ProductFilter, *, sort: Sort, limit: int, as_json: boo
 
 
 def stream_products(wanted: ProductFilter, *, sort: Sort, limit: int | None) -> None:
-    """Print whole products, one a line, as of one moment.
+    """Print whole products, one a line, as of one moment; fails as `show_products` does."""
 
-    Raises:
-        NotFound: there is no such supplier.
-        DatabaseUnavailable: it is away; says which address was tried.
-    """
+    async def lines(db: Connection, form: Form) -> AsyncGenerator[Raw, None]:
+        async for keys in exports.in_chunks(db, wanted, sort=sort, first=AT_A_TIME, then=AT_A_TIME):
+            yield await products_json(db, keys, form)
 
-    async def stream(services: Services) -> None:
-        await know_supplier(services, wanted.supplier)
-        form, left = _form(services), limit
-        async with services.database.snapshot(idle_s=STALL_S) as db:
-            async for keys in exports.in_chunks(db, wanted, sort=sort, first=AT_A_TIME, then=AT_A_TIME):
-                shown = keys if left is None else keys[:left]
-                tell_lines(_lines(await products_json(db, shown, form)))
-                left = None if left is None else left - len(shown)
-                if left == 0:
-                    return
-
-    with_services(stream, shows_pictures=True)
+    _stream(wanted.supplier, lines, limit)
 
 
 def show_variants(wanted: VariantFilter, *, limit: int, as_json: bool) -> None:
@@ -83,27 +76,15 @@ def show_variants(wanted: VariantFilter, *, limit: int, as_json: bool) -> None:
 
 
 def stream_variants(wanted: VariantFilter, *, limit: int | None) -> None:
-    """Print variants, one a line, as of one moment.
+    """Print variants, one a line, as of one moment; fails as `show_variants` does."""
 
-    Raises:
-        NotFound: there is no such supplier.
-        DatabaseUnavailable: it is away; says which address was tried.
-    """
+    async def lines(db: Connection, form: Form) -> AsyncGenerator[Raw, None]:
+        after = None
+        while keys := await variant_lists.list_keys(db, wanted, after=after, limit=AT_A_TIME):
+            yield await variants_json(db, keys, form)
+            after = (keys[-1].sku, keys[-1].supplier_id)
 
-    async def stream(services: Services) -> None:
-        await know_supplier(services, wanted.supplier)
-        form, after, left = _form(services), None, limit
-        async with services.database.snapshot(idle_s=STALL_S) as db:
-            while left != 0:
-                most = AT_A_TIME if left is None else min(left, AT_A_TIME)
-                keys = await variant_lists.list_keys(db, wanted, after=after, limit=most)
-                if not keys:
-                    return
-                tell_lines(_lines(await variants_json(db, keys, form)))
-                after = (keys[-1].sku, keys[-1].supplier_id)
-                left = None if left is None else left - len(keys)
-
-    with_services(stream, shows_pictures=True)
+    _stream(wanted.supplier, lines, limit)
 
 
 def show_product(sku: str, *, supplier: str | None, as_json: bool) -> None:
@@ -130,17 +111,35 @@ def show_product(sku: str, *, supplier: str | None, as_json: bool) -> None:
         teller.say(in_one_line(line))
 
 
+def _stream(
+    supplier: str | None, lines: Callable[[Connection, Form], AsyncGenerator[Raw, None]], limit: int | None
+) -> None:
+    """Print what comes in chunks, `limit` of it at most, from one snapshot."""
+
+    async def stream(services: Services) -> None:
+        await know_supplier(services, supplier)
+        left = sys.maxsize if limit is None else limit
+        async with services.database.snapshot(idle_s=STALL_S) as db, aclosing(lines(db, _form(services))) as chunks:
+            async for raw in chunks:
+                tell_lines(_lines(raw[:left]))
+                left -= min(len(raw), left)
+                if left == 0:
+                    return
+
+    with_services(stream, shows_pictures=True)
+
+
 def _form(services: Services, *, expanded: bool = True) -> Form:
     settings = services.settings
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     return Form(addresses_of(services.store, base), sees_buying=True, expanded=expanded)
 
 
-def _items(raw: Sequence[Sequence[bytes]]) -> list[Item]:
+def _items(raw: Raw) -> list[Item]:
     return [orjson.loads(b"".join(pieces)) for pieces in raw]
 
 
-def _lines(raw: Sequence[Sequence[bytes]]) -> bytes:
+def _lines(raw: Raw) -> bytes:
     return b"".join(b"".join(pieces) + b"\n" for pieces in raw)
 
 

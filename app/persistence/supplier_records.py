@@ -17,15 +17,20 @@ class SupplierRow(msgspec.Struct, frozen=True):
 
     id: int
     document_id: str
+    """The name by which the replaced system's users call it; a code of its own where nobody gave one."""
     code: str
     name: str
     is_active: bool
     schedule: str | None
+    """A cron expression of five fields, read in `time_zone`."""
     time_zone: str
     next_run_at: datetime | None
+    """When the schedule starts its next run; None without one, or while it is paused."""
     schedule_paused_at: datetime | None
     schedule_paused_reason: str | None
+    """Which runs in a row failed; None while it is not paused."""
     removal_guard_share: float | None
+    """From 0 to 1, its own; None where the installation's default holds."""
     last_run: dict[str, Any] | None
     """Id, status, error and times of the newest run, as the API names them."""
 
