@@ -14,6 +14,10 @@ TEST_PROCESSES ?= 4
 CHAOS_PROCESSES ?= 4
 # Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
+# The same for the alerts, which Prometheus itself judges (apt-get install prometheus).
+PROMETHEUS := $(shell command -v prometheus)
+NO_PROMETHEUS = $(if $(PROMETHEUS),, and not prometheus)
+SAY_NO_PROMETHEUS = $(if $(PROMETHEUS),,@echo "prometheus is not installed: the tests of the alerts are left out (apt-get install prometheus)")
 
 .PHONY: help setup run test fuzz coverage test-chaos test-browser test-image check lint format bench lock openapi promises ci
 
@@ -35,7 +39,8 @@ run: $(RUN_READY) ## everything on embedded servers: migrate, API, workers, samp
 
 test: $(READY) ## the test suite
 	$(if $(PGBOUNCER),,@echo "pgbouncer is not installed: the tests behind it are left out (apt-get install pgbouncer)")
-	@$(PYTEST) -m "not chaos and not browser and not image$(if $(PGBOUNCER),, and not pgbouncer)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(SAY_NO_PROMETHEUS)
+	@$(PYTEST) -m "not chaos and not browser and not image$(if $(PGBOUNCER),, and not pgbouncer)$(NO_PROMETHEUS)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, which makes it about twice as slow
 	@$(BIN)/coverage erase
@@ -44,7 +49,8 @@ coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, 
 	@$(BIN)/coverage report --fail-under=90
 
 test-chaos: $(READY) ## kills, outages, failpoints, restarts
-	@$(PYTEST) -m chaos -n $(CHAOS_PROCESSES) --dist load $(ARGS)
+	$(SAY_NO_PROMETHEUS)
+	@$(PYTEST) -m "chaos$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load $(ARGS)
 
 test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)
