@@ -27,6 +27,7 @@ from app.api import (
     feed,
     health,
     jobs,
+    kept_bodies,
     media,
     metrics,
     products,
@@ -45,6 +46,7 @@ from app.api.cross_origin import for_origins
 from app.api.head import HeadAsGet
 from app.api.health import Readiness
 from app.api.ingress import Ingress
+from app.api.kept_bodies import KeptBodies
 from app.api.live_events import LiveEvents
 from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
@@ -111,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.figures = figures
+    app.state.bodies = KeptBodies(kept_bodies.MOST_BYTES)
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)

@@ -36,6 +36,11 @@ def takes_long(request: Request) -> None:
     request.scope[_PATIENCE].is_endless = True
 
 
+async def taking_long(request: Request) -> None:
+    """The same as a dependency."""
+    takes_long(request)
+
+
 class AnswerInTime(HttpMiddleware):
     """ASGI middleware that answers 503 for an endpoint that says nothing for nine seconds."""
 

@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.encodings import ENCODERS, Encoder, wanted_coding
+from app.api.kept_bodies import Body
 from app.api.middleware import HttpMiddleware
 
 OVER_BYTES = 1000
@@ -63,7 +64,8 @@ class _Answer:
     async def _take_start(self, start: Message) -> None:
         headers = MutableHeaders(scope=start)
         can_be = is_compressible(start["status"], headers)
-        if can_be or start["status"] == 304:  # which stands for an answer that could be
+        # a 304 stands for an answer that could be; what is encoded already was so for this caller
+        if can_be or start["status"] == 304 or "content-encoding" in headers:
             _vary(headers)
         if can_be:
             self._held = start
@@ -86,6 +88,13 @@ class _Answer:
         more = message.get("more_body", False)
         body = await _in_passing(encoder.feed if more else encoder.end, message.get("body", b""))
         return {**message, "body": body}
+
+
+async def encode_body(data: bytes, coding: str | None) -> Body:
+    """A whole body in a coding that its caller takes, or as it is where that does it no good."""
+    if coding is None or len(data) <= OVER_BYTES:
+        return Body(data, None)
+    return Body(await _in_passing(ENCODERS[coding]().end, data), coding)
 
 
 async def _in_passing(encode: Callable[[bytes], bytes], data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from app.api.answer_in_time import takes_long
+from app.api.answer_in_time import taking_long
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
 from app.api.problems import ProblemError, problem_answers
@@ -198,7 +198,7 @@ async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded
     operation_id="retryFailed",
     summary="Retry all failed jobs of a queue",
     responses=problem_answers(403, 404),
-    dependencies=[Depends(takes_long)],
+    dependencies=[Depends(taking_long)],
 )
 async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Retried:
     """Jobs of cancelled runs are left alone."""

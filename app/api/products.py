@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from app.api.auth import Caller, GuardedRoute, Viewer
-from app.api.catalogue_pages import one_of, page_of
+from app.api.catalogue_pages import Answers, page_of
 from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, Fields, form_of
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, Cursor, read_cursor, write_cursor
 from app.api.json_answer import OrjsonResponse
@@ -29,16 +29,17 @@ from app.api.schemas import (
     page_example,
 )
 from app.api.supplier_filter import know_supplier
-from app.api.validators import NOT_MODIFIED, etag_of, unchanged
+from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import change_feed, product_lists
 from app.persistence.database import Database
-from app.persistence.product_lists import ProductFilter, Sort
+from app.persistence.product_lists import ProductFilter, ProductKey, Sort
 from app.views.buying_prices import without_buying
 from app.views.by_sku import one_product
 from app.views.catalogue import products_json
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
 from app.views.explained import Explained, explain
 from app.views.products import CHOSEN, LISTED_PRODUCT, PRODUCT_EXAMPLE, ChosenOfProduct, ListedProduct, Product
+from app.views.whole import Form
 
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
@@ -107,15 +108,18 @@ async def list_products(
         refuse_cursor(cursor)
         await _know(services.database, supplier)
         return Export(request, services.database, Wanted(wanted, sort, form))
-    after = read_after(sort, cursor)
+    after, answers = read_after(sort, cursor), Answers(request)
     async with services.database.read() as db:
         await know_supplier(db, supplier)
         rows = await product_lists.list_keys(db, wanted, sort=sort, after=after, limit=limit + 1)
         shown, more = cut(rows, limit)
         next_cursor = write_after(sort, shown[-1]) if more else None
         etag = etag_of("products", form.stamp, [(row.id, row.version, row.supplier) for row in shown], next_cursor)
-        known = unchanged(request, etag)
-        return known or page_of(await products_json(db, shown, form), next_cursor, etag)
+        known = answers.known(etag)
+        if known is not None:
+            return known
+        items = await products_json(db, shown, form)
+    return await answers.new(page_of(items, next_cursor), etag)
 
 
 async def _know(database: Database, supplier: str | None) -> None:
@@ -190,11 +194,19 @@ async def get_product(
 ) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     form = form_of(fields, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
-    async with services.database.read() as db:
+    answers = Answers(request)
+    async with services.database.quick() as db:
+        known = answers.known(_etag(await one_product(db, sku, supplier), form))
+    if known is not None:
+        return known
+    async with services.database.read() as db:  # of one moment: what it is, and what its ETag says
         key = await one_product(db, sku, supplier)
-        etag = etag_of("product", form.stamp, key.id, key.version, key.supplier)
-        known = unchanged(request, etag)
-        return known or one_of((await products_json(db, [key], form))[0], etag)
+        (item,) = await products_json(db, [key], form)
+    return await answers.new(item, _etag(key, form))
+
+
+def _etag(key: ProductKey, form: Form) -> str:
+    return etag_of("product", form.stamp, key.id, key.version, key.supplier)
 
 
 def _visible(caller: Caller, value: Any) -> Any:

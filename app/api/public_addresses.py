@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from app.api.schemas import get_services
+from app.api.schemas import services_of
 from app.settings import Settings
 from app.views.picture_addresses import PictureAddresses, addresses_of
 
@@ -27,9 +27,9 @@ def public_base(request: Request) -> str:
     return settings.public_url + root.rstrip("/")
 
 
-def get_picture_addresses(request: Request) -> PictureAddresses:
+async def get_picture_addresses(request: Request) -> PictureAddresses:
     """The addresses of stored pictures: the bucket's, or below the service's own for a local store."""
-    return addresses_of(get_services(request).store, public_base(request))
+    return addresses_of(services_of(request).store, public_base(request))
 
 
 PictureAddressesNeeded = Annotated[PictureAddresses, Depends(get_picture_addresses)]

@@ -22,7 +22,7 @@ from app.views.shapes import RunStatus
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"], route_class=GuardedRoute)
 
 
-def get_run_id(run_id: Annotated[str, Path(alias="runId", examples=[RUN["id"]])]) -> str:
+async def get_run_id(run_id: Annotated[str, Path(alias="runId", examples=[RUN["id"]])]) -> str:
     """The run that a path names; what is no run id is an unknown run."""
     try:
         return str(UUID(run_id))

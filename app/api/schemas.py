@@ -73,18 +73,23 @@ Moment = Annotated[datetime, AfterValidator(_utc)]
 """A time; one without an offset is taken as UTC."""
 
 
-def get_services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     """The process's parts."""
     services: Services = request.app.state.services
     return services
 
 
-def get_database(request: Request) -> Database:
+async def get_services(request: Request) -> Services:
+    """The same as a dependency: one that is no coroutine costs each request a hop to a thread and back."""
+    return services_of(request)
+
+
+async def get_database(request: Request) -> Database:
     """The process's way to PostgreSQL."""
-    return get_services(request).database
+    return services_of(request).database
 
 
-def get_queue_name(queue_name: Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]) -> QueueName:
+async def get_queue_name(queue_name: Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]) -> QueueName:
     """The queue that a path names."""
     for queue in QUEUES:
         if queue == queue_name:

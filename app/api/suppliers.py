@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from msgspec.structs import astuple
 from pydantic import Field, StrictBool
 
-from app.api.answer_in_time import takes_long
+from app.api.answer_in_time import taking_long
 from app.api.auth import Admin, GuardedRoute, Viewer
 from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
 from app.api.problems import ProblemError, problem_answers
@@ -134,7 +134,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
     operation_id="discoverSuppliers",
     summary="Add the suppliers that the manifest names",
     responses=problem_answers(403, 502),
-    dependencies=[Depends(takes_long)],
+    dependencies=[Depends(taking_long)],
 )
 async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admin) -> Discovered:
     """`items` are the ones that were new."""

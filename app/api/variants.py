@@ -8,13 +8,13 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.catalogue_pages import one_of, page_of
+from app.api.catalogue_pages import Answers, page_of
 from app.api.cursors import AfterVariant, Cursor, read_cursor, write_cursor
 from app.api.problems import problem_answers
 from app.api.public_addresses import PictureAddressesNeeded
 from app.api.schemas import DEFAULT_LIMIT, Limit, Moment, Page, ServicesNeeded, Word, cut, page_example
 from app.api.supplier_filter import know_supplier
-from app.api.validators import NOT_MODIFIED, etag_of, unchanged
+from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import variant_lists
 from app.persistence.variant_lists import VariantFilter, VariantKey
 from app.views.by_sku import one_variant
@@ -51,7 +51,7 @@ async def list_variants(
 ) -> Response:
     """Each as in its product, with its supplier; without `status` both, discontinued ones with their last state."""
     after = read_cursor(AfterVariant, cursor)
-    form = Form(addresses, caller.sees_buying_prices)
+    form, answers = Form(addresses, caller.sees_buying_prices), Answers(request)
     wanted = VariantFilter(ean, sku, supplier, productSku, status, updatedSince)
     async with services.database.read() as db:
         await know_supplier(db, supplier)
@@ -61,8 +61,11 @@ async def list_variants(
         shown, more = cut(rows, limit)
         next_cursor = write_cursor(AfterVariant(shown[-1].sku, shown[-1].supplier_id)) if more else None
         etag = etag_of("variants", form.stamp, [_stamp(row) for row in shown], next_cursor)
-        known = unchanged(request, etag)
-        return known or page_of(await variants_json(db, shown, form), next_cursor, etag)
+        known = answers.known(etag)
+        if known is not None:
+            return known
+        items = await variants_json(db, shown, form)
+    return await answers.new(page_of(items, next_cursor), etag)
 
 
 @router.get(
@@ -82,12 +85,19 @@ async def get_variant(
     supplier: Word | None = None,
 ) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
-    form = Form(addresses, caller.sees_buying_prices)
+    form, answers = Form(addresses, caller.sees_buying_prices), Answers(request)
+    async with services.database.quick() as db:
+        known = answers.known(_etag(await one_variant(db, sku, supplier), form))
+    if known is not None:
+        return known
     async with services.database.read() as db:
         key = await one_variant(db, sku, supplier)
-        etag = etag_of("variant", form.stamp, _stamp(key))
-        known = unchanged(request, etag)
-        return known or one_of((await variants_json(db, [key], form))[0], etag)
+        (item,) = await variants_json(db, [key], form)
+    return await answers.new(item, _etag(key, form))
+
+
+def _etag(key: VariantKey, form: Form) -> str:
+    return etag_of("variant", form.stamp, _stamp(key))
 
 
 def _stamp(key: VariantKey) -> list[object]:

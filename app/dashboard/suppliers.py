@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from app.api import suppliers as api
 from app.api.answer_in_time import takes_long
 from app.api.auth import Caller
-from app.api.schemas import ServicesNeeded, get_database
+from app.api.schemas import ServicesNeeded, services_of
 from app.api.suppliers import NewSupplier, SupplierChanges
 from app.catalogue.schedule import next_run
 from app.dashboard.entering import Keeper, PageRoute, Reader, Starter
@@ -186,7 +186,7 @@ async def reset(request: Request, code: Code, services: ServicesNeeded, caller: 
 async def _change(request: Request, code: str, caller: Caller, changes: dict[str, Any], said: str) -> Response:
     async def work() -> Outcome:
         body = SupplierChanges.model_validate(changes)
-        await api.update_supplier(request, code, get_database(request), caller, body)
+        await api.update_supplier(request, code, services_of(request).database, caller, body)
         return Outcome(said)
 
     return await done(request, f"/suppliers/{segment(code)}", work())

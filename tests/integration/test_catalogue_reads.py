@@ -126,6 +126,27 @@ async def test_whole_products_come_in_pages_with_as_many_statements_for_any_numb
     assert await api.all_pages("/products", expand="variants", limit=3) == products
 
 
+async def test_what_was_built_before_costs_one_look_at_its_version(
+    api: ApiClient, products: list[dict[str, Any]]
+) -> None:
+    """In each coding and form by itself; a caller who takes no coding is not given one."""
+    for path in (f"/products/{products[0]['sku']}", f"/variants/{products[0]['variants'][0]['sku']}"):
+        for coding, params in (("gzip", {}), ("zstd", {}), ("identity", {}), ("gzip", {"supplier": "A23"})):
+            headers = {"Accept-Encoding": coding}
+            first = await api.http.get(f"/api/v1{path}", params=params, headers=headers)
+            with statements() as sent:
+                again = await api.http.get(f"/api/v1{path}", params=params, headers=headers)
+            assert len(sent) == 1
+            assert again.content == first.content
+            assert again.headers.items() - {("date", again.headers["date"])} <= set(first.headers.items())
+            assert again.headers.get("content-encoding", "identity") == coding
+            assert "Accept-Encoding" in again.headers["vary"]
+    page = await api.get("/products", expand="variants", limit=2)
+    with statements() as sent:
+        assert await api.get("/products", expand="variants", limit=2) == page
+    assert not any("FROM variants" in statement for statement in sent)
+
+
 async def test_fields_choose_what_an_answer_has(api: ApiClient, products: list[dict[str, Any]]) -> None:
     chosen = [
         {

@@ -174,8 +174,9 @@ async def test_each_kind_has_its_own_durability_and_the_servers_stays_the_server
             assert await alone.scalar(shown) == "local"
 
 
-async def test_what_is_set_costs_no_round_trip(url: str) -> None:
-    async with wire(url) as counted, opened(counted.url, pool_size=1) as database:
+@pytest.mark.parametrize("pre_ping", [False, True])
+async def test_neither_what_is_set_nor_asking_whether_it_lives_costs_a_round_trip(url: str, pre_ping: bool) -> None:
+    async with wire(url) as counted, opened(counted.url, pool_size=1, pre_ping=pre_ping) as database:
 
         async def cost(kind: Any) -> int:
             before = counted.round_trips
@@ -188,6 +189,14 @@ async def test_what_is_set_costs_no_round_trip(url: str) -> None:
         assert await cost(database.quick) == 1
         assert await cost(database.begin) == 3
         assert await cost(database.read) == 3
+
+
+async def test_nobody_is_lent_a_connection_that_the_server_ended_a_moment_ago(url: str) -> None:
+    async with opened(url, pool_size=1, pre_ping=True) as database, somebody_else(url, 1) as (other,):
+        for _ in range(3):
+            async with database.read() as db:
+                pid = await db.scalar(text("SELECT pg_backend_pid()"))
+            assert await other.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
 
 
 async def test_behind_a_pooler_what_is_set_costs_no_round_trip_either(url: str) -> None:

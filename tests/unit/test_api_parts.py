@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from app.api import local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
+from app.api.kept_bodies import LARGEST_SHARE, OVERHEAD_BYTES, Body, KeptBodies
 from app.api.problems import ProblemError
 from app.logs import mask_address
+from app.main import ROUTERS
 from app.settings import ApiKey, Settings
 from app.views import buying_prices
 from app.views.masking import mask_base
@@ -151,3 +157,33 @@ def test_a_base_address_of_another_shape_is_masked_too() -> None:
     shown = mask_base(settings, "https://example.com/feeds/hunter2/A23/A23-1.json")
     assert "hunter2" not in shown
     assert shown.endswith("/A23/A23-1.json")
+
+
+def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    for part in dependant.dependencies:
+        assert part.call is not None
+        yield part.call
+        yield from _calls(part)
+
+
+def test_no_request_hops_to_a_thread_for_a_dependency_or_its_endpoint() -> None:
+    routes = [route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)]
+    calls = {call for route in routes for call in (route.endpoint, *_calls(route.dependant))}
+    coroutines = {call for call in calls if iscoroutinefunction(call) or isasyncgenfunction(call)}
+    plain = {call for call in calls - coroutines if not iscoroutinefunction(type(call).__call__)}
+    assert len(calls) > 80
+    assert plain == set()
+
+
+def test_kept_bodies_stay_below_their_bound_and_the_one_not_asked_for_goes_first() -> None:
+    size = 1000
+    kept = KeptBodies(LARGEST_SHARE * (size + OVERHEAD_BYTES))
+    bodies = {f"W/{number}": Body(bytes([number]) * size, "gzip") for number in range(LARGEST_SHARE + 1)}
+    for etag, body in bodies.items():
+        kept.keep(etag, "gzip", body)
+        kept.keep(etag, "gzip", body)
+        assert kept.find("W/0", "gzip") == bodies["W/0"]
+    assert [etag for etag in bodies if kept.find(etag, "gzip") is None] == ["W/1"]
+    assert kept.find("W/0", None) is None
+    kept.keep("W/large", None, Body(b"x" * (size + OVERHEAD_BYTES + 1), None))
+    assert kept.find("W/large", None) is None
