@@ -90,9 +90,9 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
 AGREED = -c requirements-dev.lock
 
 lock: | $(BIN)/uv ## resolve the dependencies anew into the lock files (ARGS=--upgrade for newer releases)
-	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra dev --group build -o requirements-dev.lock
-	@$(COMPILE) $(AGREED) pyproject.toml --extra embedded -o requirements-run.lock
-	@$(COMPILE) $(AGREED) pyproject.toml -o requirements.lock
+	@$(COMPILE) $(ARGS) pyproject.toml --extra embedded --extra traces --extra dev --group build -o requirements-dev.lock
+	@$(COMPILE) $(AGREED) pyproject.toml --extra embedded --extra traces -o requirements-run.lock
+	@$(COMPILE) $(AGREED) pyproject.toml --extra traces -o requirements.lock
 	@$(COMPILE) $(AGREED) --group build -o requirements-build.lock
 
 $(BIN)/uv:
