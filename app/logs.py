@@ -1,4 +1,7 @@
-"""Structured logs: one event a line, run and job ids bound, secrets masked.
+"""Structured logs: one event a line, secrets masked, with the ids of what it is about: run, job, request, trace.
+
+Whoever works on a job or answers a request binds its ids (structlog's contextvars); what is done for several at once
+has none.
 
 JSON where standard error is not a terminal, coloured text where it is. The feed's base address is a credential
 (API.md, "Around it"), so whoever logs an address passes it through `mask_address` first.
@@ -11,6 +14,8 @@ import sys
 from urllib.parse import urlsplit
 
 import structlog
+
+from app import traces
 
 SHOWN_PATH_CHARS = 4
 
@@ -26,6 +31,7 @@ def configure_logs(level: str = "INFO") -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -38,6 +44,14 @@ def configure_logs(level: str = "INFO") -> None:
     )
 
 
+def add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A processor: the id of the trace that the line belongs to."""
+    trace = traces.trace_id()
+    if trace is not None:
+        event.setdefault("trace", trace)
+    return event
+
+
 def mask_address(url: str) -> str:
     """The address with everything secret taken out: user info, query, and the middle of every long path segment.
 
@@ -46,12 +60,20 @@ def mask_address(url: str) -> str:
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    segments = parts.path.split("/")
-    path = "/".join(
+    return f"{parts.scheme}://{host}{mask_path(parts.path)}"
+
+
+def mask_path(path: str) -> str:
+    """A path with the middle of every long segment taken out that may be a key, a profile's id always.
+
+    >>> mask_path("/api/v1/runs/0f3c9a2e-1b2c-4d5e-8f90-112233445566/cancel")
+    '/api/v1/runs/0f3c…/cancel'
+    """
+    segments = path.split("/")
+    return "/".join(
         _mask_segment(segment, is_profile=position >= 2 and segments[position - 2] == "Profiles")
         for position, segment in enumerate(segments)
     )
-    return f"{parts.scheme}://{host}{path}"
 
 
 def _mask_segment(segment: str, *, is_profile: bool) -> str:

@@ -14,11 +14,12 @@ from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from app import VERSION
+from app import VERSION, traces
 from app.api import (
     audit,
     changes,
@@ -38,6 +39,7 @@ from app.api import (
     webhooks,
     workers,
 )
+from app.api.access_log import AccessLog
 from app.api.answer_headers import AnswerHeaders
 from app.api.answer_in_time import AnswerInTime
 from app.api.body_limit import BodyLimit
@@ -52,6 +54,7 @@ from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
+from app.api.request_traces import RequestTraces
 from app.dashboard.pages import PAGES
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
@@ -65,6 +68,8 @@ from app.sync.upkeep.chores import do_chores_without_queue
 
 CALLED = (sync, jobs, workers, events, runs, suppliers, feed, products, variants, changes, webhooks, audit)
 ROUTERS = (*CALLED, health, metrics, media, docs, *PAGES)
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""Of FastAPI's own: it would export queries and the words of errors, which may hold what is secret."""
 DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed."
 
 
@@ -74,8 +79,9 @@ class Api(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """The application behind what also the answer to an unforeseen error goes through."""
         settings: Settings = self.state.settings
+        answering: ASGIApp = AnswerHeaders(for_origins(super().build_middleware_stack(), settings.cors_origins))
         return Ingress(
-            AnswerHeaders(for_origins(super().build_middleware_stack(), settings.cors_origins)),
+            RequestTraces(AccessLog(answering) if settings.access_log else answering),
             root_path=settings.root_path,
             proxies=settings.forwarded_allow_ips,
             own=self.state.own_segments,
@@ -110,6 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.state.settings = settings
     app.state.figures = figures
@@ -143,6 +150,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             watching_the_loop(),
+            traces.exporting(settings, "api"),
             open_services(settings, pre_ping=True, store_at_once=True) as services,
         ):
             prepare(QUEUES)

@@ -23,6 +23,7 @@ ROOT_PATH_MAX_CHARS = 200
 ANY_PROXY = "*"
 _QUOTES = "\"'"
 _ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
+_HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -110,6 +111,15 @@ def is_redis_address(text: str) -> bool:
         return parts.scheme == "unix" or (parts.port != 0 and re.fullmatch(r"/?\d*", parts.path) is not None)
     except ValueError:  # its words may hold a password
         return False
+
+
+def is_header_list(text: str) -> bool:
+    """Whether `text` is a list of headers as OpenTelemetry has it (W3C Baggage), none with a line break.
+
+    >>> [is_header_list(text) for text in ("api-key=a%20b,x=1", "api-key", "a=b%0Ac: d", "Authorization=Bearer x")]
+    [True, False, False, True]
+    """
+    return all(_HEADER.fullmatch(part.strip(" ")) for part in text.split(","))
 
 
 def _web_address(text: str) -> str:

@@ -34,6 +34,7 @@ from app.setting_values import (
     Texts,
     WebAddress,
     is_base_address,
+    is_header_list,
     is_redis_address,
     tidied,
 )
@@ -88,6 +89,11 @@ class Settings(BaseSettings):
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    access_log: bool = False
+    otel_exporter_otlp_endpoint: WebAddress | None = None
+    otel_exporter_otlp_headers: SecretStr | None = None
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
+    otel_service_name: str = "promidata-sync"
 
     concurrency_supplier: Annotated[int, Field(ge=1, le=64)] = 1
     concurrency_families: Annotated[int, Field(ge=1, le=256)] = Field(
@@ -181,6 +187,13 @@ class Settings(BaseSettings):
                 "should look like redis://user:password@host:6379/0; "
                 "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F and # as %23"
             )
+        return value
+
+    @field_validator("otel_exporter_otlp_headers", mode="after")
+    @classmethod
+    def _headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_header_list(value.get_secret_value()):
+            raise ValueError("should be name=value,name=value, each URL-encoded: a blank in a value is %20")
         return value
 
     @field_validator("redis_prefix", mode="after")

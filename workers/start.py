@@ -8,10 +8,11 @@ import sys
 import uvloop
 from structlog import get_logger
 
+from app import traces
 from app.errors import DatabaseUnavailable, QueueUnavailable, SchemaTooNew, SettingsError
 from app.failpoints import arm
 from app.images.opening import refuse_wrong_folder
-from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
+from app.jobs.definitions import IMAGE_UPLOAD, STAGE_OF, QueueName, policies
 from app.jobs.queue import RedisQueue
 from app.logs import configure_logs
 from app.metrics.listening import open_metrics
@@ -55,6 +56,7 @@ async def work(settings: Settings, name: QueueName) -> None:
     async with (
         open_pulse(settings.worker_probe_file, name) as pulse,
         open_metrics(settings.metrics_host, settings.metrics_port, name),
+        traces.exporting(settings, f"worker {STAGE_OF[name]}"),
         open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD) as services,
     ):
         if services.queue is None:

@@ -19,8 +19,9 @@ from arq.worker import func
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
+from app import traces
 from app.errors import PromidataSyncError, SettingsError
-from app.jobs.definitions import IMAGE_UPLOAD, QueueName, policies
+from app.jobs.definitions import IMAGE_UPLOAD, STAGE_OF, QueueName, policies
 from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
@@ -65,6 +66,7 @@ def worker_settings(name: QueueName) -> type:
         ctx["opened"] = opened = AsyncExitStack()
         pulse = await opened.enter_async_context(open_pulse(settings.worker_probe_file, name))
         await opened.enter_async_context(open_metrics(settings.metrics_host, settings.metrics_port, name))
+        await opened.enter_async_context(traces.exporting(settings, f"worker {STAGE_OF[name]}"))
         services = await opened.enter_async_context(
             open_services(settings, wait_s=STAGE_WAIT_S, store_at_once=name == IMAGE_UPLOAD)
         )

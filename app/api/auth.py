@@ -24,6 +24,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from app.api.auditing import READING, audited, note_status
 from app.api.problems import ProblemError
 from app.api.query_names import QueryNames
+from app.api.request_traces import note_key
 from app.api.sessions import session_key
 from app.persistence.audit import Via
 from app.settings import ApiKey, Role
@@ -124,6 +125,7 @@ class GuardedRoute(APIRoute):
             caller = LOCAL
             if asked is not None:
                 caller = asked.identify(request, await bearer(request), await header(request))
+                note_key(request, caller.name)
             if READING.issuperset(self.methods or ()):
                 return await answered(request, caller)
             action = self.operation_id or self.name

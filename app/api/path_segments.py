@@ -24,13 +24,18 @@ class PathSegments:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         raw = scope.get("raw_path") if scope["type"] == "http" else None
-        if raw is not None and b"%" in raw:
-            path = keep_slashes(raw.decode("latin-1"))
-            if "\x00" in path:
-                await problem_response(404, "there is nothing at a path with a NUL")(scope, receive, send)
-                return
-            scope = {**scope, "path": path}
-        await self._app(scope, receive, send)
+        if raw is None or b"%" not in raw:
+            await self._app(scope, receive, send)
+            return
+        path = keep_slashes(raw.decode("latin-1"))
+        if "\x00" in path:
+            await problem_response(404, "there is nothing at a path with a NUL")(scope, receive, send)
+            return
+        asked = {**scope, "path": path}
+        try:
+            await self._app(asked, receive, send)
+        finally:
+            scope["route"] = asked.get("route")  # for figures, traces and the access log, which are around this
 
 
 def keep_slashes(raw_path: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from app import traces
 from app.cli.acting import act_of
 from app.cli.follow import follow
 from app.cli.programs import Feed
@@ -51,8 +52,9 @@ async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all
 async def sync_everything(services: Services, teller: Teller) -> None:
     """Sync all active suppliers and say what came of it."""
     began = time.monotonic()
-    with acting(act_of("startSync")):
-        started = await start_queued(services, StartRequest(trigger="cli"))
+    async with traces.exporting(services.settings, "up"):
+        with acting(act_of("startSync")):
+            started = await start_queued(services, StartRequest(trigger="cli"))
     runs = await follow(services, [run.run_id for run in started], teller)
     seconds = time.monotonic() - began
     teller.show(summary_table(runs))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from app import traces
 from app.cli.acting import act_of
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
@@ -60,21 +61,28 @@ def run_sync(options: SyncOptions) -> ExitCode:
 
 
 async def _run(options: SyncOptions, teller: Teller) -> ExitCode:
-    async with open_services(find_settings()) as services:
+    settings = find_settings()
+    async with open_services(settings) as services:
         if options.dry_run:
             await know_supplier(services, options.request.supplier)
             return await _dry_run(services, options, teller)
-        async with audited(services.database, services.settings, act_of("startSync", options.request.supplier)):
-            await _know_suppliers(services, teller, ask=not options.request.reparse)
-            await know_supplier(services, options.request.supplier)
-            if options.direct:
-                await refuse_wrong_folder(services.settings, services.store)
-                return await _direct(services, options, teller)
-            started = await start_queued(services, options.request)
-        if options.watch:
-            return await _watch(services, started, options, teller)
-        _say_started(started, options, teller)
-        return ExitCode.OK
+        async with traces.exporting(settings, "sync"):
+            with traces.span("command sync", trigger="cli"):
+                return await _sync(services, options, teller)
+
+
+async def _sync(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:
+    async with audited(services.database, services.settings, act_of("startSync", options.request.supplier)):
+        await _know_suppliers(services, teller, ask=not options.request.reparse)
+        await know_supplier(services, options.request.supplier)
+        if options.direct:
+            await refuse_wrong_folder(services.settings, services.store)
+            return await _direct(services, options, teller)
+        started = await start_queued(services, options.request)
+    if options.watch:
+        return await _watch(services, started, options, teller)
+    _say_started(started, options, teller)
+    return ExitCode.OK
 
 
 async def _know_suppliers(services: Services, teller: Teller, *, ask: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app import traces
 from app.images.inspect import PictureFacts, PictureInspector
 from app.images.store import media_key
 from app.outbound import FetchLimits, OutboundClient
@@ -54,8 +55,11 @@ async def download_picture(
     """
     validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     headers = {"Accept": "image/*", **{name: value for name, value in validators.items() if value}}
-    fetched = await client.get(url, kind="picture", limits=limits, headers=headers)
+    with traces.span("download", kind="client", url=url) as span:
+        fetched = await client.get(url, kind="picture", limits=limits, headers=headers)
+        span.note(bytes=len(fetched.body), outcome="not modified" if fetched.not_modified else "fetched")
     if fetched.not_modified:
         return NotModified(fetched.etag or etag)
-    facts, sha256 = await inspector.inspect(fetched.body)
+    with traces.span("inspect", bytes=len(fetched.body)):
+        facts, sha256 = await inspector.inspect(fetched.body)
     return DownloadedPicture(fetched.body, sha256, facts, fetched.etag, fetched.last_modified)

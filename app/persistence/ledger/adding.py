@@ -39,12 +39,14 @@ async def _add(db: AsyncConnection, rows: Sequence[tuple[Owner, NewJob]]) -> lis
         return []
     added = await db.scalars(
         text("""
-        INSERT INTO jobs (id, queue, run_id, supplier_id, parent_id, key, args, direct, dispatched_at)
-        SELECT r.id, r.queue, r.run_id, r.supplier_id, r.parent_id, r.key, r.args, r.direct, clock_timestamp()
+        INSERT INTO jobs (id, queue, run_id, supplier_id, parent_id, key, args, traceparent, direct, dispatched_at)
+        SELECT r.id, r.queue, r.run_id, r.supplier_id, r.parent_id, r.key, r.args, r.traceparent, r.direct,
+            clock_timestamp()
         FROM ROWS FROM (
-            jsonb_to_recordset(CAST(:jobs AS jsonb)) AS (id text, queue text, parent_id text, key text, args jsonb),
+            jsonb_to_recordset(CAST(:jobs AS jsonb))
+                AS (id text, queue text, parent_id text, key text, args jsonb, traceparent text),
             unnest(CAST(:runs AS uuid[])), unnest(CAST(:suppliers AS int[])), unnest(CAST(:directs AS boolean[])))
-            AS r(id, queue, parent_id, key, args, run_id, supplier_id, direct)
+            AS r(id, queue, parent_id, key, args, traceparent, run_id, supplier_id, direct)
         WHERE (SELECT j.id FROM jobs j
                WHERE j.run_id = r.run_id AND j.queue = r.queue AND j.key = r.key LIMIT 1) IS NULL
         ON CONFLICT (run_id, queue, key) DO NOTHING

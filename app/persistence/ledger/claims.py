@@ -27,6 +27,10 @@ SPREAD_S = 3.0
 
 WAITED = """CAST(EXTRACT(epoch FROM clock_timestamp() - GREATEST(j.run_at, j.created_at)) AS double precision)
                 AS waited_s"""
+CLAIMED = f"""j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
+            j.traceparent, r.options, {WAITED},
+            (SELECT s.code FROM suppliers s WHERE s.id = j.supplier_id) AS supplier"""
+"""What `ClaimedJob` has, of a job `j` of a run `r`."""
 
 
 async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple[list[ClaimedJob], list[Unclaimed]]:
@@ -53,8 +57,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
                           ELSE j.run_at END
         FROM mine, runs r WHERE j.id = mine.id AND r.id = j.run_id
-        RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
-            r.options, {WAITED}"""),
+        RETURNING {CLAIMED}"""),
         {
             "ids": list(ids),
             "queue": queue,
@@ -85,8 +88,7 @@ async def claim_of_run(
               AND (state IN {WAITING_JOB} AND run_at <= clock_timestamp()
                    OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-        RETURNING j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
-            r.options, {WAITED}"""),
+        RETURNING {CLAIMED}"""),
         {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4(), "in_hand": list(in_hand)},
     )
     return [_claimed(row) for row in rows.mappings()]

@@ -32,6 +32,8 @@ class NewJob(msgspec.Struct, frozen=True):
     """Unique in its run and queue: asking twice makes one job."""
     args: dict[str, Any]
     parent_id: str | None = None
+    traceparent: str | None = None
+    """What it is part of in a trace (W3C Trace Context); None where nothing is traced."""
 
 
 class ClaimedJob(msgspec.Struct, frozen=True):
@@ -51,6 +53,10 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     options: RunOptions
     waited_s: float = 0.0
     """From when it was due to this claim."""
+    supplier: str = ""
+    """The supplier's code, for traces and logs."""
+    traceparent: str | None = None
+    """What it is part of in a trace; to its stage, what the job's own work is: its children hang on that."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):

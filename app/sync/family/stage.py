@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from app import traces
 from app.errors import ClaimLost
 from app.jobs.definitions import FamilyJob, read_arguments
 from app.persistence import documents
@@ -112,9 +113,10 @@ class FamilyStage:
         return await asyncio.to_thread(read_families, families, self._stage.services.settings)
 
     async def _commit(self, batch: Sequence[FamilyReady | Outdated]) -> list[FamilyEnd]:
-        committed = await self._stage.services.database.transact(
-            lambda db: commit_families(db, self._stage.progress, batch)
-        )
+        with traces.span("batch commit", batch=[item.job.traceparent for item in batch], families=len(batch)):
+            committed = await self._stage.services.database.transact(
+                lambda db: commit_families(db, self._stage.progress, batch)
+            )
         await self._stage.dispatch(committed.messages)
         return committed.ends
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from app import traces
 from app.errors import ClaimLost, OutageError
 from app.feed.manifest import request_url
 from app.images.download import DownloadedPicture, NotModified, download_picture
@@ -116,11 +117,12 @@ class ImageStage:
         async def work(db: Connection) -> list[PictureEnd]:
             return await commit_settled(db, batch, again)
 
-        while True:
-            try:
-                return await self._services.database.transact(work)
-            except NamedAgain as named:
-                again |= named.job_ids
+        with traces.span("batch commit", batch=[item.job.traceparent for item in batch], images=len(batch)):
+            while True:
+                try:
+                    return await self._services.database.transact(work)
+                except NamedAgain as named:
+                    again |= named.job_ids
 
 
 async def fetch_picture(services: Services, address: Address, *, conditional: bool) -> DownloadedPicture | NotModified:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from app import traces
 from app.errors import StoreUnavailable
 from app.failpoints import reach
 from app.images.download import DownloadedPicture
@@ -81,8 +82,9 @@ class PictureStorer:
             await asyncio.sleep(LOOK_AGAIN_S)
         if known.key is None or not await is_stored(self._services, known.key, len(got.body)):
             reach("picture:before-put")
-            async with _answered_within(PUT_WITHIN_S):
-                await self._services.store.put(got.key, got.body, got.facts.content_type)
+            with traces.span("put", kind="client", bytes=len(got.body), object=got.key):
+                async with _answered_within(PUT_WITHIN_S):
+                    await self._services.store.put(got.key, got.body, got.facts.content_type)
             reach("picture:after-put")
         return known.removals
 

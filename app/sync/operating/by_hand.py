@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from structlog import get_logger
 
+from app import traces
 from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
@@ -201,14 +202,18 @@ async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: st
     supplier_id: int = run["supplier_id"]
 
     async def work(db: Connection) -> Started:
-        new = await runs.start_run(
-            db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger=trigger, options=options
-        )
-        if not new.started:
-            raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")
-        job = ledger.NewJob(job_id, SUPPLIER_SYNC, run["supplier"], _supplier_args(supplier_id))
-        await ledger.add_jobs(db, [job], run_id=new.run_id, supplier_id=supplier_id, direct=False)
-        await audit.note(db, "confirmRemovals", str(run["id"]), supplier=run["supplier"], runId=new.run_id)
+        with traces.span("sync start", supplier=run["supplier"], trigger=trigger, mode="queued", job=job_id) as span:
+            new = await runs.start_run(
+                db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger=trigger, options=options
+            )
+            if not new.started:
+                raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")
+            span.note(run=new.run_id, outcome="started")
+            job = ledger.NewJob(
+                job_id, SUPPLIER_SYNC, run["supplier"], _supplier_args(supplier_id), traceparent=span.traceparent
+            )
+            await ledger.add_jobs(db, [job], run_id=new.run_id, supplier_id=supplier_id, direct=False)
+            await audit.note(db, "confirmRemovals", str(run["id"]), supplier=run["supplier"], runId=new.run_id)
         return Started(run["supplier"], new.run_id, job_id, started=True)
 
     return await services.database.transact(work)

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from structlog import get_logger
 
+from app import traces
 from app.errors import Conflict, Invalid, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
@@ -111,18 +112,23 @@ async def start_one(db: Connection, supplier: Supplier, request: StartRequest, m
     options = ledger.RunOptions(
         force=request.force or request.skus is not None, skus=request.skus, reparse=request.reparse
     )
-    run = await runs.start_run(
-        db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
-    )
-    if run.started:
-        job = ledger.NewJob(
-            id=job_id,
-            queue=SUPPLIER_SYNC,
-            key=supplier.code,
-            args=msgspec.to_builtins(SupplierJob(supplier_id=supplier.id)),
+    with traces.span(
+        "sync start", supplier=supplier.code, trigger=request.trigger, mode=mode, force=options.force
+    ) as span:
+        run = await runs.start_run(
+            db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
         )
-        await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier.id, direct=mode == "direct")
-        await audit.note(db, "startSync", supplier.code, runId=run.run_id, mode=mode, **_asked_beside(request))
+        span.note(run=run.run_id, job=run.job_id, outcome="started" if run.started else "under way")
+        if run.started:
+            job = ledger.NewJob(
+                id=job_id,
+                queue=SUPPLIER_SYNC,
+                key=supplier.code,
+                args=msgspec.to_builtins(SupplierJob(supplier_id=supplier.id)),
+                traceparent=span.traceparent,
+            )
+            await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier.id, direct=mode == "direct")
+            await audit.note(db, "startSync", supplier.code, runId=run.run_id, mode=mode, **_asked_beside(request))
     return Started(supplier.code, run.run_id, run.job_id, run.started)
 
 

@@ -36,8 +36,10 @@ from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.family.stage import fail_family
 from app.sync.image.settling import address_of, fail_picture
+from app.sync.running.attempts import attempt_at
 from app.sync.stage.backoff import retry_wait_s
 from app.sync.stage.context import Stage, plain_reason
+from app.traces import Span
 
 log = get_logger()
 
@@ -109,6 +111,19 @@ async def _through_outages(step: Callable[[], Awaitable[Ended | None]]) -> Ended
 async def _attempt(
     stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work, stopping: Callable[[], bool]
 ) -> Ended | None:
+    with attempt_at(job) as (mine, span):
+        try:
+            ended = await _settled(stage, mine, policy, work, span, stopping=stopping)
+        except OutageError:
+            span.note(outcome="outage")
+            raise
+        span.note(outcome="lost" if ended is None else ended.outcome)
+        return ended
+
+
+async def _settled(
+    stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work, span: Span, *, stopping: Callable[[], bool]
+) -> Ended | None:
     try:
         await _bounded(stage, job, policy, work)
     except (ClaimLost, RunCancelled):
@@ -118,14 +133,24 @@ async def _attempt(
     except TimedOut as error:
         if stopping():
             return await _hand_back(stage, job)
-        return await spend_attempt(stage, job, policy, error)
+        return await _spend(stage, job, policy, error, span)
     except PromidataSyncError as error:
-        return await spend_attempt(stage, job, policy, error)
+        return await _spend(stage, job, policy, error, span)
     except Exception as error:
         log.exception("a bug in a stage", job=job.id)
         wrapped = TransientError(f"unexpected {type(error).__name__}: {error}")
-        return await spend_attempt(stage, job, policy, wrapped)
+        return await _spend(stage, job, policy, wrapped, span)
     return Ended(job.id, outcome="completed")
+
+
+async def _spend(
+    stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: PromidataSyncError, span: Span
+) -> Ended | None:
+    """`spend_attempt`, as span and log tell it; why is among the run's problems."""
+    span.failed(error)
+    ended = await spend_attempt(stage, job, policy, error)
+    log.info("attempt spent", outcome="lost" if ended is None else ended.outcome, error=type(error).__name__)
+    return ended
 
 
 async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> None:

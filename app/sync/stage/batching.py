@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from app.errors import OutageError
@@ -50,7 +51,8 @@ class Batcher(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._run())
+            # a batch is not its first asker's: neither that one's trace nor its ids in the log
+            self._runner = asyncio.create_task(self._run(), context=Context())
         return await future
 
     async def _run(self) -> None:

@@ -33,6 +33,7 @@ async def add_family_jobs(
             key=f"{sku}@{version}{again}",
             args=msgspec.to_builtins(FamilyJob(family_sku=sku, version=version, judged=judged)),
             parent_id=job.id,
+            traceparent=job.traceparent,
         )
         for sku, version in families
     ]
@@ -68,4 +69,5 @@ def image_job(job: ClaimedJob, address_id: int, *, revalidate: bool = False) -> 
         key=str(address_id),
         args=msgspec.to_builtins(ImageJob(address_id=address_id, revalidate=revalidate or job.options.force)),
         parent_id=job.id,
+        traceparent=job.traceparent,
     )

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 import zstandard
 
+from app import traces
 from app.catalogue.grouping import family_key
 from app.catalogue.types import DocumentOutline
 from app.errors import DocumentUnreadable, OriginRefused, OriginUnavailable, PermanentError
@@ -115,19 +116,26 @@ class DocumentFetcher:
 
     async def _get(self, document: WantedDocument) -> FetchedDocument:
         settings = self._settings
-        fetched = await self._services.outbound.get(
-            request_url(document.url),
-            kind="document",
-            limits=FetchLimits(
-                max_bytes=settings.document_max_bytes,
-                connect_timeout_s=settings.connect_timeout_s,
-                first_byte_timeout_s=settings.first_byte_timeout_s,
-                total_timeout_s=settings.document_timeout_s,
-            ),
-            allowed_hosts=document_hosts(settings),
-            headers={"Cache-Control": "no-cache", "Pragma": "no-cache"} if document.suspect else {},
-        )
-        return await asyncio.to_thread(_take, document, fetched.body, self._supplier)
+        with traces.span("document fetch", kind="client", url=document.url, document=document.file_name) as span:
+            fetched = await self._services.outbound.get(
+                request_url(document.url),
+                kind="document",
+                limits=_limits(settings),
+                allowed_hosts=document_hosts(settings),
+                headers={"Cache-Control": "no-cache", "Pragma": "no-cache"} if document.suspect else {},
+            )
+            taken = await asyncio.to_thread(_take, document, fetched.body, self._supplier)
+            span.note(bytes=len(fetched.body), sku=taken.sku)
+        return taken
+
+
+def _limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        max_bytes=settings.document_max_bytes,
+        connect_timeout_s=settings.connect_timeout_s,
+        first_byte_timeout_s=settings.first_byte_timeout_s,
+        total_timeout_s=settings.document_timeout_s,
+    )
 
 
 def _take(document: WantedDocument, body: bytes, supplier: str) -> FetchedDocument:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import zstandard
 
+from app import traces
 from app.errors import AddressRefused, ManifestUnreadable
 from app.feed.manifest import ManifestData, read_manifest
 from app.outbound.client import Fetched, FetchLimits
@@ -144,14 +145,17 @@ async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
     if stored is not None and stored.last_modified:
         headers["If-Modified-Since"] = stored.last_modified
     settings = services.settings
-    with naming_what_allows(settings):
-        return await services.outbound.get(
-            f"{settings.base_url}/Import/Import.txt",
+    url = f"{settings.base_url}/Import/Import.txt"
+    with traces.span("manifest fetch", kind="client", url=url) as span, naming_what_allows(settings):
+        fetched = await services.outbound.get(
+            url,
             kind="manifest",
             limits=manifest_limits(settings),
             allowed_hosts=document_hosts(settings),
             headers=headers,
         )
+        span.note(bytes=len(fetched.body), outcome="not modified" if fetched.not_modified else "fetched")
+        return fetched
 
 
 @contextmanager
