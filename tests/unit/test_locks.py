@@ -25,9 +25,9 @@ RUNTIME = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 BUILD = [*PROJECT["build-system"]["requires"], *PROJECT["dependency-groups"]["build"]]
 LOCKS: dict[str, list[str]] = {
-    "requirements.lock": RUNTIME,
-    "requirements-run.lock": [*RUNTIME, *EXTRAS["embedded"]],
-    "requirements-dev.lock": [*RUNTIME, *EXTRAS["embedded"], *EXTRAS["dev"], *BUILD],
+    "requirements.lock": [*RUNTIME, *EXTRAS["traces"]],
+    "requirements-run.lock": [*RUNTIME, *EXTRAS["traces"], *EXTRAS["embedded"]],
+    "requirements-dev.lock": [*RUNTIME, *EXTRAS["traces"], *EXTRAS["embedded"], *EXTRAS["dev"], *BUILD],
     "requirements-build.lock": BUILD,
 }
 PYTHONS = ("3.11.2", "3.11.15", "3.12.1", "3.13.0", "3.14.0")
