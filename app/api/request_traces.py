@@ -1,6 +1,6 @@
 """Each request as traces and logs see it: an id, a span, and the ids in every line that is logged meanwhile.
 
-    X-Request-Id (else a new one), traceparent (else a trace of its own) ─▶ the application ─▶ X-Request-Id
+    X-Request-Id (else a new one), traceparent (else a trace of its own) ─▶ the application ─▶ a given id back
 
 A span is named by the route's template: nothing of the path, the query or the headers is in it.
 """
@@ -65,13 +65,15 @@ class RequestTraces(HttpMiddleware):
         """See HttpMiddleware."""
         headers = Headers(scope=scope)
         given = headers.get(REQUEST_ID, "")
-        request_id = given if GIVEN_ID.fullmatch(given) else uuid4().hex
+        taken = GIVEN_ID.fullmatch(given) is not None
+        request_id = given if taken else uuid4().hex
         scope[_ASKED] = Asked()
         with bound_contextvars(request=request_id), self._span(scope, headers, request_id) as span:
 
             async def identified(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
+                    if taken:  # a new one would make every answer another, HEAD's than GET's, too
+                        MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
                     _note_status(span, message["status"])
                 await send(message)
 
