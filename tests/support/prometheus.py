@@ -19,7 +19,7 @@ from tests.support.receiver import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
-SCRAPE_EVERY = "500ms"
+SCRAPE_EVERY, JUDGE_EVERY = "2s", "500ms"
 
 
 def promtool(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -76,11 +76,11 @@ def _named(labels: Mapping[str, str]) -> str:
 
 @asynccontextmanager
 async def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> AsyncIterator[Prometheus]:
-    """A server that scrapes `targets` (job to `host:port`) twice a second, the deployed rules at sixty times speed."""
+    """A server that scrapes `targets` (job to `host:port`) every two seconds, the rules at sixty times speed."""
     program = shutil.which("prometheus")
     assert program is not None, "prometheus is not installed: apt-get install prometheus"
     (folder / "alerts.yaml").write_text(minutes_as_seconds(RULES.read_text()))
-    timing = {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY, "evaluation_interval": SCRAPE_EVERY}
+    timing = {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY, "evaluation_interval": JUDGE_EVERY}
     config = {
         "global": timing,
         "rule_files": ["alerts.yaml"],
