@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -73,18 +73,21 @@ class LiveEvents:
         if self._seen is None or not self._listeners:
             await self._look()
 
-    async def follow(self, last_id: str | None) -> AsyncIterator[LiveEvent]:
-        """Events from after `last_id` on, as they happen; a `reset` first when some of them are gone."""
+    async def follow(self, last_id: str | None) -> AsyncGenerator[LiveEvent, None]:
+        """Events from after `last_id` on, as they happen, none left out; a `reset` in place of those that are gone."""
         number = self._number if last_id is None else self._after(last_id)
         if number is None:
             number = self._number
-            yield LiveEvent(self._id(number), "reset", {"reason": MISSED})
+            yield self._reset()
         self._join()
         try:
             while not self._closed:
+                if number < self._first:
+                    number = self._number
+                    yield self._reset()
                 for event in self._since(number):
+                    number += 1  # not to the newest: a look may have added some while this one was being sent
                     yield event
-                number = self._number
                 async with self._news:
                     await self._news.wait_for(lambda: self._closed or self._number != number)  # noqa: B023
         finally:
@@ -149,8 +152,15 @@ class LiveEvents:
             self._news.notify_all()
 
     def _since(self, number: int) -> list[LiveEvent]:
-        first = self._number - len(self._kept)
-        return list(self._kept)[max(0, number - first) :]
+        return list(self._kept)[number - self._first :]
+
+    @property
+    def _first(self) -> int:
+        """The number before the oldest that is kept."""
+        return self._number - len(self._kept)
+
+    def _reset(self) -> LiveEvent:
+        return LiveEvent(self._id(self._number), "reset", {"reason": MISSED})
 
     def _id(self, number: int) -> str:
         return f"{self._process}-{number}"
@@ -160,7 +170,7 @@ class LiveEvents:
         process, _, number = last_id.rpartition("-")
         if process != self._process or not number.isdecimal() or len(number) > 18:
             return None
-        return int(number) if self._number - len(self._kept) <= int(number) <= self._number else None
+        return int(number) if self._first <= int(number) <= self._number else None
 
 
 def _without_clock(run: dict[str, Any]) -> dict[str, Any]:

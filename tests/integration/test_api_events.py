@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api.live_events import LiveEvent, LiveEvents
 from tests.support.api_client import ApiClient, api_client
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -118,3 +121,64 @@ async def read_to_the_end(api: ApiClient) -> None:
     async with stream(api) as found:
         async for _ in found:
             pass
+
+
+@pytest.fixture
+async def live(stack: Stack) -> AsyncIterator[LiveEvents]:
+    live = LiveEvents(stack.services.database, stack.settings)
+    await live.open()
+    yield live
+    live.close()
+
+
+async def test_a_slow_reader_gets_what_was_added_while_it_took_one(stack: Stack, live: LiveEvents) -> None:
+    slow = live.follow(None)
+    first = await _first_of_runs(stack, slow, 3)
+    newest = await _told_last(stack, live, first)
+    ids = [first.id]
+    async with asyncio.timeout(10):
+        while ids[-1] != newest.id:
+            ids.append((await anext(slow)).id)
+    await slow.aclose()
+    numbers = [int(number.rpartition("-")[2]) for number in ids]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+async def test_a_reader_that_is_too_far_behind_is_told_so(stack: Stack, live: LiveEvents) -> None:
+    live._kept = deque(maxlen=2)
+    slow = live.follow(None)
+    first = await _first_of_runs(stack, slow, 1)
+    for _ in range(4):
+        await add_run(stack)
+    await eventually(lambda: _has_more(live, first, 4))
+    async with asyncio.timeout(10):
+        while (await anext(slow)).kind != "reset":
+            pass
+    await slow.aclose()
+
+
+async def _first_of_runs(stack: Stack, found: AsyncIterator[LiveEvent], count: int) -> LiveEvent:
+    """The first event that is told of so many new runs."""
+    first = asyncio.ensure_future(anext(found))
+    await asyncio.sleep(0)  # it listens
+    for _ in range(count):
+        await add_run(stack)
+    async with asyncio.timeout(10):
+        return await first
+
+
+async def _has_more(live: LiveEvents, than: LiveEvent, count: int) -> bool:
+    return live._number >= int(than.id.rpartition("-")[2]) + count
+
+
+async def _told_last(stack: Stack, live: LiveEvents, after: LiveEvent) -> LiveEvent:
+    """Add some runs, and be another reader until the last of them is told."""
+    runs = {await add_run(stack) for _ in range(4)}
+    other = live.follow(after.id)
+    async with asyncio.timeout(10):
+        async for event in other:
+            runs.discard(str(event.data.get("id")))
+            if not runs:
+                await other.aclose()
+                return event
+    raise AssertionError("the stream ended")
