@@ -1,5 +1,6 @@
 # One image for the API, the workers, the migration and every other command: the command decides (docs/operations.md).
 # It runs as a user without rights and writes only to /data and /tmp, so the root file system can be read-only.
+# Pinned by digest where it is built: docs/operations.md, "What is installed, and whether it is safe".
 ARG PYTHON=python:3.13-slim-bookworm
 
 FROM ${PYTHON} AS build

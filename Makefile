@@ -19,7 +19,7 @@ PROMETHEUS := $(shell command -v prometheus)
 NO_PROMETHEUS = $(if $(PROMETHEUS),, and not prometheus)
 SAY_NO_PROMETHEUS = $(if $(PROMETHEUS),,@echo "prometheus is not installed: the tests of the alerts are left out (apt-get install prometheus)")
 
-.PHONY: help setup run test fuzz coverage test-chaos test-browser test-image check lint format bench lock openapi promises ci
+.PHONY: help setup run test fuzz coverage test-chaos test-browser test-image check lint format bench lock openapi promises licences audit sbom ci
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,16 @@ promises: $(READY) ## write docs/promises.md: each promise, its tests, its last 
 
 openapi: $(READY) ## write openapi.json anew
 	@$(BIN)/python scripts/openapi.py
+
+licences: $(READY) ## the licence of each package that runs; fails on one that is refused or unknown
+	@$(BIN)/python scripts/licences.py
+
+audit: $(READY) ## known vulnerabilities of what the lock files name, by PyPI's advisories
+	@$(BIN)/python scripts/audit.py
+
+sbom: $(READY) ## what a server consists of, as CycloneDX, into sbom.json
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o sbom.json
+	@echo "wrote sbom.json"
 
 # All four agree: the others take their versions from the largest.
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
