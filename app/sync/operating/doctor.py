@@ -211,5 +211,5 @@ async def check_pictures(services: Services) -> Finding:
     if not wrong:
         return Finding("pictures", ok=True, found=f"the store has all of {len(sample)} that were looked for")
     found = f"{len(wrong)} of {len(sample)} that were looked for are not in the store with their size: {min(wrong)}"
-    do = "`promidata-sync media verify` looks for all of them, with --repair it fetches them again"
+    do = "`promidata-sync media verify --repair` looks for all that are recorded and fetches again what is missing"
     return Finding("pictures", ok=False, found=found, do=do)
