@@ -60,6 +60,8 @@ def _storable(text: str) -> str:
 Storable = AfterValidator(_storable)
 Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Storable]
 """A query parameter's text."""
+Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]
+"""What somebody typed into a field of a page, or left empty."""
 
 
 def _utc(moment: datetime) -> datetime:

@@ -168,7 +168,8 @@ async def update_supplier(
     """A new schedule or time zone counts from now on, as does an old one when its supplier is active again."""
 
     async def work(db: Connection) -> SupplierRow:
-        found = await _found(db, supplier_id)
+        # held, since the next run is worked out from what is read
+        found = await _found(db, supplier_id, held=True)
         values = body.model_dump(exclude_unset=True)
         if values.keys() & {"schedule", "time_zone", "is_active"}:
             values |= await _schedule_anew(db, found, values)
@@ -201,8 +202,8 @@ def _as_sent(body: In) -> dict[str, Any]:
     return body.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-async def _found(db: Connection, supplier_id: str) -> SupplierRow:
-    row = await supplier_records.find_supplier_row(db, supplier_id)
+async def _found(db: Connection, supplier_id: str, *, held: bool = False) -> SupplierRow:
+    row = await supplier_records.find_supplier_row(db, supplier_id, held=held)
     if row is None:
         raise NotFound(f"there is no supplier {supplier_id}")
     return row

@@ -22,7 +22,7 @@ from app.api.schemas import In, ServicesNeeded, Storable
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import audit
 from app.sync.operating.dry_run import dry_run
-from app.sync.operating.start import Started, StartRequest, start_queued
+from app.sync.operating.start import Started, StartRequest, Trigger, start_queued
 from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services
 from app.views.shapes import Out, example, shown_json
@@ -60,10 +60,10 @@ class StartSync(In):
             raise ValueError("skus names families of one supplier: give supplierId too")
         return self
 
-    def request(self) -> StartRequest:
-        """The same for the sync itself."""
+    def request(self, trigger: Trigger = "api") -> StartRequest:
+        """The same for the sync itself, and who asks for it."""
         skus = None if self.skus is None else tuple(self.skus)
-        return StartRequest(self.supplier_id, force=self.force, skus=skus, trigger="api")
+        return StartRequest(self.supplier_id, force=self.force, skus=skus, trigger=trigger)
 
 
 class StartedJob(Out):

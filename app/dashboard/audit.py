@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.api.audit import after_entry, position_of
-from app.api.schemas import ServicesNeeded, cut
+from app.api.schemas import ServicesNeeded, Typed, cut
 from app.dashboard.entering import Keeper, PageRoute
 from app.dashboard.showing import show
 from app.persistence.audit import AuditFilter, list_entries
@@ -22,9 +22,9 @@ async def get_audit(
     request: Request,
     services: ServicesNeeded,
     caller: Keeper,
-    actor: str = "",
-    action: str = "",
-    target: str = "",
+    actor: Typed = "",
+    action: Typed = "",
+    target: Typed = "",
     cursor: str | None = None,
 ) -> Response:
     """The newest first."""

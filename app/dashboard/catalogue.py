@@ -16,7 +16,7 @@ from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, form_of
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
 from app.api.product_cursors import read_after, write_after
 from app.api.public_addresses import PictureAddressesNeeded
-from app.api.schemas import ServicesNeeded, cut
+from app.api.schemas import ServicesNeeded, Typed, cut
 from app.api.supplier_filter import know_supplier
 from app.dashboard.entering import PageRoute, Reader
 from app.dashboard.price_tables import price_tables
@@ -47,10 +47,10 @@ async def get_catalogue(
     services: ServicesNeeded,
     caller: Reader,
     addresses: PictureAddressesNeeded,
-    q: str = "",
-    supplier: str = "",
+    q: Typed = "",
+    supplier: Typed = "",
     status: str = "active",
-    category: str = "",
+    category: Typed = "",
     cursor: str | None = None,
 ) -> Response:
     """Products by SKU."""
@@ -89,7 +89,7 @@ async def get_product(
     services: ServicesNeeded,
     caller: Reader,
     addresses: PictureAddressesNeeded,
-    supplier: str = "",
+    supplier: Typed = "",
     before: str | None = None,
 ) -> Response:
     """One product with its variants, prices, imprint positions, history, and why it is as it is."""

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 
 from app.api.answer_in_time import takes_long
 from app.api.cursors import AfterTime, from_micros, read_cursor, to_micros, write_cursor
-from app.api.schemas import QueueNeeded, ServicesNeeded, cut
+from app.api.schemas import QueueNeeded, ServicesNeeded, Typed, cut
 from app.api.supplier_filter import know_supplier
 from app.dashboard.entering import PageRoute, Reader, Starter, call_it
 from app.dashboard.forms import Form, Outcome, done
@@ -53,10 +53,10 @@ async def get_queue(
     queue: QueueNeeded,
     services: ServicesNeeded,
     caller: Reader,
-    state: str = "",
-    runId: str = "",  # noqa: N803  the parameter's name
-    supplier: str = "",
-    q: str = "",
+    state: Typed = "",
+    runId: Typed = "",  # noqa: N803  the parameter's name
+    supplier: Typed = "",
+    q: Typed = "",
     cursor: str | None = None,
 ) -> Response:
     """Its jobs, the newest first; with `q` those of a SKU, an address, or the one with that id."""

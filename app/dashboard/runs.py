@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from app.api.answer_in_time import takes_long
 from app.api.cursors import AfterNumber, AfterRun, from_micros, read_cursor, to_micros, write_cursor
 from app.api.runs import RunId
-from app.api.schemas import ServicesNeeded, cut
+from app.api.schemas import ServicesNeeded, Typed, cut
 from app.api.supplier_filter import know_supplier
+from app.api.sync import StartSync
 from app.dashboard.entering import PageRoute, Reader, Starter
 from app.dashboard.forms import Form, Outcome, done
 from app.dashboard.progress import stages
@@ -23,7 +24,7 @@ from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_
 from app.persistence import change_feed, job_lists, run_lists
 from app.persistence.job_lists import JobFilter
 from app.sync.operating import by_hand
-from app.sync.operating.start import Started, StartRequest, start_queued
+from app.sync.operating.start import Started, start_queued
 from app.sync.services import Services
 from app.views.changes import change_json
 from app.views.jobs import job_status, listed_job
@@ -45,8 +46,8 @@ async def get_runs(
     request: Request,
     services: ServicesNeeded,
     caller: Reader,
-    supplier: str = "",
-    status: str = "",
+    supplier: Typed = "",
+    status: Typed = "",
     cursor: str | None = None,
 ) -> Response:
     """Runs, the newest first."""
@@ -171,11 +172,11 @@ async def confirm_removals(request: Request, run_id: RunId, services: ServicesNe
 async def start_sync(request: Request, services: ServicesNeeded, _: Starter, form: Form) -> Response:
     """Start a sync of one supplier, or of all active ones; leads to its run where it is one."""
     takes_long(request)
-    skus = tuple(form.get("skus", "").split()) or None
-    wanted = StartRequest(form.get("supplier") or None, force="force" in form, skus=skus, trigger="dashboard")
+    skus = form.get("skus", "").split() or None
+    asked = {"supplierId": form.get("supplier") or None, "force": "force" in form, "skus": skus}
 
     async def work() -> Outcome:
-        return _began(await start_queued(services, wanted))
+        return _began(await start_queued(services, StartSync.model_validate(asked).request("dashboard")))
 
     return await done(request, form.get("back", "/"), work())
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from app.api import suppliers as api
 from app.api.answer_in_time import takes_long
 from app.api.auth import Caller
-from app.api.schemas import ServicesNeeded, services_of
+from app.api.schemas import ServicesNeeded, Typed, services_of
 from app.api.suppliers import NewSupplier, SupplierChanges
 from app.catalogue.schedule import next_run
 from app.dashboard.entering import Keeper, PageRoute, Reader, Starter
@@ -35,7 +35,7 @@ Code = Annotated[str, Path(alias="code")]
 
 
 @router.get("/suppliers")
-async def get_suppliers(*, request: Request, services: ServicesNeeded, caller: Reader, after: str = "") -> Response:
+async def get_suppliers(*, request: Request, services: ServicesNeeded, caller: Reader, after: Typed = "") -> Response:
     """All suppliers by code, and what the manifest names."""
     async with services.database.quick() as db:
         rows = await supplier_records.list_suppliers(db, after_code=after, limit=MOST_SUPPLIERS + 1)

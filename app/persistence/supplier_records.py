@@ -62,11 +62,12 @@ async def suppliers_by_code(db: AsyncConnection, codes: list[str]) -> list[Suppl
     return [SupplierRow(**row) for row in rows.mappings()]
 
 
-async def find_supplier_row(db: AsyncConnection, document_id_or_code: str) -> SupplierRow | None:
-    """The supplier with this `documentId`, else the one with this code."""
+async def find_supplier_row(db: AsyncConnection, document_id_or_code: str, *, held: bool = False) -> SupplierRow | None:
+    """The supplier with this `documentId`, else the one with this code; `held` until the transaction ends."""
     rows = await db.execute(
         text(f"""
-        {SELECT} WHERE s.document_id = :key OR s.code = :key ORDER BY s.document_id = :key DESC LIMIT 1"""),
+        {SELECT} WHERE s.document_id = :key OR s.code = :key ORDER BY s.document_id = :key DESC LIMIT 1
+        {"FOR NO KEY UPDATE OF s" if held else ""}"""),
         {"key": document_id_or_code},
     )
     row = rows.mappings().one_or_none()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import JsonValue
@@ -117,7 +118,7 @@ def message_of(settings: Settings, event: str, snapshot: Mapping[str, Any] | Non
     if kept is not None or snapshot is None:
         return mask_base(settings, kept or "{}")
     run = run_out(settings, snapshot)
-    data = _run_finished(run, snapshot) if event == "run.finished" else _catalogue_changed(run, snapshot)
+    data = _run_finished(run, snapshot) if event == "run.finished" else _catalogue_changed(settings, run, snapshot)
     return orjson.dumps({"type": event, "timestamp": shown_json(run)["finishedAt"], "data": data}).decode()
 
 
@@ -129,7 +130,7 @@ def _run_finished(run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown_json(run), **state}
 
 
-def _catalogue_changed(run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+def _catalogue_changed(settings: Settings, run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """Where to read on: everything that the run changed is numbered after `since`."""
     since = snapshot["changes_since"]
     return {
@@ -137,5 +138,10 @@ def _catalogue_changed(run: Run, snapshot: Mapping[str, Any]) -> dict[str, Any]:
         "supplier": run.supplier,
         "since": since,
         "variants": run.variants.model_dump(exclude={"unchanged"}),
-        "changes": f"/api/v1/changes?since={since}",
+        "changes": f"{_prefix(settings)}/api/v1/changes?since={since}",
     }
+
+
+def _prefix(settings: Settings) -> str:
+    """The path that the service is reached below, as far as a worker knows it."""
+    return urlsplit(settings.public_url or "").path.rstrip("/") or settings.root_path

@@ -228,6 +228,23 @@ async def test_what_a_form_came_to_is_told_also_when_it_came_to_nothing(stack: S
         assert set(VERBS) == {"retry", "cancel", "delete"}
 
 
+async def test_what_postgresql_cannot_keep_is_refused_by_every_page(stack: Stack, url: str) -> None:
+    fields = {
+        "/catalogue": ("q", "supplier", "category"), "/catalogue/A360-1": ("supplier",),
+        "/queues/image-upload": ("state", "runId", "supplier", "q"), "/runs": ("supplier", "status"),
+        "/suppliers": ("after",), "/audit": ("actor", "action", "target"),
+    }  # fmt: skip
+    async with browsing(url, "admin") as http:
+        for path in (f"{page}?{name}=a%00b" for page, names in fields.items() for name in names):
+            assert (await http.get(path)).status_code == 422, path
+
+
+async def test_a_form_has_the_limits_of_the_api(stack: Stack, url: str) -> None:
+    async with browsing(url, "operator") as http:
+        many = await send(http, "/sync", {"supplier": "A360", "skus": "A360-1 " * 10_001})
+        assert "at most 10000" in html.unescape(many.text)
+
+
 async def test_a_sync_that_is_started_here_says_so(stack: Stack, url: str) -> None:
     async with browsing(url, "operator") as http:
         dry = await http.get("/suppliers/A360/dry-run")

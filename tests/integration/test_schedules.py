@@ -71,6 +71,16 @@ async def test_times_that_were_missed_are_made_up_for_by_one_run(stack: Stack) -
     assert row["now"] < row["next_run_at"] <= row["now"] + timedelta(minutes=5)
 
 
+async def test_two_changes_of_a_supplier_at_once_are_as_one_after_the_other(stack: Stack) -> None:
+    async with api_client(stack.settings) as api:
+        for time_zone, schedule in (("Asia/Tokyo", "0 3 * * *"), ("Europe/Amsterdam", "0 4 * * *")) * 10:
+            await api.call("PATCH", "/suppliers/A23", json={"schedule": None})
+            changes: tuple[dict[str, Any], ...] = ({"timeZone": time_zone}, {"schedule": schedule})
+            await asyncio.gather(*(api.call("PATCH", "/suppliers/A23", json=change) for change in changes))
+            found = await supplier(stack)
+            assert found["next_run_at"] == next_run(schedule, time_zone, found["now"])
+
+
 async def test_a_run_under_way_is_neither_doubled_nor_queued_behind(stack: Stack) -> None:
     await set_due(stack, "A23")
     await run_schedules(stack.services)

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from app.notify.signing import new_secret
-from app.persistence import webhook_records
+from app.persistence import run_lists, webhook_records
+from app.settings import Settings
 from app.sync.operating import by_hand
 from app.sync.running.numbering import number_changes
 from app.sync.upkeep.webhooks import deliver_webhooks
 from app.views.webhooks import message_of
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client
+from tests.support.ledger_rows import add_run
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.stack import Servers, Stack
 from tests.support.waiting import eventually
@@ -358,3 +360,19 @@ async def test_the_webhook_of_a_run_whose_documents_are_all_refused_says_failed_
     data = json.loads(message_of(stack.settings, row["event"], row["snapshot"], row["payload"]))["data"]
     assert (row["event"], data["status"], data["supplierState"]) == ("run.finished", "failed", "failing")
     assert "403" in data["error"]
+
+
+async def test_where_to_read_on_has_the_prefix(stack: Stack) -> None:
+    run_id = await add_run(stack)
+    async with stack.services.database.read() as db:
+        snapshot = await run_lists.find_run(db, run_id)
+    assert snapshot is not None
+    for addresses, prefix in (
+        ({}, ""),
+        ({"root_path": "/promi"}, "/promi"),
+        ({"root_path": "/promi", "public_url": "https://shop.example"}, "/promi"),
+        ({"public_url": "https://shop.example/feeds"}, "/feeds"),
+    ):
+        settings = Settings(**{**stack.settings.model_dump(), **addresses})
+        message = message_of(settings, "catalogue.changed", {**snapshot, "changes_since": 7}, None)
+        assert json.loads(message)["data"]["changes"] == f"{prefix}/api/v1/changes?since=7"
