@@ -110,11 +110,11 @@ def measured(operation: str) -> Callable[[Method[S, P, R]], Method[S, P, R]]:
 
     def wrap(method: Method[S, P, R]) -> Method[S, P, R]:
         async def timed(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            begun = time.perf_counter()
+            begun, errors = time.perf_counter(), STORE_ERRORS.labels(self.host, operation)  # begins at 0
             try:
                 result = await method(self, *args, **kwargs)
             except Exception:
-                STORE_ERRORS.labels(self.host, operation).inc()
+                errors.inc()
                 raise
             finally:
                 STORE_SECONDS.labels(self.host, operation).observe(time.perf_counter() - begun)

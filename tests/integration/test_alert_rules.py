@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.support.prometheus import ROOT, RULES, promtool, rules
+from tests.support.prometheus import DASHBOARD, ROOT, RULES, expressions, panels, promtool, rules
 
+GRAFANA, SCRAPING = DASHBOARD.parents[1], RULES.with_name("prometheus.yaml")
 FIRING = 'count by (alertname, severity, queue, supplier, part) (ALERTS{alertstate="firing"})'
 IMAGES = 'queue="image-upload"'
 ENDED = f'promidata_job_seconds_count{{instance="w",outcome="completed",{IMAGES}}}'
@@ -144,6 +145,28 @@ def _sample(alert: str) -> dict[str, Any]:
     severity, _, labels = rest.partition(",")
     more = f",{labels}" if labels else ""
     return {"labels": f'{{alertname="Promidata{name}",severity="{severity}"{more}}}', "value": 1}
+
+
+@pytest.mark.prometheus
+def test_prometheus_reads_every_expression_of_the_dashboard_and_the_scraping(tmp_path: Path) -> None:
+    recorded = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions())]
+    (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    for arguments in (("check", "rules", "panels.yaml"), ("check", "config", "--syntax-only", str(SCRAPING))):
+        checked = promtool(*arguments, folder=tmp_path)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_dashboard_is_where_it_is_provisioned_and_each_panel_has_its_place() -> None:
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/promidata-sync.yaml").read_text())["providers"]
+    mounted = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["grafana"]["volumes"]
+    assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in mounted
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels()]
+    assert len(set(places)) == len(places) > 25
+    assert len({panel["id"] for panel in panels()}) == len(places)
+    for panel in panels():
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert panel["description"], panel["title"]
+        assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
 
 
 def test_each_alert_says_what_to_do_and_has_its_page() -> None:

@@ -202,9 +202,30 @@ def test_nothing_goes_in_or_out_but_what_is_allowed(folder: str) -> None:
     assert denying["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in denying
     assert "egress" not in denying
-    letting_in = [found for found in policies_by_name.values() if "ingress" in found]
-    (api,) = letting_in
+    api, workers = [found for found in policies_by_name.values() if "ingress" in found]
     assert api["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "api"
+    assert {name for (match,) in [workers["podSelector"]["matchExpressions"]] for name in match["values"]} == set(
+        WORKERS
+    )
+    (rule,) = workers["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "metrics"}]
+    assert [found["namespaceSelector"]["matchLabels"] for found in rule["from"]] == [
+        {"kubernetes.io/metadata.name": "monitoring"}
+    ]
+
+
+def test_workers_are_scraped_where_they_listen_on_kubernetes_and_in_compose() -> None:
+    data = _of_kind("base", "ConfigMap")["promidata-sync"]["data"]
+    for name, found in _of_kind("base", "Deployment").items():
+        if name in WORKERS:
+            template = found["spec"]["template"]
+            assert template["metadata"]["annotations"]["prometheus.io/port"] == data["METRICS_PORT"]
+            (port,) = template["spec"]["containers"][0]["ports"]
+            assert port == {"name": "metrics", "containerPort": int(data["METRICS_PORT"])}
+    scraping = yaml.safe_load((CLONE / "deploy/prometheus/prometheus.yaml").read_text())["scrape_configs"]
+    (workers,) = [job["dns_sd_configs"][0] for job in scraping if job["job_name"] == "promidata-workers"]
+    assert set(workers["names"]) == set(WORKERS)
+    assert {str(workers["port"])} == {_services()[name]["environment"]["METRICS_PORT"] for name in WORKERS}
 
 
 def test_the_overlay_puts_the_api_below_a_prefix_on_both_sides() -> None:

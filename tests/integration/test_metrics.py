@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,9 +19,10 @@ from app.metrics.registry import REGISTRY
 from app.persistence.after_commit import after_commit
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_client import api_client
+from tests.support.prometheus import expressions
 from tests.support.receiver import free_port
 from tests.support.scraped import Samples, parse, scrape
-from tests.support.stack import Servers, Stack
+from tests.support.stack import Servers, Stack, own_valkey
 from tests.support.worker_stack import Workers, until, worker_stack
 
 SUMMARY = {f"{group}_{outcome}" for group, (_, outcomes) in work.ITEMS.items() for outcome in outcomes}
@@ -32,17 +34,19 @@ async def synced(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
     first = free_port()
     feed = SampleFeed(FeedSpec.small(count=2, families=4, variants=3))
     folder = tmp_path_factory.mktemp("metrics")
-    async with worker_stack(servers, folder, feed, metrics_port=first) as workers:
-        broken = next(iter(feed.entries("A23"))).path
-        workers.stack.server.faults.add(f"*{broken}", "status", status=404)
-        workers.spawn_all()
-        workers.spawn("image-upload")
-        await workers.ready()
-        await workers.start()
-        await workers.over()
-        addresses = [f"http://127.0.0.1:{port}" for port in await listening(first, 4)]
-        await until(lambda: all_ended(addresses))
-        yield workers, await scrape(*addresses)
+    # a Valkey of their own: a stack of another test empties the session's
+    with own_valkey(servers, folder / "valkey") as own:
+        async with worker_stack(own, folder, feed, metrics_port=first) as workers:
+            broken = next(iter(feed.entries("A23"))).path
+            workers.stack.server.faults.add(f"*{broken}", "status", status=404)
+            workers.spawn_all()
+            workers.spawn("image-upload")
+            await workers.ready()
+            await workers.start()
+            await workers.over()
+            addresses = [f"http://127.0.0.1:{port}" for port in await listening(first, 4)]
+            await until(lambda: all_counted(workers, addresses))
+            yield workers, await scrape(*addresses)
 
 
 async def listening(first: int, many: int) -> list[int]:
@@ -59,9 +63,15 @@ async def listening(first: int, many: int) -> list[int]:
     return found[:many]
 
 
-async def all_ended(addresses: list[str]) -> bool:
-    """A run's end can be read a moment before its last process has counted it."""
-    return (await scrape(*addresses))['promidata_run_seconds_count{result="completed_with_errors"}'] == 1
+async def all_counted(workers: Workers, addresses: list[str]) -> bool:
+    """A job's and a run's end can be read a moment before its process has counted it."""
+    samples = await scrape(*addresses)
+    completed = sum(
+        number for name, number in samples.items() if name.startswith('promidata_job_seconds_count{outcome="completed"')
+    )
+    jobs = await workers.stack.value("SELECT count(*) FROM jobs WHERE state = 'completed'")
+    runs = sum(number for name, number in samples.items() if name.startswith("promidata_run_seconds_count"))
+    return (completed, runs) == (jobs, 2)
 
 
 async def test_all_workers_together_have_the_values_of_the_runs_summaries(synced: tuple[Workers, Samples]) -> None:
@@ -169,6 +179,17 @@ def test_a_feed_that_names_a_thousand_hosts_makes_no_more_series_than_its_bound(
     assert REGISTRY.get_sample_value(
         "promidata_origin_requests_total", {"host": "other", "kind": "picture", "outcome": "unavailable"}
     ) == pytest.approx(1_000 - traffic.MOST_HOSTS)
+
+
+async def test_alerts_and_dashboard_name_nothing_that_is_not_there(synced: tuple[Workers, Samples]) -> None:
+    workers, samples = synced
+    async with api_client(workers.stack.settings) as api:
+        await api.get("//healthz")
+        shown = {*samples, *parse((await api.http.get("/metrics")).text)}
+    there = {name.partition("{")[0] for name in shown}
+    named = {name for expression in expressions() for name in re.findall(r"\b(?:promidata|process)_\w+", expression)}
+    assert len(named) > 30
+    assert named <= there
 
 
 async def test_no_label_holds_what_a_run_a_job_or_an_address_is_called(synced: tuple[Workers, Samples]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from tests.support.receiver import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "promidata-sync.json"
 SCRAPE_EVERY, JUDGE_EVERY = "2s", "500ms"
 
 
@@ -34,6 +36,18 @@ def rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     found: list[dict[str, Any]] = group["rules"]
     return found
+
+
+def panels() -> list[dict[str, Any]]:
+    """The dashboard's panels that show something."""
+    found = json.loads(DASHBOARD.read_text())["panels"]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def expressions() -> list[str]:
+    """Every expression of rules and dashboard, Grafana's interval as some time."""
+    shown = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [rule["expr"] for rule in rules()] + [text.replace("$__rate_interval", "1m") for text in shown]
 
 
 def minutes_as_seconds(text: str) -> str:

@@ -18,7 +18,7 @@ async def scrape(*addresses: str, headers: dict[str, str] | None = None) -> Samp
         for address in addresses:
             answer = await http.get(f"{address}/metrics")
             assert answer.status_code == 200, answer.text
-            samples += parse(answer.text)
+            samples.update(parse(answer.text))
     return samples
 
 
