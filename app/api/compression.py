@@ -11,20 +11,16 @@ it passes over the order that a caller names codings in, encodes on the event lo
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.encodings import ENCODERS, Encoder, wanted_coding
+from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding
 from app.api.kept_bodies import Body
 from app.api.middleware import HttpMiddleware
 
 OVER_BYTES = 1000
-AT_ONCE_BYTES = 64 * 1024
-"""What is encoded where it is: about a millisecond's work."""
 TEXTS = frozenset({"application/json", "application/x-ndjson", "application/javascript", "image/svg+xml"})
 LIVE = "text/event-stream"
 NO_WHOLE_BODY = frozenset({204, 206, 304})
@@ -77,7 +73,7 @@ class _Answer:
         headers = MutableHeaders(scope=start)
         if self._coding is None or _size(headers, message) <= OVER_BYTES:
             return message
-        self._encoder = ENCODERS[self._coding]()
+        self._encoder = encoder_of(self._coding)
         _say_encoded(headers, self._coding)
         encoded = await self._encode(self._encoder, message)
         if not message.get("more_body", False):
@@ -86,19 +82,17 @@ class _Answer:
 
     async def _encode(self, encoder: Encoder, message: Message) -> Message:
         more = message.get("more_body", False)
-        body = await _in_passing(encoder.feed if more else encoder.end, message.get("body", b""))
-        return {**message, "body": body}
+        data = message.get("body", b"")
+        body = await in_passing(encoder, encoder.add if more else encoder.end, data)
+        return {**message, "body": body + encoder.flush() if more else body}
 
 
 async def encode_body(data: bytes, coding: str | None) -> Body:
     """A whole body in a coding that its caller takes, or as it is where that does it no good."""
     if coding is None or len(data) <= OVER_BYTES:
         return Body(data, None)
-    return Body(await _in_passing(ENCODERS[coding]().end, data), coding)
-
-
-async def _in_passing(encode: Callable[[bytes], bytes], data: bytes) -> bytes:
-    return encode(data) if len(data) <= AT_ONCE_BYTES else await asyncio.to_thread(encode, data)
+    encoder = encoder_of(coding)
+    return Body(await in_passing(encoder, encoder.end, data), coding)
 
 
 def is_compressible(status: int, headers: Headers) -> bool:

@@ -5,6 +5,7 @@ zstd only where it is named: a caller that takes anything (`*`) is given gzip, w
 
 from __future__ import annotations
 
+import asyncio
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,22 +25,52 @@ _GZIP_WINDOW_BITS = 31
 class Encoder(Protocol):
     """One answer's encoder; its calls may be made on any thread, one after the other."""
 
-    def feed(self, data: bytes) -> bytes:
-        """Encode more; whatever was fed can be decoded from what has been given back."""
+    at_once_bytes: float
+    """What is encoded where it is: about a millisecond's work. To go to a thread and back takes a tenth of that."""
+
+    def add(self, data: bytes) -> bytes:
+        """Encode more; some of it may be given back later."""
+
+    def flush(self) -> bytes:
+        """What is left: whatever was added can be decoded from what has been given back."""
 
     def end(self, data: bytes) -> bytes:
         """Encode the last of it."""
 
 
+class Plain:
+    """See Encoder: none."""
+
+    at_once_bytes: float = math.inf
+
+    def add(self, data: bytes) -> bytes:
+        """See Encoder."""
+        return data
+
+    def flush(self) -> bytes:
+        """See Encoder."""
+        return b""
+
+    def end(self, data: bytes) -> bytes:
+        """See Encoder."""
+        return data
+
+
 class Gzip:
     """See Encoder."""
+
+    at_once_bytes: float = 64 * 1024
 
     def __init__(self) -> None:
         self._stream = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS)
 
-    def feed(self, data: bytes) -> bytes:
+    def add(self, data: bytes) -> bytes:
         """See Encoder."""
-        return self._stream.compress(data) + self._stream.flush(zlib.Z_SYNC_FLUSH)
+        return self._stream.compress(data)
+
+    def flush(self) -> bytes:
+        """See Encoder."""
+        return self._stream.flush(zlib.Z_SYNC_FLUSH)
 
     def end(self, data: bytes) -> bytes:
         """See Encoder."""
@@ -49,17 +80,33 @@ class Gzip:
 class Zstd:
     """See Encoder."""
 
+    at_once_bytes: float = 1024 * 1024
+
     def __init__(self) -> None:
         parameters = zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, window_log=ZSTD_WINDOW_LOG)
         self._stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
-    def feed(self, data: bytes) -> bytes:
+    def add(self, data: bytes) -> bytes:
         """See Encoder."""
-        return self._stream.compress(data) + self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return self._stream.compress(data)
+
+    def flush(self) -> bytes:
+        """See Encoder."""
+        return self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def end(self, data: bytes) -> bytes:
         """See Encoder."""
         return self._stream.compress(data) + self._stream.flush()
+
+
+async def in_passing(encoder: Encoder, encode: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """Let one of the encoder's calls encode: on a thread what takes more than a moment."""
+    return encode(data) if len(data) <= encoder.at_once_bytes else await asyncio.to_thread(encode, data)
+
+
+def encoder_of(coding: str | None) -> Encoder:
+    """A new encoder of a coding, or of none."""
+    return Plain() if coding is None else ENCODERS[coding]()
 
 
 ENCODERS: Mapping[str, Callable[[], Encoder]] = {"zstd": Zstd, "gzip": Gzip}

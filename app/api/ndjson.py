@@ -10,21 +10,22 @@ products, whatever the catalogue's size; other requests come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi.responses import Response
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
+from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding
 from app.api.validators import etag_of, unchanged, validator_headers
 from app.persistence import change_feed, exports
 from app.persistence.database import Connection, Database
 from app.persistence.product_lists import ProductFilter, ProductKey, Sort
 from app.views.catalogue import Batch, read_products
-from app.views.whole import Form
+from app.views.whole import Form, Json
 
 log = get_logger()
 
@@ -36,7 +37,7 @@ WHOLE_S = 3600
 FIRST, AT_A_TIME = 10, 100
 """Products read with one set of statements: a few at first, so that the first line is there at once."""
 PIECE_BYTES = 512 * 1024
-"""Put together and sent before others have their turn: some five real products, a few milliseconds."""
+"""Put together, encoded and sent before others have their turn: some four real products, a few milliseconds."""
 
 
 def wants_lines(request: Request) -> bool:
@@ -78,14 +79,9 @@ class Export(Response):
                 known.headers.update(headers)
                 await known(scope, receive, send)
                 return
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-                }
-            )
-            await self._send_lines(db, receive, send)
+            coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
+            await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
+            await self._send_lines(db, receive, _Lines(send, encoder_of(coding)))
 
     async def _validated(self, db: Connection) -> dict[str, str]:
         head = (await change_feed.feed_ends(db)).head
@@ -93,16 +89,17 @@ class Export(Response):
         etag = etag_of("export", state, self._wanted.sort, self._wanted.form.stamp)
         return {**validator_headers(etag), "X-Changes-Head": str(head), "Content-Type": NDJSON}
 
-    async def _send_lines(self, db: Connection, receive: Receive, send: Send) -> None:
+    async def _send_lines(self, db: Connection, receive: Receive, lines: _Lines) -> None:
         gone = asyncio.create_task(_until_gone(receive))
         try:
             async with asyncio.timeout(WHOLE_S), aclosing(self._batches(db)) as batches:
                 async for batch in batches:
-                    for piece in _pieces(batch):
+                    for number in range(len(batch)):
+                        await lines.add(batch.json_of(number))
                         if gone.done():
                             return
-                        await _send_piece(send, piece, more=True)
-                await _send_piece(send, b"", more=False)
+                    await lines.flush()
+                await lines.end()
         except TimeoutError:
             log.warning("an export was cut off: its reader is too slow", stall_s=STALL_S, whole_s=WHOLE_S)
         finally:
@@ -124,25 +121,42 @@ class Export(Response):
         return None if keys is None else await read_products(db, keys, self._wanted.form)
 
 
-def _pieces(batch: Batch) -> Iterator[bytes]:
-    """Lines, so many at a time that others have their turn in between."""
-    lines: list[bytes] = []
-    size = 0
-    for number in range(len(batch)):
-        line = batch.json_of(number)
-        lines += *line, b"\n"
-        size += sum(map(len, line))
-        if size > PIECE_BYTES:
-            yield b"".join(lines)
-            lines, size = [], 0
-    if lines:
-        yield b"".join(lines)
+def _start(headers: Mapping[str, str]) -> Message:
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": 200, "headers": pairs}
 
 
-async def _send_piece(send: Send, piece: bytes, *, more: bool) -> None:
-    async with asyncio.timeout(STALL_S):
-        await send({"type": "http.response.body", "body": piece, "more_body": more})
-    await asyncio.sleep(0)
+class _Lines:
+    """The body on its way: each line is encoded while it is in the processor's cache, some are sent together."""
+
+    def __init__(self, send: Send, encoder: Encoder) -> None:
+        self._send = send
+        self._encoder = encoder
+        self._encoded: list[bytes] = []
+        self._bytes = 0
+
+    async def add(self, json: Json) -> None:
+        """Add a line; after some of them others have their turn."""
+        line = b"".join((*json, b"\n"))
+        self._encoded.append(await in_passing(self._encoder, self._encoder.add, line))
+        self._bytes += len(line)
+        if self._bytes > PIECE_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what was added."""
+        if self._encoded:
+            await self._send_piece(b"".join((*self._encoded, self._encoder.flush())), more=True)
+            self._encoded, self._bytes = [], 0
+
+    async def end(self) -> None:
+        """Send the end."""
+        await self._send_piece(self._encoder.end(b""), more=False)
+
+    async def _send_piece(self, piece: bytes, *, more: bool) -> None:
+        async with asyncio.timeout(STALL_S):
+            await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+        await asyncio.sleep(0)
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -9,8 +9,9 @@ caller may not see all of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import orjson
 
@@ -23,7 +24,9 @@ from app.views.picture_addresses import PictureAddresses
 
 Json = list[bytes]
 """A JSON value in pieces, which are joined once, when it is sent: most of what it costs is to copy it."""
-Members = Mapping[str, Json]
+Member = tuple[str, bytes | Json]
+CONTENT = ""
+"""In place of a member's name: what follows is an object, whose members belong here."""
 Names = Collection[str] | None
 """Members that are wanted; None for all."""
 OWN = frozenset({"sku", "productSku", "isPrimary", "status"})
@@ -82,58 +85,72 @@ def product_json(
     extra: ListExtra | None = None,
 ) -> Json:
     """A product with its variants, with what lists count for it, or both; what `fields` does not name is left out."""
-    head: Members = {"sku": [orjson.dumps(key.sku)], "supplier": [orjson.dumps(key.supplier)]}
-    tail: Members = {
-        "status": [orjson.dumps(key.status)],
-        "updatedAt": [orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)],
-    }
+    members: list[Member] = [
+        ("sku", orjson.dumps(key.sku)),
+        ("supplier", orjson.dumps(key.supplier)),
+        (CONTENT, _visible(content.encode(), form)),
+        ("status", orjson.dumps(key.status)),
+        ("updatedAt", orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)),
+    ]
     if extra is not None:
         url = None if extra.key is None else form.addresses.of(extra.key)
-        tail = {**tail, "variantCount": [b"%d" % extra.variant_count], "primaryImageUrl": [orjson.dumps(url)]}
+        members += (("variantCount", b"%d" % extra.variant_count), ("primaryImageUrl", orjson.dumps(url)))
     if variants is not None:
-        tail = {**tail, "variants": _between(b"[", [_variant(key.sku, item, form) for item in variants], b"]")}
-    return _object(head, _visible(content.encode(), form), tail, form.product)
+        sku = orjson.dumps(key.sku)
+        items = [piece for item in variants for piece in (b",", *_variant(sku, item, form))][1:]
+        members.append(("variants", [b"[", *items, b"]"]))
+    return _object(members, form.product)
 
 
 def variant_alone(key: VariantKey, item: WholeVariant, form: Form) -> Json:
     """A variant as in its product, with its supplier."""
-    return _variant(key.product_sku, item, form, {"supplier": [orjson.dumps(key.supplier)]})
+    return _variant(orjson.dumps(key.product_sku), item, form, ("supplier", orjson.dumps(key.supplier)))
 
 
-def _variant(product_sku: str, item: WholeVariant, form: Form, more: Members | None = None) -> Json:
+def _variant(product_sku: bytes, item: WholeVariant, form: Form, *more: Member) -> Json:
     packed = item.imprint_packed
-    head: Members = {"sku": [orjson.dumps(item.sku)], "productSku": [orjson.dumps(product_sku)]}
-    tail: Members = {
-        "prices": [_visible((item.prices or "[]").encode(), form)],
-        "imprintPositions": [b"[]" if packed is None else _visible(unpack_bytes(packed), form)],
-        "images": [b"[]" if item.images is None else form.addresses.in_images(item.images)],
-        "isPrimary": [orjson.dumps(item.is_primary)],
-        "status": [orjson.dumps(item.status)],
-    }
-    return _object(head, _visible((item.content or "{}").encode(), form), {**tail, **(more or {})}, form.variant)
+    members = (
+        ("sku", orjson.dumps(item.sku)),
+        ("productSku", product_sku),
+        (CONTENT, _visible((item.content or "{}").encode(), form)),
+        ("prices", _visible((item.prices or "[]").encode(), form)),
+        ("imprintPositions", b"[]" if packed is None else _visible(unpack_bytes(packed), form)),
+        ("images", b"[]" if item.images is None else form.addresses.in_images(item.images)),
+        ("isPrimary", b"true" if item.is_primary else b"false"),
+        ("status", orjson.dumps(item.status)),
+        *more,
+    )
+    return _object(members, form.variant)
 
 
 def _visible(raw: bytes, form: Form) -> bytes:
     return raw if form.sees_buying else json_without_buying(raw)
 
 
-def _object(head: Members, content: bytes, tail: Members, wanted: Names) -> Json:
-    """One object: members before, the members of a stored object, members after."""
-    return _between(b"{", [*_members(head, wanted), *_inner(content, wanted), *_members(tail, wanted)], b"}")
+def _object(members: Iterable[Member], wanted: Names) -> Json:
+    """One object of these members, in their order, without those that are not wanted."""
+    json: Json = []
+    for name, raw in members:
+        if name == CONTENT:
+            json += _inner(raw, wanted)
+        elif wanted is None or name in wanted:
+            json.append(_label(name))
+            json += [raw] if isinstance(raw, bytes) else raw
+    return [b"{", *_without_comma(json), b"}"]
 
 
-def _members(members: Members, wanted: Names) -> list[Json]:
-    return [[b'"%s":' % name.encode(), *raw] for name, raw in members.items() if wanted is None or name in wanted]
+@cache
+def _label(name: str) -> bytes:
+    return b',"%s":' % name.encode()
 
 
-def _inner(content: bytes, wanted: Names) -> list[Json]:
-    """The members of an object, as one; none where it has none."""
+def _inner(content: bytes | Json, wanted: Names) -> Json:
+    """The members of a stored object, each with a comma before it; none where it has none."""
+    assert isinstance(content, bytes)
     if wanted is not None:
         content = orjson.dumps({name: part for name, part in orjson.loads(content).items() if name in wanted})
-    return [] if content == b"{}" else [[content[1:-1]]]
+    return [] if content == b"{}" else [b",", content[1:-1]]
 
 
-def _between(begin: bytes, items: list[Json], end: bytes) -> Json:
-    """Items with commas between them."""
-    commas = [piece for item in items for piece in (b",", *item)][1:]
-    return [begin, *commas, end]
+def _without_comma(json: Json) -> Json:
+    return [json[0][1:], *json[1:]] if json else json

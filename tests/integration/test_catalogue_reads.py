@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
+from app.api.chosen_fields import OF_PRODUCT
 from app.api.schemas import Page
 from app.views.products import ChosenOfProduct, ListedVariant, Product
 from tests.support.api_client import ApiClient, api_client
@@ -145,6 +146,25 @@ async def test_what_was_built_before_costs_one_look_at_its_version(
     with statements() as sent:
         assert await api.get("/products", expand="variants", limit=2) == page
     assert not any("FROM variants" in statement for statement in sent)
+
+
+async def test_each_field_by_itself_is_what_the_whole_has(api: ApiClient, products: list[dict[str, Any]]) -> None:
+    """In a page and as lines."""
+    for name in OF_PRODUCT:
+        member, _, of_variants = name.partition(".")
+        expected = [
+            {member: [_only(item, of_variants) for item in product["variants"]]}
+            if of_variants
+            else _only(product, member)
+            for product in products
+        ]
+        assert (await api.get("/products", fields=name, limit=500))["items"] == expected, name
+        lines = (await api.http.get("/api/v1/products", params={"fields": name}, headers=NDJSON)).text.splitlines()
+        assert [json.loads(line) for line in lines] == expected, name
+
+
+def _only(whole: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name: whole[name]} if name in whole else {}
 
 
 async def test_fields_choose_what_an_answer_has(api: ApiClient, products: list[dict[str, Any]]) -> None:
