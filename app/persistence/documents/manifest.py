@@ -37,12 +37,15 @@ SELECT 1
 """
 
 
-WANTED = """
+UNFINISHED = """(d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
+    OR d.applied_version IS DISTINCT FROM d.version OR d.suspect_hash IS NOT NULL)"""
+"""What an ordinary sync takes up. The version tells a body that came under the hash that was applied, by `force`, and
+whose family was never written."""
+WANTED = f"""
 WITH said AS (SELECT file_name FROM unnest(string_to_array(:names, chr(10))) AS u(file_name))
 SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
     COALESCE(d.has_children, false) AS had_children, d.applied_version IS NULL AS is_new,
-    d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
-        OR d.suspect_hash IS NOT NULL AS differs,
+    {UNFINISHED} AS differs,
     d.version IS NOT NULL AND NOT d.refetch AND d.fetched_hash IS NOT DISTINCT FROM d.seen_hash
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
              OR d.seen_hash IS NOT NULL AND NOT :force AND d.suspect_hash IS DISTINCT FROM d.seen_hash) AS stored,
@@ -50,9 +53,7 @@ SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
     COALESCE(d.suspect_hash = COALESCE(d.seen_hash, ''), false) AS suspect,
     COALESCE(d.failed_run_id = CAST(:run_id AS uuid), false) AS failed_here
 FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
-WHERE d.supplier_id = :supplier_id
-  AND (d.seen_hash IS NULL OR d.applied_hash IS DISTINCT FROM d.seen_hash OR d.applied_version IS NULL
-       OR d.suspect_hash IS NOT NULL OR :force)
+WHERE d.supplier_id = :supplier_id AND ({UNFINISHED} OR :force)
 ORDER BY d.file_name
 """
 
@@ -130,7 +131,7 @@ async def preview_manifest(db: AsyncConnection, supplier_id: int, entries: Seque
         FROM unnest(string_to_array(:names, chr(10)), string_to_array(:hashes, chr(10))) AS u(file_name, hash)
         LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.file_name = u.file_name COLLATE "C"
         WHERE d.applied_version IS NULL OR NULLIF(u.hash, '') IS NULL OR d.applied_hash IS DISTINCT FROM u.hash
-            OR d.suspect_hash IS NOT NULL"""),
+            OR d.applied_version IS DISTINCT FROM d.version OR d.suspect_hash IS NOT NULL"""),
         {"supplier_id": supplier_id, "names": names, "hashes": as_lines([entry.hash or "" for entry in entries])},
     )
     rows = differing.all()
@@ -154,15 +155,15 @@ async def due_for_rereading(db: AsyncConnection, supplier_id: int, share_a_day: 
     Content is known to change under an old hash; `share_a_day` of a supplier's documents are read again each day.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH budget AS (
             SELECT CEIL(count(*) * :share) - count(*) FILTER (WHERE fetched_at > clock_timestamp() - interval '1 day')
                 AS number FROM documents WHERE supplier_id = :supplier_id AND present)
         SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
             COALESCE(d.has_children, false) AS had_children, false AS is_new, false AS differs,
             false AS stored, false AS paused, true AS suspect, false AS failed_here
-        FROM documents d WHERE d.supplier_id = :supplier_id AND d.present AND d.applied_hash = d.seen_hash
-          AND d.suspect_hash IS NULL AND d.fetched_at <= clock_timestamp() - interval '1 day'
+        FROM documents d WHERE d.supplier_id = :supplier_id AND d.present AND NOT {UNFINISHED}
+          AND d.fetched_at <= clock_timestamp() - interval '1 day'
         ORDER BY d.fetched_at LIMIT GREATEST(0, (SELECT number FROM budget))"""),
         {"supplier_id": supplier_id, "share": share_a_day},
     )

@@ -1,0 +1,71 @@
+"""What a run left unfinished is taken up by the next ordinary sync, from what counts (ENGINE.md 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from app.persistence.ledger import ClaimedJob
+from app.sync.operating.by_hand import cancel_run
+from app.sync.running.outcomes import end_cancelled
+from tests.conftest import MakeStack
+from tests.integration.test_feed_cases import first_sku, plain_feed
+from tests.support.image_jobs import HeldRun
+from tests.support.stack import Stack
+
+NAME = "SELECT content -> 'name' ->> 'nl' FROM products WHERE sku = :sku"
+
+
+async def cancelled_before_its_families(stack: Stack, **options: Any) -> None:
+    """A run whose documents are stored and whose family jobs are cancelled."""
+    run = HeldRun(stack)
+    jobs = await run.begin(**options)
+    await cancel_run(stack.services, run.run_id)
+    await end_cancelled(run.surroundings, [job.id for job in jobs])
+    assert (await stack.run("A23"))["status"] == "cancelled"
+
+
+async def failing(run: HeldRun, stack: Stack, jobs: Sequence[ClaimedJob]) -> None:
+    """Have family jobs fail for good: what is stored of their documents cannot be read."""
+    async with stack.services.database.begin() as db:
+        await db.execute(text("UPDATE document_bodies SET body = 'no zstd'"))
+    await run.work(jobs)
+    assert {job["state"] for job in await stack.rows("SELECT state FROM jobs WHERE run_id = :id", id=run.run_id)} == {
+        "completed",
+        "failed",
+    }
+
+
+def call(document: dict[str, Any], name: str) -> None:
+    for language in document["ProductDetails"].values():
+        language["Name"] = name
+
+
+async def test_a_new_body_under_the_old_hash_is_taken_up_when_its_family_was_cancelled_or_failed(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=2, variants=1)
+    async with make_stack(feed, job_max_attempts=1) as stack:
+        sku = first_sku(feed)
+        await stack.sync()
+        feed.edit(sku, lambda document: call(document, "after a cancel"), rehash=False)
+        await cancelled_before_its_families(stack, force=True)
+        stack.server.log.reset()
+        await stack.sync()
+        assert await stack.value(NAME, sku=sku) == "after a cancel"
+        assert dict(stack.server.log.counts) == {"manifest": 1}
+
+        feed.edit(sku, lambda document: call(document, "after a failure"), rehash=False)
+        run = HeldRun(stack)
+        await failing(run, stack, await run.begin(force=True))
+        stack.server.log.reset()
+        await stack.sync()
+        assert await stack.value(NAME, sku=sku) == "after a failure"
+        assert stack.server.log.counts["document"] == 2
+
+        stack.server.log.reset()
+        await stack.sync()
+        assert dict(stack.server.log.counts) == {"manifest": 1}
+        assert (await stack.run("A23"))["families_total"] == 0
