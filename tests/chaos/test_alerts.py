@@ -27,8 +27,9 @@ from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_process import api_process
 from tests.support.prometheus import Prometheus, rules, running_prometheus
 from tests.support.receiver import free_port
+from tests.support.scraped import metrics_address
 from tests.support.stack import Servers, database_named, execute
-from tests.support.worker_stack import QUEUE_NAMES, Workers, environment_of, until, worker_stack
+from tests.support.worker_stack import Workers, environment_of, until, worker_stack
 
 REFUSALS = {"PromidataDatabaseRefusing", "PromidataStorageRefusing", "PromidataRedisRefusing"}
 STANDING = {
@@ -83,15 +84,15 @@ class Watched:
 @asynccontextmanager
 async def watched(servers: Servers, folder: Path) -> AsyncIterator[Watched]:
     feed = SampleFeed(FeedSpec.small(count=4, families=5, variants=3, oddities=False))
-    port = free_port()
     async with AsyncExitStack() as opened:
-        workers = await opened.enter_async_context(worker_stack(servers, folder, feed, metrics_port=port))
-        for queue in QUEUE_NAMES:  # one after the other, so that each takes the next port
-            await workers.ready([workers.spawn(queue)])
+        workers = await opened.enter_async_context(worker_stack(servers, folder, feed, metrics_port=free_port()))
+        await workers.ready(workers.spawn_all())
         environment = environment_of(workers.stack.settings)
         address, pid = await opened.enter_async_context(api_process(folder, environment))
-        ports = [f"127.0.0.1:{port + number}" for number in range(len(QUEUE_NAMES))]
-        targets = {"api": [address.removeprefix("http://")], "workers": ports}
+        targets = {
+            "api": [address.removeprefix("http://")],
+            "workers": [metrics_address(worker) for worker in workers.all],
+        }
         prometheus = await opened.enter_async_context(running_prometheus(folder, targets))
         api = await opened.enter_async_context(httpx.AsyncClient(base_url=address, timeout=20))
         yield Watched(servers, workers, prometheus, api, pid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_client import api_client
 from tests.support.prometheus import expressions
 from tests.support.receiver import free_port
-from tests.support.scraped import Samples, parse, scrape
+from tests.support.scraped import Samples, metrics_address, parse, scrape
 from tests.support.stack import Servers, Stack, own_valkey
 from tests.support.worker_stack import Workers, until, worker_stack
 
@@ -44,23 +43,10 @@ async def synced(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
             await workers.ready()
             await workers.start()
             await workers.over()
-            addresses = [f"http://127.0.0.1:{port}" for port in await listening(first, 4)]
+            addresses = [f"http://{metrics_address(worker)}" for worker in workers.all]
+            assert len(set(addresses)) == 4
             await until(lambda: all_counted(workers, addresses))
             yield workers, await scrape(*addresses)
-
-
-async def listening(first: int, many: int) -> list[int]:
-    """The ports that workers took from `first` on: the first free ones."""
-    found = []
-    for port in range(first, first + 16):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            continue
-        writer.close()
-        found.append(port)
-    assert len(found) >= many
-    return found[:many]
 
 
 async def all_counted(workers: Workers, addresses: list[str]) -> bool:

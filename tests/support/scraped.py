@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.worker_stack import WorkerProcess
+
 Samples = Counter[str]
 """Values by `name{label="value",…}`, the labels by name."""
+
+
+def metrics_address(worker: WorkerProcess) -> str:
+    """Where a worker that is ready shows its numbers: it says which of the ports after METRICS_PORT was free."""
+    (port,) = re.findall(r'"port": (\d+), "queue": "[\w-]+", "event": "metrics"', worker.said())
+    return f"127.0.0.1:{port}"
 
 
 async def scrape(*addresses: str, headers: dict[str, str] | None = None) -> Samples:
