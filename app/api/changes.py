@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from app.api.auth import GuardedRoute, Viewer
 from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, write_cursor
 from app.api.json_answer import OrjsonResponse, to_json
+from app.api.ndjson import NDJSON, wants_lines
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, cut, page_example
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged, unchanged_page, validator_headers
@@ -26,7 +27,6 @@ from app.views.shapes import Out, example
 
 router = APIRouter(prefix="/api/v1", tags=["catalogue"], route_class=GuardedRoute)
 
-NDJSON = "application/x-ndjson"
 Seq = Annotated[int | None, Query(ge=0, le=LARGEST_BIGINT)]
 NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {
@@ -71,7 +71,7 @@ async def list_changes(
     With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then. A page that is asked for
     again with its ETag is a 304 until the head has moved.
     """
-    asked, lines = _beginning(since, cursor), NDJSON in request.headers.get("accept", "")
+    asked, lines = _beginning(since, cursor), wants_lines(request)
     async with database.read() as db:
         ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked

@@ -122,7 +122,7 @@ def wanted_coding(accept_encoding: Sequence[str]) -> str | None:
     >>> [wanted_coding([said]) for said in ("identity, gzip;q=0.5", "gzip;q=0, *", "*;q=0", "GZIP ; q=0.1")]
     [None, None, None, 'gzip']
     """
-    weights = _weights(",".join(accept_encoding))
+    weights = weights_of(",".join(accept_encoding))
     best, best_weight = None, weights.get("identity", 0.0)
     for coding in ENCODERS:
         anything = 0.0 if coding in _NAMED_ALONE else weights.get("*", 0.0)
@@ -132,8 +132,12 @@ def wanted_coding(accept_encoding: Sequence[str]) -> str | None:
     return best
 
 
-def _weights(text: str) -> dict[str, float]:
-    """Each coding that is named with its weight; what makes no sense is not wanted."""
+def weights_of(text: str) -> dict[str, float]:
+    """Each coding, or type, that is named with its weight; what makes no sense is not wanted.
+
+    >>> weights_of("application/json;charset=utf-8, Application/X-NDJSON;q=0.5")
+    {'application/json': 1.0, 'application/x-ndjson': 0.5}
+    """
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, parameters = part.partition(";")
@@ -143,13 +147,9 @@ def _weights(text: str) -> dict[str, float]:
 
 
 def _weight(parameters: str) -> float:
-    key, _, value = parameters.partition("=")
-    if not parameters.strip():
-        return 1.0
-    if key.strip().lower() != "q":
-        return 0.0
+    named = dict(parameter.strip().lower().partition("=")[::2] for parameter in parameters.split(";"))
     try:
-        weight = float(value)
+        weight = float(named.get("q", 1))
     except ValueError:
         return 0.0
     return min(weight, 1.0) if math.isfinite(weight) else 0.0

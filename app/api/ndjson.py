@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
-from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding
+from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding, weights_of
 from app.api.validators import etag_of, unchanged, validator_headers
 from app.persistence import change_feed, exports
 from app.persistence.database import Connection, Database
@@ -41,8 +41,9 @@ PIECE_BYTES = 512 * 1024
 
 
 def wants_lines(request: Request) -> bool:
-    """Whether a caller wants NDJSON."""
-    return NDJSON in request.headers.get("accept", "").lower()
+    """Whether a caller names NDJSON, and does not like JSON better."""
+    weights = weights_of(",".join(request.headers.getlist("accept")))
+    return 0 < weights.get(NDJSON, 0.0) >= weights.get("application/json", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,13 +82,15 @@ async def list_jobs(
 def jobs_statement(
     wanted: JobFilter, *, after: tuple[datetime, str] | None, limit: int
 ) -> tuple[str, dict[str, object]]:
-    """The statement behind `list_jobs`, with its parameters."""
-    conditions = ["j.queue = :queue", "NOT j.direct"]
+    """The statement behind `list_jobs`, with its parameters; a direct run's jobs are listed when it is named."""
+    conditions = ["j.queue = :queue"]
     parameters: dict[str, object] = {"queue": wanted.queue, "limit": limit, "shown": ERROR_SHOWN_CHARS}
     if wanted.state is not None:
         conditions.append("j.state = :state")
         parameters["state"] = wanted.state
-    if wanted.run_id is not None:
+    if wanted.run_id is None:
+        conditions.append("NOT j.direct")
+    else:
         conditions.append("j.run_id = CAST(:run_id AS uuid)")
         parameters["run_id"] = wanted.run_id
     if wanted.supplier is not None:

@@ -231,6 +231,15 @@ async def test_the_feed_of_changes_is_followed_to_its_head(api: ApiClient, synce
     assert await api.get("/changes", since=3, limit=2) == await api.get("/changes", cursor=3, limit=2)
     lines = await api.http.get("/api/v1/changes", params={"limit": 5}, headers={"Accept": "application/x-ndjson"})
     assert lines.headers["content-type"].startswith("application/x-ndjson")
+    for accept, is_lines in (
+        ("APPLICATION/X-NDJSON", True),
+        ("application/x-ndjson, */*;q=0.8", True),
+        ("application/x-ndjson;q=0", False),
+        ("application/json, application/x-ndjson;q=0.1", False),
+        ("*/*", False),
+    ):
+        answer = await api.http.get("/api/v1/changes", params={"limit": 1}, headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("application/x-ndjson") is is_lines, accept
     assert [json.loads(line) for line in lines.text.splitlines()] == seen[:5]
 
 

@@ -113,6 +113,14 @@ async def test_jobs_are_listed_by_state_run_and_supplier_the_newest_first(api: A
     assert len(await api.all_pages("/queues/image-upload/jobs")) == 10
 
 
+async def test_jobs_of_a_direct_run_are_listed_where_it_is_named(api: ApiClient, stack: Stack) -> None:
+    run_id = await add_run(stack, mode="direct")
+    ids = await add_jobs(stack, run_id, queue="image-upload", state="failed", count=2, direct=True)
+    listed = await api.get("/queues/image-upload/jobs", runId=run_id, state="failed")
+    assert {job["jobId"] for job in listed["items"]} == set(ids)
+    assert (await api.get("/queues/image-upload/jobs"))["items"] == []
+
+
 async def test_a_list_is_not_disturbed_by_jobs_that_arrive_meanwhile(api: ApiClient, stack: Stack) -> None:
     run = await add_run(stack)
     old = await add_jobs(stack, run, queue="image-upload", state="waiting", count=5)
