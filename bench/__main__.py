@@ -17,7 +17,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import beside, export, families, large, parsing, pictures, queue, shapes, soak, sync, transport, unchanged
+from bench import (
+    beside,
+    export,
+    families,
+    large,
+    observed,
+    parsing,
+    pictures,
+    queue,
+    shapes,
+    soak,
+    sync,
+    transport,
+    unchanged,
+)
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
 
@@ -112,6 +126,7 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "export": lambda servers, options: export.measure(servers, quick=options.quick, products=options.products),
     "parsing": lambda _, options: parsing.measure(quick=options.quick),
     "beside": lambda servers, options: beside.measure(servers, quick=options.quick),
+    "observed": lambda servers, options: observed.measure(servers, quick=options.quick),
     "large": lambda servers, options: large.measure(servers, quick=options.quick),
     "soak": lambda servers, options: soak.measure(servers, quick=options.quick),
     "transport": lambda _, options: transport.measure(quick=options.quick),

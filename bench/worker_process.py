@@ -23,6 +23,7 @@ from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from app import traces
 from app.jobs.definitions import IMAGE_UPLOAD, QUEUES, QueueName, policies
 from app.logs import configure_logs
 from app.persistence.migrations import wait_for_schema
@@ -55,7 +56,10 @@ def _options() -> argparse.Namespace:
 async def _work(name: QueueName, sampler: CpuSampler | None, *, bare: bool) -> None:
     settings = load_settings()
     configure_logs(settings.log_level)
-    async with open_services(settings, store_at_once=name == IMAGE_UPLOAD) as services:
+    async with (
+        traces.exporting(settings, f"worker {name}"),
+        open_services(settings, store_at_once=name == IMAGE_UPLOAD) as services,
+    ):
         assert services.queue is not None
         assert settings.redis_url is not None
         await wait_for_schema(services.database)

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -137,7 +138,8 @@ class Slots:
             self.busy += 1
             running.has_slot = True
             running.began_at = time.monotonic()
-            running.task = asyncio.create_task(self._start(running))
+            # often begun by a job that ends: neither that one's trace nor its ids in the log are this one's
+            running.task = asyncio.create_task(self._start(running), context=Context())
             running.task.add_done_callback(partial(self._over, running))
 
     def _over(self, running: Running, _: asyncio.Task[None]) -> None:

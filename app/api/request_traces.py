@@ -89,4 +89,6 @@ class RequestTraces(HttpMiddleware):
         if scope["path"].endswith(UNTRACED_PATHS):
             return traces.UNTRACED
         method = scope["method"]
-        return traces.span(method, parent=headers.get("traceparent"), kind="server", method=method, request=request_id)
+        return traces.span(
+            method, parent=headers.get("traceparent", ""), kind="server", method=method, request=request_id
+        )

@@ -92,7 +92,7 @@ def span(
 
     Args:
         name: of a bounded set of names.
-        parent: a `traceparent` that it is part of in place of the span around it.
+        parent: a `traceparent` that it is part of in place of the span around it; an empty one begins a trace.
         batch: the `traceparent`s of what is done together here: it is part of the first that is sampled, and linked to
             each of those.
         kind: as OpenTelemetry has it.
@@ -135,6 +135,6 @@ def _open(settings: Settings, program: str) -> Tracing | None:
             "pip install 'promidata-sync[traces]'",
             missing=error.name,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         log.error("no traces: OpenTelemetry refuses its settings", error=str(error))  # noqa: TRY400  likewise
     return None

@@ -61,7 +61,7 @@ class Tracing:
         """Prepare it; nothing connects yet.
 
         Raises:
-            ValueError: a variable that the SDK reads makes no sense to it.
+            ValueError, OSError: a variable that the SDK reads makes no sense to it.
         """
         _hear_of_failures()
         exporter = OTLPSpanExporter(
@@ -107,13 +107,12 @@ class Tracing:
             name,
             context,
             KINDS[kind],
-            links=[trace.Link(link) for link in links],
+            _named(attributes),
+            [trace.Link(link) for link in links],
             record_exception=False,
             set_status_on_exception=False,
         )
-        traced = _Traced(begun)
-        traced.note(**attributes)
-        return traced
+        return _Traced(begun)
 
     def trace_id(self) -> str | None:
         """See `app.traces.trace_id`."""
@@ -154,12 +153,8 @@ class _Traced:
         self._span.update_name(name)
 
     def note(self, **attributes: Attribute) -> None:
-        if not self._span.is_recording():
-            return
-        for name, given in attributes.items():
-            value = _host(str(given)) if name == "url" else given
-            if value is not None:
-                self._span.set_attribute(STANDARD.get(name, f"{PREFIX}{name}"), value)
+        if self._span.is_recording():
+            self._span.set_attributes(_named(attributes))
 
     def failed(self, error: BaseException | str) -> None:
         self._span.set_attribute("error.type", error if isinstance(error, str) else type(error).__name__)
@@ -188,6 +183,15 @@ def headers_of(settings: Settings) -> dict[str, str]:
 def _parsed(traceparent: str) -> trace.SpanContext:
     """The context that a `traceparent` names; an invalid one names none, and begins a trace of its own."""
     return trace.get_current_span(_CARRIER.extract({"traceparent": traceparent}, Context())).get_span_context()
+
+
+def _named(attributes: Mapping[str, Attribute]) -> dict[str, str | int | float | bool]:
+    """Attributes under the names that they are exported by, those that are known."""
+    named = {
+        STANDARD.get(name, f"{PREFIX}{name}"): _host(str(value)) if name == "url" else value
+        for name, value in attributes.items()
+    }
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _host(url: str) -> str | None:

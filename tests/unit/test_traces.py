@@ -122,6 +122,13 @@ async def test_a_missing_package_is_told_in_one_line_that_says_what_to_do(
     assert "pip install 'promidata-sync[traces]'" in line
 
 
+async def test_a_job_without_a_trace_begins_one_whatever_goes_on_around_it() -> None:
+    async with collecting() as collector, traces.exporting(settings_of(collector.endpoint), "test"):
+        with attempt_at(job_of(f"00-{TRACE}-{CALL}-01")), attempt_at(job_of(None)):
+            assert traces.trace_id() != TRACE
+    assert sorted(span.parent for span in collector.spans) == ["", CALL]
+
+
 async def test_what_is_logged_in_a_job_carries_the_ids_of_run_job_and_trace(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from uuid import uuid4
 
 from app.persistence.ledger import ClaimedJob, RunOptions
@@ -50,6 +51,22 @@ async def test_what_is_ready_starts_in_the_moment_in_which_a_slot_is_free() -> N
     await crew.end("b")
     assert (crew.started, crew.slots.busy, crew.changes) == (["a", "b", "c"], 2, 1)
     assert sorted(crew.slots.ids) == ["a", "c"]
+
+
+async def test_a_job_has_nothing_of_the_context_of_the_one_whose_slot_it_gets() -> None:
+    mark: ContextVar[str | None] = ContextVar("mark", default=None)
+    seen: list[str | None] = []
+
+    async def start(running: Running) -> None:
+        seen.append(mark.get())
+        mark.set(running.job.id)
+        slots.give_back(running)
+
+    slots = Slots(1, start, lambda: None)
+    for name in "ab":
+        slots.add(job(name))
+    await turn_over()
+    assert seen == [None, None]
 
 
 async def test_long_jobs_are_not_claimed_ahead_and_short_ones_are() -> None:

@@ -25,7 +25,7 @@ def attempt_at(job: ClaimedJob) -> Iterator[tuple[ClaimedJob, Span]]:
         bound_contextvars(run=job.run_id, job=job.id),
         traces.span(
             f"{STAGE_OF[job.queue]} job",
-            parent=job.traceparent,
+            parent=job.traceparent or "",
             kind="consumer",
             run=job.run_id,
             job=job.id,
