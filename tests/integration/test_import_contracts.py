@@ -65,6 +65,11 @@ PLANTED = {
         ("app/cli/telling.py", "PIL.Image"),
         ("workers/slots.py", "botocore"),
     ],
+    "Only traces knows OpenTelemetry": [
+        ("app/logs.py", "opentelemetry.sdk.trace"),
+        ("app/sync/operating/start.py", "opentelemetry.trace"),
+        ("workers/slots.py", "opentelemetry"),
+    ],
     "Only the doors know FastAPI": [
         ("app/sync/operating/start.py", "fastapi"),
         ("app/views/shapes.py", "fastapi"),
