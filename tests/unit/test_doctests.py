@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WITH_EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("app", "workers", "bench")
+    for folder in ("app", "workers", "bench", "scripts")
     for path in (ROOT / folder).rglob("*.py")
     if ">>> " in path.read_text()
 )

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from scripts.audit import Audit, read_report
@@ -30,6 +36,18 @@ def test_everything_that_runs_has_a_free_licence() -> None:
     found = licences(locked_names(LOCK.read_text()))
     assert len(found) > 50
     assert [package for package in found if not package.is_fine] == []
+
+
+def test_the_list_of_parts_is_what_a_server_installs(tmp_path: Path) -> None:
+    clone = LOCK.parent
+    recipe = (clone / "Makefile").read_text().partition("\nsbom:")[2]
+    (line,) = re.findall(r"cyclonedx-py .*(?= -o sbom.json)", recipe)
+    program, *arguments = line.split()
+    command = [str(Path(sys.executable).parent / program), *arguments, "-o", str(tmp_path / "sbom.json")]
+    subprocess.run(command, cwd=clone, check=True, capture_output=True)
+    listed = json.loads((tmp_path / "sbom.json").read_text())["components"]
+    assert sorted(part["name"] for part in listed) == locked_names((clone / "requirements.lock").read_text())
+    assert all(part["externalReferences"][0]["hashes"] for part in listed)
 
 
 def test_what_the_index_knows_nothing_of_does_not_count_as_audited() -> None:
