@@ -114,6 +114,7 @@ async def done(stack: Stack) -> dict[str, int]:
     return {row["queue"]: row["number"] for row in await stack.rows(DONE)}
 
 
+@pytest.mark.chaos
 def test_the_releases_migrations_are_as_they_were_released(tmp_path: Path) -> None:
     versions = release_code(tmp_path) / "alembic" / "versions"
     changed = [
