@@ -156,11 +156,19 @@ async def insert_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
 
 
 async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -> None:
-    """Write changed variants, which are held; remembers whose a variant was before this run took it over."""
+    """Write changed variants, which are held; remembers whose a variant was before this run took it over.
+
+    A product that one is taken from shows something else from now on.
+    """
     if not variants:
         return
     await db.execute(
         text("""
+        WITH r AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, run_id uuid,
+                product_id bigint, position int, is_primary boolean, content jsonb, content_digest text,
+                prices_digest text, imprint_digest text, owner_before text, same boolean)),
+        left_behind AS (UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
+            SELECT v.product_id FROM r JOIN variants v ON v.id = r.id WHERE v.product_id <> r.product_id))
         UPDATE variants v SET product_id = r.product_id, status = 'active', position = r.position,
             is_primary = r.is_primary, content = r.content, content_digest = decode(r.content_digest, 'hex'),
             prices_digest = decode(r.prices_digest, 'hex'), imprint_digest = decode(r.imprint_digest, 'hex'),
@@ -168,10 +176,7 @@ async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
             owner_before = CASE WHEN v.product_id <> r.product_id THEN r.owner_before ELSE v.owner_before END,
             dropped_run_id = NULL,
             updated_at = CASE WHEN r.same THEN v.updated_at ELSE clock_timestamp() END
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, run_id uuid, product_id bigint, position int,
-            is_primary boolean, content jsonb, content_digest text, prices_digest text, imprint_digest text,
-            owner_before text, same boolean)
-        WHERE v.id = r.id"""),
+        FROM r WHERE v.id = r.id"""),
         {"rows": to_json([_changed_variant_row(row) for row in variants])},
     )
 

@@ -39,9 +39,13 @@ async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus
 
 
 async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
-    """Discontinue the dropped variants that no document lists any more; returns their SKUs and families."""
+    """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
+
+    Their products show something else from now on, be it long after their own documents were written.
+    """
     rows = await db.execute(
         text("""
+        WITH gone AS (
         UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
@@ -49,7 +53,10 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
               AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
                               WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
             ORDER BY v.sku FOR NO KEY UPDATE)
-        RETURNING v.sku, p.sku AS product_sku"""),
+        RETURNING v.sku, v.product_id, p.sku AS product_sku), touched AS (
+        UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
+            SELECT id FROM products WHERE id IN (SELECT product_id FROM gone) ORDER BY sku FOR NO KEY UPDATE))
+        SELECT sku, product_sku FROM gone"""),
         {"supplier_id": supplier_id},
     )
     return sorted((row.sku, row.product_sku) for row in rows)
