@@ -32,6 +32,7 @@ if [ "$what" = run ]; then
     echo "setup: $("$python" --version) from $(command -v "$python"), into $venv: what runs (about 20 s the first time)"
     install --require-hashes --only-binary :all: -r requirements-build.lock -r requirements-run.lock
     install --no-build-isolation -e .
+    "$venv/bin/python" -m compileall -q app workers alembic   # once here, not by each of the processes that start at once
 else
     echo "setup: what tests and checks need, into $venv (about 30 s the first time)"
     install --require-hashes --only-binary :all: -r requirements-dev.lock
