@@ -30,6 +30,7 @@ PromidataSyncError
     ├── Conflict
     │   └── SeveralSuppliers    a SKU that more than one supplier has
     └── Invalid
+        └── FieldInvalid        one field of it
 """
 
 from __future__ import annotations
@@ -215,3 +216,15 @@ class SeveralSuppliers(Conflict):
 
 class Invalid(RequestError):
     """The request makes no sense as it is."""
+
+
+class FieldInvalid(Invalid):
+    """One field of the request makes no sense; says which, in the API's spelling, and why."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, why)
+        self.field = field
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.why}"

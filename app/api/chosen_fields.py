@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query
 
 from app.api.problems import ProblemError
-from app.api.schemas import Storable
+from app.views.bodies import Storable
 from app.views.picture_addresses import PictureAddresses
 from app.views.products import ListedProduct, Product, Variant
 from app.views.shapes import Out

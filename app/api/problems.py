@@ -18,6 +18,7 @@ from structlog import get_logger
 
 from app.errors import (
     Conflict,
+    FieldInvalid,
     Invalid,
     NotFound,
     OutageError,
@@ -149,8 +150,12 @@ async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:
     if status == 500:
         log.error("request failed", path=request.url.path, exc_info=error)
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else None
-    members: dict[str, object] = {"errors": []} if status == 422 else {}
-    return problem_response(status, mask_base(request.app.state.settings, str(error)), headers=headers, **members)
+    settings = request.app.state.settings
+    fields = (
+        [{"field": error.field, "message": mask_base(settings, error.why)}] if isinstance(error, FieldInvalid) else []
+    )
+    members: dict[str, object] = {"errors": fields} if status == 422 else {}
+    return problem_response(status, mask_base(settings, str(error)), headers=headers, **members)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:

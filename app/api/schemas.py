@@ -1,4 +1,4 @@
-"""What all answers and parameters have in common: camelCase, UTC, pages, and texts that PostgreSQL can take."""
+"""What all answers and parameters have in common: UTC, pages, and texts that PostgreSQL can take."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator
 
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
 from app.persistence.database import Database
 from app.sync.services import Services
+from app.views.bodies import Storable
 from app.views.shapes import Out
 
 T = TypeVar("T")
@@ -23,23 +23,6 @@ MAX_LIMIT = 500
 MAX_PARAMETER_CHARS = 300
 
 
-class In(BaseModel):
-    """A body: camelCase, and nothing that is not known."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True)
-
-
-def body_example(**members: JsonValue) -> ConfigDict:
-    """A body's configuration with the example that OpenAPI shows."""
-    return ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=False,
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"examples": [members]},
-    )
-
-
 class Page(Out, Generic[T]):
     """A page of a list; `nextCursor` is null on the last one."""
 
@@ -47,17 +30,6 @@ class Page(Out, Generic[T]):
     next_cursor: str | None
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("should not hold NUL characters")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("should be valid Unicode") from None
-    return text
-
-
-Storable = AfterValidator(_storable)
 Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Storable]
 """A query parameter's text."""
 Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]

@@ -18,13 +18,14 @@ from app.api.answer_in_time import takes_long
 from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
-from app.api.schemas import In, ServicesNeeded, Storable
+from app.api.schemas import ServicesNeeded
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.persistence import audit
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import Started, StartRequest, Trigger, start_queued
 from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services
+from app.views.bodies import In, Storable
 from app.views.shapes import Out, example, shown_json
 
 router = APIRouter(prefix="/api/v1", tags=["sync"], route_class=GuardedRoute)

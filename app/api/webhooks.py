@@ -6,7 +6,6 @@ A webhook's secret is shown once, in the answer that creates it. Deliveries are 
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -22,7 +21,7 @@ from app.api.cursors import (
     to_micros,
     write_cursor,
 )
-from app.api.problems import ProblemError, problem_answers
+from app.api.problems import problem_answers
 from app.api.schemas import (
     DEFAULT_LIMIT,
     DatabaseNeeded,
@@ -32,14 +31,11 @@ from app.api.schemas import (
     cut,
     page_example,
 )
-from app.api.webhook_bodies import NewWebhook, WebhookChanges
-from app.errors import AddressRefused, Conflict, NotFound
-from app.notify.signing import new_secret
-from app.persistence import audit, webhook_records
-from app.persistence.database import Connection
-from app.persistence.webhook_records import DeliveryRow, WebhookRow
-from app.sync.services import Services
-from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Event, Webhook, delivery_out, webhook_out
+from app.errors import NotFound
+from app.persistence import webhook_records
+from app.sync.operating import webhooks as operating
+from app.views.bodies import NewWebhook, WebhookChanges
+from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Webhook, delivery_out, webhook_out
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
 
@@ -96,18 +92,7 @@ async def list_webhooks(
 )
 async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -> CreatedWebhook:
     """The answer holds the secret that its messages are signed with; it is not shown again."""
-    await _refuse_address(services, body.url)
-    secret = new_secret()
-
-    async def insert(db: Connection) -> WebhookRow:
-        webhook = await webhook_records.insert_webhook(
-            db, url=body.url, events=_once_each(body.events), secret=secret, is_active=body.is_active
-        )
-        await audit.note(db, "createWebhook", webhook.id, host=_host(webhook), events=webhook.events)
-        return webhook
-
-    row = await services.database.transact(insert)
-    return CreatedWebhook(**webhook_out(row).model_dump(), secret=secret)
+    return await operating.create_webhook(services, body)
 
 
 @router.get(
@@ -119,7 +104,7 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
 async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
     """Without its secret."""
     async with database.quick() as db:
-        return webhook_out(_found(await webhook_records.find_webhook(db, webhook_id), webhook_id))
+        return webhook_out(operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id))
 
 
 @router.patch(
@@ -130,19 +115,7 @@ async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin)
 )
 async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Admin, body: WebhookChanges) -> Webhook:
     """What waits for one that is not active any more stays and is sent when it is active again."""
-    values = body.model_dump(exclude_unset=True)
-    if "url" in values:
-        await _refuse_address(services, body.url)
-    if "events" in values:
-        values["events"] = _once_each(body.events)
-
-    async def update(db: Connection) -> WebhookRow | None:
-        webhook = await webhook_records.update_webhook(db, webhook_id, values)
-        if webhook is not None:
-            await audit.note(db, "updateWebhook", webhook_id, host=_host(webhook), changed=sorted(values))
-        return webhook
-
-    return webhook_out(_found(await services.database.transact(update), webhook_id))
+    return webhook_out(await operating.update_webhook(services, webhook_id, body))
 
 
 @router.delete(
@@ -153,14 +126,7 @@ async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Adm
 )
 async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
     """Answers what was deleted."""
-
-    async def delete(db: Connection) -> WebhookRow | None:
-        webhook = await webhook_records.delete_webhook(db, webhook_id)
-        if webhook is not None:
-            await audit.note(db, "deleteWebhook", webhook_id, host=_host(webhook))
-        return webhook
-
-    return webhook_out(_found(await database.transact(delete), webhook_id))
+    return webhook_out(await operating.delete_webhook(database, webhook_id))
 
 
 @router.get(
@@ -181,7 +147,7 @@ async def list_deliveries(
     after = read_cursor(AfterNumber, cursor)
     before = LARGEST_BIGINT if after is None else after.number
     async with database.quick() as db:
-        _found(await webhook_records.find_webhook(db, webhook_id), webhook_id)
+        operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id)
         rows = await webhook_records.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
     shown, more = cut(rows, limit)
     return Page(
@@ -201,39 +167,5 @@ async def retry_delivery(
     request: Request, webhook_id: WebhookId, delivery_id: DeliveryId, database: DatabaseNeeded, _: Admin
 ) -> Delivery:
     """At once, under the id that it had. 409 when it was delivered, or its webhook is not active."""
-
-    async def reopen(db: Connection) -> DeliveryRow:
-        webhook = _found(await webhook_records.find_webhook(db, webhook_id), webhook_id)
-        delivery = await webhook_records.hold_delivery(db, webhook_id, delivery_id)
-        if delivery is None:
-            raise NotFound(f"there is no delivery {delivery_id} to webhook {webhook_id}")
-        if delivery.state == "delivered":
-            raise Conflict(f"delivery {delivery_id} was delivered")
-        if not webhook.is_active:
-            raise Conflict(f"webhook {webhook_id} is not active: activate it first")
-        await audit.note(db, "retryDelivery", delivery_id, webhookId=webhook_id, host=_host(webhook))
-        return await webhook_records.reopen_delivery(db, delivery_id)
-
-    return delivery_out(request.app.state.settings, await database.transact(reopen))
-
-
-async def _refuse_address(services: Services, url: str) -> None:
-    try:
-        await services.outbound.check(url)
-    except AddressRefused as error:
-        raise ProblemError(422, f"url: {error}", errors=[{"field": "url", "message": str(error)}]) from None
-
-
-def _host(webhook: WebhookRow) -> str | None:
-    """What the audit trail says of an address, whose rest may hold a secret."""
-    return urlsplit(webhook.url).hostname
-
-
-def _once_each(events: list[Event]) -> list[Event]:
-    return list(dict.fromkeys(events))
-
-
-def _found(row: WebhookRow | None, webhook_id: str) -> WebhookRow:
-    if row is None:
-        raise NotFound(f"there is no webhook {webhook_id}")
-    return row
+    delivery = await operating.retry_delivery(database, webhook_id, delivery_id)
+    return delivery_out(request.app.state.settings, delivery)

@@ -60,6 +60,18 @@ def _first_instant(wall: datetime, local: datetime) -> datetime:
         wall += timedelta(minutes=1)
 
 
+def next_runs(schedule: str, time_zone: str, after: datetime, number: int) -> list[datetime]:
+    """The next so many times after `after` that the schedule names, in UTC; none for an empty one.
+
+    Raises:
+        ValueError: the schedule or the zone makes no sense, or never comes round; says which and why.
+    """
+    times: list[datetime] = []
+    while schedule and len(times) < number:
+        times.append(next_run(schedule, time_zone, times[-1] if times else after))
+    return times
+
+
 def find_zone(time_zone: str) -> ZoneInfo:
     """The time zone of that IANA name.
 

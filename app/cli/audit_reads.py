@@ -32,7 +32,7 @@ def show_audit(wanted: AuditFilter, *, limit: int, as_json: bool) -> None:
         return
     teller = Teller()
     for entry in entries:
-        teller.console.print(_line(entry))
+        teller.say(_line(entry))
         teller.say(f"    {_rest(entry)}")
     if not entries:
         teller.say("nobody has done anything of that kind yet")

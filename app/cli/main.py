@@ -21,6 +21,8 @@ from app.cli.ending import ending_of
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
 from app.cli.queue_commands import queue_app
+from app.cli.supplier_commands import suppliers_app
+from app.cli.webhook_commands import webhooks_app
 from app.jobs.definitions import QUEUE_OF
 from app.views.shapes import RunStatus
 
@@ -29,12 +31,13 @@ app = typer.Typer(
     help="Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a Promidata feed.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 feed = typer.Typer(help="The feed: test the connection, or serve the sample feed.", no_args_is_help=True, epilog=EPILOG)
 app.add_typer(feed, name="feed")
 app.add_typer(media_app, name="media")
+app.add_typer(suppliers_app, name="suppliers")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(queue_app)
 app.add_typer(catalogue_app)
 
@@ -133,6 +136,9 @@ def sync(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do; nothing is written.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch and write all, whatever the hashes say.")] = False,
     skus: Annotated[str | None, typer.Option(help="Only these families of SUPPLIER, as with --force: A,B,C.")] = None,
+    sku: Annotated[
+        list[str] | None, typer.Option(help="The same, one as it is: a SKU may hold a comma. Repeat it.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; Ctrl-C leaves it running.")] = False,
     json: Json = False,
 ) -> None:
@@ -143,11 +149,18 @@ def sync(
     from app.cli.sync import SyncOptions, run_sync
     from app.sync.operating.start import StartRequest
 
-    wanted = None if skus is None else tuple(sku.strip() for sku in skus.split(",") if sku.strip())
+    wanted = _families(skus, sku or ())
     if wanted is not None and (supplier is None or not wanted):
         raise typer.BadParameter("name families and their supplier: sync A23 --skus A23-1,A23-2", param_hint="--skus")
     request = StartRequest(supplier=supplier, force=force, skus=wanted, trigger="cli")
     raise typer.Exit(run_sync(SyncOptions(request, direct=direct, dry_run=dry_run, watch=watch, as_json=json)))
+
+
+def _families(listed: str | None, each: Sequence[str]) -> tuple[str, ...] | None:
+    """The families that were named: those of a list at its commas, and others as they are; None where none was."""
+    if listed is None and not each:
+        return None
+    return (*(sku.strip() for sku in (listed or "").split(",") if sku.strip()), *filter(None, each))
 
 
 @app.command(epilog=EPILOG)
@@ -196,15 +209,11 @@ def stats(*, json: Json = False) -> None:
 
 
 @app.command(epilog=EPILOG)
-def suppliers(
-    *,
-    ask_feed: Annotated[bool, typer.Option("--discover", help="First add those that the feed names.")] = False,
-    json: Json = False,
-) -> None:
-    """List the suppliers, with schedule and last run."""
-    from app.cli.catalogue_reads import show_suppliers
+def workers(*, json: Json = False) -> None:
+    """List the live workers; one that died is gone within ten seconds."""
+    from app.cli.worker_reads import show_workers
 
-    show_suppliers(ask_feed=ask_feed, as_json=json)
+    show_workers(as_json=json)
 
 
 @app.command(epilog=EPILOG)

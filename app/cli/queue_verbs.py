@@ -57,7 +57,7 @@ def _say_job(job: ListedJob, teller: Teller) -> None:
     state = Text(job.state, style=STYLES.get(job.state, ""))
     attempts = f"{job.attempts_made} attempt{'' if job.attempts_made == 1 else 's'}"
     took = "" if (seconds := _took_s(job)) is None else f", {seconds:.1f} s"
-    teller.console.print(Text(f"{job.job_id}  ").append(state))
+    teller.say(Text(f"{job.job_id}  ").append(state))
     teller.say(f"    {_moment(job.timestamp)}, {attempts}{took}, run {job.run_id}")
     if job.error:
         teller.say(f"    {in_one_line(job.error)}")

@@ -40,7 +40,7 @@ def show_runs(*, supplier: str | None, status: RunStatus | None, limit: int, as_
     elif runs:
         teller = Teller()
         for line in (line for run in runs for line in run_lines(run)):
-            teller.console.print(line)
+            teller.say(line)
     else:
         Teller().say(f"no runs; start one with `{own_name()} sync`")
 

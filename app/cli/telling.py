@@ -5,8 +5,10 @@ On anything that takes longer somebody who reads the plain lines sees one at lea
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -18,6 +20,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.cli.exits import nobody_reads
 from app.errors import SettingsError
@@ -25,8 +28,8 @@ from app.settings import load_settings
 
 NAME = "promidata-sync"
 PLAIN_EVERY_S = 1.9
-PLAIN_WIDTH = 200
-"""Characters of a table's line where no terminal says how wide it is."""
+PLAIN_WIDTH = 80
+"""Characters of a line where neither a terminal nor COLUMNS says how wide it is."""
 
 
 def own_name() -> str:
@@ -46,12 +49,18 @@ class Teller:
         """Prepare it; `quiet` tells nothing, for commands that print JSON in the end."""
         self.console = Console(highlight=False, soft_wrap=True, emoji=False, quiet=quiet)
         self.live = self.console.is_terminal
-        if not self.live:
+        if not self.live and not os.environ.get("COLUMNS", "").isdigit():
             self.console.width = PLAIN_WIDTH
 
-    def say(self, line: str) -> None:
-        """Print one line; square brackets stay what they are."""
-        self.console.print(line, markup=False)
+    def say(self, line: str | Text) -> None:
+        """Print one line; square brackets stay what they are.
+
+        Where no terminal wraps it, it goes on in the next line between two words: an id or an address stays whole.
+        """
+        text = line if isinstance(line, Text) else Text(line)
+        for part in text.split("\n", allow_blank=True):
+            for piece in [part] if self.live else _wrapped(part, self.console.width):
+                self.console.print(piece)
 
     def show(self, table: Table) -> None:
         """Print a table."""
@@ -78,6 +87,15 @@ class Teller:
         began = time.monotonic()
         while not over.wait(PLAIN_EVERY_S):
             self.say(f"{what} ... {time.monotonic() - began:.0f} s")
+
+
+def _wrapped(line: Text, width: int) -> list[Text]:
+    """A line in pieces of at most `width` characters, but for longer words; the second begins further in."""
+    indent = " " * (len(line.plain) - len(line.plain.lstrip()) + 4)
+    pieces = textwrap.wrap(line.plain, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    if len(pieces) < 2:
+        return [line]
+    return [Text(piece) for piece in pieces]
 
 
 def in_one_line(text: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.api.schemas import ServicesNeeded
-from app.coordination.heartbeats import live_workers
 from app.dashboard.attention import Seen, concerns
 from app.dashboard.entering import PageRoute, Reader, caller_of
 from app.dashboard.progress import stages
@@ -16,11 +15,12 @@ from app.dashboard.sign_in import show_sign_in
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
 from app.persistence import job_lists, moving, supplier_records
+from app.sync.operating.workers import workers_now
 from app.sync.services import Services
 from app.views.jobs import queue_stats
 from app.views.runs import run_out
 from app.views.suppliers import supplier_out
-from app.views.workers import Worker, worker_out
+from app.views.workers import Worker
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -72,11 +72,8 @@ async def look(services: Services) -> Seen:
 
 async def workers_or_why(services: Services) -> tuple[list[Worker] | None, str | None]:
     """The live workers, or why nobody can say."""
-    if services.queue is None:
-        return None, "REDIS_URL is not set: nothing can be queued."
     try:
-        await services.queue.check()
-        return [worker_out(beat) for beat in await live_workers(services.queue.redis, services.queue.keys)], None
+        return await workers_now(services), None
     except QueueUnavailable as error:
         return None, str(error)
 

@@ -11,8 +11,7 @@ from app.api import suppliers as api
 from app.api.answer_in_time import takes_long
 from app.api.auth import Caller
 from app.api.schemas import ServicesNeeded, Typed, services_of
-from app.api.suppliers import NewSupplier, SupplierChanges
-from app.catalogue.schedule import next_run
+from app.catalogue.schedule import next_runs
 from app.dashboard.entering import Keeper, PageRoute, Reader, Starter
 from app.dashboard.forms import Form, Outcome, done
 from app.dashboard.progress import stages
@@ -23,6 +22,7 @@ from app.persistence import run_lists, supplier_records
 from app.sync.operating.discovery import check_feed
 from app.sync.operating.dry_run import dry_run as try_out
 from app.sync.operating.start import StartRequest
+from app.views.bodies import NewSupplier, SupplierChanges
 from app.views.runs import run_out
 from app.views.suppliers import supplier_out
 
@@ -133,13 +133,10 @@ async def _read(services: ServicesNeeded, code: str) -> dict[str, Any]:
 
 def plan(schedule: str, time_zone: str) -> tuple[list[datetime], str | None]:
     """The next five times of a schedule, or what is wrong with it."""
-    times: list[datetime] = []
     try:
-        while schedule and len(times) < PLANNED:
-            times.append(next_run(schedule, time_zone, times[-1] if times else datetime.now(UTC)))
+        return next_runs(schedule, time_zone, datetime.now(UTC), PLANNED), None
     except ValueError as error:
         return [], str(error)
-    return times, None
 
 
 @router.post("/suppliers/{code:segment}/schedule", name="updateSupplier")

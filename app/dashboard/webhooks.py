@@ -10,7 +10,6 @@ from app.api import webhooks as api
 from app.api.answer_in_time import takes_long
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
 from app.api.schemas import ServicesNeeded, cut
-from app.api.webhook_bodies import NewWebhook, WebhookChanges
 from app.api.webhooks import get_delivery_id, get_webhook_id
 from app.dashboard.entering import Keeper, PageRoute
 from app.dashboard.forms import Form, Outcome, done
@@ -18,6 +17,7 @@ from app.dashboard.showing import show
 from app.errors import Conflict, NotFound
 from app.persistence import webhook_records
 from app.sync.operating.ping import ping
+from app.views.bodies import NewWebhook, WebhookChanges
 from app.views.webhooks import EVENTS, delivery_out, webhook_out
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

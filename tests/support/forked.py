@@ -15,7 +15,10 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-COMMANDS = ("api_server", "catalogue_reads", "doctor", "feed_check", "migrating", "queue_verbs", "reads", "sync")
+COMMANDS = (
+    "api_server", "catalogue_reads", "doctor", "feed_check", "migrating", "queue_verbs", "reads", "supplier_reads",
+    "supplier_verbs", "sync", "webhook_verbs", "worker_reads",
+)  # fmt: skip
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["workers.start", "app.cli.main", *(f"app.cli.{name}" for name in COMMANDS)])
