@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+import json
+
 from rich.text import Text
 
 from app.cli.surroundings import with_services
@@ -46,5 +47,5 @@ def _line(entry: AuditEntry) -> Text:
 
 def _rest(entry: AuditEntry) -> str:
     """What it was about, in full: an id that is cut is none."""
-    detail = msgspec.json.encode(entry.detail).decode() if entry.detail else ""
+    detail = json.dumps(entry.detail, ensure_ascii=False) if entry.detail else ""
     return in_one_line(" ".join(part for part in (entry.target, detail, entry.address) if part))

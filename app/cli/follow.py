@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from app.cli.named import read_runs
 from app.cli.run_tables import line_of, live_table
 from app.cli.telling import PLAIN_EVERY_S, Teller
+from app.cli.waits import look_for_waits
 from app.errors import DatabaseUnavailable
 from app.sync.services import Services
 from app.views.runs import Run
@@ -26,7 +29,6 @@ LOOK_EVERY_S = 0.5
 UNDER_WAY = frozenset({"queued", "running", "cancelling"})
 PLAIN_LINES = 6
 """Running runs that plain lines name at a time."""
-WAITED_LONG_S = 10.0
 ROWS_FOR_OTHERS = 6
 """Rows of the terminal that the live table leaves free."""
 
@@ -34,8 +36,8 @@ ROWS_FOR_OTHERS = 6
 class RunView(Protocol):
     """Shows how far runs are."""
 
-    def update(self, runs: Sequence[Run]) -> None:
-        """Show the latest look."""
+    def update(self, runs: Sequence[Run], waits: Sequence[str]) -> None:
+        """Show the latest look, and what the runs wait for."""
 
     def __enter__(self) -> Self: ...
 
@@ -50,18 +52,40 @@ async def follow(services: Services, run_ids: Sequence[str], teller: Teller) -> 
     Raises:
         NotFound: a run was deleted meanwhile.
     """
+    waits = Waits(services)
     with view_for(teller) as view:
         while True:
             try:
                 runs = await read_runs(services, run_ids)
+                said = await waits.look(runs)
             except DatabaseUnavailable as error:
                 teller.say(f"waiting for the database: {error}")
                 await asyncio.sleep(PLAIN_EVERY_S)
                 continue
-            view.update(runs)
+            view.update(runs, said)
             if not any(run.status in UNDER_WAY for run in runs):
                 return runs
             await asyncio.sleep(LOOK_EVERY_S)
+
+
+class Waits:
+    """What the runs wait for, looked up less often than how far they are."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._said: list[str] = []
+        self._next_at = 0.0
+
+    async def look(self, runs: Sequence[Run]) -> list[str]:
+        """The lines of the newest look.
+
+        Raises:
+            DatabaseUnavailable: it is away.
+        """
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + PLAIN_EVERY_S
+            self._said = await look_for_waits(self._services, runs)
+        return self._said
 
 
 def view_for(teller: Teller) -> RunView:
@@ -76,10 +100,10 @@ class LiveView:
         self._console = teller.console
         self._live = Live(console=teller.console, refresh_per_second=8, transient=True)
 
-    def update(self, runs: Sequence[Run]) -> None:
+    def update(self, runs: Sequence[Run], waits: Sequence[str]) -> None:
         """Draw it anew."""
-        rows = max(3, self._console.height - ROWS_FOR_OTHERS)
-        self._live.update(live_table(runs, rows))
+        rows = max(3, self._console.height - ROWS_FOR_OTHERS - len(waits))
+        self._live.update(Group(live_table(runs, rows), *map(Text, waits)))
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -98,14 +122,16 @@ class PlainView:
         self._next_at = self._began
         self._over: set[str] = set()
 
-    def update(self, runs: Sequence[Run]) -> None:
-        """Say what has ended, and, when it is time, how far the others are."""
+    def update(self, runs: Sequence[Run], waits: Sequence[str]) -> None:
+        """Say what has ended, and, when it is time, how far the others are and what they wait for."""
         for run in runs:
             if run.status not in UNDER_WAY and run.id not in self._over:
                 self._over.add(run.id)
                 self._tell(line_of(run))
         if time.monotonic() >= self._next_at:
             self._tell_progress(runs)
+            for line in waits:
+                self._say(f"    {line}")
 
     def _tell_progress(self, runs: Sequence[Run]) -> None:
         running = [run for run in runs if run.status in UNDER_WAY - {"queued"}]
@@ -113,11 +139,7 @@ class PlainView:
             self._tell(line_of(run))
         waiting = sum(run.status == "queued" for run in runs)
         if len(running) > PLAIN_LINES or (waiting and not running):
-            self._tell(f"{len(running)} running, {waiting} waiting to start{self._doubt(len(running))}")
-
-    def _doubt(self, running: int) -> str:
-        waited_long = not running and time.monotonic() - self._began > WAITED_LONG_S
-        return " (is one running? start it with `promidata-sync worker supplier`)" if waited_long else ""
+            self._tell(f"{len(running)} running, {waiting} waiting to start")
 
     def _tell(self, line: str) -> None:
         now = time.monotonic()

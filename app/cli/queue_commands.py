@@ -34,7 +34,13 @@ def read_queue(text: str) -> QueueName:
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Queue = Annotated[
-    str, typer.Argument(parser=read_queue, metavar="QUEUE", help="supplier, family or image, or its name in full.")
+    str,
+    typer.Argument(
+        parser=read_queue,
+        metavar="QUEUE",
+        autocompletion=lambda: list(QUEUE_OF),
+        help="supplier, family or image, or its name in full.",
+    ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="A job of any queue.")]
 

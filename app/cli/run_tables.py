@@ -11,9 +11,11 @@ from rich.text import Text
 
 from app.cli.telling import in_one_line
 from app.sync.operating.dry_run import DryRun
+from app.views.progress import StageProgress, duration, stages
 from app.views.runs import Run, RunProblem
 
-BAR_WIDTH = 14
+BAR_WIDTH = 20
+LINES_A_RUN = 3
 MANIFEST_PARTS = ("entries", "new", "changed", "unchanged", "removed", "invalid")
 STYLES = {
     "completed": "green",
@@ -24,80 +26,93 @@ STYLES = {
 }
 
 
-def parts_of(run: Run) -> list[tuple[str, int, int]]:
-    """How far a run is: documents, families and pictures, each with how many are done and how many there are."""
-    documents, families, images = run.documents, run.families, run.images
-    wanted = run.manifest.new + run.manifest.changed
-    done = documents.fetched + documents.failed
-    settled = images.uploaded + images.deduplicated + images.failed + images.cancelled
-    return [
-        ("documents", done, max(wanted, done)),
-        ("families", families.completed + families.failed + families.cancelled, families.total),
-        ("pictures", settled, images.total),
-    ]
-
-
 def line_of(run: Run) -> str:
     """How far a run is, in one plain line."""
     if run.status == "queued":
         return f"{run.supplier}: queued"
-    return f"{run.supplier}: {run.status}, " + ", ".join(f"{name} {done}/{of}" for name, done, of in parts_of(run))
+    return f"{run.supplier}: {run.status}, " + ", ".join(_stage_text(stage) for stage in stages(run))
+
+
+def _stage_text(stage: StageProgress) -> str:
+    speed = " ".join(part for part in (_rate(stage), _left(stage)) if part)
+    return f"{stage.name.lower()} {stage.done}/{stage.total}" + (f" ({speed})" if speed else "")
+
+
+def _rate(stage: StageProgress) -> str:
+    return f"{stage.a_second:.1f}/s" if stage.a_second and stage.done < stage.total else ""
+
+
+def _left(stage: StageProgress) -> str:
+    return f"{duration(stage.left_s)} left" if stage.left_s else ""
 
 
 def live_table(runs: Sequence[Run], rows: int) -> Table:
-    """Runs with bars; at most `rows` of them, those that are under way first."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("supplier", "status", "documents", "", "families", "", "pictures", ""):
-        table.add_column(name, no_wrap=True)
+    """Runs with a bar a stage, its rate and the time that is left; at most `rows`, those under way first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for _ in range(6):
+        table.add_column(no_wrap=True)
     order = {"running": 0, "cancelling": 0, "queued": 1}
-    shown = sorted(runs, key=lambda run: (order.get(run.status, 2), run.supplier))[:rows]
+    shown = sorted(runs, key=lambda run: (order.get(run.status, 2), run.supplier))[: max(1, rows // LINES_A_RUN)]
     for run in shown:
-        cells = [cell for _, done, of in parts_of(run) for cell in (_bar(done, of), f"{done}/{of}")]
-        table.add_row(run.supplier, _status(run.status), *cells)
+        first = [Text(run.supplier), _status(run.status), Text("")]
+        for name, stage in zip(first, stages(run), strict=True):
+            bar = ProgressBar(total=max(stage.total, 1), completed=stage.done, width=BAR_WIDTH)
+            table.add_row(name, stage.name.lower(), bar, f"{stage.done}/{stage.total}", _rate(stage), _left(stage))
     if len(runs) > len(shown):
         table.add_row("", f"and {len(runs) - len(shown)} more")
     return table
-
-
-def _bar(done: int, of: int) -> ProgressBar:
-    return ProgressBar(total=max(of, 1), completed=done, width=BAR_WIDTH)
 
 
 def _status(status: str) -> Text:
     return Text(status, style=STYLES.get(status, ""))
 
 
+def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in texts:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
 def summary_table(runs: Sequence[Run]) -> Table:
     """What runs did, a line each."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("supplier", "status"):
-        table.add_column(name, no_wrap=True)
-    for name in ("entries", "fetched", "families", "new variants", "changed", "pictures", "stored", "failed", "s"):
-        table.add_column(name, justify="right")
+    table = _table(("supplier", "status"), ("fetched", "families", "variants", "pictures", "failed", "s"))
     for run in runs:
         table.add_row(run.supplier, _status(run.status), *_figures(run))
     return table
 
 
 def _figures(run: Run) -> list[str]:
+    """Variants are those that were written, pictures those that were settled."""
     failed = run.documents.failed + run.families.failed + run.images.failed
     return [
-        str(run.manifest.entries),
         str(run.documents.fetched),
         str(run.families.completed),
-        str(run.variants.created),
-        str(run.variants.updated),
-        str(run.images.total),
-        str(run.images.uploaded),
+        str(run.variants.created + run.variants.updated),
+        str(run.images.uploaded + run.images.deduplicated),
         str(failed),
         "" if run.duration_seconds is None else f"{run.duration_seconds:.1f}",
+    ]
+
+
+def whole_run(run: Run) -> list[str]:
+    """All groups of a run's numbers, a line each."""
+    groups = {
+        "manifest": run.manifest, "documents": run.documents, "families": run.families, "variants": run.variants,
+        "pictures": run.images,
+    }  # fmt: skip
+    return [
+        f"    {name:<11}" + ", ".join(f"{count} {kind}" for kind, count in group.model_dump().items())
+        for name, group in groups.items()
     ]
 
 
 def run_lines(run: Run) -> list[Text]:
     """A run in a list, in full: an id that is cut is none, and a table of 80 columns would cut it."""
     seconds = "" if run.duration_seconds is None else f", {run.duration_seconds:.1f} s"
-    parts = ", ".join(f"{name} {done}/{of}" for name, done, of in parts_of(run)[1:])
+    parts = ", ".join(f"{stage.name.lower()} {stage.done}/{stage.total}" for stage in stages(run)[1:])
     return [
         Text(f"{run.id}  {run.supplier}  ").append(_status(run.status)),
         Text(f"    {run.created_at:%Y-%m-%d %H:%M:%S} by {run.trigger}{seconds}, {parts}"),
@@ -107,29 +122,25 @@ def run_lines(run: Run) -> list[Text]:
 
 def dry_run_table(looks: Sequence[DryRun]) -> Table:
     """What a sync would do, a line a supplier."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("supplier", no_wrap=True)
-    for name in MANIFEST_PARTS:
-        table.add_column(name, justify="right")
-    table.add_column("guard")
+    table = _table(("supplier",), MANIFEST_PARTS)
     for look in looks:
-        guard = "" if look.guard is None else f"would hold back {look.guard['wouldRemove']} of {look.guard['active']}"
-        table.add_row(look.supplier, *[str(look.manifest[name]) for name in MANIFEST_PARTS], guard)
+        table.add_row(look.supplier, *[str(look.manifest[name]) for name in MANIFEST_PARTS])
     return table
 
 
-def problems_table(problems: Sequence[RunProblem]) -> Table:
-    """What a run could not read, fetch or write."""
-    table = Table(title="Problems", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("severity", "stage", "kind"):
-        table.add_column(name, no_wrap=True)
-    for name in ("where", "reason"):
-        table.add_column(name, overflow="fold")
-    for problem in problems:
-        where = problem.url or problem.sku or ("" if problem.line is None else f"line {problem.line}")
-        table.add_row(problem.severity, problem.stage, problem.kind, *_texts(where, problem.reason))
-    return table
+def problem_lines(problem: RunProblem) -> list[str]:
+    """What a run could not read, fetch or write: what it was, where, and why; addresses are whole."""
+    where = problem.url or problem.sku or ("" if problem.line is None else f"line {problem.line} of the manifest")
+    said = (f"{problem.severity} of the {problem.stage} stage: {problem.kind}", f"    {where}", f"    {problem.reason}")
+    return [in_one_line(line) for line in said if line.strip()]
 
 
-def _texts(*said: str) -> list[Text]:
-    return [Text(in_one_line(text)) for text in said]
+def guard_lines(run: Run, command: str) -> list[str]:
+    """What a run's guard held back, and what confirms it; nothing where none tripped."""
+    guard = run.guard
+    if guard is None:
+        return []
+    return [
+        f"{run.supplier}: the guard held {guard.would_remove} of {guard.active} removals back. Where they are right:",
+        f"    {command} confirm {run.id}",
+    ]

@@ -21,7 +21,7 @@ from app.cli.acting import act_of
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
 from app.cli.named import know_supplier
-from app.cli.run_tables import dry_run_table, summary_table
+from app.cli.run_tables import dry_run_table, guard_lines, summary_table
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, in_one_line, own_name, remark, tell_json
 from app.errors import NotFound
@@ -119,6 +119,7 @@ async def _dry_run(services: Services, options: SyncOptions, teller: Teller) -> 
         teller.show(dry_run_table(looks))
         for look in looks:
             _say_skus(look, teller)
+            _say_guard(look, teller)
     else:
         teller.say(f"no supplier is known yet: `{own_name()} sync` discovers them")
     return ExitCode.OK
@@ -129,6 +130,12 @@ def _say_skus(look: DryRun, teller: Teller) -> None:
         if skus:
             shown = in_one_line(", ".join(skus))
             teller.say(f"{look.supplier} {kind}: {shown}{', ...' if look.manifest[kind] > len(skus) else ''}")
+
+
+def _say_guard(look: DryRun, teller: Teller) -> None:
+    if look.guard is not None:
+        held = f"{look.guard['wouldRemove']} of {look.guard['active']}"
+        teller.say(f"{look.supplier}: the guard would hold the removal of {held} families back until it is confirmed")
 
 
 async def _watch(services: Services, started: Sequence[Started], options: SyncOptions, teller: Teller) -> ExitCode:
@@ -151,6 +158,8 @@ def _finish(runs: Sequence[Run], options: SyncOptions, teller: Teller) -> ExitCo
         for run in runs:
             if run.error:
                 teller.say(f"{run.supplier}: {run.error} ({own_name()} runs {run.id} says more)")
+            for line in guard_lines(run, own_name()):
+                teller.say(line)
     return exit_code_of(run.status for run in runs)
 
 

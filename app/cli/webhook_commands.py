@@ -6,7 +6,7 @@ what was typed ─▶ webhook_verbs ─▶ app/sync/operating/webhooks.py, as th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -16,8 +16,13 @@ webhooks_app = typer.Typer(help="List the webhooks; or add, delete or try one.",
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="As `webhooks` lists it.")]
 Events = Annotated[
-    list[Literal["run.finished", "catalogue.changed"]] | None,
-    typer.Option("--event", help="What it is told of; may be repeated, both without."),
+    list[str] | None,
+    typer.Option(
+        "--event",
+        metavar="EVENT",
+        autocompletion=lambda: ["run.finished", "catalogue.changed"],
+        help="What it is told of: run.finished or catalogue.changed; may be repeated, both without.",
+    ),
 ]
 
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from app.api.schemas import ServicesNeeded
 from app.dashboard.attention import Seen, concerns
 from app.dashboard.entering import PageRoute, Reader, caller_of
-from app.dashboard.progress import stages
 from app.dashboard.showing import show
 from app.dashboard.sign_in import show_sign_in
 from app.errors import QueueUnavailable
@@ -18,6 +17,7 @@ from app.persistence import job_lists, moving, supplier_records
 from app.sync.operating.workers import workers_now
 from app.sync.services import Services
 from app.views.jobs import queue_stats
+from app.views.progress import stages
 from app.views.runs import run_out
 from app.views.suppliers import supplier_out
 from app.views.workers import Worker

@@ -16,7 +16,6 @@ from app.api.supplier_filter import know_supplier
 from app.api.sync import StartSync
 from app.dashboard.entering import PageRoute, Reader, Starter
 from app.dashboard.forms import Form, Outcome, done
-from app.dashboard.progress import stages
 from app.dashboard.showing import show
 from app.dashboard.wording import RUN_STATES
 from app.errors import NotFound
@@ -28,6 +27,7 @@ from app.sync.operating.start import Started, start_queued
 from app.sync.services import Services
 from app.views.changes import change_json
 from app.views.jobs import job_status, listed_job
+from app.views.progress import stages
 from app.views.runs import RunProblem, problem_out, run_out
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

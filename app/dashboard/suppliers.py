@@ -14,7 +14,6 @@ from app.api.schemas import ServicesNeeded, Typed, services_of
 from app.catalogue.schedule import next_runs
 from app.dashboard.entering import Keeper, PageRoute, Reader, Starter
 from app.dashboard.forms import Form, Outcome, done
-from app.dashboard.progress import stages
 from app.dashboard.showing import show
 from app.dashboard.wording import segment
 from app.errors import NotFound
@@ -23,6 +22,7 @@ from app.sync.operating.discovery import check_feed
 from app.sync.operating.dry_run import dry_run as try_out
 from app.sync.operating.start import StartRequest
 from app.views.bodies import NewSupplier, SupplierChanges
+from app.views.progress import stages
 from app.views.runs import run_out
 from app.views.suppliers import supplier_out
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
+from app.views.progress import DAY_S, duration
 
 QUEUE_TITLES = {SUPPLIER_SYNC: "Suppliers", PRODUCT_FAMILY: "Families", IMAGE_UPLOAD: "Pictures"}
 RUN_STATES = {
@@ -30,7 +31,6 @@ TONES = {
 """The colour of a state; its word always stands beside it."""
 LANGUAGES = ("en", "nl", "de", "fr")
 HEX = re.compile(r"#?([0-9a-fA-F]{6})")
-DAY_S = 86_400
 UNITS = ((DAY_S, "d"), (3600, "h"), (60, "min"))
 
 
@@ -52,23 +52,6 @@ def iso(at: datetime) -> str:
 def from_epoch_ms(value: int | None) -> datetime | None:
     """A job's time as the API gives it, as a time."""
     return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time in its two largest units: 2 min 34 s.
-
-    >>> [duration(seconds) for seconds in (None, 0.21, 154.2, 7300, 200000)]
-    ['–', '0.2 s', '2 min 34 s', '2 h 1 min', '2 d 7 h']
-    """
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, small, below in ((DAY_S, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // small} {below}"
-    return f"{whole} s"
 
 
 def ago(at: datetime | None) -> str:

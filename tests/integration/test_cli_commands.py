@@ -151,6 +151,7 @@ async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: 
     assert process.stdout is not None
     line = await process.stdout.readline()
     assert b"0 running, 1 waiting to start" in line
+    assert b"    no worker lives for supplier jobs: " in await process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == 130

@@ -6,6 +6,8 @@ import msgspec
 
 from app.views.runs import Run
 
+DAY_S = 86_400
+
 
 class StageProgress(msgspec.Struct, frozen=True):
     """One stage of a run."""
@@ -59,3 +61,20 @@ def _stage(name: str, good: int, bad: int, total: int, seconds: float | None, *,
     left = max(0, total - done)
     left_s = left / a_second if a_second and left and not over else None
     return StageProgress(name, done, bad, total, a_second, left_s)
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in its two largest units: 2 min 34 s.
+
+    >>> [duration(seconds) for seconds in (None, 0.21, 154.2, 7300, 200000)]
+    ['–', '0.2 s', '2 min 34 s', '2 h 1 min', '2 d 7 h']
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, small, below in ((DAY_S, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // small} {below}"
+    return f"{whole} s"

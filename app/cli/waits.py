@@ -1,0 +1,62 @@
+"""What runs that are followed wait for: another try of a job, a queue that is paused, a worker that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.cli.telling import in_one_line, own_name
+from app.errors import QueueUnavailable
+from app.jobs.definitions import QUEUE_OF, QUEUES
+from app.persistence.run_waits import RunWait, paused_queues, run_waits
+from app.sync.operating.workers import workers_now
+from app.sync.services import Services
+from app.views.masking import mask_base
+from app.views.progress import duration
+from app.views.runs import Run
+
+STAGE_OF: dict[str, str] = {queue: stage for stage, queue in QUEUE_OF.items()}
+WAITS_SHOWN = 6
+
+
+async def look_for_waits(services: Services, runs: Sequence[Run]) -> list[str]:
+    """Lines that say what runs under way wait for; PostgreSQL and Redis are asked once each.
+
+    Raises:
+        DatabaseUnavailable: it is away.
+    """
+    queued = {run.id: run.supplier for run in runs if run.finished_at is None and run.mode == "queued"}
+    if not queued:
+        return []
+    async with services.database.read() as db:
+        waits, paused = await run_waits(db, list(queued)), await paused_queues(db)
+    lines = [
+        f"{STAGE_OF[queue]} jobs are paused: `{own_name()} resume {STAGE_OF[queue]}` lets them go on"
+        for queue in paused
+    ]
+    lines += await _without_workers(services)
+    lines += [mask_base(services.settings, _line(queued[wait.run_id], wait, _most(services))) for wait in waits]
+    return lines[:WAITS_SHOWN]
+
+
+def _most(services: Services) -> int:
+    return services.settings.job_max_attempts
+
+
+async def _without_workers(services: Services) -> list[str]:
+    try:
+        alive = {worker.queue_name for worker in await workers_now(services)}
+    except QueueUnavailable as error:
+        return [f"waiting for Redis: {error}"]
+    return [
+        f"no worker lives for {STAGE_OF[queue]} jobs: `{own_name()} worker {STAGE_OF[queue]}` starts one"
+        for queue in QUEUES
+        if queue not in alive
+    ]
+
+
+def _line(supplier: str, wait: RunWait, most: int) -> str:
+    due = f"in {duration(wait.next_in_s)}" if wait.next_in_s > 0 else "now"
+    attempt = f", attempt {wait.attempts + 1} of {most}" if wait.attempts else ""
+    why = "" if wait.error is None else f": {wait.error}"
+    jobs = f"{wait.jobs} {STAGE_OF[wait.queue]} job{' waits' if wait.jobs == 1 else 's wait'}"
+    return in_one_line(f"{supplier}: {jobs} for another try, next {due}{attempt}{why}")
