@@ -19,11 +19,12 @@ WITH gone AS (
     DELETE FROM queue_moves WHERE id IN (
         SELECT id FROM queue_moves ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED) RETURNING queue, state, jobs),
 folded AS (
-    INSERT INTO queue_totals AS t (queue, state, jobs)
-    SELECT queue, state, sum(jobs) FROM gone GROUP BY queue, state ORDER BY queue, state
-    ON CONFLICT (queue, state) DO UPDATE SET jobs = t.jobs + EXCLUDED.jobs)
+    INSERT INTO queue_totals AS t (queue, state, jobs, gained)
+    SELECT queue, state, sum(jobs), sum(greatest(jobs, 0)) FROM gone GROUP BY queue, state ORDER BY queue, state
+    ON CONFLICT (queue, state) DO UPDATE SET jobs = t.jobs + EXCLUDED.jobs, gained = t.gained + EXCLUDED.gained)
 SELECT count(*) FROM gone
 """
+"""`gained` is what came into a state, for `minutes.py`: deleting and retrying take nothing away from it."""
 
 
 async def any_moved(db: AsyncConnection) -> bool:

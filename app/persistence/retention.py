@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.idempotency import KEPT
+from app.persistence.minutes import KEPT_DAYS
 from app.persistence.states import CLOSED_JOB
 
 BATCH = 2_000
@@ -104,6 +105,23 @@ async def delete_deliveries(db: AsyncConnection, age_s: float) -> int:
             WHERE state <> 'pending' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
             ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)""",
         age_s=age_s,
+    )
+
+
+async def delete_minutes(db: AsyncConnection) -> int:
+    """Delete some minutes that charts do not show any more; returns how many rows."""
+    return sum(
+        [
+            await _count(
+                db,
+                f"""
+                DELETE FROM {table} WHERE ({key}) IN (
+                    SELECT {key} FROM {table} WHERE minute < clock_timestamp() - make_interval(days => :days)
+                    ORDER BY minute LIMIT :most FOR UPDATE SKIP LOCKED)""",
+                days=KEPT_DAYS,
+            )
+            for table, key in (("queue_minutes", "minute, queue"), ("service_minutes", "minute"))
+        ]
     )
 
 

@@ -1,7 +1,8 @@
 """What every worker does beside its jobs.
 
 Progress, numbering the change feed, reconciling, ending abandoned runs; starting what a schedule asks for, telling the
-shop, forgetting what is old, folding the queues' numbers. All of it is safe to do by any number of workers at once.
+shop, forgetting what is old, folding the queues' numbers, writing down each minute. Any number of workers may do all of
+it at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from app.sync.running.numbering import number_changes
 from app.sync.services import Services
 from app.sync.stage.context import Stage
 from app.sync.stage.tasks import together
+from app.sync.upkeep.minutes import LOOK_EVERY_S as MINUTES_EVERY_S
+from app.sync.upkeep.minutes import write_minutes
 from app.sync.upkeep.queue_numbers import FOLD_EVERY_S, fold_queue_numbers
 from app.sync.upkeep.reconcile import reconcile
 from app.sync.upkeep.retention import FORGET_EVERY_S, forget_old
@@ -63,4 +66,5 @@ async def do_chores_without_queue(services: Services) -> None:
         group.create_task(deliver_webhooks(services))
         group.create_task(every(FORGET_EVERY_S, partial(forget_old, services)))
         group.create_task(every(FOLD_EVERY_S, partial(fold_queue_numbers, services.database)))
+        group.create_task(every(MINUTES_EVERY_S, partial(write_minutes, services.database)))
         group.create_task(number_changes(services.database))

@@ -1,4 +1,4 @@
-"""Forgetting what is old: changes, answers kept by idempotency key, deliveries, jobs, and runs with their problems.
+"""Forgetting what is old: changes, idempotency keys, deliveries, minutes, jobs, and runs with their problems.
 
 Any worker does it, now and then, batch by batch, each in a transaction of its own; two at once skip each other's rows.
 """
@@ -58,6 +58,7 @@ def _batches(settings: Settings) -> list[tuple[str, Batch]]:
         ("changes", retention.delete_changes),
         ("idempotency keys", retention.delete_idempotency_keys),
         ("removed pictures", retention.delete_removals),
+        ("minutes", retention.delete_minutes),
         ("deliveries", deliveries),
         ("completed jobs", jobs),
         ("runs", runs),
