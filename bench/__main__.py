@@ -23,6 +23,7 @@ from bench import (
     families,
     large,
     observed,
+    pages,
     parsing,
     pictures,
     queue,
@@ -31,6 +32,7 @@ from bench import (
     sync,
     transport,
     unchanged,
+    watched,
 )
 from bench.ground import Servers, running_servers
 from bench.report import Section, page
@@ -128,6 +130,8 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "beside": lambda servers, options: beside.measure(servers, quick=options.quick),
     "observed": lambda servers, options: observed.measure(servers, quick=options.quick),
     "large": lambda servers, options: large.measure(servers, quick=options.quick),
+    "pages": lambda servers, options: pages.measure(servers, quick=options.quick),
+    "watched": lambda servers, options: watched.measure(servers, quick=options.quick),
     "soak": lambda servers, options: soak.measure(servers, quick=options.quick),
     "transport": lambda _, options: transport.measure(quick=options.quick),
 }

@@ -69,8 +69,8 @@ async def _measure(servers: Servers, base_url: str, seconds: float, starts: int)
         aiohttp.ClientSession(f"{base}/api/v1/", connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         await discover(ground.services)
-        alone = await _sync(ground)
-        forced_alone = await _sync(ground, force=True)
+        alone = await synced(ground)
+        forced_alone = await synced(ground, force=True)
         walls: list[float] = []
         syncing = asyncio.create_task(_sync_on(ground, walls))
         try:
@@ -111,7 +111,7 @@ async def _one(ask: Callable[[], Any]) -> tuple[float, bool]:
         return (time.perf_counter() - began) * 1000, answer.status < 300
 
 
-async def _sync(ground: Ground, **options: Any) -> float:
+async def synced(ground: Ground, **options: Any) -> float:
     """Seconds that it took; one that is under way already is waited for."""
     began = time.perf_counter()
     await start_queued(ground.services, StartRequest(**options))
@@ -125,7 +125,7 @@ async def _is_quiet(ground: Ground) -> bool:
 
 async def _sync_on(ground: Ground, walls: list[float]) -> None:
     while True:
-        walls.append(await _sync(ground, force=True))
+        walls.append(await synced(ground, force=True))
 
 
 def _section(answers: dict[str, Answers], alone: float, forced_alone: float, walls: Sequence[float]) -> Section:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -109,17 +110,29 @@ def measure(servers: Servers, *, quick: bool) -> Section:
 
 
 async def _measure(servers: Servers, divided_by: int) -> Section:
-    sizes = {"runs": 20_000 // divided_by, "products": 100_000 // divided_by, "jobs_a_run": 50, "changes_a_product": 10}
-    async with fresh_ground(servers) as ground:
-        for statement in FILL.format(**sizes).split(";\n"):
-            await ground.pool.execute(statement, timeout=600)
-        await ground.pool.execute("VACUUM ANALYZE", timeout=600)
+    sizes = sizes_of(divided_by)
+    async with filled(servers, sizes) as ground:
         (run,) = await ground.rows("SELECT id FROM runs ORDER BY created_at DESC OFFSET 5 LIMIT 1")
         async with serving_api(ground) as (base, _):
             middle = sizes["products"] * sizes["changes_a_product"] // 2
             lists = await _lists(base, run=run["id"], middle=middle)
         chores = await _chores(ground)
     return _section(sizes, lists, chores)
+
+
+def sizes_of(divided_by: int) -> dict[str, int]:
+    """How much of each there is."""
+    return {"runs": 20_000 // divided_by, "products": 100_000 // divided_by, "jobs_a_run": 50, "changes_a_product": 10}
+
+
+@asynccontextmanager
+async def filled(servers: Servers, sizes: dict[str, int]) -> AsyncIterator[Ground]:
+    """A ground with that much in its tables."""
+    async with fresh_ground(servers) as ground:
+        for statement in FILL.format(**sizes).split(";\n"):
+            await ground.pool.execute(statement, timeout=600)
+        await ground.pool.execute("VACUUM ANALYZE", timeout=600)
+        yield ground
 
 
 async def _lists(base: str, **places: object) -> dict[str, list[float]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from app.api.schemas import ServicesNeeded
 from app.dashboard.attention import Seen, concerns
+from app.dashboard.charts import USUAL, WINDOWS, charts_of
 from app.dashboard.entering import PageRoute, Reader, caller_of
 from app.dashboard.showing import show
 from app.dashboard.sign_in import show_sign_in
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
-from app.persistence import job_lists, moving, supplier_records
+from app.persistence import job_lists, minutes, moving, supplier_records
 from app.sync.operating.workers import workers_now
 from app.sync.services import Services
 from app.views.jobs import queue_stats
@@ -36,6 +38,10 @@ async def get_overview(request: Request, services: ServicesNeeded) -> Response:
     if caller is None:
         return show_sign_in(request)
     seen = await look(services)
+    window = WINDOWS[USUAL]
+    async with services.database.read() as db:
+        spans = await minutes.queue_spans(db, span_s=window.span_s, bar_s=window.bar_s)
+        span = await minutes.service_span(db, span_s=window.span_s)
     runs = sorted(seen.runs.values(), key=lambda run: run.created_at, reverse=True)
     running = [{"run": run, "stages": stages(run)} for run in runs if run.status in UNDER_WAY]
     return show(
@@ -46,6 +52,9 @@ async def get_overview(request: Request, services: ServicesNeeded) -> Response:
         seen=seen,
         concerns=concerns(seen),
         running=running,
+        window=window,
+        span=span,
+        charts=charts_of(spans, window, datetime.now(UTC), "all"),
         recent=[run for run in runs if run.status not in UNDER_WAY][:RECENT],
     )
 

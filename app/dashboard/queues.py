@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated, get_args
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from app.api.answer_in_time import takes_long
 from app.api.cursors import AfterTime, from_micros, read_cursor, to_micros, write_cursor
 from app.api.schemas import QueueNeeded, ServicesNeeded, Typed, cut
 from app.api.supplier_filter import know_supplier
+from app.dashboard.charts import USUAL, WINDOWS, by_queue, charts_of
 from app.dashboard.entering import PageRoute, Reader, Starter, call_it
 from app.dashboard.forms import Form, Outcome, done
 from app.dashboard.overview import workers_or_why
@@ -20,7 +22,7 @@ from app.dashboard.showing import root_of, show
 from app.dashboard.wording import QUEUE_TITLES, segment
 from app.errors import Invalid, NotFound
 from app.jobs.definitions import QUEUES
-from app.persistence import job_lists, job_subjects
+from app.persistence import job_lists, job_subjects, minutes
 from app.persistence.job_lists import JobFilter
 from app.states import JobState
 from app.sync.operating import by_hand
@@ -37,13 +39,26 @@ STATES: tuple[str, ...] = get_args(JobState)
 
 
 @router.get("/queues")
-async def get_queues(request: Request, services: ServicesNeeded, caller: Reader) -> Response:
-    """All three, and who works on them."""
-    async with services.database.quick() as db:
+async def get_queues(*, request: Request, services: ServicesNeeded, caller: Reader, window: str = USUAL) -> Response:
+    """All three, who works on them, and what they came to: in the last hours, or as far back as `window` says."""
+    looked = WINDOWS.get(window, WINDOWS[USUAL])
+    async with services.database.read() as db:
         numbers = await job_lists.count_jobs(db, QUEUES)
+        spans = by_queue(await minutes.queue_spans(db, span_s=looked.span_s, bar_s=looked.bar_s))
     workers, why = await workers_or_why(services)
-    stats = {name: queue_stats(numbers[name]) for name in QUEUES}
-    return show(request, caller, "queues.html", title="Queues", queues=stats, workers=workers, why=why)
+    now = datetime.now(UTC)
+    return show(
+        request,
+        caller,
+        "queues.html",
+        title="Queues",
+        queues={name: queue_stats(numbers[name]) for name in QUEUES},
+        workers=workers,
+        why=why,
+        charts={name: charts_of(spans.get(name, []), looked, now, name) for name in QUEUES},
+        windows=WINDOWS,
+        window=looked,
+    )
 
 
 @router.get("/queues/{queueName}")

@@ -44,6 +44,25 @@ def moment(at: datetime | None) -> str:
     return "–" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def minute(at: datetime) -> str:
+    """A time in UTC to the minute, with its day: 05 Jan 03:02."""
+    return at.astimezone(UTC).strftime("%d %b %H:%M")
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that fits.
+
+    >>> [size(count) for count in (0, 2_500, 734_003_200)]
+    ['0 bytes', '2 kB', '734 MB']
+    """
+    for unit, below in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return (
+                f"{count / unit:.0f} {below}" if count >= 10 * unit or below == "kB" else f"{count / unit:.1f} {below}"
+            )
+    return f"{count:.0f} bytes"
+
+
 def iso(at: datetime) -> str:
     """A time for machines."""
     return at.astimezone(UTC).isoformat(timespec="seconds")
@@ -108,7 +127,8 @@ def stately(state: str) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "number": number, "moment": moment, "iso": iso, "epoch": from_epoch_ms, "duration": duration, "ago": ago,
+    "number": number, "moment": moment, "minute": minute, "size": size, "iso": iso,
+    "epoch": from_epoch_ms, "duration": duration, "ago": ago,
     "link": link_to, "seg": segment, "best": best, "hex": hex_color, "short": short, "tail": tail, "stately": stately,
     "tone": lambda state: TONES.get(state, "wait"),
 }  # fmt: skip

@@ -18,8 +18,10 @@ from sqlalchemy import text
 
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
+from app.sync.operating import by_hand
 from tests.browser.visits import Visit, open_browser, visiting
 from tests.support.api_client import serve
+from tests.support.receiver import free_port
 from tests.support.stack import Servers
 from tests.support.worker_stack import Workers, worker_stack
 
@@ -141,6 +143,27 @@ async def test_an_operator_confirms_pauses_resumes_and_cancels(browser: Browser,
         await page.get_by_role("button", name="Resume").click()
         await told(page, "goes on")
         well(visit, url)
+
+
+async def test_an_open_page_goes_on_by_itself_when_the_api_is_there_again(
+    browser: Browser, workers: Workers, tmp_path: Path
+) -> None:
+    port = free_port()
+    async with visiting(browser) as visit:
+        page = visit.page
+        word = page.locator("[data-live-word]")
+        async with serve(workers.stack.settings, port=port) as url:
+            await page.goto(f"{url}/queues")
+            await expect(word).to_have_text("Live", timeout=WAIT_MS)
+            await page.evaluate("window.sameDocument = true")
+        await expect(word).to_have_text("Reconnecting", timeout=WAIT_MS)
+        await by_hand.pause(workers.stack.services, "image-upload")
+        async with serve(workers.stack.settings, port=port):
+            await expect(word).to_have_text("Live", timeout=WAIT_MS)
+            await expect(page.locator(".state.warn")).to_have_text("Paused", timeout=WAIT_MS)
+            await by_hand.resume(workers.stack.services, "image-upload")
+            await expect(page.locator(".state.warn")).to_have_count(0, timeout=WAIT_MS)
+            assert await page.evaluate("window.sameDocument"), "nobody loaded it again"
 
 
 async def test_each_role_signs_in_and_axe_finds_nothing_on_any_page(

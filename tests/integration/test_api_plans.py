@@ -11,11 +11,23 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.persistence import categories, change_feed, explained, moving, product_lists, retention, variant_lists
+from app.persistence import (
+    categories,
+    change_feed,
+    explained,
+    job_subjects,
+    minutes,
+    moving,
+    product_lists,
+    retention,
+    run_waits,
+    variant_lists,
+)
 from app.persistence.audit import AuditFilter, entries_statement
 from app.persistence.job_lists import COUNT_JOBS, JobFilter, jobs_statement
 from app.persistence.product_lists import After, ProductFilter, Sort, keys_statement
 from app.persistence.run_lists import problems_statement, runs_statement
+from app.persistence.supplier_records import SELECT as SELECT_SUPPLIERS
 from app.persistence.variant_lists import VariantFilter
 from app.persistence.whole_variants import BY_ID, OF_PRODUCTS, PARTS, variants_statement
 from tests.support.stack import Servers, Stack, open_stack
@@ -62,11 +74,13 @@ INSERT INTO categories (profile, key, name) SELECT 'p', 'C' || n, '{}' FROM gene
 INSERT INTO audit (actor, via, action, target, result, at)
 SELECT 'key' || n % 500, 'api', 'act' || n % 500, 'target' || n % 500, 'ok', now() - n * interval '1 min'
 FROM generate_series(1, 20000) n;
+INSERT INTO queue_minutes (minute, queue, done, failed, waiting, active, oldest_s)
+SELECT now() - n * interval '1 min', name, 1, 0, 1, 0, 0 FROM generate_series(1, 20000) n, queues;
 INSERT INTO idempotency_keys (caller, key, body_sha256) SELECT 'c', 'k' || n, '' FROM generate_series(1, 20000) n;
 """
 LARGE = {
     "runs", "jobs", "problems", "products", "variants", "media", "addresses", "shown_pictures", "prices",
-    "imprint_positions", "documents", "changes", "categories", "idempotency_keys", "audit",
+    "imprint_positions", "documents", "changes", "categories", "idempotency_keys", "audit", "queue_minutes",
 }  # fmt: skip
 NOW = datetime.now(UTC)
 RUN = str(UUID(int=1))
@@ -105,6 +119,10 @@ def variants(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, obje
 
 def entries(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
     return entries_statement(AuditFilter(**wanted), before=(NOW, 10) if after else None, limit=50)
+
+
+def about(queue: str, term: str) -> tuple[str, dict[str, object]]:
+    return job_subjects.about_statement(queue), job_subjects.about_parameters(queue, term, 50)
 
 
 STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -171,6 +189,18 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "forgotten changes": (retention.FORGOTTEN_CHANGES, {"most": 2000}),
     "old runs": (retention.OLD_RUNS.format(condition=retention.OLD_RUN), {"age_s": 86_400.0, "most": 100}),
+    "what jobs are about": (job_subjects.SUBJECTS, {"ids": ["image-1", "image-2"]}),
+    "jobs about a family": about("product-family", "P-000100"),
+    "jobs about a picture": about("image-upload", "k100"),
+    "jobs about a supplier": about("supplier-sync", "S3"),
+    "changes of a run": (change_feed.OF_RUN, {"run_id": RUN, "limit": 50}),
+    "suppliers with their last runs": (
+        f"{SELECT_SUPPLIERS} WHERE s.code > :after ORDER BY s.code LIMIT 500", {"after": ""},
+    ),
+    "what runs wait for": (run_waits.RUN_WAITS, {"runs": [RUN], "queues": ["image-upload", "product-family"]}),
+    "charts": (minutes.QUEUE_SPANS, {"span_s": 6 * 3600, "bar_s": 300}),
+    "what a minute came to": (minutes.SERVICE_NOW, {"since": NOW, "until": NOW, "after": 29_990}),
+    "the queues' minute": (minutes.QUEUES_NOW, {}),
     "old idempotency keys": (
         "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 h'", {},
     ),

@@ -14,7 +14,9 @@ async def test_suppliers_are_listed_with_their_last_run(stack: Stack, tmp_path: 
     env = environment_of(stack)
     table = await command(tmp_path, env, "suppliers")
     assert table.code == 0, table
-    assert "completed" in next(line for line in table.out.splitlines() if line.strip().startswith("A23"))
+    lines = table.out.splitlines()
+    assert lines[2].endswith("  completed")
+    assert [line for line in lines if not line.startswith(" ")] == ["A23", "A360"]
     listed = await command(tmp_path, env, "suppliers", "--json")
     assert [supplier["code"] for supplier in listed.json] == ["A23", "A360"]
     assert (listed.json[0]["lastRun"]["status"], listed.json[1]["lastRun"]) == ("completed", None)

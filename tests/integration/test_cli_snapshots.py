@@ -58,6 +58,7 @@ ALIKE = (
     (re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}"), "50000"),
     (re.compile(r"\b\d+\.\d s\b"), "0.1 s"),
     (re.compile(r"(?<= )\d+\.\d(?= *$)", re.MULTILINE), "0.1"),
+    (re.compile(r"(?<=/var/lib/promidata/media,)\s+"), " "),
     (re.compile(r"(?<=PostgreSQL )[.\d]+"), "18.4"),
     (re.compile(r"(?<=the store has all of )\d+"), "30"),
     (re.compile(r"(?<=valkey )[.\d]+"), "9.1.2"),
