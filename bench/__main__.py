@@ -3,7 +3,7 @@
 Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES). `sync` takes what of it is wanted:
 `--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
 shapes are run; `export` takes `--products`. `--quick` runs everything at tiny sizes, to see that it works, and writes
-nothing unless told where.
+nothing unless told where. `pages` and `watched` are the dashboard's.
 """
 
 from __future__ import annotations

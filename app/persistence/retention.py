@@ -116,7 +116,7 @@ async def delete_minutes(db: AsyncConnection) -> int:
                 db,
                 f"""
                 DELETE FROM {table} WHERE ({key}) IN (
-                    SELECT {key} FROM {table} WHERE minute < clock_timestamp() - make_interval(days => :days)
+                    SELECT {key} FROM {table} WHERE minute < now() - make_interval(days => :days)
                     ORDER BY minute LIMIT :most FOR UPDATE SKIP LOCKED)""",
                 days=KEPT_DAYS,
             )

@@ -21,6 +21,8 @@ from app.settings import Settings
 from app.sync.operating import by_hand
 from tests.browser.visits import Visit, open_browser, visiting
 from tests.support.api_client import serve
+from tests.support.api_process import api_process
+from tests.support.command_line import environment_of
 from tests.support.receiver import free_port
 from tests.support.stack import Servers
 from tests.support.worker_stack import Workers, worker_stack
@@ -148,17 +150,17 @@ async def test_an_operator_confirms_pauses_resumes_and_cancels(browser: Browser,
 async def test_an_open_page_goes_on_by_itself_when_the_api_is_there_again(
     browser: Browser, workers: Workers, tmp_path: Path
 ) -> None:
-    port = free_port()
+    port, env = free_port(), environment_of(workers.stack)
     async with visiting(browser) as visit:
         page = visit.page
         word = page.locator("[data-live-word]")
-        async with serve(workers.stack.settings, port=port) as url:
+        async with api_process(tmp_path, env, port=port) as (url, _):
             await page.goto(f"{url}/queues")
             await expect(word).to_have_text("Live", timeout=WAIT_MS)
             await page.evaluate("window.sameDocument = true")
         await expect(word).to_have_text("Reconnecting", timeout=WAIT_MS)
         await by_hand.pause(workers.stack.services, "image-upload")
-        async with serve(workers.stack.settings, port=port):
+        async with api_process(tmp_path, env, port=port):
             await expect(word).to_have_text("Live", timeout=WAIT_MS)
             await expect(page.locator(".state.warn")).to_have_text("Paused", timeout=WAIT_MS)
             await by_hand.resume(workers.stack.services, "image-upload")

@@ -27,12 +27,12 @@ class _QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(settings: Settings, *, port: int = 0) -> AsyncIterator[str]:
-    """The service on a free port of 127.0.0.1, or on this one; gives its address."""
+async def serve(settings: Settings) -> AsyncIterator[str]:
+    """The service on a free port of 127.0.0.1; gives its address."""
     config = uvicorn.Config(
         create_app(settings),
         host="127.0.0.1",
-        port=port,
+        port=0,
         http=LimitedHttp,
         log_config=None,
         lifespan="on",

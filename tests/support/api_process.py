@@ -16,9 +16,11 @@ RUN = "import sys; from app.cli.main import main; sys.exit(main())"
 
 
 @asynccontextmanager
-async def api_process(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[tuple[str, int]]:
-    """Gives its address and its pid once it listens."""
-    port, log = free_port(), folder / "api.log"
+async def api_process(
+    folder: Path, environment: Mapping[str, str], *, port: int | None = None
+) -> AsyncIterator[tuple[str, int]]:
+    """Gives its address and its pid once it listens, on a free port or on this one."""
+    port, log = port or free_port(), folder / "api.log"
     process = _spawn(log, {**environment, "PORT": str(port)})
     try:
         async with asyncio.timeout(30):
