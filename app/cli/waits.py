@@ -28,7 +28,7 @@ async def look_for_waits(services: Services, runs: Sequence[Run]) -> list[str]:
     if not queued:
         return []
     async with services.database.read() as db:
-        waits, paused = await run_waits(db, list(queued)), await paused_queues(db)
+        waits, paused = await run_waits(db, list(queued), QUEUES), await paused_queues(db)
     lines = [
         f"{STAGE_OF[queue]} jobs are paused: `{own_name()} resume {STAGE_OF[queue]}` lets them go on"
         for queue in paused

@@ -8,8 +8,6 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.definitions import QUEUES
-
 RUN_WAITS = """
 SELECT CAST(j.run_id AS text) AS run_id, j.queue, count(*) AS jobs, max(j.attempts) AS attempts,
     extract(epoch FROM min(j.run_at) - clock_timestamp())::float AS next_in_s,
@@ -36,9 +34,9 @@ class RunWait(msgspec.Struct, frozen=True):
     """Why the last try of the first of them came to nothing."""
 
 
-async def run_waits(db: AsyncConnection, run_ids: Sequence[str]) -> list[RunWait]:
-    """What these runs wait for."""
-    rows = await db.execute(text(RUN_WAITS), {"runs": list(run_ids), "queues": list(QUEUES)})
+async def run_waits(db: AsyncConnection, run_ids: Sequence[str], queues: Sequence[str]) -> list[RunWait]:
+    """What these runs wait for in these queues."""
+    rows = await db.execute(text(RUN_WAITS), {"runs": list(run_ids), "queues": list(queues)})
     return [RunWait(**row) for row in rows.mappings()]
 
 
