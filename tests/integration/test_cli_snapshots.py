@@ -44,7 +44,7 @@ TYPED = (
     "confirm {held}", "pause image", "resume image", "sync A360 --dry-run", "sync A23 --dry-run", "sync A360",
     "sync A360 --sku A,1", "sync A360 --direct", "sync A999", "reparse A23", "feed check", "products --limit 4",
     "product {sku}", "variants --limit 4", "categories", "history {sku} --limit 1",
-    "changes --since 0 --limit 4", "explain {sku}",
+    "changes --limit 1", "explain {sku}",
     "audit --limit 8", "media verify --repair", "media orphans --delete", "migrate",
 )  # fmt: skip
 ALIKE = (
@@ -59,6 +59,7 @@ ALIKE = (
     (re.compile(r"\b\d+\.\d s\b"), "0.1 s"),
     (re.compile(r"(?<= )\d+\.\d(?= *$)", re.MULTILINE), "0.1"),
     (re.compile(r"(?<=/var/lib/promidata/media,)\s+"), " "),
+    (re.compile(r"^\d+(?=  2026-01-05)", re.MULTILINE), "49"),
     (re.compile(r"(?<=PostgreSQL )[.\d]+"), "18.4"),
     (re.compile(r"(?<=the store has all of )\d+"), "30"),
     (re.compile(r"(?<=valkey )[.\d]+"), "9.1.2"),
