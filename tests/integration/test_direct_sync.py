@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from app.errors import DatabaseUnavailable
-from app.persistence import ledger
+from app.persistence import ledger, runs
 from app.sync.operating.by_hand import cancel_run
-from app.sync.running import direct
+from app.sync.operating.start import StartRequest, start_runs
+from app.sync.running import abandoned, direct
+from app.sync.running.abandoned import AbandonedRuns
+from app.sync.upkeep import chores
 from tests.support.stack import Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.waiting import eventually
@@ -85,3 +88,79 @@ async def test_a_run_whose_claims_were_all_lost_can_be_cancelled(stack: Stack, m
         await sync
     run = await stack.run("A23")
     assert (run["status"], run["open_jobs"]) == ("cancelled", 0)
+
+
+async def leave_a_run(stack: Stack) -> str:
+    """A direct run whose lease is over."""
+    (run,) = await start_runs(stack.services, StartRequest(supplier="A23"), "direct")
+    await let_lease_run_out(stack, 60)
+    return run.run_id
+
+
+async def let_lease_run_out(stack: Stack, seconds: int) -> None:
+    async with stack.services.database.begin() as db:
+        await db.exec_driver_sql(f"UPDATE runs SET lease_until = clock_timestamp() - interval '{seconds} s'")
+
+
+async def test_a_run_that_renews_its_lease_after_an_outage_is_not_taken_for_abandoned(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GRACE_S is no time here: what counts is what was seen between two looks."""
+    monkeypatch.setattr(abandoned, "GRACE_S", 0.0)
+    run_id, lookers = await leave_a_run(stack), AbandonedRuns(stack.services.database)
+    assert await lookers.look(), "seen once says nothing"
+    async with stack.services.database.begin() as db:
+        await runs.renew_lease(db, run_id)
+    await let_lease_run_out(stack, 30)
+    assert await lookers.look(), "it was renewed in between"
+    await in_an_outage(lookers, monkeypatch)
+    assert await lookers.look(), "nobody could renew it in between"
+    assert (await stack.run("A23"))["status"] == "queued"
+    assert not await lookers.look()
+    run = await stack.run("A23")
+    assert (run["status"], run["open_jobs"]) == ("failed", 0)
+    assert "is gone" in run["error"]
+
+
+async def in_an_outage(lookers: AbandonedRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look while PostgreSQL answers and takes no writes."""
+    look = runs.silent_runs
+
+    async def read_only(db: Any) -> Any:
+        await db.exec_driver_sql("SET TRANSACTION READ ONLY")
+        return await look(db)
+
+    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable, match="read-only"):
+        patch.setattr(runs, "silent_runs", read_only)
+        await lookers.look()
+
+
+async def test_leases_are_renewed_soon_after_an_outage(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "RENEW_EVERY_S", 3600.0)
+    monkeypatch.setattr(direct, "RENEW_AGAIN_S", 0.01)
+    tries = Counter[str]()
+
+    async def renew(db: Any, run_id: str) -> None:
+        tries[run_id] += 1
+        if tries[run_id] == 1:
+            raise DatabaseUnavailable("read-only")
+
+    monkeypatch.setattr(runs, "renew_lease", renew)
+    task = asyncio.create_task(direct._hold_leases(stack.services, ["a run"]))
+
+    async def tried_again() -> bool:
+        return tries["a run"] == 2
+
+    await eventually(tried_again)
+    task.cancel()
+
+
+async def test_an_api_without_redis_ends_what_a_killed_process_left(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abandoned, "GRACE_S", 0.0)
+    monkeypatch.setattr(chores, "ABANDONED_EVERY_S", 0.05)
+    await leave_a_run(stack)
+    task = asyncio.create_task(chores.do_chores_without_queue(stack.services))
+    await eventually(lambda: stack.value("SELECT bool_and(status = 'failed') FROM runs"))
+    task.cancel()

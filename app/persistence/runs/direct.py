@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import DatabaseUnavailable
 from app.persistence.database import RepeatTransaction
 from app.persistence.runs.books import _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts
@@ -44,19 +47,35 @@ async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
     return dict(rows.mappings().one())
 
 
-async def end_abandoned(db: AsyncConnection) -> list[str]:
-    """End direct runs whose process is gone as `failed`, their open jobs `cancelled`; returns their ids."""
-    gone = await db.scalars(
+class SilentRun(msgspec.Struct, frozen=True):
+    """A direct run under way whose lease is over."""
+
+    run_id: str
+    lease_until: datetime
+    now: datetime
+    """PostgreSQL's clock, as this was read."""
+
+
+async def silent_runs(db: AsyncConnection) -> list[SilentRun]:
+    """The direct runs whose lease is over, by id: their process is gone, or could not write it down.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is read-only, so that nobody can renew a lease either.
+    """
+    if await db.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+        raise DatabaseUnavailable("PostgreSQL is read-only")
+    rows = await db.execute(
         text(f"""
-        SELECT id FROM runs WHERE mode = 'direct' AND status IN {RUN_UNDER_WAY}
-          AND lease_until < clock_timestamp() ORDER BY id""")
+        SELECT CAST(id AS text) AS run_id, lease_until, clock_timestamp() AS now FROM runs
+        WHERE mode = 'direct' AND status IN {RUN_UNDER_WAY} AND lease_until < clock_timestamp() ORDER BY id""")
     )
-    ended = [str(run_id) for run_id in gone]
-    return [run_id for run_id in ended if await _end_abandoned(db, run_id)]
+    return [SilentRun(**row) for row in rows.mappings()]
 
 
-async def _end_abandoned(db: AsyncConnection, run_id: str) -> bool:
-    """End one; False when another did meanwhile. The run's row is locked last, so only then is it seen whether.
+async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
+    """End a run whose process is gone as `failed`, its open jobs `cancelled`; False when another did meanwhile.
+
+    The run's row is locked last, so only then is it seen whether.
 
     Raises:
         RepeatTransaction: its process turned out to live after jobs were cancelled.
@@ -68,19 +87,19 @@ async def _end_abandoned(db: AsyncConnection, run_id: str) -> bool:
             ORDER BY id FOR UPDATE)
         UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
         FROM open WHERE j.id = open.id RETURNING j.queue"""),
-        {"id": run_id},
+        {"id": run.run_id},
     )
     counts = Counter(rows)
     held = await db.scalar(
         text("""
         UPDATE runs SET fatal = true, error = 'the process that ran this direct sync is gone'
-        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL AND lease_until < clock_timestamp() RETURNING 1"""),
-        {"id": run_id},
+        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL AND lease_until = :lease_until RETURNING 1"""),
+        {"id": run.run_id, "lease_until": run.lease_until},
     )
     if held is None:
         if counts:
             raise RepeatTransaction
         return False
-    await _move(db, run_id, cancelled_counts(counts), -counts.total())
-    await _write_end(db, run_id, "failed", "the process that ran this direct sync is gone")
+    await _move(db, run.run_id, cancelled_counts(counts), -counts.total())
+    await _write_end(db, run.run_id, "failed", "the process that ran this direct sync is gone")
     return True

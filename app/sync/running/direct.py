@@ -21,6 +21,7 @@ from app.outages import outages
 from app.persistence import ledger, runs
 from app.persistence.ledger import ClaimedJob
 from app.sync.operating.start import Started, StartRequest, start_runs
+from app.sync.running.abandoned import end_all_abandoned
 from app.sync.running.handlers import handlers
 from app.sync.running.numbering import number_all, number_changes
 from app.sync.running.outcomes import end_cancelled, work_off
@@ -32,6 +33,8 @@ from app.sync.stage.tasks import together
 log = get_logger()
 
 RENEW_EVERY_S = 5.0
+RENEW_AGAIN_S = 1.0
+"""After an outage a lease is renewed well before anybody takes it for abandoned (abandoned.py)."""
 LOOK_EVERY_S = 1.0
 """How often an idle loop looks for jobs whose pause is over."""
 
@@ -71,8 +74,7 @@ async def sync_direct(
         NotFound, Invalid: as for a queued sync.
         Conflict: a supplier is inactive, or a run of it is under way.
     """
-    async with services.database.begin() as db:
-        await runs.end_abandoned(db)
+    await end_all_abandoned(services.database)
     started = await start_runs(services, request, "direct")
     if tell is not None:
         tell(started)
@@ -86,13 +88,15 @@ async def sync_direct(
 async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
     """Renew the leases of all runs until cancelled, also of those that wait for their turn."""
     while True:
-        await asyncio.sleep(RENEW_EVERY_S)
+        pause_s = RENEW_EVERY_S
         try:
             async with services.database.quick() as db:
                 for run_id in run_ids:
                     await runs.renew_lease(db, run_id)
         except DatabaseUnavailable as error:
             outages.noted(error, "leases not renewed")
+            pause_s = RENEW_AGAIN_S
+        await asyncio.sleep(pause_s)
 
 
 async def _run_one(services: Services, run: Started) -> DirectResult:

@@ -12,8 +12,9 @@ from functools import partial
 from structlog import get_logger
 
 from app.jobs.queue import RedisQueue
-from app.persistence import runs
 from app.sync.installation import keep
+from app.sync.running.abandoned import LOOK_EVERY_S as ABANDONED_EVERY_S
+from app.sync.running.abandoned import AbandonedRuns
 from app.sync.running.every import every
 from app.sync.running.numbering import number_changes
 from app.sync.services import Services
@@ -45,7 +46,6 @@ async def do_chores(stage: Stage, queue: RedisQueue, name: str, *, lease_ms: int
         if queue.tenancy.foreign:
             return  # what was sent now would be the other installation's to throw away
         sent = await reconcile(stage, queue, name, lease_ms=lease_ms, whole=rounds % WHOLE_LOOK_EVERY == 0)
-        await stage.services.database.transact(runs.end_abandoned)
         ended = await stage.services.database.end_stalled()
         if ended:
             log.warning("ended sessions of processes that stand still in a transaction", sessions=ended)
@@ -64,6 +64,7 @@ async def do_chores_without_queue(services: Services) -> None:
     """Do, until cancelled, the chores that need no Redis; an API that runs without workers does them itself."""
     async with together() as group:
         group.create_task(deliver_webhooks(services))
+        group.create_task(every(ABANDONED_EVERY_S, AbandonedRuns(services.database).look))
         group.create_task(every(FORGET_EVERY_S, partial(forget_old, services)))
         group.create_task(every(FOLD_EVERY_S, partial(fold_queue_numbers, services.database)))
         group.create_task(every(MINUTES_EVERY_S, partial(write_minutes, services.database)))
