@@ -177,6 +177,7 @@ class Ours:
                 assert supplier is not None
                 started = await runs.start_run(
                     db,
+                    run_id=str(uuid4()),
                     supplier_id=supplier.id,
                     job_id=job.id,
                     mode="queued",

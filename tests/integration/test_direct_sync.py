@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from app.errors import DatabaseUnavailable
+from app.failpoints import arm
 from app.persistence import ledger, runs
 from app.sync.operating.by_hand import cancel_run
-from app.sync.operating.start import StartRequest, start_runs
+from app.sync.operating.start import StartRequest, start_queued, start_runs
 from app.sync.running import abandoned, direct
 from app.sync.running.abandoned import AbandonedRuns
 from app.sync.upkeep import chores
@@ -130,9 +132,10 @@ async def in_an_outage(lookers: AbandonedRuns, monkeypatch: pytest.MonkeyPatch) 
         await db.exec_driver_sql("SET TRANSACTION READ ONLY")
         return await look(db)
 
-    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable, match="read-only"):
+    with monkeypatch.context() as patch:
         patch.setattr(runs, "silent_runs", read_only)
-        await lookers.look()
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            await lookers.look()
 
 
 async def test_leases_are_renewed_soon_after_an_outage(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,3 +167,23 @@ async def test_an_api_without_redis_ends_what_a_killed_process_left(
     task = asyncio.create_task(chores.do_chores_without_queue(stack.services))
     await eventually(lambda: stack.value("SELECT bool_and(status = 'failed') FROM runs"))
     task.cancel()
+
+
+@pytest.fixture
+def disarmed() -> Iterator[None]:
+    yield
+    arm(None)
+
+
+@pytest.mark.usefixtures("disarmed")
+async def test_a_start_whose_answer_was_lost_finds_its_runs_and_goes_on(stack: Stack) -> None:
+    arm("operating.start.start_runs:cut")
+    started = await start_queued(stack.services, StartRequest(supplier="A23"))
+    assert [run.started for run in started] == [True]
+    arm("operating.start.start_runs:cut")
+    assert [result.supplier for result in await stack.sync("A360")] == ["A360"]
+    assert (await stack.run("A360"))["status"] == "completed"
+    assert await stack.rows("SELECT mode, count(*) AS n FROM runs GROUP BY mode ORDER BY mode") == [
+        {"mode": "direct", "n": 1},
+        {"mode": "queued", "n": 1},
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -127,7 +128,13 @@ async def confirm(stack: Stack, sha256: str) -> None:
     async with stack.services.database.begin() as db:
         options = ledger.RunOptions(confirmed_manifest=sha256)
         run = await runs.start_run(
-            db, supplier_id=supplier_id, job_id=job.id, mode="direct", trigger="api", options=options
+            db,
+            run_id=str(uuid4()),
+            supplier_id=supplier_id,
+            job_id=job.id,
+            mode="direct",
+            trigger="api",
+            options=options,
         )
         await ledger.add_jobs(db, [job], run_id=run.run_id, supplier_id=supplier_id, direct=True)
     await DirectRun(stack.services, run.run_id).to_its_end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -23,7 +24,13 @@ async def make_jobs(stack: Stack, count: int) -> list[str]:
     async with stack.services.database.begin() as db:
         supplier = await db.scalar(text("SELECT min(id) FROM suppliers"))
         run = await runs.start_run(
-            db, supplier_id=supplier, job_id="job-0", mode="queued", trigger="api", options=RunOptions(force=True)
+            db,
+            run_id=str(uuid4()),
+            supplier_id=supplier,
+            job_id="job-0",
+            mode="queued",
+            trigger="api",
+            options=RunOptions(force=True),
         )
         added = await ledger.add_jobs(db, jobs, run_id=run.run_id, supplier_id=supplier, direct=False)
         await db.execute(text("UPDATE runs SET open_jobs = :count"), {"count": count})

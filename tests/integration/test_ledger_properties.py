@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -127,6 +128,7 @@ class Jobs(RuleBasedStateMachine):
             )
             started = await runs.start_run(
                 db,
+                run_id=str(uuid4()),
                 supplier_id=supplier,
                 job_id=f"family-{number}",
                 mode="queued",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,16 +16,17 @@ class RunStart(msgspec.Struct, frozen=True):
     run_id: str
     job_id: str
     started: bool
+    written_before: bool = False
+    """It is this call's own, from a commit whose answer was lost."""
 
 
 async def start_run(
-    db: AsyncConnection, *, supplier_id: int, job_id: str, mode: str, trigger: str, options: RunOptions
+    db: AsyncConnection, *, run_id: str, supplier_id: int, job_id: str, mode: str, trigger: str, options: RunOptions
 ) -> RunStart:
-    """Write a run and its supplier job, unless a run of the supplier is under way: then return that one."""
-    retried = await _retried(db, supplier_id)
-    if retried is not None:
-        return retried
-    run_id = str(uuid4())
+    """Write a run, unless it is there already, or another of the supplier is under way: then return that one."""
+    there = await _retried(db, supplier_id) or await _written_before(db, run_id)
+    if there is not None:
+        return there
     row = await db.scalar(
         text(f"""
         INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
@@ -66,6 +65,11 @@ async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
     )
     row = rows.one_or_none()
     return None if row is None else RunStart(str(row.run_id), row.id, started=False)
+
+
+async def _written_before(db: AsyncConnection, run_id: str) -> RunStart | None:
+    job_id = await db.scalar(text("SELECT supplier_job_id FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id})
+    return None if job_id is None else RunStart(run_id, job_id, started=True, written_before=True)
 
 
 async def mark_running(db: AsyncConnection, run_id: str) -> None:

@@ -19,7 +19,7 @@ from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob
 from app.states import CLOSED, OPEN
 from app.sync.installation import ready_to_queue
-from app.sync.operating.start import Started, Trigger
+from app.sync.operating.start import RunIds, Started, Trigger, finding_own
 from app.sync.services import Services
 from app.sync.stage.sending import send_committed
 from app.sync.supplier.manifest_step import get_manifest
@@ -200,14 +200,23 @@ async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: st
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{run['supplier']}"
     options = ledger.RunOptions(confirmed_manifest=sha256)
     supplier_id: int = run["supplier_id"]
+    mine = RunIds()
 
     async def work(db: Connection) -> Started:
         with traces.span("sync start", supplier=run["supplier"], trigger=trigger, mode="queued", job=job_id) as span:
             new = await runs.start_run(
-                db, supplier_id=supplier_id, job_id=job_id, mode="queued", trigger=trigger, options=options
+                db,
+                run_id=mine.of(run["supplier"]),
+                supplier_id=supplier_id,
+                job_id=job_id,
+                mode="queued",
+                trigger=trigger,
+                options=options,
             )
             if not new.started:
                 raise Conflict(f"run {new.run_id} of this supplier is under way: wait until it is over")
+            if new.written_before:
+                return Started(run["supplier"], new.run_id, new.job_id, started=True)
             span.note(run=new.run_id, outcome="started")
             job = ledger.NewJob(
                 job_id, SUPPLIER_SYNC, run["supplier"], _supplier_args(supplier_id), traceparent=span.traceparent
@@ -216,7 +225,7 @@ async def _start_confirmed(services: Services, run: run_lists.RunRow, sha256: st
             await audit.note(db, "confirmRemovals", str(run["id"]), supplier=run["supplier"], runId=new.run_id)
         return Started(run["supplier"], new.run_id, job_id, started=True)
 
-    return await services.database.transact(work)
+    return await finding_own(lambda: services.database.transact(work), mine)
 
 
 def _supplier_args(supplier_id: int) -> dict[str, Any]:

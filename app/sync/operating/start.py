@@ -5,15 +5,17 @@ who is meant ─▶ one transaction: a run and its supplier job for each that ha
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, TypeVar
+from uuid import uuid4
 
 import msgspec
 from structlog import get_logger
 
 from app import traces
-from app.errors import Conflict, Invalid, NotFound, QueueUnavailable
+from app.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.queue import Message
 from app.persistence import audit, ledger, runs
@@ -27,6 +29,9 @@ log = get_logger()
 
 Trigger = Literal["api", "cli", "schedule", "dashboard"]
 Mode = Literal["queued", "direct"]
+T = TypeVar("T")
+LOOK_AGAIN_S = (0.1, 0.5, 1.0)
+"""Pauses before a commit whose answer may be lost is looked for; a caller waits for 10 s at most."""
 
 
 class StartRequest(msgspec.Struct, frozen=True):
@@ -75,15 +80,51 @@ async def start_runs(services: Services, request: StartRequest, mode: Mode) -> l
         Conflict: the supplier is inactive, or, for a direct sync or a reparse, a run of it is under way.
         Invalid: `skus` without a supplier.
     """
+    mine = RunIds()
 
     async def work(db: Connection) -> list[Started]:
-        started = [await start_one(db, supplier, request, mode) for supplier in await meant(db, request)]
+        started = [
+            await start_one(db, supplier, request, mode, mine.of(supplier.code))
+            for supplier in await meant(db, request)
+        ]
         taken = [run.supplier for run in started if not run.started]
         if taken and (mode == "direct" or request.reparse):
             raise Conflict(f"a sync of {', '.join(taken)} is under way: wait for it, or cancel its run")
         return started
 
-    return await services.database.transact(work)
+    return await finding_own(lambda: services.database.transact(work), mine)
+
+
+class RunIds:
+    """The ids of the runs that one call starts, the same however often its transaction is repeated."""
+
+    def __init__(self) -> None:
+        self._by_supplier: dict[str, str] = {}
+
+    def of(self, supplier: str) -> str:
+        """The id of the run of one supplier, by its code."""
+        return self._by_supplier.setdefault(supplier, str(uuid4()))
+
+    @property
+    def any(self) -> bool:
+        """Whether one may have been written."""
+        return bool(self._by_supplier)
+
+
+async def finding_own(attempt: Callable[[], Awaitable[T]], mine: RunIds) -> T:
+    """Commit; where the answer was lost look again, so that "nothing was started" is said only when it is so.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away or refuses writes.
+    """
+    for pause_s in LOOK_AGAIN_S:
+        try:
+            return await attempt()
+        except DatabaseUnavailable:
+            if not mine.any:
+                raise
+            await asyncio.sleep(pause_s)
+    return await attempt()
 
 
 async def meant(db: Connection, request: StartRequest) -> list[Supplier]:
@@ -106,7 +147,7 @@ async def meant(db: Connection, request: StartRequest) -> list[Supplier]:
     return [supplier]
 
 
-async def start_one(db: Connection, supplier: Supplier, request: StartRequest, mode: Mode) -> Started:
+async def start_one(db: Connection, supplier: Supplier, request: StartRequest, mode: Mode, run_id: str) -> Started:
     """Write one supplier's run and its job, or give the run that is under way; whoever calls commits, then sends."""
     job_id = f"{SUPPLIER_SYNC}-{time.time_ns() // 1_000_000}-{supplier.code}"
     options = ledger.RunOptions(
@@ -116,10 +157,16 @@ async def start_one(db: Connection, supplier: Supplier, request: StartRequest, m
         "sync start", supplier=supplier.code, trigger=request.trigger, mode=mode, force=options.force
     ) as span:
         run = await runs.start_run(
-            db, supplier_id=supplier.id, job_id=job_id, mode=mode, trigger=request.trigger, options=options
+            db,
+            run_id=run_id,
+            supplier_id=supplier.id,
+            job_id=job_id,
+            mode=mode,
+            trigger=request.trigger,
+            options=options,
         )
         span.note(run=run.run_id, job=run.job_id, outcome="started" if run.started else "under way")
-        if run.started:
+        if run.started and not run.written_before:
             job = ledger.NewJob(
                 id=job_id,
                 queue=SUPPLIER_SYNC,

@@ -58,5 +58,7 @@ async def end_all_abandoned(database: Database) -> None:
         DatabaseUnavailable: PostgreSQL is away or read-only.
     """
     abandoned = AbandonedRuns(database)
-    while await abandoned.look():
+    while True:
+        if not await abandoned.look():
+            return
         await asyncio.sleep(LOOK_AGAIN_S)

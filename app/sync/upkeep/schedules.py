@@ -9,6 +9,8 @@ However many times were missed while everything was down, the next time is count
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import msgspec
 from structlog import get_logger
 
@@ -63,7 +65,7 @@ async def start_due(db: Connection) -> Turn | None:
         log.error("schedule paused", supplier=due.code, reason=str(error))  # noqa: TRY400  no failure of ours
         return Turn(due.code, None)
     await schedules.plan(db, due.id, next_run_at)
-    return Turn(due.code, await start_one(db, await get_supplier(db, due.id), REQUEST, "queued"))
+    return Turn(due.code, await start_one(db, await get_supplier(db, due.id), REQUEST, "queued", str(uuid4())))
 
 
 async def _pause_and_resume(services: Services) -> None:
