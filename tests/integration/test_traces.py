@@ -6,19 +6,23 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from app import traces
 from app.persistence import webhook_records
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.upkeep.schedules import run_schedules
 from tests.support.api_process import api_process
 from tests.support.collector import Collector, SpanRead, collecting
+from tests.support.command_line import command, environment_of
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.s3_servers import BUCKET, rclone_server
-from tests.support.stack import Servers, Stack
+from tests.support.stack import Servers, Stack, execute
 from tests.support.worker_stack import until, worker_stack
 
 TRACE, CALL = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -274,3 +278,28 @@ def test_no_secret_is_in_logs_spans_or_figures(observed: Observed) -> None:
         assert secret, kind
         for place, text in {"spans": spans, "logs": observed.logs, "figures": observed.figures}.items():
             assert secret not in text, f"{kind} in {place}"
+
+
+async def test_a_command_and_a_schedule_begin_a_trace_of_their_own(stack: Stack, tmp_path: Path) -> None:
+    async with collecting() as collector:
+        env = environment_of(stack) | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        ended = await command(tmp_path, env, "sync", "A23", "--direct", "--json")
+        settings = stack.settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.endpoint})
+        await execute(
+            env["DATABASE_URL"],
+            """UPDATE suppliers SET schedule = '*/5 * * * *', time_zone = 'UTC', next_run_at = now() - interval '1 s'
+            WHERE code = 'A360'""",
+        )
+        async with traces.exporting(settings, "test"):
+            await run_schedules(stack.services)
+    assert ended.code == 0, ended.err
+    assert ended.err == ""
+    (called,) = collector.named("command sync")
+    by_command, by_schedule = collector.named("sync start")
+    assert (called.parent, by_command.parent, by_schedule.parent) == ("", called.id, "")
+    assert [span["trigger"] for span in (by_command, by_schedule)] == ["cli", "schedule"]
+    (supplier,) = collector.named("supplier job")
+    assert (supplier.trace, supplier.parent) == (called.trace, by_command.id)
+    assert {span.trace for span in collector.named("put")} == {called.trace}
+    (job,) = await stack.rows("SELECT traceparent FROM jobs WHERE run_id = :run", run=by_schedule["run"])
+    assert job["traceparent"].startswith(f"00-{by_schedule.trace}-{by_schedule.id}-")
