@@ -187,6 +187,7 @@ class Exchange:
             await end_cancelled(self._stage, closing)
         if unclaimed:
             self._wake.set()
+        self._stage.expected.note(claimed)
         for job in claimed:
             self._slots.add(job)
 

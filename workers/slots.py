@@ -19,8 +19,10 @@ from typing import Any
 
 from app.persistence.ledger import ClaimedJob
 
-AHEAD_S = 0.02
-"""As much work is held ready as the slots do in this time: a few times what claiming takes."""
+AHEAD_S = 0.2
+"""As much work is held ready as the slots do in this time: many times what claiming takes, so that claims are few."""
+LONG_S = 0.5
+"""Jobs that hold a slot for so long are not claimed ahead."""
 MOST_AHEAD = 16
 """Jobs held ready, a slot, at most."""
 READY_S = 1.0
@@ -72,8 +74,15 @@ class Slots:
         return [running.task for running in self._held.values() if running.task is not None]
 
     def room(self) -> int:
-        """How many more may be claimed; not more than zero when there is none."""
-        wanted = self.count + self._ahead() - self.busy - len(self._ready)
+        """How many more may be claimed; not more than zero when there is none.
+
+        While all slots are taken, what is ready is filled up when half of it is gone: a claim of one job costs what a
+        claim of many does.
+        """
+        ahead = self._ahead()
+        if self.busy >= self.count and len(self._ready) > ahead // 2:
+            return 0
+        wanted = self.count + ahead - self.busy - len(self._ready)
         return min(wanted, self.count * (1 + UNSETTLED + MOST_AHEAD) - len(self._held))
 
     def has_free(self) -> bool:
@@ -115,7 +124,7 @@ class Slots:
         if not self._ready or first_waited_s < waited_s:
             return []
         if waited_s:
-            self._slot_held_s = first_waited_s
+            self._slot_held_s = max(first_waited_s, LONG_S)
         unstarted = [running.job for running in self._ready if self.remove(running)]
         self._ready.clear()
         return unstarted
@@ -152,6 +161,6 @@ class Slots:
         self._slot_held_s = held_s if before is None else before + WEIGHT * (held_s - before)
 
     def _ahead(self) -> int:
-        if self._slot_held_s is None:
+        if self._slot_held_s is None or self._slot_held_s >= LONG_S:
             return 0
         return int(self.count * min(MOST_AHEAD, AHEAD_S / max(self._slot_held_s, 1e-6)))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
+from app.persistence.statements import text
 
 NUMBERED_AT_ONCE = 5_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.statements import text
 from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY, WAITING_JOB
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
+from app.persistence.statements import text
 
 REMOVALS_LOCK = 0x6D656469
 """Names the advisory lock, held to the end of a transaction and no longer; the letters `medi`."""
@@ -51,6 +51,15 @@ class KnownMedia(msgspec.Struct, frozen=True):
     being_removed: bool
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """What recording pictures came to."""
+
+    fresh: set[bytes]
+    """The sha256 of bytes that were new to us."""
+    led_to: dict[int, int]
+    """Which media each address leads to now."""
+
+
 class MediaRow(msgspec.Struct, frozen=True):
     """A recorded object."""
 
@@ -81,10 +90,8 @@ async def hold_removals(db: AsyncConnection) -> None:
     await db.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": REMOVALS_LOCK})
 
 
-async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) -> set[bytes]:
-    """Record stored pictures and link their addresses; returns the sha256 of the bytes that were new to us."""
-    if not pictures:
-        return set()
+async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) -> Recorded:
+    """Record stored pictures and link their addresses."""
     rows = to_json([{**msgspec.to_builtins(picture), "sha256": picture.sha256.hex()} for picture in pictures])
     record = """jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_id bigint, sha256 text, key text,
         content_type text, width int, height int, size_bytes bigint, etag text, last_modified text)"""
@@ -96,7 +103,7 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
         {"rows": rows},
     )
     fresh = set(new)
-    await db.execute(
+    linked = await db.execute(
         text(f"""
         WITH mine AS (
             SELECT DISTINCT ON (r.address_id) r.address_id AS id, m.id AS media_id, r.etag, r.last_modified
@@ -104,10 +111,10 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
                 SELECT id FROM media WHERE sha256 = decode(r.sha256, 'hex') OFFSET 0) m ORDER BY r.address_id)
         UPDATE addresses a SET state = 'stored', media_id = mine.media_id, etag = mine.etag,
             last_modified = mine.last_modified, checked_at = clock_timestamp(), failures = 0, next_try_at = NULL,
-            error = NULL FROM mine WHERE a.id = mine.id"""),
+            error = NULL FROM mine WHERE a.id = mine.id RETURNING a.id, a.media_id"""),
         {"rows": rows},
     )
-    return fresh
+    return Recorded(fresh, {row.id: row.media_id for row in linked})
 
 
 async def media_page(db: AsyncConnection, after_id: int, limit: int) -> list[MediaRow]:

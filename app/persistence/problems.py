@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import bounded, to_json
+from app.persistence.statements import text
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import text
 
 MOST = 20_000
 """Moves that one statement folds."""

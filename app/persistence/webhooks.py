@@ -16,11 +16,11 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import bounded, to_json
 from app.persistence.run_lists import RunRow, find_run
+from app.persistence.statements import text
 
 RUN_FINISHED = "run.finished"
 CATALOGUE_CHANGED = "catalogue.changed"

@@ -83,6 +83,24 @@ async def test_long_jobs_are_not_claimed_ahead_and_short_ones_are() -> None:
     assert crew.slots.room() == 10
 
 
+async def test_what_is_ready_is_filled_up_when_half_of_it_is_gone() -> None:
+    """A claim of one job costs what a claim of many does."""
+    crew = Crew(1)
+    crew.slots.add(job("short"))
+    await turn_over()
+    await crew.end("short")
+    for number in range(1 + MOST_AHEAD):
+        crew.slots.add(job(str(number)))
+    await turn_over()
+    room = []
+    for number in range(1 + MOST_AHEAD):
+        room.append(crew.slots.room())
+        await crew.end(str(number))
+    half = MOST_AHEAD // 2
+    assert room == [0] * half + list(range(half, MOST_AHEAD + 1))
+    assert crew.slots.room() == 1 + MOST_AHEAD
+
+
 async def test_no_more_is_claimed_than_may_wait_for_its_commit() -> None:
     crew = Crew(2)
     names = [str(number) for number in range(2 * (1 + UNSETTLED + MOST_AHEAD))]

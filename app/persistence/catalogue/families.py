@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, VariantDiff
 from app.persistence.ledger import to_json
+from app.persistence.statements import text
 
 Named = tuple[int, str]
 """A supplier's id and a SKU: what a product, and a variant, is known by."""

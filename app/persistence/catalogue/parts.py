@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
 from app.persistence.packing import pack_json, unpack_json
+from app.persistence.statements import text
 
 
 async def write_prices(db: AsyncConnection, rows: Sequence[tuple[int, Any]]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.documents.rows import FailedDocument, FetchedDocument, StoredDocument
 from app.persistence.ledger import to_json
+from app.persistence.statements import text
 from app.persistence.suppliers import note_clean
 
 

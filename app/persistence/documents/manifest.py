@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.documents.rows import ManifestDiff, SaidEntry, WantedDocument
+from app.persistence.statements import text
 
 DIFF = """
 WITH said AS (

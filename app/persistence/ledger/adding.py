@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, NewJob, to_json
+from app.persistence.statements import text
 
 Owner = tuple[str, int, bool]
 """Whose a job is: its run, its supplier, and whether its run is a direct one."""

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, RunOptions, Unclaimed, to_json
+from app.persistence.statements import text
 from app.persistence.states import CLOSED_JOB, OPEN_JOB, WAITING_JOB
 
 MAX_DEATHS = 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost
 from app.persistence.ledger.rows import ClaimedJob, to_json
+from app.persistence.statements import text
 from app.persistence.states import OPEN_JOB
 
 ERROR_MAX_CHARS = 2_000

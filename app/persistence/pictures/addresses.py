@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
 from app.persistence.ledger import to_json
 from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress, NamedAddress
+from app.persistence.statements import text
 
 
 async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str, NamedAddress]:
@@ -122,11 +122,3 @@ async def hold(db: AsyncConnection, address_ids: Sequence[int], *, alone: bool) 
         {"ids": list(address_ids)},
     )
     return {row.id: HeldAddress(row.state, row.media_id) for row in rows}
-
-
-async def media_of(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int | None]:
-    """Which media each address leads to now."""
-    rows = await db.execute(
-        text("SELECT id, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(address_ids)}
-    )
-    return {row.id: row.media_id for row in rows}

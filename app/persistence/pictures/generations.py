@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
 from app.persistence.pictures.addresses import url_sha256
 from app.persistence.pictures.rows import FlippedVariant
+from app.persistence.statements import text
 
 
 async def write_generations(
@@ -56,6 +56,8 @@ async def write_shown(db: AsyncConnection, shown: Mapping[int, Sequence[Mapping[
 
 async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -> None:
     """Delete generations that are neither the newest nor the shown one."""
+    if not variant_ids:
+        return
     await db.execute(
         text("""
         DELETE FROM shown_pictures s USING variants v
@@ -112,12 +114,12 @@ async def show_settled(
               AND w.pending = 0 AND (w.stored > 0 OR w.named = 0))
         UPDATE variants v SET shown_generation = v.generation FROM settled, products p
         WHERE v.id = settled.id AND p.id = v.product_id
-        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, settled.untold, settled.old,
+        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, settled.before, settled.untold, settled.old,
             {_seen("v.generation", NOW).replace("LEFT JOIN led_to l ON l.id = a.id", "")} AS new"""),
         {"ids": list(variant_ids), **_moved(led_to)},
     )
     flipped = rows.all()
-    await _forget_generations(db, [row.id for row in flipped])
+    await _forget_generations(db, [row.id for row in flipped if row.before])  # there is none before a first one
     return [_flipped(row) for row in flipped]
 
 
@@ -129,8 +131,11 @@ def _flipped(row: Any) -> FlippedVariant:
     return FlippedVariant(row.id, row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold)
 
 
-async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[int]:
-    """Hold the products, then the variants, that name these addresses, in the order of SKUs; returns variants' ids."""
+async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int]:
+    """Hold the products, then the variants, that name these addresses, in the order of SKUs.
+
+    Returns which generation each variant shows, by its id; 0 while its first one is incomplete.
+    """
     await db.execute(
         text("""
         SELECT FROM products p WHERE p.id IN (
@@ -138,14 +143,14 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> list[
             WHERE s.address_id = ANY(CAST(:ids AS bigint[]))) ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE"""),
         {"ids": list(address_ids)},
     )
-    rows = await db.scalars(
+    rows = await db.execute(
         text("""
-        SELECT v.id FROM variants v WHERE v.id IN (
+        SELECT v.id, v.shown_generation FROM variants v WHERE v.id IN (
             SELECT variant_id FROM shown_pictures WHERE address_id = ANY(CAST(:ids AS bigint[])))
         ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE"""),
         {"ids": list(address_ids)},
     )
-    return list(rows)
+    return {row.id: row.shown_generation for row in rows}
 
 
 SHOWING_ALREADY = f"""
@@ -171,7 +176,8 @@ async def showing_already(
     """The variants that may look otherwise now, though they show the generation that they showed.
 
     One of a first generation that still waits for others is told of when that is complete, or when a picture of it that
-    was to be seen already is another one now.
+    was to be seen already is another one now. So there are none where all wait for their first generation, and no
+    address led anywhere before.
 
     Args:
         db: the transaction that settled the addresses, after what waited for them was shown.

@@ -6,7 +6,6 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.verdict import RunCounts, decide_end
@@ -14,6 +13,7 @@ from app.errors import RunCancelled
 from app.metrics.work import RUN_SECONDS, count_items
 from app.persistence import webhooks
 from app.persistence.after_commit import after_commit
+from app.persistence.statements import text
 
 COUNTERS = frozenset(
     {f"manifest_{name}" for name in ("entries", "new", "changed", "unchanged", "removed", "invalid")}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import to_json
+from app.persistence.statements import text
 
 
 async def set_manifest(

@@ -16,13 +16,14 @@ from typing import Literal
 import msgspec
 
 from app.errors import PermanentError, PromidataSyncError
-from app.jobs.definitions import ImageJob, ImageResult, Superseded
+from app.jobs.definitions import ImageResult, Superseded
 from app.persistence import changes, ledger, media, pictures, runs
 from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import KnownMedia, StoredPicture
 from app.persistence.pictures import FailedPicture, FlippedVariant
+from app.sync.image.foresight import address_id_of
 
 PictureEnd = Literal["ended", "lost", "again"]
 """`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, or what was named by nothing
@@ -160,10 +161,9 @@ async def record_pictures(
     before = await pictures.hold(db, sorted({*also_held, *moved}), alone=alone)
     if not stored:
         return Recorded(set(), [])
-    fresh = await media.record_stored(db, stored)
-    after = await pictures.media_of(db, moved)
-    other = [item for item in moved if item in before and after.get(item) != before[item].media_id]
-    return Recorded(fresh, await show_pictures(db, {item: before[item].media_id for item in other}))
+    recorded = await media.record_stored(db, stored)
+    other = [item for item in moved if item in before and recorded.led_to.get(item) != before[item].media_id]
+    return Recorded(recorded.fresh, await show_pictures(db, {item: before[item].media_id for item in other}))
 
 
 async def show_pictures(db: Connection, led_to: Mapping[int, int | None]) -> list[FlippedVariant]:
@@ -173,8 +173,11 @@ async def show_pictures(db: Connection, led_to: Mapping[int, int | None]) -> lis
     """
     if not led_to:
         return []
-    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, list(led_to)), led_to)
-    already = await pictures.showing_already(db, led_to, but_not=[item.id for item in flipped])
+    showing = await pictures.lock_showing(db, list(led_to))
+    flipped = await pictures.show_settled(db, list(showing), led_to)
+    already: list[FlippedVariant] = []
+    if any(showing.values()) or any(media_id is not None for media_id in led_to.values()):
+        already = await pictures.showing_already(db, led_to, but_not=[item.id for item in flipped])
     seen = sorted([*flipped, *already], key=lambda item: (item.supplier_id, item.product_sku, item.sku))
     shown = [item for item in seen if item.looks_otherwise]
     await pictures.touch_products_showing(db, shown)
@@ -209,13 +212,13 @@ async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncErro
 
     What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on.
     """
-    address_id = _address_id(job)
+    address_id = address_id_of(job)
     if address_id is None:
         return
     await pictures.hold(db, [address_id], alone=False)
     dead = isinstance(error, PermanentError)
     await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
-    flipped = await pictures.show_settled(db, await pictures.lock_showing(db, [address_id]))
+    flipped = await pictures.show_settled(db, list(await pictures.lock_showing(db, [address_id])))
     shown = [item for item in flipped if item.looks_otherwise]
     await pictures.touch_products_showing(db, shown)
     await note_shown(db, shown, {job.supplier_id: job.run_id})
@@ -223,16 +226,9 @@ async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncErro
 
 async def address_of(db: Connection, job: ClaimedJob) -> str | None:
     """The address of an image job, for its problem."""
-    address_id = _address_id(job)
+    address_id = address_id_of(job)
     found = {} if address_id is None else await pictures.addresses(db, [address_id])
     return next((address.url for address in found.values()), None)
-
-
-def _address_id(job: ClaimedJob) -> int | None:
-    try:
-        return msgspec.convert(job.args, ImageJob).address_id
-    except msgspec.ValidationError:
-        return None
 
 
 def _first_of_each(mine: Sequence[Settled], fresh: set[bytes]) -> list[Settled]:

@@ -4,9 +4,10 @@
        │       named by no generation any more? ────────────▶ superseded, nothing is asked
        └─▶ GET ─▶ inspect ─▶ bytes known? ─▶ link only │ put ─▶ batch commit (`app/sync/image/settling.py`)
 
-The bytes are in the object store before the commit, so what is recorded is there. Lookups and ends of jobs that run at
-the same time share their round trips. The slot is free as soon as the bytes are stored: the commit overlaps with the
-next download. What a job has reached stays in hand over an outage (`in_hand.py`): the next go begins there.
+The bytes are in the object store before the commit, so what is recorded is there. Lookups of jobs that were claimed
+together (`foresight.py`) and ends of jobs that run at the same time share their round trips. The slot is free as soon
+as the bytes are stored: the commit overlaps with the next downloads. What a job has reached stays in hand over an
+outage (`in_hand.py`): the next go begins there.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from app.feed.manifest import request_url
 from app.images.download import DownloadedPicture, NotModified, download_picture
 from app.jobs.definitions import ImageJob, read_arguments
 from app.outbound import FetchLimits
-from app.persistence import pictures
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.persistence.pictures import Address
 from app.settings import Settings
+from app.sync.image.foresight import AddressForesight
 from app.sync.image.in_hand import Hands, InHand
 from app.sync.image.settling import NamedAgain, PictureEnd, Settled, commit_settled
 from app.sync.image.storing import PictureStorer, is_stored
@@ -32,7 +33,7 @@ from app.sync.services import Services
 from app.sync.stage.batching import Batcher
 from app.sync.stage.context import Stage
 
-LINGER_S = 0.05
+LINGER_S = 0.15
 """How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
 the slot is free meanwhile, so the wait costs no picture anything."""
 
@@ -44,7 +45,7 @@ class ImageStage:
         self._services = stage.services
         self._storer = PictureStorer(stage.services)
         self._hands = Hands()
-        self._addresses: Batcher[int, Address | None] = Batcher(self._load)
+        self._addresses = AddressForesight(stage)
         self._under_way = 0
         self._ends: Batcher[Settled, PictureEnd] = Batcher(
             self._commit, most=200, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
@@ -75,7 +76,7 @@ class ImageStage:
         """One go; `again` when the object was removed, or the address named, between the look and the commit."""
         self._under_way += 1
         try:
-            address = await self._addresses.ask(arguments.address_id)
+            address = await self._addresses.of(arguments.address_id)
             got = await self._get(job, address, revalidate=arguments.revalidate)
         finally:
             self._under_way -= 1
@@ -105,11 +106,6 @@ class ImageStage:
         got = await fetch_picture(self._services, address, conditional=whole)
         self._hands.hold(job.id, got)
         return got
-
-    async def _load(self, ids: Sequence[int]) -> list[Address | None]:
-        async with self._services.database.quick() as db:
-            found = await pictures.addresses(db, ids)
-        return [found.get(address_id) for address_id in ids]
 
     async def _commit(self, batch: Sequence[Settled]) -> list[PictureEnd]:
         again: frozenset[str] = frozenset()

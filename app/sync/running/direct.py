@@ -173,10 +173,12 @@ class DirectRun:
     async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
         try:
             async with self._services.database.quick() as db:
-                return await ledger.claim_of_run(db, self._run_id, name, room, list(self._running))
+                claimed = await ledger.claim_of_run(db, self._run_id, name, room, list(self._running))
         except DatabaseUnavailable as error:
             outages.noted(error, "a direct sync waits")
             return []
+        self._stage.expected.note(claimed)
+        return claimed
 
     async def _run(self, job: ClaimedJob, name: QueueName) -> None:
         handler = self._handlers[name]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from structlog import get_logger
 
 from app.jobs.queue import Message, Queue
 from app.logs import mask_address
 from app.sync.services import Services
+from app.sync.stage.expected import ExpectedJobs
 from app.sync.stage.progress import ProgressBoard
 from app.sync.stage.sending import send_committed
 
@@ -23,6 +24,7 @@ class Stage:
     services: Services
     queue: Queue
     progress: ProgressBoard
+    expected: ExpectedJobs = field(default_factory=ExpectedJobs)
 
     async def dispatch(self, messages: Sequence[Message]) -> None:
         """Tell Redis of jobs that are committed."""
