@@ -32,6 +32,17 @@ INSERT INTO audit (actor, via, action, target, result, at)
 SELECT 'key' || n % 50, 'api', 'startSync', 'S' || n % 20, 'ok', now() - n * interval '1 min'
 FROM generate_series(1, 100000) n
 """
+WHOLE = (
+    """
+    UPDATE products SET content = content || '{"brand": null, "shortDescription": {}, "secondaryCategories": [],
+        "countryOfOrigin": null, "attributes": {}}' WHERE sku = 'P-0000100'
+    """,
+    """
+    UPDATE variants SET content = content || '{"color": "Red", "hexColor": null, "size": null, "configuration": null,
+        "weightGrams": null, "dimensionsMm": null}' WHERE sku LIKE 'P-0000100-%'
+    """,
+)
+"""The one product whose page is asked for, with all that a sync writes."""
 PAGES = (
     "/",
     "/runs",
@@ -74,7 +85,7 @@ async def _measure(servers: Servers, sizes: dict[str, int]) -> Section:
 
 async def _places(ground: Ground) -> dict[str, str]:
     """Minutes, entries, a webhook, and what the pages' addresses name."""
-    for statement in (MINUTES, AUDIT, "ANALYZE queue_minutes, audit"):
+    for statement in (MINUTES, AUDIT, *WHOLE, "ANALYZE queue_minutes, audit"):
         await ground.pool.execute(statement, timeout=300)
     (run,) = await ground.rows("SELECT id FROM runs ORDER BY created_at DESC OFFSET 5 LIMIT 1")
     (job,) = await ground.rows("SELECT id FROM jobs WHERE run_id = $1 LIMIT 1", run["id"])
