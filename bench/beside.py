@@ -1,14 +1,16 @@
 """The API beside a running sync: how long its calls take while families and pictures arrive.
 
     one sync of 200 families ─▶ the same by force, again and again, and meanwhile, one after the other:
-        startSync 500 times │ getJobStatus │ a product │ an endpoint that does nothing, each 200 times a second
+        an endpoint that does nothing │ startSync 500 times │ getJobStatus │ a product, each 200 times a second
 
-Calls are sent by the clock whether the ones before are answered or not, so waiting shows in the figures.
+Calls are sent by the clock whether the ones before are answered or not, so waiting shows in the figures. The products
+are asked for in turn, so each is built once and, unless it changes, given out as it was built from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import psutil
 
 from app.jobs.definitions import QUEUES
 from app.sync.operating.discovery import discover
@@ -36,6 +39,8 @@ class Answers:
 
     took_ms: list[float]
     errors: int
+    cpu_ms: float
+    """Of the API's process, a call."""
 
     def at(self, share: float) -> float:
         """The quantile."""
@@ -65,8 +70,10 @@ async def _measure(servers: Servers, base_url: str, seconds: float, starts: int)
     async with (
         fresh_ground(servers, base_url) as ground,
         workers(ground, QUEUES),
-        serving_api(ground) as (base, _),
-        aiohttp.ClientSession(f"{base}/api/v1/", connector=aiohttp.TCPConnector(limit=0)) as http,
+        serving_api(ground) as (base, process),
+        aiohttp.ClientSession(
+            f"{base}/api/v1/", connector=aiohttp.TCPConnector(limit=0), auto_decompress=False
+        ) as http,
     ):
         await discover(ground.services)
         alone = await synced(ground)
@@ -74,34 +81,47 @@ async def _measure(servers: Servers, base_url: str, seconds: float, starts: int)
         walls: list[float] = []
         syncing = asyncio.create_task(_sync_on(ground, walls))
         try:
-            answers = await _ask_all(ground, http, seconds, starts)
+            answers = await _ask_all(ground, Asker(http, process.pid), seconds, starts)
         finally:
             syncing.cancel()
             await asyncio.wait([syncing])
     return _section(answers, alone, forced_alone, walls)
 
 
-async def _ask_all(ground: Ground, http: aiohttp.ClientSession, seconds: float, starts: int) -> dict[str, Answers]:
+class Asker:
+    """Asks the API at some rate, and looks at what that costs its process."""
+
+    def __init__(self, http: aiohttp.ClientSession, pid: int) -> None:
+        self.http = http
+        self._process = psutil.Process(pid)
+
+    async def at_rate(self, ask: Callable[[], Any], rate: float, number: int) -> Answers:
+        """Ask so many times, by the clock."""
+        cpu = self._cpu_ms()
+        began = time.perf_counter()
+        tasks = []
+        for call in range(number):
+            await asyncio.sleep(max(0.0, began + call / rate - time.perf_counter()))
+            tasks.append(asyncio.create_task(_one(ask)))
+        found = await asyncio.gather(*tasks)
+        errors = sum(not succeeded for _, succeeded in found)
+        return Answers([took for took, _ in found], errors, (self._cpu_ms() - cpu) / number)
+
+    def _cpu_ms(self) -> float:
+        return float(sum(self._process.cpu_times()[:2])) * 1000
+
+
+async def _ask_all(ground: Ground, asker: Asker, seconds: float, starts: int) -> dict[str, Answers]:
     await asyncio.sleep(0.5)  # the sync is under way
     (job,) = await ground.rows("SELECT id FROM jobs WHERE queue = 'supplier-sync' ORDER BY created_at DESC LIMIT 1")
-    (product,) = await ground.rows("SELECT sku FROM products ORDER BY sku LIMIT 1")
-    number = int(RATE * seconds)
+    skus = itertools.cycle([row["sku"] for row in await ground.rows("SELECT sku FROM products ORDER BY sku")])
+    http, number = asker.http, int(RATE * seconds)
     return {
-        "startSync": await _at_rate(lambda: http.post("sync", json={}), RATE / 4, starts),
-        "getJobStatus": await _at_rate(lambda: http.get(f"queues/supplier-sync/jobs/{job['id']}"), RATE, number),
-        "a product": await _at_rate(lambda: http.get(f"products/{product['sku']}"), RATE, number),
-        "nothing": await _at_rate(lambda: http.get("/healthz"), RATE, number),
+        "nothing": await asker.at_rate(lambda: http.get("/healthz"), RATE, number),
+        "startSync": await asker.at_rate(lambda: http.post("sync", json={}), RATE / 4, starts),
+        "getJobStatus": await asker.at_rate(lambda: http.get(f"queues/supplier-sync/jobs/{job['id']}"), RATE, number),
+        "a product": await asker.at_rate(lambda: http.get(f"products/{next(skus)}"), RATE, number),
     }
-
-
-async def _at_rate(ask: Callable[[], Any], rate: float, number: int) -> Answers:
-    began = time.perf_counter()
-    tasks = []
-    for call in range(number):
-        await asyncio.sleep(max(0.0, began + call / rate - time.perf_counter()))
-        tasks.append(asyncio.create_task(_one(ask)))
-    found = await asyncio.gather(*tasks)
-    return Answers([took for took, _ in found], sum(not succeeded for _, succeeded in found))
 
 
 async def _one(ask: Callable[[], Any]) -> tuple[float, bool]:
@@ -136,12 +156,22 @@ def _section(answers: dict[str, Answers], alone: float, forced_alone: float, wal
         f"startSync {RATE / 4:g} times a second, the others {RATE}. The cold sync took {alone:.1f} s.",
         [
             Table(
-                ["call", "p50, ms", "p99, ms", "most, ms", "p99 / nothing's", "calls", "no success"],
+                [
+                    "call",
+                    "p50, ms",
+                    "p99, ms",
+                    "most, ms",
+                    "p99 / nothing's",
+                    "CPU of the API, ms",
+                    "calls",
+                    "no success",
+                ],
                 [
                     [
                         name,
                         *(f"{found.at(share):.1f}" for share in (0.5, 0.99, 1.0)),
                         f"{found.at(0.99) / answers['nothing'].at(0.99):.1f} x",
+                        f"{found.cpu_ms:.2f}",
                         str(len(found.took_ms)),
                         str(found.errors),
                     ]
