@@ -21,7 +21,7 @@ PLANTED = {
     "Every folder of app has its place in the layers": [
         ("app/jobs/queue.py", "app.sync.services"),
         ("app/views/shapes.py", "app.sync.services"),
-        ("app/api/schemas.py", "app.dashboard.progress"),
+        ("app/api/schemas.py", "app.dashboard.charts"),
     ],
     "The folders of sync are layers, and no stage imports another": [
         ("app/sync/family/writing.py", "app.sync.supplier.stage"),
