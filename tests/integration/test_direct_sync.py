@@ -187,3 +187,31 @@ async def test_a_start_whose_answer_was_lost_finds_its_runs_and_goes_on(stack: S
         {"mode": "direct", "n": 1},
         {"mode": "queued", "n": 1},
     ]
+
+
+async def test_an_outage_while_a_cancelled_job_is_closed_leaves_it_to_the_next_look(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "RENEW_EVERY_S", 0.2)
+    tries, end_cancelled = Counter[str](), direct.end_cancelled
+
+    async def away_at_first(stage: Any, job_ids: Any) -> None:
+        tries.update(job_ids)
+        if tries.total() == 1:
+            raise DatabaseUnavailable("PostgreSQL is away")
+        await end_cancelled(stage, job_ids)
+
+    monkeypatch.setattr(direct, "end_cancelled", away_at_first)
+    stack.server.faults.add("document", "slow", seconds=60)
+    sync = asyncio.create_task(stack.sync("A23"))
+
+    async def asked_for() -> bool:
+        return stack.server.log.counts.get("document", 0) > 0
+
+    await eventually(asked_for)
+    await cancel_run(stack.services, str((await stack.run("A23"))["id"]))
+    async with asyncio.timeout(120):
+        await sync
+    run = await stack.run("A23")
+    assert (run["status"], run["open_jobs"]) == ("cancelled", 0)
+    assert max(tries.values()) == 2

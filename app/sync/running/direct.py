@@ -187,10 +187,16 @@ class DirectRun:
         except asyncio.CancelledError:
             if job.id not in self._lost:
                 raise
-            await end_cancelled(self._stage, [job.id])
+            await self._close(job.id)
         finally:
             self._running.pop(job.id, None)
             await self._queue.send([])
+
+    async def _close(self, job_id: str) -> None:
+        try:
+            await end_cancelled(self._stage, [job_id])
+        except DatabaseUnavailable as error:
+            outages.noted(error, "a cancelled job is closed by the next look")
 
     async def _pause(self) -> None:
         try:
