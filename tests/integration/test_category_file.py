@@ -10,7 +10,9 @@ from app.catalogue.guard import check_categories
 from app.persistence import categories
 from app.persistence.manifests import profile_key
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.supplier import categories_step, manifest_step
 from tests.conftest import MakeStack
+from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
 
 HEADER = "KEY;de;nl"
@@ -178,3 +180,22 @@ def test_at_most_five_categories_or_the_share_go_at_once_and_all_only_where_all_
     lost: int, known: int, share: float, believed: bool
 ) -> None:
     assert (check_categories(lost=lost, known=known, share=share) is None) == believed
+
+
+@pytest.mark.parametrize("step", [manifest_step, categories_step])
+async def test_a_job_whose_claim_was_taken_while_it_asked_the_origin_writes_nothing(
+    make_stack: MakeStack, feed: SampleFeed, monkeypatch: pytest.MonkeyPatch, step: Any
+) -> None:
+    asks = step._ask
+    async with make_stack(feed) as stack:
+
+        async def ask(*args: Any) -> Any:
+            async with stack.services.database.begin() as db:
+                await db.exec_driver_sql("UPDATE jobs SET claim = gen_random_uuid()")
+            return await asks(*args)
+
+        monkeypatch.setattr(step, "_ask", ask)
+        run = HeldRun(stack)
+        assert await run.begin() == []
+        assert await stack.value("SELECT count(*) FROM manifests") == 0
+        assert await stack.value("SELECT count(*) FROM categories") == 0

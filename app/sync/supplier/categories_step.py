@@ -13,8 +13,9 @@ from app.catalogue.guard import check_categories
 from app.errors import CategoriesRefused, OriginRefused, PermanentError, TransientError
 from app.feed.categories import read_categories
 from app.outbound.client import Fetched
-from app.persistence import categories, problems
+from app.persistence import categories, ledger, problems
 from app.persistence.database import Connection
+from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.services import Services
 from app.sync.stage.context import Stage, plain_reason
@@ -24,26 +25,28 @@ ABSENT = frozenset({403, 404, 410})
 """What says that a profile has no category file; S3 says 403 of what is not there where it may not be listed."""
 
 
-async def refresh_categories(stage: Stage, run_id: str, profile: bytes) -> None:
+async def refresh_categories(stage: Stage, job: ClaimedJob, profile: bytes) -> None:
     """Take over what the category file says; what goes wrong is a warning of the run and nothing more.
 
     Raises:
+        ClaimLost: the job is not ours any more; nothing was written.
         DatabaseUnavailable: PostgreSQL is away.
     """
     services = stage.services
     url = f"{services.settings.base_url}/CAT.csv"
 
     async def take_turn(db: Connection) -> tuple[str | None, str | None] | None:
+        await ledger.fence(db, job)
         return await categories.claim_look(db, profile, url)
 
     validators = await services.database.transact(take_turn)
     if validators is None:
         return
     try:
-        await _take_over(services, profile, await _ask_both(services, url, validators))
+        await _take_over(services, job, profile, await _ask_both(services, url, validators))
     except (TransientError, PermanentError) as error:
         problem = Problem("warning", "supplier", "categories", plain_reason(str(error), url), url=url)
-        await _warn(services, run_id, profile, problem)
+        await _warn(services, job, profile, problem)
 
 
 async def _ask_both(services: Services, url: str, validators: tuple[str | None, str | None]) -> Fetched | None:
@@ -69,7 +72,7 @@ async def _ask(services: Services, url: str, validators: tuple[str | None, str |
     )
 
 
-async def _take_over(services: Services, profile: bytes, fetched: Fetched | None) -> None:
+async def _take_over(services: Services, job: ClaimedJob, profile: bytes, fetched: Fetched | None) -> None:
     """Take the names over, where there are new ones, and book the look.
 
     Raises:
@@ -79,6 +82,7 @@ async def _take_over(services: Services, profile: bytes, fetched: Fetched | None
     etag, last_modified = (None, None) if fetched is None else (fetched.etag, fetched.last_modified)
 
     async def work(db: Connection) -> None:
+        await ledger.fence(db, job)
         if names is not None:
             known = await categories.known_keys(db, profile)
             lost, share = len(known - names.keys()), services.settings.removal_guard_share
@@ -97,9 +101,10 @@ def _read(fetched: Fetched) -> dict[str, dict[str, str]]:
     return {category.key: category.name for category in read_categories(fetched.body)}
 
 
-async def _warn(services: Services, run_id: str, profile: bytes, problem: Problem) -> None:
+async def _warn(services: Services, job: ClaimedJob, profile: bytes, problem: Problem) -> None:
     async def work(db: Connection) -> None:
-        await problems.add_problems(db, run_id, [problem])
+        await ledger.fence(db, job)
+        await problems.add_problems(db, job.run_id, [problem])
         await categories.give_look_back(db, profile)
 
     await services.database.transact(work)

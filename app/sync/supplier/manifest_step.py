@@ -18,8 +18,9 @@ from app import traces
 from app.errors import AddressRefused, ManifestUnreadable
 from app.feed.manifest import ManifestData, read_manifest
 from app.outbound.client import Fetched, FetchLimits
-from app.persistence import manifests
+from app.persistence import ledger, manifests
 from app.persistence.database import Connection
+from app.persistence.ledger import ClaimedJob
 from app.persistence.manifests import StoredManifest
 from app.settings import Settings
 from app.sync.services import Services
@@ -109,10 +110,11 @@ async def read(services: Services, body: ManifestBody) -> Manifest:
     return Manifest(body.profile, body.sha256, data, applied_entries)
 
 
-async def keep(services: Services, body: ManifestBody, entries: int) -> None:
+async def keep(services: Services, job: ClaimedJob, body: ManifestBody, entries: int) -> None:
     """Store a manifest that was read, in place of the last one; one that is stored already is left alone.
 
     Raises:
+        ClaimLost: the job is not ours any more; nothing was written.
         DatabaseUnavailable: PostgreSQL is away.
     """
     fetched = body.fetched
@@ -125,6 +127,7 @@ async def keep(services: Services, body: ManifestBody, entries: int) -> None:
     packed = await asyncio.to_thread(zstandard.compress, fetched.body, ZSTD_LEVEL)
 
     async def work(db: Connection) -> None:
+        await ledger.fence(db, job)
         await manifests.store_manifest(
             db,
             body.profile,

@@ -74,12 +74,12 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
         await reparse_supplier(stage, job)
         return
     body = await manifest_step.fetch(stage.services)
-    await refresh_categories(stage, job.run_id, body.profile)
+    await refresh_categories(stage, job, body.profile)
     if nothing_to_do(stage.services.settings, supplier, job, body):
         await finish_unchanged(stage, job, supplier, body)
         return
     manifest = await manifest_step.read(stage.services, body)
-    await manifest_step.keep(stage.services, body, manifest.data.total)
+    await manifest_step.keep(stage.services, job, body, manifest.data.total)
     sync = SupplierSync(stage, job, supplier, manifest)
     diff = await _take_manifest(sync)
     stage.progress.note(job, "fetching_variants")
