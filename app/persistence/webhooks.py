@@ -114,6 +114,8 @@ DUE = """d.state = 'pending' AND d.next_attempt_at <= clock_timestamp()
 NUMBERED = f"""(d.event <> '{CATALOGUE_CHANGED}' OR NOT EXISTS (
     SELECT FROM changes c WHERE c.run_id = d.run_id AND c.seq IS NULL))"""
 """A run's changes can be read at /changes only once they are numbered, some 100 ms after its end."""
+IDLE = """NOT EXISTS (
+    SELECT FROM deliveries u WHERE u.webhook_id = w.id AND u.state = 'pending' AND u.lease_until > clock_timestamp())"""
 
 
 async def any_due(db: AsyncConnection) -> bool:
@@ -123,25 +125,38 @@ async def any_due(db: AsyncConnection) -> bool:
 
 async def claim_due(db: AsyncConnection, limit: int) -> list[ClaimedDelivery]:
     """Take the oldest due delivery of each webhook that has none under way: one that hangs holds up no other."""
-    claim = str(uuid4())
+    claim, held = str(uuid4()), await _hold_idle_webhooks(db, limit)
     rows = await db.execute(
         text(f"""
         WITH due AS (
             SELECT d.id, w.url, w.secret FROM webhooks w CROSS JOIN LATERAL (
                 SELECT d.id FROM deliveries d WHERE d.webhook_id = w.id AND {DUE} AND {NUMBERED}
                 ORDER BY d.next_attempt_at, d.number LIMIT 1 FOR UPDATE SKIP LOCKED) d
-            WHERE w.is_active AND NOT EXISTS (
-                SELECT FROM deliveries u WHERE u.webhook_id = w.id AND u.state = 'pending'
-                  AND u.lease_until > clock_timestamp())
-            LIMIT :limit)
+            WHERE w.id = ANY(CAST(:held AS uuid[])) AND {IDLE})
         UPDATE deliveries d SET claim = CAST(:claim AS uuid), lease_until = clock_timestamp() + interval '{LEASE}',
             attempts = attempts + 1, last_attempt_at = clock_timestamp()
         FROM due WHERE d.id = due.id
         RETURNING CAST(d.id AS text) AS id, CAST(d.webhook_id AS text) AS webhook_id, due.url, due.secret, d.event,
             d.snapshot, d.payload, d.attempts, d.last_attempt_at AS at"""),
-        {"limit": limit, "claim": claim},
+        {"held": held, "claim": claim},
     )
     return [ClaimedDelivery(claim=claim, **row) for row in rows.mappings()]
+
+
+async def _hold_idle_webhooks(db: AsyncConnection, limit: int) -> list[str]:
+    """Hold webhooks that have something due and nothing under way, as a statement of its own.
+
+    The one after it sees what another process claimed and committed before these were held.
+    """
+    ids = await db.scalars(
+        text(f"""
+        SELECT CAST(w.id AS text) FROM webhooks w
+        WHERE w.is_active AND {IDLE} AND EXISTS (
+            SELECT FROM deliveries d WHERE d.webhook_id = w.id AND {DUE} AND {NUMBERED})
+        LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED"""),
+        {"limit": limit},
+    )
+    return list(ids)
 
 
 async def keep_payload(db: AsyncConnection, claimed: ClaimedDelivery, payload: str) -> bool:

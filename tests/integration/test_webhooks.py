@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.notify.signing import new_secret
-from app.persistence import run_lists, webhook_records
+from app.persistence import run_lists, webhook_records, webhooks
 from app.settings import Settings
 from app.sync.operating import by_hand
 from app.sync.running.numbering import number_changes
@@ -376,3 +376,17 @@ async def test_where_to_read_on_has_the_prefix(stack: Stack) -> None:
         settings = Settings(**{**stack.settings.model_dump(), **addresses})
         message = message_of(settings, "catalogue.changed", {**snapshot, "changes_since": 7}, None)
         assert json.loads(message)["data"]["changes"] == f"{prefix}/api/v1/changes?since=7"
+
+
+async def test_two_processes_that_look_at_once_take_one_delivery_of_a_webhook(stack: Stack) -> None:
+    await add_webhook(stack, "http://127.0.0.1:1/")
+    await stack.sync("A23")
+    await until_numbered(stack)
+    database = stack.services.database
+    async with database.begin() as first:
+        taken = await webhooks.claim_due(first, 10)
+        async with database.begin() as second:
+            assert await webhooks.claim_due(second, 10) == []
+    assert [delivery.event for delivery in taken] == ["run.finished"]
+    async with database.begin() as later:
+        assert await webhooks.claim_due(later, 10) == [], "one is under way"
