@@ -177,6 +177,9 @@ class Exchange:
             self._ended.extend(Ended(job_id, 1000) for job_id in ids)
             raise
         reach(f"claim.{self._name}:after-commit")
+        self._stage.expected.note(claimed)
+        for job in claimed:  # first: no outage below may leave them claimed and with nobody
+            self._slots.add(job)
         self._paused = any(other.paused for other in unclaimed)
         unknown_ms = await self._wait_of_unknown() if any(other.unknown for other in unclaimed) else None
         for other in unclaimed:
@@ -187,9 +190,6 @@ class Exchange:
             await end_cancelled(self._stage, closing)
         if unclaimed:
             self._wake.set()
-        self._stage.expected.note(claimed)
-        for job in claimed:
-            self._slots.add(job)
 
     async def _wait_of_unknown(self) -> int | None:
         """When to look again at messages of jobs that the ledger does not have: never, if the keys are ours alone."""

@@ -16,6 +16,7 @@ from app.sync.operating.by_hand import cancel_run
 from app.sync.operating.start import StartRequest, start_queued, start_runs
 from app.sync.running import abandoned, direct
 from app.sync.running.abandoned import AbandonedRuns
+from app.sync.running.outcomes import end_cancelled
 from app.sync.upkeep import chores
 from tests.support.stack import Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
@@ -193,7 +194,7 @@ async def test_an_outage_while_a_cancelled_job_is_closed_leaves_it_to_the_next_l
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(direct, "RENEW_EVERY_S", 0.2)
-    tries, end_cancelled = Counter[str](), direct.end_cancelled
+    tries = Counter[str]()
 
     async def away_at_first(stage: Any, job_ids: Any) -> None:
         tries.update(job_ids)
