@@ -341,6 +341,12 @@ async def test_all_documents_forbidden_fails_the_run_and_loses_nothing(make_stac
         run = await stack.run("A23")
         assert run["status"] == "failed"
         assert "403" in run["error"]
+        for entry in list(feed.entries("A23"))[:6]:
+            feed.hide_family(entry.file_name.removesuffix(".json"))
+        await stack.sync(force=True)
+        run = await stack.run("A23")
+        assert (run["status"], run["guard"]["wouldRemove"]) == ("failed", 6)
+        assert "403" in run["error"], "the commonest reason, not the guard's"
         assert await stack.value("SELECT count(*) FROM products WHERE status = 'active'") == 12
 
 

@@ -23,6 +23,8 @@ COUNTERS = frozenset(
     | {f"images_{name}" for name in ("total", "uploaded", "deduplicated", "failed", "cancelled")}
 )
 
+UNNAMED = "something failed; see the run's problems"
+
 
 async def book(db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0) -> None:
     """The last statement of a committing transaction: move the counters and `open_jobs`; write the end at 0.
@@ -77,10 +79,17 @@ async def _end(db: AsyncConnection, run_id: str) -> None:
     if row.finished_at is None:
         error = None
         if status in {"failed", "completed_with_errors"}:
-            error = row.error or await commonest_reason(db, run_id) or "something failed; see the run's problems"
+            error = await _why(db, run_id, row.error, status, fatal=row.fatal)
         await _write_end(db, run_id, status, error)
     else:
         await _write_repair(db, run_id, row.status, status)
+
+
+async def _why(db: AsyncConnection, run_id: str, noted: str | None, status: str, *, fatal: bool) -> str:
+    """The error of a run: what was noted of it; of one that failed by its documents, what most of them have."""
+    if status == "failed" and not fatal:
+        return await commonest_reason(db, run_id) or noted or UNNAMED
+    return noted or await commonest_reason(db, run_id) or UNNAMED
 
 
 async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str | None) -> None:
