@@ -173,6 +173,29 @@ async def test_a_moved_hash_with_the_same_content_writes_nothing(make_stack: Mak
         assert await stack.rows("SELECT sku, updated_at FROM variants ORDER BY sku") == rows
 
 
+async def test_documents_that_say_nothing_new_are_counted_each_and_only_where_they_were_fetched(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=3, variants=1)
+    skus = [entry.file_name.removesuffix(".json") for entry in feed.entries("A23")]
+    for sku in skus:
+        feed.edit(sku, make_variant_alone)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        for sku in skus:
+            feed.rehash(sku)
+        for reparse, counted in ((False, (3, 3)), (True, (0, 0))):
+            await stack.sync(reparse=reparse)
+            run = await stack.run("A23")
+            assert run["families_completed"] == 1
+            assert (run["documents_fetched"], run["documents_unchanged"]) == counted
+
+
+def make_variant_alone(document: Any) -> None:
+    """A document that is one variant of a family that three make."""
+    document.update(ProductDetails=document["ChildProducts"][0]["ProductDetails"], ChildProducts=[], ANumber="FAM1")
+
+
 async def test_one_removed_family_is_discontinued_and_comes_back(make_stack: MakeStack) -> None:
     feed = plain_feed(families=4)
     async with make_stack(feed) as stack:

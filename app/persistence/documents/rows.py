@@ -120,6 +120,8 @@ class StoredDocument(msgspec.Struct, frozen=True):
     has_children: bool
     version: int
     applied_version: int | None
+    fetched_run_id: str | None
+    """The run that asked the origin for this body."""
     reread: bool
     """It was not believed before and has been read once more since."""
     stale: bool

@@ -187,11 +187,17 @@ def _wanted(family: Decided, addresses: Mapping[str, NamedAddress]) -> set[int]:
 def _settled(family: Decided, effects: Effects, images: list[str]) -> Settled:
     counts = Counter(f"variants_{item.kind}" for item in family.diff.variants) + effects.counts
     counts["families_completed"] += 1
-    counts["documents_unchanged"] += int(is_unchanged(family))
+    counts["documents_unchanged"] += _fetched_in_vain(family)
     counts["families_total"] += len(effects.added)
     counts["images_total"] += len(images)
     result = FamilyResult(family.read.family.sku, len(family.diff.variants), len(images))
     return Settled(family.job, result, counts, effects.added, images)
+
+
+def _fetched_in_vain(family: Decided) -> int:
+    """How many documents this run fetched for a family that they did not change."""
+    fetched = [item for item in family.read.chosen if item.fetched_run_id == family.job.run_id]
+    return len(fetched) if is_unchanged(family) else 0
 
 
 async def _end(db: Connection, settled: Sequence[Settled]) -> None:
