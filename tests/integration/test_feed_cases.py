@@ -8,6 +8,8 @@ from sqlalchemy import text
 
 from app.persistence.catalogue.removals import take_dropped
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.operating.dry_run import dry_run
+from app.sync.operating.start import StartRequest
 from tests.conftest import MakeStack
 from tests.support.stack import Stack
 
@@ -208,9 +210,12 @@ async def test_one_removed_family_is_discontinued_and_comes_back(make_stack: Mak
         assert await active(stack, sku) == 0
         assert await stack.value("SELECT status FROM products WHERE sku = :sku", sku=sku) == "discontinued"
         feed.restore_family(sku)
+        (foreseen,) = await dry_run(stack.services, StartRequest(supplier="A23"))
+        assert foreseen.skus == {"new": [sku], "changed": [], "removed": []}
         await stack.sync()
         run = await stack.run("A23")
         assert (run["status"], run["variants_reactivated"]) == ("completed", 3)
+        assert {name: run[f"manifest_{name}"] for name in foreseen.manifest} == foreseen.manifest
         assert await stack.value("SELECT status FROM products WHERE sku = :sku", sku=sku) == "active"
 
 

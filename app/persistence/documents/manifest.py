@@ -127,10 +127,11 @@ async def preview_manifest(db: AsyncConnection, supplier_id: int, entries: Seque
     differing = await db.execute(
         text("""
         SELECT COALESCE(d.family_sku, document_stem(u.file_name)) AS sku,
-            d.applied_version IS NULL AS is_new
+            d.applied_version IS NULL OR NOT d.present AS is_new
         FROM unnest(string_to_array(:names, chr(10)), string_to_array(:hashes, chr(10))) AS u(file_name, hash)
         LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.file_name = u.file_name COLLATE "C"
-        WHERE d.applied_version IS NULL OR NULLIF(u.hash, '') IS NULL OR d.applied_hash IS DISTINCT FROM u.hash
+        WHERE d.applied_version IS NULL OR NOT d.present OR NULLIF(u.hash, '') IS NULL
+            OR d.applied_hash IS DISTINCT FROM u.hash
             OR d.applied_version IS DISTINCT FROM d.version OR d.suspect_hash IS NOT NULL"""),
         {"supplier_id": supplier_id, "names": names, "hashes": as_lines([entry.hash or "" for entry in entries])},
     )
