@@ -15,6 +15,7 @@ import codecs
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
@@ -71,6 +72,8 @@ class ManifestData(msgspec.Struct, frozen=True):
     invalid: list[InvalidLine]
     """The first thousand."""
     invalid_total: int
+    invalid_beyond: Counter[str | None]
+    """How many more than those there are, by the supplier that has entries, or None."""
     last_line_cut: bool
     """The last line is neither a document nor known, or its hash is missing or of another length than all others."""
 
@@ -83,14 +86,21 @@ class ManifestData(msgspec.Struct, frozen=True):
         """One supplier's entries; empty for one that the manifest does not name."""
         return list(self.entries.get(supplier, {}).values())
 
+    def invalid_count_of(self, supplier: str) -> int:
+        """How many lines of this supplier or of none could not be read (API.md, `manifest.invalid`)."""
+        return len(self.invalid_of(supplier)) + self._beyond_of(supplier)
+
+    def _beyond_of(self, supplier: str) -> int:
+        return self.invalid_beyond[supplier] + self.invalid_beyond[None]
+
     def invalid_of(self, supplier: str) -> list[InvalidLine]:
-        """The lines of this supplier or of none that could not be read (API.md, `manifest.invalid`)."""
+        """Those of them that are kept."""
         return [line for line in self.invalid if line.supplier in (supplier, None)]
 
     def odd_lines_of(self, supplier: str) -> OddLines:
-        """The same lines, to be compared with another manifest's; those that are not kept may be anybody's."""
+        """The same lines, to be compared with another manifest's; those that are not kept by their number."""
         digests = frozenset(line.digest for line in self.invalid_of(supplier))
-        return OddLines(digests, self.invalid_total - len(self.invalid))
+        return OddLines(digests, self._beyond_of(supplier))
 
 
 def read_manifest(body: bytes, *, base_url: str, allowed_hosts: tuple[str, ...]) -> ManifestData:
@@ -176,6 +186,7 @@ class _Reader:
         self._lengths = LineLengths()
         self._last_known = True
         self._invalid_total = 0
+        self._beyond: Counter[str] = Counter()
         self.entries: dict[str, dict[str, ManifestEntry]] = {}
         self.invalid: list[InvalidLine] = []
 
@@ -234,9 +245,11 @@ class _Reader:
     def _add_invalid(self, number: int, line: str, url: str, reason: str) -> None:
         self._last_known = False
         self._invalid_total += 1
-        if len(self.invalid) < INVALID_KEPT:
+        supplier = _decoded(url.rpartition("/")[0].rpartition("/")[2][:_SUPPLIER_MAX_CHARS])
+        if len(self.invalid) == INVALID_KEPT:
+            self._beyond[supplier] += 1
+        else:
             start = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", line[:_TEXT_START_CHARS])
-            supplier = _decoded(url.rpartition("/")[0].rpartition("/")[2][:_SUPPLIER_MAX_CHARS])
             self.invalid.append(InvalidLine(number, reason, start, supplier or None, _digest(line)))
 
     def result(self) -> ManifestData:
@@ -245,8 +258,11 @@ class _Reader:
             line if line.supplier in self.entries else msgspec.structs.replace(line, supplier=None)
             for line in self.invalid
         ]
+        beyond: Counter[str | None] = Counter()
+        for supplier, number in self._beyond.items():
+            beyond[supplier if supplier in self.entries else None] += number
         cut = not self._last_known or self._lengths.last_stands_out()
-        return ManifestData(self.entries, invalid, self._invalid_total, cut)
+        return ManifestData(self.entries, invalid, self._invalid_total, beyond, cut)
 
 
 def _digest(line: str) -> int:

@@ -212,6 +212,15 @@ def test_invalid_lines_are_all_counted_and_the_first_kept() -> None:
     assert (data.invalid_total, len(data.invalid)) == (INVALID_KEPT + 500, INVALID_KEPT)
 
 
+def test_a_suppliers_invalid_lines_are_counted_behind_a_thousand_of_others() -> None:
+    others, own = [f"{BASE}/A24/{number}.xml|aa" for number in range(INVALID_KEPT)], f"{BASE}/A23/a.xml|aa"
+    data = read(GOOD, f"{BASE}/A24/a.json|aa", *others, own, own, f"{BASE}/A99/a.xml|aa")
+    counted = [data.invalid_count_of(supplier) for supplier in ("A23", "A24", "A25")]
+    assert counted == [3, INVALID_KEPT + 1, 1]
+    without = read(GOOD, f"{BASE}/A24/a.json|aa", *others)
+    assert data.odd_lines_of("A23").not_in(without.odd_lines_of("A23")) == 3
+
+
 @pytest.mark.parametrize(
     ("url", "asked"),
     [

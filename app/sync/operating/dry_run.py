@@ -66,7 +66,7 @@ async def _look(db: Connection, services: Services, supplier: Supplier, manifest
             "changed": len(seen.changed),
             "unchanged": len(said) - len(seen.new) - len(seen.changed),
             "removed": len(seen.removed),
-            "invalid": len(manifest.data.invalid_of(supplier.code)),
+            "invalid": manifest.data.invalid_count_of(supplier.code),
         },
         guard=None if tripped is None else tripped[0].as_json(),
         skus={

@@ -94,7 +94,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
         await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
         return
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
-    if diff.nothing_to_do and not manifest.data.invalid_of(supplier.code):
+    if diff.nothing_to_do and not manifest.data.invalid_count_of(supplier.code):
         await suppliers.note_clean(db, supplier.id, manifest.sha256, diff.entries)
     if diff.removed or left:
         after_runs = 1 if confirmed else settings.remove_after_runs

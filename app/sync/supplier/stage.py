@@ -112,7 +112,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         SaidEntry(entry.file_name, entry.url, entry.hash)
         for entry in sorted(data.entries_of(supplier.code), key=lambda entry: entry.file_name)
     ]
-    invalid = data.invalid_of(supplier.code)
+    invalid, invalid_count = data.invalid_of(supplier.code), data.invalid_count_of(supplier.code)
 
     async def work(db: Connection) -> tuple[ManifestDiff, list[str]]:
         await ledger.fence(db, job)
@@ -133,11 +133,11 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
                 for line in invalid
             ],
         )
-        if invalid or not diff.nothing_to_do:
+        if invalid_count or not diff.nothing_to_do:
             await suppliers.note_clean(db, supplier.id, None, None)
         image_jobs = await add_old_pictures(db, job, sync.stage.services.settings)
         to_fetch = len(_to_fetch(job, diff))
-        await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=len(invalid), to_fetch=to_fetch)
+        await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=invalid_count, to_fetch=to_fetch)
         await runs.book(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
         return diff, image_jobs
 
