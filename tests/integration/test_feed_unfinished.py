@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from app.persistence.ledger import ClaimedJob
+from app.samplefeed import SampleFeed
 from app.sync.operating.by_hand import cancel_run
 from app.sync.running.outcomes import end_cancelled
 from tests.conftest import MakeStack
@@ -16,6 +17,13 @@ from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
 
 NAME = "SELECT content -> 'name' ->> 'nl' FROM products WHERE sku = :sku"
+
+CLEAN = "SELECT clean_manifest IS NOT NULL FROM suppliers WHERE code = 'A23'"
+STATUSES = "SELECT status, count(*) AS number FROM products GROUP BY status ORDER BY status"
+
+
+def skus_of(feed: SampleFeed) -> list[str]:
+    return sorted(entry.file_name.removesuffix(".json") for entry in feed.entries("A23"))
 
 
 async def cancelled_before_its_families(stack: Stack, **options: Any) -> None:
@@ -69,3 +77,32 @@ async def test_a_new_body_under_the_old_hash_is_taken_up_when_its_family_was_can
         await stack.sync()
         assert dict(stack.server.log.counts) == {"manifest": 1}
         assert (await stack.run("A23"))["families_total"] == 0
+
+
+async def test_a_body_kept_from_a_cancelled_run_counts_only_for_the_hash_it_was_fetched_under(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=2, variants=1)
+    async with make_stack(feed, job_max_attempts=1) as stack:
+        sku, other = skus_of(feed)
+        feed.set_hash(sku, "a" * 40)
+        await stack.sync()
+        first, document = await stack.value(NAME, sku=sku), feed.document(sku)
+        feed.edit(sku, lambda changed: call(changed, "never meant"))
+        await cancelled_before_its_families(stack)
+        feed.set_document("A23", f"{sku}.json", document)
+        feed.set_hash(sku, "a" * 40)
+        feed.rename(other)
+        await stack.sync()
+        assert (await stack.value(NAME, sku=sku), (await stack.run("A23"))["status"]) == (first, "completed")
+        assert await stack.rows("SELECT 1 FROM changes WHERE kind = 'updated' AND sku = :sku", sku=sku) == []
+
+        feed.edit(sku, lambda changed: call(changed, "kept"))
+        await cancelled_before_its_families(stack)
+        feed.edit(sku, lambda changed: call(changed, "asked for"))
+        stack.server.faults.add(f"*/{sku}.json", "status", status=500)
+        await stack.sync()
+        assert await stack.value(NAME, sku=sku) == first
+        stack.server.faults.clear()
+        await stack.sync()
+        assert await stack.value(NAME, sku=sku) == "asked for"

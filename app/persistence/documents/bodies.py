@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.documents.families import OUTLIVED
 from app.persistence.documents.rows import FailedDocument, FetchedDocument, StoredDocument
 from app.persistence.ledger import to_json
 from app.persistence.statements import text
@@ -111,10 +112,11 @@ async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[in
     Whether one speaks is looked up for each: EXISTS would be answered from a hash of all documents there are.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.has_children, b.version,
             d.applied_version, CAST(d.fetched_run_id AS text), d.reread, d.suspect_hash IS NOT NULL AS stale,
-            (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks, b.body
+            (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks,
+            COALESCE({OUTLIVED}, false) AS outlived, b.body
         FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) WITH ORDINALITY AS r(supplier_id, sku, place)
         CROSS JOIN LATERAL (
             SELECT * FROM documents WHERE supplier_id = r.supplier_id AND family_sku = r.sku AND present OFFSET 0) d

@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.statements import text
 
+OUTLIVED = "d.applied_version IS DISTINCT FROM d.version AND d.fetched_hash <> COALESCE(d.seen_hash, '')"
+"""A body that was never applied, of a hash the manifest says no more: it counts only for that one (ENGINE.md 3)."""
+
 
 class OpenFamily(msgspec.Struct, frozen=True):
     """A family whose stored documents are newer than what was applied."""
@@ -20,15 +23,20 @@ class OpenFamily(msgspec.Struct, frozen=True):
 async def unapplied_families(
     db: AsyncConnection, supplier_id: int, *, after: str, limit: int, run_id: str
 ) -> list[OpenFamily]:
-    """A page, by SKU, of the families with a document that is not applied yet and has no job in the run yet."""
+    """A page, by SKU, of the families with a document that is not applied yet and has no job in the run yet.
+
+    A body of a hash that the manifest says no more makes no job; one that took an applied body's place holds its family
+    back until it is fetched again, since what was applied of it is not stored any more.
+    """
     rows = await db.execute(
-        text("""
-        SELECT family_sku AS sku, max(version) AS version FROM documents
+        text(f"""
+        SELECT family_sku AS sku, max(version) AS version FROM documents d
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku
-        HAVING bool_or(applied_version IS DISTINCT FROM version)
+        HAVING bool_or(applied_version IS DISTINCT FROM version AND ({OUTLIVED}) IS NOT TRUE)
+           AND bool_or({OUTLIVED} AND applied_version IS NOT NULL) IS NOT TRUE
            AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
-                           AND j.key = documents.family_sku || '@' || max(documents.version))
+                           AND j.key = d.family_sku || '@' || max(d.version))
         ORDER BY family_sku LIMIT :limit"""),
         {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
     )

@@ -128,5 +128,12 @@ class StoredDocument(msgspec.Struct, frozen=True):
     """Its bytes are the old ones, though its hash is new; it will be read once more."""
     speaks: bool
     """It makes the family, alone or with others; another of the family's documents does where it does not."""
+    outlived: bool
+    """Its body was never applied, and the manifest says another hash by now."""
     body: bytes
     """zstd."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing of it counts: neither its body nor one before that."""
+        return self.outlived and self.applied_version is None

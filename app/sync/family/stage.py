@@ -83,9 +83,10 @@ class FamilyStage:
         self._being_read += 1
         try:
             found = await self._documents.ask((job.supplier_id, arguments.family_sku))
-            if not found or max(document.version for document in found) > arguments.version:
+            speaking = [document for document in found if document.speaks and not document.is_unknown]
+            if _moved_on(found, arguments.version) or not speaking or any(one.outlived for one in speaking):
                 return Outdated(job)
-            read = await self._families.ask([document for document in found if document.speaks])
+            read = await self._families.ask(speaking)
         finally:
             self._being_read -= 1
         if isinstance(read, Exception):
@@ -119,6 +120,10 @@ class FamilyStage:
             )
         await self._stage.dispatch(committed.messages)
         return committed.ends
+
+
+def _moved_on(found: Sequence[StoredDocument], version: int) -> bool:
+    return not found or max(document.version for document in found) > version
 
 
 async def fail_family(db: Connection, job: ClaimedJob) -> None:
