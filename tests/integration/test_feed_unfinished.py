@@ -13,6 +13,7 @@ from app.sync.operating.by_hand import cancel_run
 from app.sync.running.outcomes import end_cancelled
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import first_sku, plain_feed
+from tests.integration.test_feed_corners import OWNER, confirm
 from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
 
@@ -106,3 +107,49 @@ async def test_a_body_kept_from_a_cancelled_run_counts_only_for_the_hash_it_was_
         stack.server.faults.clear()
         await stack.sync()
         assert await stack.value(NAME, sku=sku) == "asked for"
+
+
+async def test_families_that_documents_left_stay_guarded_until_the_manifest_is_confirmed(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=7, variants=1)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        for sku in skus_of(feed):
+            feed.edit(sku, lambda document: document.update(Sku=document["Sku"] + "B"))
+        for _ in range(2):
+            await stack.sync()
+            run = await stack.run("A23")
+            assert (run["status"], run["guard"]["wouldRemove"]) == ("completed_with_errors", 7)
+        assert not await stack.value(CLEAN)
+        await confirm(stack, str(run["manifest_sha256"]))
+        assert await stack.rows(STATUSES) == [
+            {"status": "active", "number": 7},
+            {"status": "discontinued", "number": 7},
+        ]
+        await stack.sync()
+        assert ((await stack.run("A23"))["guard"], await stack.value(CLEAN)) == (None, True)
+
+
+async def test_a_family_that_could_not_take_a_variant_over_is_tried_again_by_each_sync(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=2)
+    async with make_stack(feed, job_max_attempts=1) as stack:
+        taker, owner = skus_of(feed)
+        shared = feed.document(owner)["ChildProducts"][0]
+        feed.edit(taker, lambda document: document["ChildProducts"].append(shared))
+        await stack.sync()
+        assert await stack.value(OWNER, sku=shared["Sku"]) == owner
+        spoil = "UPDATE document_bodies SET body = decode('00', 'hex') || body WHERE document_id = {}"
+        mend = "UPDATE document_bodies SET body = substr(body, 2) WHERE document_id = {}"
+        its = f"(SELECT id FROM documents WHERE sku = '{taker}')"
+        async with stack.services.database.begin() as db:
+            await db.execute(text(spoil.format(its)))
+        feed.remove_variant(owner, shared["Sku"])
+        for _ in range(2):
+            await stack.sync()
+            assert (await stack.run("A23"))["families_failed"] == 1
+        async with stack.services.database.begin() as db:
+            await db.execute(text(mend.format(its)))
+        await stack.sync()
+        assert await stack.value(OWNER, sku=shared["Sku"]) == taker
+        assert not await stack.value(CLEAN)
+        await stack.sync()
+        assert await stack.value(CLEAN)

@@ -51,8 +51,7 @@ async def finish_supplier(end: SupplierEnd) -> None:
     async def work(db: Connection) -> list[str]:
         effects = Effects()
         await ledger.complete_one(db, job)
-        if job.options.skus is None:
-            await _remove(db, end, effects)
+        is_settled = job.options.skus is None and await _remove(db, end, effects)
         await place_dropped(db, job, effects)
         effects.added += await add_family_jobs(
             db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
@@ -61,6 +60,8 @@ async def finish_supplier(end: SupplierEnd) -> None:
             await _report_unknown(db, job, end.diff.not_meant_by_any(job.options.skus), effects)
         elif end.diff.wanted:
             await _report_silent(db, job, effects)
+        if is_settled and not effects.added:
+            await suppliers.note_clean(db, end.supplier.id, end.manifest.sha256, end.diff.entries)
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, effects))
         effects.counts["families_total"] += len(effects.added)
@@ -71,7 +72,8 @@ async def finish_supplier(end: SupplierEnd) -> None:
     await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
 
-async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
+async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
+    """Remove what the manifest lacks, unless the guard trips; whether there was nothing to remove and nothing to do."""
     job, supplier, manifest, diff = end.job, end.supplier, end.manifest, end.diff
     settings = end.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
@@ -79,7 +81,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
     confirmed = job.options.confirmed_manifest == manifest.sha256
     odd_lines = manifest.data.odd_lines_of(supplier.code)
     await suppliers.note_odd_lines(db, supplier.id, odd_lines)
-    left = await documents.former_families(db, supplier.id) if diff.wanted else []
+    left = await documents.former_families(db, supplier.id)
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
         would_remove=await documents.count_families_missing(db, supplier.id, names) if diff.removed or left else 0,
@@ -92,13 +94,12 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> None:
         guard, reason = tripped
         await runs.set_guard(db, job.run_id, guard.as_json(), reason)
         await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
-        return
+        return False
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
-    if diff.nothing_to_do and not manifest.data.invalid_count_of(supplier.code):
-        await suppliers.note_clean(db, supplier.id, manifest.sha256, diff.entries)
     if diff.removed or left:
         after_runs = 1 if confirmed else settings.remove_after_runs
         await _drop_missing(db, job, names, effects, left, remove_after_runs=after_runs)
+    return diff.nothing_to_do and not left and not manifest.data.invalid_count_of(supplier.code)
 
 
 async def _drop_missing(

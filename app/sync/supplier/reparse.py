@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from app.jobs.definitions import PRODUCT_FAMILY, SupplierResult
-from app.persistence import documents, ledger, runs
+from app.persistence import documents, ledger, runs, suppliers
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.stage.children import add_family_jobs
@@ -48,10 +48,14 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
 
 
 async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
-    """Close the job; returns the jobs of families that take over what others dropped."""
+    """Close the job; returns the jobs of families that take over what others dropped.
+
+    Whether they will is not known yet, so the next sync looks again.
+    """
     enqueued = await runs.families_so_far(db, job.run_id)
     await ledger.complete_one(db, job, SupplierResult(enqueued, 0, "0%"))
     effects = Effects()
+    await suppliers.note_clean(db, job.supplier_id, None, None)
     await place_dropped(db, job, effects)
     effects.counts["families_total"] += len(effects.added)
     await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1)
