@@ -12,7 +12,7 @@ from app.samplefeed import SampleFeed
 from app.sync.operating.by_hand import cancel_run
 from app.sync.running.outcomes import end_cancelled
 from tests.conftest import MakeStack
-from tests.integration.test_feed_cases import first_sku, plain_feed
+from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.integration.test_feed_corners import OWNER, confirm
 from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
@@ -127,6 +127,28 @@ async def test_families_that_documents_left_stay_guarded_until_the_manifest_is_c
         ]
         await stack.sync()
         assert ((await stack.run("A23"))["guard"], await stack.value(CLEAN)) == (None, True)
+
+
+async def test_what_only_a_missing_document_listed_goes_though_the_familys_job_never_ends(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=4, variants=1)
+
+    def alone(document: dict[str, Any]) -> None:
+        document.update(ProductDetails=document["ChildProducts"][0]["ProductDetails"], ChildProducts=[], ANumber="F1")
+
+    async with make_stack(feed) as stack:
+        for sku in skus_of(feed):
+            feed.edit(sku, alone)
+        await stack.sync()
+        assert await active(stack, "F1") == 4
+        feed.remove_family(skus_of(feed)[0])
+        await cancelled_before_its_families(stack)
+        assert await active(stack, "F1") == 3
+        for families, clean in ((1, False), (0, True)):
+            await stack.sync()
+            assert ((await stack.run("A23"))["families_total"], await stack.value(CLEAN)) == (families, clean)
+        assert await stack.value("SELECT count(*) FROM variants WHERE is_primary AND status = 'active'") == 1
 
 
 async def test_a_family_that_could_not_take_a_variant_over_is_tried_again_by_each_sync(make_stack: MakeStack) -> None:

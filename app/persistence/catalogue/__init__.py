@@ -20,6 +20,7 @@ from app.persistence.catalogue.parts import stored_parts, write_imprint, write_p
 from app.persistence.catalogue.removals import (
     count_active_families,
     drop_families,
+    drop_unlisted,
     families_without_documents,
     mark_dropped,
     take_dropped,
@@ -32,6 +33,7 @@ __all__ = [
     "VariantRow",
     "count_active_families",
     "drop_families",
+    "drop_unlisted",
     "families_without_documents",
     "insert_variants",
     "lock_products",

@@ -38,6 +38,26 @@ async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus
     return sorted(row.sku for row in products)
 
 
+async def drop_unlisted(db: AsyncConnection, supplier_id: int, run_id: str, families: Sequence[str]) -> None:
+    """Note as dropped what only missing documents of these families listed.
+
+    Families whose documents are not all applied and believed are left to the family stage, which decides what they say.
+    """
+    await db.execute(
+        text("""
+        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id IN (
+            SELECT v.id FROM products p JOIN variants v ON v.product_id = p.id
+            WHERE p.supplier_id = :supplier_id AND p.sku = ANY(CAST(:families AS text[])) AND v.status = 'active'
+              AND NOT EXISTS (SELECT FROM documents d WHERE d.supplier_id = p.supplier_id AND d.family_sku = p.sku
+                              AND d.present AND (d.applied_version IS DISTINCT FROM d.version
+                                                 OR d.suspect_hash IS NOT NULL))
+              AND (SELECT NOT bool_or(d.present) FROM listings l JOIN documents d ON d.id = l.document_id
+                   WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku AND d.family_sku = p.sku)
+            ORDER BY v.sku FOR NO KEY UPDATE OF v)"""),
+        {"supplier_id": supplier_id, "run_id": run_id, "families": list(families)},
+    )
+
+
 async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
     """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
 

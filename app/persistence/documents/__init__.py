@@ -42,6 +42,7 @@ from app.persistence.documents.missing import (
     forget_former_families,
     former_families,
     note_missing,
+    note_unwritten,
 )
 from app.persistence.documents.rows import (
     FailedDocument,
@@ -78,6 +79,7 @@ __all__ = [
     "mark_applied",
     "note_failed",
     "note_missing",
+    "note_unwritten",
     "other_listers",
     "pass_over_silent",
     "preview_manifest",

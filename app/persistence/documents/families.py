@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.statements import text
 
+UNWRITTEN = "(d.applied_version, d.applied_hash) IS DISTINCT FROM (d.version, d.fetched_hash)"
+"""Its family is to be written: from a new body, or without what another document said of it."""
 OUTLIVED = "d.applied_version IS DISTINCT FROM d.version AND d.fetched_hash <> COALESCE(d.seen_hash, '')"
 """A body that was never applied, of a hash the manifest says no more: it counts only for that one (ENGINE.md 3)."""
 
@@ -33,7 +35,7 @@ async def unapplied_families(
         SELECT family_sku AS sku, max(version) AS version FROM documents d
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku
-        HAVING bool_or(applied_version IS DISTINCT FROM version AND ({OUTLIVED}) IS NOT TRUE)
+        HAVING bool_or({UNWRITTEN} AND ({OUTLIVED}) IS NOT TRUE)
            AND bool_or({OUTLIVED} AND applied_version IS NOT NULL) IS NOT TRUE
            AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
                            AND j.key = d.family_sku || '@' || max(d.version))
@@ -69,7 +71,7 @@ async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
     await db.execute(
         text(f"""
         UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
-        WHERE d.supplier_id = :supplier_id AND d.applied_version IS DISTINCT FROM d.version AND {SILENT}"""),
+        WHERE d.supplier_id = :supplier_id AND {UNWRITTEN} AND {SILENT}"""),
         {"supplier_id": supplier_id},
     )
 

@@ -37,6 +37,19 @@ async def note_missing(
     return [(row.family_sku, row.version, row.remaining) for row in rows]
 
 
+async def note_unwritten(db: AsyncConnection, supplier_id: int, families: Sequence[str]) -> None:
+    """Note that these families are to be written anew from what they have left: until one is, each sync takes it up."""
+    await db.execute(
+        text("""
+        UPDATE documents SET applied_hash = NULL WHERE id IN (
+            SELECT d.id FROM documents d
+            WHERE d.supplier_id = :supplier_id AND d.family_sku = ANY(CAST(:families AS text[]))
+              AND EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id)
+            ORDER BY d.id FOR NO KEY UPDATE)"""),
+        {"supplier_id": supplier_id, "families": list(families)},
+    )
+
+
 async def count_families_missing(db: AsyncConnection, supplier_id: int, names: Sequence[str]) -> int:
     """How many active products would go if every document that these names lack went."""
     return int(

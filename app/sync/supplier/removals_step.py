@@ -116,11 +116,14 @@ async def _drop_missing(
     `left` are families that documents left for others: like families that lost documents, they have some left or none.
     """
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
-    for sku, version, remaining in [*lessened, *(family for family in left if family[2])]:
+    smaller = [*lessened, *(family for family in left if family[2])]
+    await documents.note_unwritten(db, job.supplier_id, [sku for sku, _, _ in smaller])
+    for sku, version, remaining in smaller:
         effects.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
     await documents.forget_former_families(db, job.supplier_id)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
+    await catalogue.drop_unlisted(db, job.supplier_id, job.run_id, [sku for sku, _, _ in smaller])
     await changes.add_changes(
         db,
         supplier_id=job.supplier_id,
