@@ -82,24 +82,26 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
     return sorted((row.sku, row.product_sku) for row in rows)
 
 
+TAKERS = """
+SELECT t.family_sku, max(d.version) AS version FROM (
+    SELECT v.sku, min(d.family_sku COLLATE "C") AS family_sku FROM variants v
+    JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
+    JOIN speaking_documents d ON d.id = l.document_id
+    WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
+    GROUP BY v.sku) t
+JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
+WHERE t.family_sku <> ALL(CAST(:but_not AS text[]))
+GROUP BY t.family_sku ORDER BY t.family_sku
+"""
+"""Of several families the first by code point, as `owner_of` judges, whatever the database sorts by."""
+
+
 async def takers(db: AsyncConnection, supplier_id: int, but_not: Collection[str]) -> list[tuple[str, int]]:
     """The families that take dropped variants over, since their documents list them: SKU and newest version.
 
     `but_not` are the families that have just been written, which would say the same again.
     """
-    rows = await db.execute(
-        text("""
-        SELECT t.family_sku, max(d.version) AS version FROM (
-            SELECT v.sku, min(d.family_sku) AS family_sku FROM variants v
-            JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
-            JOIN speaking_documents d ON d.id = l.document_id
-            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
-            GROUP BY v.sku) t
-        JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
-        WHERE t.family_sku <> ALL(CAST(:but_not AS text[]))
-        GROUP BY t.family_sku ORDER BY t.family_sku"""),
-        {"supplier_id": supplier_id, "but_not": list(but_not)},
-    )
+    rows = await db.execute(text(TAKERS), {"supplier_id": supplier_id, "but_not": list(but_not)})
     return [(row.family_sku, row.version) for row in rows]
 
 
