@@ -59,6 +59,7 @@ def read_family(
     price_regions: tuple[str, ...],
     languages: tuple[str, ...],
     scheme: str = HTTPS,
+    family_sku: str | None = None,
 ) -> tuple[FamilyData, tuple[ReadingWarning, ...]]:
     """Read the documents (file name, bytes) of one family: one with children, or those that share an ANumber.
 
@@ -68,12 +69,13 @@ def read_family(
         price_regions: The preferred regions first, for the primary variant.
         languages: The preferred languages first, for colour, size and the primary picture.
         scheme: That of the documents' own addresses, for pictures at `//host/p.png`.
+        family_sku: The family that they were grouped into, where it is known; else they say it themselves.
 
     Raises:
         DocumentUnreadable: a document is none, or none of its children has a usable SKU.
     """
     opened = sorted((open_family_document(*document) for document in documents), key=lambda item: item.file_name)
-    key = family_key(opened[0].outline(), supplier)
+    key = family_sku or family_key(opened[0].outline(), supplier)
     chosen = _speaking(opened, key)
     members = _members(chosen)
     primary = primary_sku(_defaults(chosen), [member.sku for member in members], price_regions)

@@ -186,3 +186,18 @@ async def test_who_takes_a_variant_over_goes_by_code_point_whatever_the_database
     """In English `A23-100-1` is after `A23-1000`; the embedded server knows no English, so it is asked how it sorts."""
     plan = await stack.rows(f"EXPLAIN (VERBOSE, COSTS OFF) {TAKERS}", supplier_id=1, but_not=[])
     assert {'COLLATE "C"' in line for row in plan for line in row.values() if "min(" in line} == {True}
+
+
+async def test_a_family_that_lost_all_children_is_doubted_also_where_its_a_number_is_a_familys(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=2)
+    async with make_stack(feed) as stack:
+        sku, other = skus_of(feed)
+        feed.edit(sku, lambda document: document.update(ANumber="100804"))
+        await stack.sync()
+        feed.edit(sku, lambda document: document.update(ChildProducts=[]))
+        await stack.sync()
+        assert await stack.rows("SELECT sku FROM products ORDER BY sku") == [{"sku": sku}, {"sku": other}]
+        assert await active(stack, sku) == 3
+        assert [problem["kind"] for problem in await stack.problems("A23")] == ["suspect"]

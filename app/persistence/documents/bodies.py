@@ -113,7 +113,7 @@ async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[in
     """
     rows = await db.execute(
         text(f"""
-        SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.has_children, b.version,
+        SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.family_sku, d.has_children, b.version,
             d.applied_version, CAST(d.fetched_run_id AS text), d.reread, d.suspect_hash IS NOT NULL AS stale,
             (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks,
             COALESCE({OUTLIVED}, false) AS outlived, b.body

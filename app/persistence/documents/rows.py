@@ -117,6 +117,8 @@ class StoredDocument(msgspec.Struct, frozen=True):
     file_name: str
     url: str
     sku: str
+    family_sku: str
+    """A document that lost its children stays its family's until that is believed, whatever its ANumber says."""
     has_children: bool
     version: int
     applied_version: int | None

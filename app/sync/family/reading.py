@@ -51,5 +51,6 @@ def _read(chosen: list[StoredDocument], settings: Settings) -> FamilyRead:
         price_regions=settings.price_regions,
         languages=settings.languages,
         scheme=chosen[0].url.partition(":")[0].lower(),
+        family_sku=chosen[0].family_sku,
     )
     return FamilyRead(chosen, prepare(family), warnings, sum(len(body) for _, body in bodies))
