@@ -57,7 +57,7 @@ def check_removals(
     Args:
         manifest: the manifest as a whole.
         would_remove: active families of the supplier that the manifest does not name any more.
-        active: the supplier's active families.
+        active: the supplier's families that were active before the run.
         share: the share of them that may go at once, e.g. 0.2.
         confirmed: an operator confirmed this very manifest.
         new_odd_lines: the lines that may be what is missing, turned unreadable; 0 where no document is missing.

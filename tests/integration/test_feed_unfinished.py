@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
+from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence.catalogue.removals import TAKERS
 from app.persistence.ledger import ClaimedJob
 from app.samplefeed import SampleFeed
 from app.sync.operating.by_hand import cancel_run
 from app.sync.running.outcomes import end_cancelled
+from app.sync.supplier import stage as supplier_stage
+from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
 from tests.integration.test_feed_corners import OWNER, confirm
@@ -201,3 +205,36 @@ async def test_a_family_that_lost_all_children_is_doubted_also_where_its_a_numbe
         assert await stack.rows("SELECT sku FROM products ORDER BY sku") == [{"sku": sku}, {"sku": other}]
         assert await active(stack, sku) == 3
         assert [problem["kind"] for problem in await stack.problems("A23")] == ["suspect"]
+
+
+async def with_families_first(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> list[ClaimedJob]:
+    """Bring a run past its supplier job, whose last commit finds all its families written; returns what is left."""
+    run = HeldRun(stack)
+
+    async def families_first(end: SupplierEnd) -> None:
+        await run.work(await run.claim(PRODUCT_FAMILY))
+        await finish_supplier(end)
+
+    monkeypatch.setattr(supplier_stage, "finish_supplier", families_first)
+    left = await run.begin()
+    await run.work(left)
+    return left
+
+
+async def test_families_that_the_run_brought_in_before_the_guard_looked_do_not_count_for_it(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = plain_feed(families=4, variants=1)
+    async with make_stack(feed) as stack:
+        back, *gone = skus_of(feed)
+        await stack.sync()
+        feed.hide_family(back)
+        await stack.sync()
+        for sku in gone:
+            feed.remove_family(sku)
+        feed.restore_family(back)
+        feed.add_family("A23")
+        await with_families_first(stack, monkeypatch)
+        guard = (await stack.run("A23"))["guard"]
+        assert (guard["wouldRemove"], guard["active"]) == (3, 3)
+        assert await stack.rows(STATUSES) == [{"status": "active", "number": 5}]

@@ -117,12 +117,17 @@ async def families_without_documents(db: AsyncConnection, supplier_id: int) -> l
     return list(rows)
 
 
-async def count_active_families(db: AsyncConnection, supplier_id: int) -> int:
-    """How many active products the supplier has."""
+async def count_active_families(db: AsyncConnection, supplier_id: int, before_run: str | None = None) -> int:
+    """How many active products the supplier has; with a run, without those that the run itself has made active."""
     return int(
         await db.scalar(
-            text("SELECT count(*) FROM products WHERE supplier_id = :supplier_id AND status = 'active'"),
-            {"supplier_id": supplier_id},
+            text("""
+            SELECT count(*) FROM products p LEFT JOIN runs r ON r.id = CAST(:run_id AS uuid)
+            WHERE p.supplier_id = :supplier_id AND p.status = 'active'
+              AND (r.id IS NULL OR p.created_at < r.created_at)
+              AND p.sku NOT IN (SELECT sku FROM changes WHERE run_id = CAST(:run_id AS uuid)
+                                AND supplier_id = :supplier_id AND entity = 'product' AND kind = 'reactivated')"""),
+            {"supplier_id": supplier_id, "run_id": before_run},
         )
         or 0
     )

@@ -85,7 +85,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
         would_remove=await documents.count_families_missing(db, supplier.id, names) if diff.removed or left else 0,
-        active=await catalogue.count_active_families(db, supplier.id),
+        active=await catalogue.count_active_families(db, supplier.id, job.run_id),
         share=settings.removal_guard_share if share is None else share,
         confirmed=confirmed,
         new_odd_lines=odd_lines.not_in(supplier.known_odd_lines) if diff.removed else 0,
