@@ -238,3 +238,20 @@ async def test_families_that_the_run_brought_in_before_the_guard_looked_do_not_c
         guard = (await stack.run("A23"))["guard"]
         assert (guard["wouldRemove"], guard["active"]) == (3, 3)
         assert await stack.rows(STATUSES) == [{"status": "active", "number": 5}]
+
+
+async def test_a_family_that_is_put_off_to_the_end_of_its_run_counts_once(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = plain_feed(families=3, variants=4)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        doubted, changed, _ = skus_of(feed)
+        feed.keep_variants(doubted, 1)
+        feed.rename(changed)
+        (again,) = await with_families_first(stack, monkeypatch)
+        assert again.args["family_sku"] == doubted
+        run = await stack.run("A23")
+        assert (run["families_total"], run["families_completed"]) == (2, 2)
+        result = await stack.value("SELECT result FROM jobs WHERE id = :id", id=run["supplier_job_id"])
+        assert result == {"familiesEnqueued": 2, "familiesSkipped": 1, "efficiency": "33%"}

@@ -113,8 +113,9 @@ async def _put_off(db: Connection, doubted: Sequence[Decided], over: set[str]) -
     await documents.doubt(db, _document_ids(early))
     await documents.suspect(db, _document_ids(late))
     await problems.add_problems_of(db, [(item.job.run_id, doubt_of(item)) for item in late])
+    uncounted = Counter(families_total=-1)  # the job that decides at the end counts
     return [
-        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True)) for item in early),
+        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True), uncounted) for item in early),
         *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True)) for item in late),
     ]
 
