@@ -189,7 +189,7 @@ async def test_a_family_that_could_not_take_a_variant_over_is_tried_again_by_eac
 async def test_who_takes_a_variant_over_goes_by_code_point_whatever_the_database_sorts_by(stack: Stack) -> None:
     """In English `A23-100-1` is after `A23-1000`; the embedded server knows no English, so it is asked how it sorts."""
     plan = await stack.rows(f"EXPLAIN (VERBOSE, COSTS OFF) {TAKERS}", supplier_id=1, but_not=[])
-    assert {'COLLATE "C"' in line for row in plan for line in row.values() if "min(" in line} == {True}
+    assert any('COLLATE "C"' in line for row in plan for line in row.values() if "min(" in line), plan
 
 
 async def test_a_family_that_lost_all_children_is_doubted_also_where_its_a_number_is_a_familys(
