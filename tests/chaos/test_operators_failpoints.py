@@ -25,10 +25,11 @@ from app.errors import Conflict, DatabaseUnavailable, NotFound
 from app.failpoints import arm
 from app.persistence.breaking import SAID
 from app.settings import load_settings
-from app.sync.operating import by_hand, discovery, media, start
+from app.sync.operating import by_hand, discovery, media, start, suppliers, webhooks
 from app.sync.operating.start import StartRequest
 from app.sync.services import Services, open_services
 from app.sync.upkeep import retention, schedules
+from app.views.bodies import NewSupplier, NewWebhook, SupplierChanges, WebhookChanges
 from tests.chaos.test_failpoints import ELSEWHERE, commits_of
 from tests.conftest import MakeStack
 from tests.support.forked import start_call
@@ -38,6 +39,7 @@ from tests.support.worker_stack import environment_of, until
 
 KILLED = -signal.SIGKILL
 IMAGES = "image-upload"
+HOOK = "http://127.0.0.1:9/hooks"
 TRIED_ELSEWHERE = {
     "operating.acting._write": "tests/integration/test_audit.py",  # after what was done, which stays done
     "upkeep.schedules._start_what_is_due": "tests/integration/test_schedules.py",
@@ -48,7 +50,11 @@ TRIED_ELSEWHERE = {
 STANDING = """
 SELECT 'job' AS what, queue AS name, state AS a, CAST(attempts AS text) AS b FROM jobs
 UNION ALL SELECT 'run', status, CAST(open_jobs AS text), mode || trigger || images_failed || images_cancelled FROM runs
-UNION ALL SELECT 'supplier', code, CAST(schedule_paused_at IS NULL AS text), CAST(is_active AS text) FROM suppliers
+UNION ALL SELECT 'supplier', code, CAST(schedule_paused_at IS NULL AS text), is_active || coalesce(schedule, '-')
+    FROM suppliers
+UNION ALL SELECT 'document', file_name, CAST(applied_hash IS NULL AS text), '' FROM documents
+UNION ALL SELECT 'webhook', url, CAST(is_active AS text), CAST(events AS text) FROM webhooks
+UNION ALL SELECT 'delivery', event, state, '' FROM deliveries
 UNION ALL SELECT 'queue', name, CAST(paused AS text), '' FROM queues
 UNION ALL SELECT 'address', url, state, CAST(media_id IS NULL AS text) FROM addresses
 UNION ALL SELECT 'media', key, '', '' FROM media
@@ -171,6 +177,52 @@ async def _failing_nights(stack: Stack) -> None:
     )
 
 
+async def _add_supplier(services: Services) -> None:
+    body = NewSupplier.model_validate({"code": "NEW1", "schedule": "0 3 * * *"})
+    await suppliers.create_supplier(services.database, body)
+
+
+async def _change_supplier(services: Services) -> None:
+    body = SupplierChanges.model_validate({"schedule": "0 4 * * *"})
+    await suppliers.update_supplier(services.database, "A23", body)
+
+
+async def _add_webhook(services: Services) -> None:
+    """As somebody does who is not sure that it is there."""
+    if await _first(services, "SELECT count(*) FROM webhooks") == "0":
+        await webhooks.create_webhook(services, NewWebhook.model_validate({"url": HOOK}))
+
+
+async def _a_webhook(stack: Stack) -> None:
+    """With a delivery that was given up."""
+    await stack.sync("A23")
+    await _add_webhook(stack.services)
+    await _write(
+        stack,
+        "INSERT INTO deliveries (id, webhook_id, run_id, event, state, payload) "
+        "SELECT gen_random_uuid(), w.id, r.id, 'run.finished', 'failed', '{}' FROM webhooks w, runs r",
+    )
+
+
+async def _the_webhook(services: Services) -> str:
+    return await _first(services, "SELECT id FROM webhooks")
+
+
+async def _stop_webhook(services: Services) -> None:
+    body = WebhookChanges.model_validate({"isActive": False})
+    await webhooks.update_webhook(services, await _the_webhook(services), body)
+
+
+async def _delete_webhook(services: Services) -> None:
+    if await _first(services, "SELECT count(*) FROM webhooks") == "1":
+        await webhooks.delete_webhook(services.database, await _the_webhook(services))
+
+
+async def _send_again(services: Services) -> None:
+    delivery = await _first(services, "SELECT id FROM deliveries")
+    await webhooks.retry_delivery(services.database, await _the_webhook(services), delivery)
+
+
 async def _start(services: Services) -> None:
     await start.start_queued(services, StartRequest())
 
@@ -203,6 +255,18 @@ SCENARIOS: dict[str, Scenario] = {
     "upkeep.schedules._pause_and_resume": Scenario(_failing_nights, schedules.run_schedules),
     "upkeep.schedules.resume_recovered": Scenario(_failing_nights, schedules.run_schedules),
     "operating.start.start_runs": Scenario(_nothing, _start),
+    "operating.suppliers.create_supplier": Scenario(_nothing, _add_supplier),
+    "operating.suppliers.update_supplier": Scenario(_nothing, _change_supplier),
+    "operating.suppliers.reset_supplier": Scenario(
+        lambda stack: stack.sync("A23"), lambda services: suppliers.reset_supplier(services.database, "A23")
+    ),
+    "operating.webhooks.create_webhook": Scenario(_nothing, _add_webhook),
+    "operating.webhooks.update_webhook": Scenario(_a_webhook, _stop_webhook),
+    "operating.webhooks.delete_webhook": Scenario(_a_webhook, _delete_webhook),
+    "operating.webhooks.retry_delivery": Scenario(_a_webhook, _send_again),
+    "persistence.audit.note_begun": Scenario(
+        _one_object_gone, lambda services: media.verify_media(services, repair=True)
+    ),
 }
 POINTS = [
     f"{name}:{side}" + (f"#{number}" if number > 1 else "")
