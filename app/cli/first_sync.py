@@ -62,8 +62,8 @@ async def sync_everything(services: Services, teller: Teller) -> None:
     async with services.database.read() as db:
         totals = await count_catalogue(db)
     teller.say(
-        f"synced {len(runs)} suppliers in {seconds:.1f} s; in the catalogue: {totals.families} families, "
-        f"{totals.variants} variants, {totals.pictures} pictures"
+        f"synced {len(runs)} suppliers in {seconds:.1f} s\n"
+        f"in the catalogue: {totals.families} families, {totals.variants} variants, {totals.pictures} pictures"
     )
 
 
@@ -93,5 +93,5 @@ def _say_commands(settings: Settings, check: FeedCheck, teller: Teller) -> None:
     command = own_name() if settings.data_dir == usual else f"DATA_DIR={settings.data_dir} {own_name()}"
     teller.say("nothing is synced yet. In a second terminal, in the same folder, for one supplier:")
     for supplier in check.suppliers[:COMMAND_FOR]:
-        teller.say(f"    {command} sync {supplier.code} --watch")
-    teller.say(f"or for all of them:\n    {command} sync --watch")
+        teller.say(f"    {command} sync {supplier.code} --watch", whole=True)
+    teller.say(f"or for all of them:\n    {command} sync --watch", whole=True)

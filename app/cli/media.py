@@ -91,7 +91,7 @@ def orphans(
 def _tell_verified(report: VerifyReport, teller: Teller) -> None:
     for wrong in report.wrong[:SHOWN_AT_MOST]:
         end = "put back" if wrong.repaired else wrong.reason or "`--repair` fetches it again"
-        teller.say(f"{wrong.key}: {wrong.found}; {end}")
+        teller.say(f"{wrong.key}: {wrong.found}\n    {end}", whole=True)
     _tell_more(report.wrong, teller)
     repaired = sum(wrong.repaired for wrong in report.wrong)
     teller.say(f"{report.checked} pictures checked, {len(report.wrong)} were missing or wrong, {repaired} put back")
@@ -103,12 +103,10 @@ def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> Non
         teller.say(key)
     _tell_more(unneeded, teller)
     for key in report.foreign[:SHOWN_AT_MOST]:
-        teller.say(f"{key}: none of ours, left alone")
+        teller.say(f"{key}: none of ours, left alone", whole=True)
     counted = f"{report.addresses} addresses, {len(report.media)} pictures and {len(report.objects)} unknown objects"
-    if deleted:
-        teller.say(f"{counted} that nothing shows; {report.deleted} objects removed")
-    else:
-        teller.say(f"{counted} that nothing shows; --delete removes them")
+    teller.say(f"{counted} that nothing shows")
+    teller.say(f"{report.deleted} objects removed" if deleted else "--delete removes them")
 
 
 def _tell_more(items: list[T], teller: Teller) -> None:

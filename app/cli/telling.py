@@ -52,14 +52,15 @@ class Teller:
         if not self.live and not os.environ.get("COLUMNS", "").isdigit():
             self.console.width = PLAIN_WIDTH
 
-    def say(self, line: str | Text) -> None:
+    def say(self, line: str | Text, *, whole: bool = False) -> None:
         """Print one line; square brackets stay what they are.
 
-        Where no terminal wraps it, it goes on in the next line between two words: an id or an address stays whole.
+        Where no terminal wraps it, it goes on in the next line between two words: an id or an address stays whole, and
+        so does what is `whole`, a command to be copied.
         """
         text = line if isinstance(line, Text) else Text(line)
         for part in text.split("\n", allow_blank=True):
-            for piece in [part] if self.live else _wrapped(part, self.console.width):
+            for piece in [part] if self.live or whole else _wrapped(part, self.console.width):
                 self.console.print(piece)
 
     def show(self, table: Table) -> None:

@@ -99,10 +99,11 @@ async def test_jobs_that_nobody_will_do_are_named_with_the_queue(stack: Stack, t
     await pause(stack.services, "image-upload")
     ended = await command(tmp_path, environment_of(stack), "doctor")
     assert ended.code == 1
-    assert "image-upload is paused while 3 jobs wait" in ended.out
-    assert "product-family has 2 jobs and no live worker" in ended.out
-    assert "`promidata-sync resume image-upload`" in ended.out
-    assert "`promidata-sync worker family`" in ended.out
+    said = " ".join(ended.out.split())
+    assert "image-upload is paused while 3 jobs wait" in said
+    assert "product-family has 2 jobs and no live worker" in said
+    assert "`promidata-sync resume image-upload`" in said
+    assert "`promidata-sync worker family`" in said
 
 
 def test_a_paused_queue_without_jobs_is_said_and_not_wrong() -> None:

@@ -308,10 +308,11 @@ async def test_a_variant_that_moves_between_families_is_updated_and_not_lost(mak
         rows = [row for row in (await numbered(stack))[before:] if row["sku"] == moving["Sku"]]
         assert [(row["kind"], "productSku" in row["fields"]) for row in rows] == [("updated", True)]
         assert rows[0]["product_sku"] == skus[1]
-        together = (
-            "SELECT count(*) FROM products p JOIN variants v ON p.xmin = v.xmin WHERE p.sku = :left AND v.sku = :sku"
+        touched = (
+            "SELECT CAST(CAST(p.xmin AS text) AS bigint) >= CAST(CAST(v.xmin AS text) AS bigint) "
+            "FROM products p, variants v WHERE p.sku = :left AND v.sku = :sku"
         )
-        assert await stack.value(together, left=skus[0], sku=moving["Sku"]) == 1, "its updatedAt moves with the move"
+        assert await stack.value(touched, left=skus[0], sku=moving["Sku"]), "its updatedAt moves with it"
 
 
 async def test_a_product_whose_variant_is_discontinued_later_is_found_by_time(make_stack: MakeStack) -> None:
