@@ -41,12 +41,16 @@ async def dump_in_the_middle(workers: Workers, file: Path) -> None:
     workers.spawn_all()
     await workers.ready()
     await workers.start()
-    await until(lambda: _stored(stack, 10), 90)
-    assert {"supplier-sync", "image-upload"} <= {row["queue"] for row in await stack.rows(OPEN)}
+    await until(lambda: _is_in_the_middle(stack), 90)
     await dump(url_of(stack), file)
     stack.server.habits.latency_s = 0.1
     await until(lambda: _stored(stack, 60), 90)
     workers.stop()
+
+
+async def _is_in_the_middle(stack: Stack) -> bool:
+    under_way = {row["queue"] for row in await stack.rows(OPEN)}
+    return await _stored(stack, 10) and {"supplier-sync", "image-upload"} <= under_way
 
 
 async def _stored(stack: Stack, number: int) -> bool:
@@ -104,7 +108,8 @@ async def _comes_to_the_feed(again: Workers, bucket: str) -> None:
     before = await typed(again, "doctor")
     assert before.code == 1
     assert "no live worker" in wrong(before)["queues"]["found"]
-    assert set(wrong(before)) - {"queues", "dispatch"} == ({"pictures"} if bucket == EMPTY else set())
+    # changes of the last commits may be in the dump without their numbers, which a worker gives them
+    assert set(wrong(before)) - {"queues", "dispatch", "changes"} == ({"pictures"} if bucket == EMPTY else set())
     again.spawn_all()
     if bucket == EMPTY:
         assert "media verify --repair" in wrong(before)["pictures"]["do"]
