@@ -50,7 +50,7 @@ coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, 
 
 test-chaos: $(READY) ## kills, outages, failpoints, restarts
 	$(SAY_NO_PROMETHEUS)
-	@$(PYTEST) -m "chaos$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load $(ARGS)
+	@$(PYTEST) -m "chaos$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load --maxschedchunk 1 $(ARGS)
 
 test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)
