@@ -11,7 +11,7 @@ PYTEST = $(BIN)/pytest
 # Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
 # A failure fails: what a second run alone would pass may be a race, which is what the tests are to find.
 TEST_PROCESSES ?= 4
-CHAOS_PROCESSES ?= 4
+CHAOS_PROCESSES ?= 6
 # Tests behind a real PgBouncer (apt-get install pgbouncer) run where it is installed; CI installs it.
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer)
 # The same for the alerts, which Prometheus itself judges (apt-get install prometheus).
