@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from itertools import groupby
 from typing import Any
@@ -39,13 +39,11 @@ def show_products(wanted: ProductFilter, *, sort: Sort, limit: int, as_json: boo
         DatabaseUnavailable: it is away; says which address was tried.
     """
 
-    async def read(services: Services) -> list[Item]:
-        await know_supplier(services, wanted.supplier)
-        async with services.database.read() as db:
-            keys = await product_lists.list_keys(db, wanted, sort=sort, after=None, limit=limit)
-            return _items(await products_json(db, keys, _form(services, expanded=False)))
+    async def first(db: Connection, services: Services) -> Raw:
+        keys = await product_lists.list_keys(db, wanted, sort=sort, after=None, limit=limit)
+        return await products_json(db, keys, _form(services, expanded=False))
 
-    _tell(with_services(read, shows_pictures=True), _product_line, "products", as_json=as_json)
+    _tell(_read(wanted.supplier, first), _product_line, "products", as_json=as_json)
 
 
 def stream_products(wanted: ProductFilter, *, sort: Sort, limit: int | None) -> None:
@@ -59,20 +57,13 @@ def stream_products(wanted: ProductFilter, *, sort: Sort, limit: int | None) -> 
 
 
 def show_variants(wanted: VariantFilter, *, limit: int, as_json: bool) -> None:
-    """Print the first variants of a filter.
+    """Print the first variants of a filter; fails as `show_products` does."""
 
-    Raises:
-        NotFound: there is no such supplier.
-        DatabaseUnavailable: it is away; says which address was tried.
-    """
+    async def first(db: Connection, services: Services) -> Raw:
+        keys = await variant_lists.list_keys(db, wanted, after=None, limit=limit)
+        return await variants_json(db, keys, _form(services))
 
-    async def read(services: Services) -> list[Item]:
-        await know_supplier(services, wanted.supplier)
-        async with services.database.read() as db:
-            keys = await variant_lists.list_keys(db, wanted, after=None, limit=limit)
-            return _items(await variants_json(db, keys, _form(services)))
-
-    _tell(with_services(read, shows_pictures=True), _variant_line, "variants", as_json=as_json)
+    _tell(_read(wanted.supplier, first), _variant_line, "variants", as_json=as_json)
 
 
 def stream_variants(wanted: VariantFilter, *, limit: int | None) -> None:
@@ -109,6 +100,15 @@ def show_product(sku: str, *, supplier: str | None, as_json: bool) -> None:
     teller = Teller()
     for line in _product_lines(product):
         teller.say(in_one_line(line))
+
+
+def _read(supplier: str | None, first: Callable[[Connection, Services], Awaitable[Raw]]) -> list[Item]:
+    async def read(services: Services) -> list[Item]:
+        await know_supplier(services, supplier)
+        async with services.database.read() as db:
+            return _items(await first(db, services))
+
+    return with_services(read, shows_pictures=True)
 
 
 def _stream(

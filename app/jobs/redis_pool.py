@@ -49,7 +49,6 @@ class ShrinkingRedisPool(ConnectionPool):
         while len(self._available_connections) > KEPT:
             self._least_free = len(self._available_connections)
             await asyncio.sleep(LOOK_S)
-            spare = self._available_connections[: max(self._least_free - KEPT, 0)]
-            del self._available_connections[: len(spare)]
-            for connection in spare:
-                await connection.disconnect()
+            for _ in range(self._least_free - KEPT):
+                if len(self._available_connections) > KEPT:
+                    await self._available_connections.pop(0).disconnect()

@@ -34,13 +34,16 @@ class StageProgress(msgspec.Struct, frozen=True):
 
 
 def stages(run: Run) -> list[StageProgress]:
-    """The stages in the order in which a family passes through them."""
+    """The stages in the order in which a family passes through them.
+
+    Documents that changed nothing (`unchanged`) are among those that were fetched.
+    """
     documents, families, images = run.documents, run.families, run.images
-    wanted = max(run.manifest.new + run.manifest.changed, documents.fetched + documents.unchanged + documents.failed)
+    wanted = max(run.manifest.new + run.manifest.changed, documents.fetched + documents.failed)
     seconds = None if run.finished_at is not None else run.duration_seconds
     over = run.finished_at is not None
     return [
-        _stage("Documents", documents.fetched + documents.unchanged, documents.failed, wanted, seconds, over=over),
+        _stage("Documents", documents.fetched, documents.failed, wanted, seconds, over=over),
         _stage(
             "Families", families.completed, families.failed + families.cancelled, families.total, seconds, over=over
         ),

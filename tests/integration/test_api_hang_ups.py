@@ -35,7 +35,7 @@ STILL: tuple[tuple[str, str, dict[str, object]], ...] = (
 )
 CALLS_EACH = 25
 ROUNDS = 4
-GIVEN_BACK_S = 60.0
+GIVEN_BACK_S = 20.0
 SLACK = 3
 
 

@@ -168,7 +168,9 @@ async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
                 product_id bigint, position int, is_primary boolean, content jsonb, content_digest text,
                 prices_digest text, imprint_digest text, owner_before text, same boolean)),
         left_behind AS (UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
-            SELECT v.product_id FROM r JOIN variants v ON v.id = r.id WHERE v.product_id <> r.product_id))
+            SELECT p.id FROM products p WHERE p.id IN (
+                SELECT v.product_id FROM r JOIN variants v ON v.id = r.id WHERE v.product_id <> r.product_id)
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE))
         UPDATE variants v SET product_id = r.product_id, status = 'active', position = r.position,
             is_primary = r.is_primary, content = r.content, content_digest = decode(r.content_digest, 'hex'),
             prices_digest = decode(r.prices_digest, 'hex'), imprint_digest = decode(r.imprint_digest, 'hex'),
