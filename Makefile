@@ -48,9 +48,10 @@ coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, 
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 
-test-chaos: $(READY) ## kills, outages, failpoints, restarts
+SLOW ?= chaos
+test-chaos: $(READY) ## kills, outages, failpoints, restarts (SLOW="chaos or image": and test-image beside them)
 	$(SAY_NO_PROMETHEUS)
-	@$(PYTEST) -m "chaos$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load --maxschedchunk 1 $(ARGS)
+	@$(PYTEST) -m "($(SLOW))$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load --maxschedchunk 1 $(ARGS)
 
 test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)
@@ -58,8 +59,9 @@ test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the 
 test-image: $(READY) ## the Dockerfile's steps and what comes out of them; as root on Linux, without an engine
 	@$(PYTEST) -m image $(ARGS)
 
-fuzz: $(READY) ## requests made up from openapi.json, five minutes with the keys of each role at once (FUZZ_S=60)
+fuzz: $(READY) ## other made-up examples than the last time: requests, five minutes with each role's key (FUZZ_S=60)
 	@FUZZ_S=$(or $(FUZZ_S),300) $(PYTEST) tests/integration/test_fuzzed.py $(ARGS)
+	@$(PYTEST) -m hypothesis --hypothesis-profile=default $(ARGS)
 
 check: lint test ## all that a change has to pass before the slow tests: lint and the test suite
 

@@ -11,7 +11,7 @@ usage: fresh_clones.py [--whole]
 | newest | who calls this   | the newest one                        |
 
 pip is pointed (PIP_FIND_LINKS) to a folder with an empty release 9999 of every locked package: whatever resolves a
-requirement takes one of them, and fails. Two clones at a time; a part of the tests, with `--whole` all of them.
+requirement takes one of them, and fails. All three at once; a part of the tests, with `--whole` all of them.
 """
 
 from __future__ import annotations
@@ -193,14 +193,14 @@ def newcomers(folder: Path) -> list[Newcomer]:
 
 
 def main() -> None:
-    """Go through all three, two at a time; the exit code is 1 when one of them fails."""
+    """Go through all three at once; the exit code is 1 when one of them fails."""
     tests = "" if "--whole" in sys.argv[1:] else " ".join(TESTS)
     folder = Path(tempfile.mkdtemp(prefix="fresh-clones-"))
     folder.chmod(0o755)
     began = time.monotonic()
     try:
         make_newer_releases(folder / "newer")
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(3) as pool:
             asked = [pool.submit(go_through, newcomer, tests) for newcomer in newcomers(folder)]
             failed = [str(error) for one in asked if (error := one.exception())]
     finally:

@@ -73,16 +73,21 @@ class Export(Response):
             SnapshotsTaken: too many at once.
             DatabaseUnavailable: PostgreSQL is away; after the first line, the body ends early.
         """
+        coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
+        lines = _Lines(send, encoder_of(coding))
         async with self._database.snapshot(idle_s=2 * STALL_S) as db:
             headers = await self._validated(db)
             known = unchanged(self._request, headers["ETag"])
-            if known is not None:
-                known.headers.update(headers)
-                await known(scope, receive, send)
-                return
-            coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
-            await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
-            await self._send_lines(db, receive, _Lines(send, encoder_of(coding)))
+            if known is None:
+                await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
+                if not await self._sent_lines(db, receive, lines):
+                    return
+        # The end is sent when the place is free again: whoever has read it finds one for its next call.
+        if known is None:
+            await self._send_end(lines)
+        else:
+            known.headers.update(headers)
+            await known(scope, receive, send)
 
     async def _validated(self, db: Connection) -> dict[str, str]:
         head = (await change_feed.feed_ends(db)).head
@@ -90,7 +95,8 @@ class Export(Response):
         etag = etag_of("export", state, self._wanted.sort, self._wanted.form.stamp)
         return {**validator_headers(etag), "X-Changes-Head": str(head), "Content-Type": NDJSON}
 
-    async def _send_lines(self, db: Connection, receive: Receive, lines: _Lines) -> None:
+    async def _sent_lines(self, db: Connection, receive: Receive, lines: _Lines) -> bool:
+        """Whether all are sent; else the reader went away or is too slow."""
         gone = asyncio.create_task(_until_gone(receive))
         try:
             async with asyncio.timeout(WHOLE_S), aclosing(self._batches(db)) as batches:
@@ -98,13 +104,21 @@ class Export(Response):
                     for number in range(len(batch)):
                         await lines.add(batch.json_of(number))
                         if gone.done():
-                            return
+                            return False
                     await lines.flush()
-                await lines.end()
         except TimeoutError:
-            log.warning("an export was cut off: its reader is too slow", stall_s=STALL_S, whole_s=WHOLE_S)
+            _log_cut_off()
+            return False
+        else:
+            return True
         finally:
             gone.cancel()
+
+    async def _send_end(self, lines: _Lines) -> None:
+        try:
+            await lines.end()
+        except TimeoutError:
+            _log_cut_off()
 
     async def _batches(self, db: Connection) -> AsyncGenerator[Batch]:
         """Some products after the others; the next ones are read while these are put together and sent."""
@@ -120,6 +134,10 @@ class Export(Response):
     async def _read(self, db: Connection, chunks: AsyncIterator[Sequence[ProductKey]]) -> Batch | None:
         keys = await anext(chunks, None)
         return None if keys is None else await read_products(db, keys, self._wanted.form)
+
+
+def _log_cut_off() -> None:
+    log.warning("an export was cut off: its reader is too slow", stall_s=STALL_S, whole_s=WHOLE_S)
 
 
 def _start(headers: Mapping[str, str]) -> Message:

@@ -12,6 +12,7 @@ LONGEST = (
     "test_upgrade.py",
     "test_outages.py",
     "test_restore.py",
+    "test_image.py",
     "test_migrations_wait.py",
     "test_worker_restarts.py",
     "test_queue_starts.py",
@@ -25,5 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    is_long = item.path.name in LONGEST and item.get_closest_marker("chaos") is not None
+    is_slow = item.get_closest_marker("chaos") or item.get_closest_marker("image")
+    is_long = item.path.name in LONGEST and is_slow
     return LONGEST.index(item.path.name) if is_long else len(LONGEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from app.api import ndjson
+from app.persistence.database import Connection, Database
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
 from app.sync.running.numbering import number_all
@@ -78,6 +80,23 @@ async def test_an_unchanged_second_night_is_a_304_and_an_empty_page(api: ApiClie
     second = await api.http.get(PRODUCTS, headers={**LINES, "If-None-Match": first.headers["etag"]})
     assert (second.status_code, second.content, second.headers["x-changes-head"]) == (304, b"", head)
     assert (await api.get("/changes", since=head))["items"] == []
+
+
+async def test_whoever_has_read_an_export_finds_its_place_free(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four connections have room for one export at a time; giving one back takes a moment on a busy machine."""
+    snapshot = Database.snapshot
+
+    @asynccontextmanager
+    async def given_back_late(database: Database, *, idle_s: int) -> AsyncIterator[Connection]:
+        async with snapshot(database, idle_s=idle_s) as db:
+            yield db
+            await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(Database, "snapshot", given_back_late)
+    first = await api.http.get(PRODUCTS, headers=LINES)
+    second = await api.http.get(PRODUCTS, headers={**LINES, "If-None-Match": first.headers["etag"]})
+    third = await api.http.get(PRODUCTS, headers=LINES)
+    assert (first.status_code, second.status_code, third.status_code) == (200, 304, 200)
 
 
 async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(

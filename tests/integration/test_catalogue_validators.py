@@ -197,8 +197,8 @@ async def test_no_304_is_given_for_what_changed(
 
 
 async def test_variants_whose_pictures_are_others_now_are_found_by_time(stack: Stack, api: ApiClient) -> None:
-    sku = (await stack.rows("SELECT sku FROM products WHERE status = 'active' ORDER BY sku"))[0]["sku"]
     await stack.sync(force=True)
+    sku = (await stack.rows("SELECT sku FROM products WHERE status = 'active' ORDER BY sku"))[0]["sku"]
     now = await stack.value("SELECT clock_timestamp()")
     assert await api.all_pages("/variants", updatedSince=now.isoformat()) == []
     stack.feed.swap_picture(sku)
