@@ -51,7 +51,7 @@ coverage: $(READY) ## the test suite with branch coverage of app/ and workers/, 
 SLOW ?= chaos
 test-chaos: $(READY) ## kills, outages, failpoints, restarts (SLOW="chaos or image": and test-image beside them)
 	$(SAY_NO_PROMETHEUS)
-	@$(PYTEST) -m "($(SLOW))$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist load --maxschedchunk 1 $(ARGS)
+	@$(PYTEST) -m "($(SLOW))$(NO_PROMETHEUS)" -n $(CHAOS_PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-browser: $(READY) ## the dashboard, and pages behind a path prefix, in the system's chromium
 	@$(PYTEST) -m browser $(ARGS)

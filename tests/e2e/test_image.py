@@ -18,7 +18,7 @@ from tests.support.s3_servers import free_port
 from tests.support.stack import Servers, database_named, execute
 from tests.support.worker_stack import until
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.xdist_group("image")]  # built once, by the one process that gets them
 CLONE = Path(__file__).resolve().parents[2]
 WORKERS = ("supplier", "family", "image")
 
