@@ -1,6 +1,7 @@
 """`python -m bench [part ...] [--quick] [--out FILE]`: measure, print, and write docs/benchmarks/<date>.md.
 
-Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES). `sync` takes what of it is wanted:
+Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES), and `peer`, which needs Node.js and
+npm's registry. `sync` and `peer` take what of it is wanted:
 `--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
 shapes are run; `export` takes `--products`. `--quick` runs everything at tiny sizes, to see that it works, and writes
 nothing unless told where. `pages` and `watched` are the dashboard's.
@@ -25,6 +26,7 @@ from bench import (
     observed,
     pages,
     parsing,
+    peer,
     pictures,
     queue,
     shapes,
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[str]:
     """The parts asked for, in their own order; the shapes belong to `sync`."""
-    asked = set(options.part or PARTS.keys() - {"soak"})
+    asked = set(options.part or PARTS.keys() - {"soak", "peer"})
     if "sync" in asked:
         asked = {*asked, "shapes"} - ({"sync"} if options.only_shapes else set())
     return [part for part in PARTS if part in asked]
@@ -72,7 +74,7 @@ def _run(part: str, servers: Servers, options: argparse.Namespace) -> Section:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, and write the report.")
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but soak without")
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but soak and peer without")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--out", type=Path, help="where the report goes")
     parser.add_argument("--products", type=int, help=f"of `export`; {export.PRODUCTS} without")
@@ -87,7 +89,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     unknown = set(options.part) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    options.only_shapes = options.part == ["shapes"] or bool(_shape_values(options))
+    options.only_shapes = "peer" not in options.part and (options.part == ["shapes"] or bool(_shape_values(options)))
     return options
 
 
@@ -104,9 +106,8 @@ def _shape_values(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _measure_shapes(servers: Servers, options: argparse.Namespace) -> Section:
-    choice = dataclasses.replace(shapes.Choice(rounds=1 if options.quick else 2), **_shape_values(options))
-    return shapes.measure(servers, choice, quick=options.quick)
+def _choice(options: argparse.Namespace) -> shapes.Choice:
+    return dataclasses.replace(shapes.Choice(rounds=1 if options.quick else 2), **_shape_values(options))
 
 
 def _file_for(parts: list[str]) -> Path:
@@ -120,7 +121,8 @@ def _command(options: argparse.Namespace) -> str:
 
 PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "sync": lambda servers, options: sync.measure(servers, quick=options.quick),
-    "shapes": _measure_shapes,
+    "shapes": lambda servers, options: shapes.measure(servers, _choice(options), quick=options.quick),
+    "peer": lambda servers, options: peer.measure(servers, _choice(options), quick=options.quick),
     "families": lambda servers, options: families.measure(servers, quick=options.quick),
     "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),

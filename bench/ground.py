@@ -72,12 +72,12 @@ def _quiet(_: str) -> None:
 
 async def _make_template(url: str) -> None:
     await execute(url, f"CREATE DATABASE {TEMPLATE}")
-    database = Database(_named(url, TEMPLATE))
+    database = Database(named(url, TEMPLATE))
     await migrate(database)
     await database.close()
 
 
-def _named(url: str, name: str) -> str:
+def named(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
@@ -129,8 +129,8 @@ async def fresh_ground(
     await execute(servers.postgres.url, "CHECKPOINT", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     for setting, value in (database_settings or {}).items():
         await execute(servers.postgres.url, f"ALTER DATABASE {name} SET {setting} = {value}")
-    await _empty_redis(servers.valkey.url)
-    url = _named(servers.postgres.url, name)
+    await emptied_redis(servers.valkey.url)
+    url = named(servers.postgres.url, name)
     values = {
         "DATABASE_URL": url,
         "REDIS_URL": servers.valkey.url,
@@ -151,7 +151,7 @@ async def fresh_ground(
     shutil.rmtree(servers.folder / name, ignore_errors=True)
 
 
-async def _empty_redis(url: str) -> None:
+async def emptied_redis(url: str) -> None:
     async with Redis.from_url(url) as redis:
         await redis.flushall()
 

@@ -131,7 +131,7 @@ def _syncs(servers: Servers, shape: Shape, choice: Choice) -> dict[Store, list[M
         for _ in range(choice.rounds):
             for store, done in syncs.items():
                 with _bucket(servers, store) as bucket:
-                    done.append(asyncio.run(_sync(servers, feed, choice, bucket)))
+                    done.append(asyncio.run(sync_of_ours(servers, feed, choice, bucket)))
                 print(f"  {store} {_line(done[-1])}", file=sys.stderr, flush=True)
     return syncs
 
@@ -145,7 +145,7 @@ def _bucket(servers: Servers, store: Store) -> Iterator[Bucket | None]:
             yield bucket
 
 
-async def _sync(servers: Servers, feed: Feed, choice: Choice, bucket: Bucket | None) -> Measured:
+async def sync_of_ours(servers: Servers, feed: Feed, choice: Choice, bucket: Bucket | None) -> Measured:
     settings = {} if bucket is None else bucket.env
     async with fresh_ground(servers, feed.base_url, settings=settings) as ground:
         await discover(ground.services)
@@ -162,7 +162,7 @@ def _row(name: str, shape: Shape, choice: Choice, store: Store, syncs: Sequence[
         store,
         spread([sync.wall_s for sync in syncs]),
         f"{shape.families / statistics.median(sync.wall_s for sync in syncs):.0f}",
-        spread([_ours_s(sync) for sync in syncs]),
+        spread([ours_s(sync) for sync in syncs]),
         spread([sync.cpu_s for sync in syncs]),
         ", ".join(f"{part} {seconds:.2f}" for part, seconds in by_process.items()),
     ]
@@ -170,10 +170,10 @@ def _row(name: str, shape: Shape, choice: Choice, store: Store, syncs: Sequence[
 
 def _line(sync: Measured) -> str:
     parts = ", ".join(f"{part} {cost.cpu_s:.2f}" for part, cost in sync.costs.items())
-    return f"wall {sync.wall_s:.2f} s, CPU of ours {_ours_s(sync):.2f} s: {parts}"
+    return f"wall {sync.wall_s:.2f} s, CPU of ours {ours_s(sync):.2f} s: {parts}"
 
 
-def _ours_s(sync: Measured) -> float:
+def ours_s(sync: Measured) -> float:
     """CPU seconds of workers, PostgreSQL and Valkey."""
     return sum(cost.cpu_s for name, cost in sync.costs.items() if name not in NOT_OURS)
 
