@@ -75,7 +75,8 @@ async def known_media(db: AsyncConnection, hashes: Sequence[bytes]) -> list[Know
         SELECT h.sha256, m.key, COALESCE(r.removals, 0) AS removals,
             COALESCE(r.until > clock_timestamp(), false) AS being_removed
         FROM unnest(CAST(:hashes AS bytea[])) AS h(sha256)
-        LEFT JOIN media m ON m.sha256 = h.sha256 LEFT JOIN media_removals r ON r.sha256 = h.sha256"""),
+        LEFT JOIN LATERAL (SELECT key FROM media WHERE sha256 = h.sha256 OFFSET 0) m ON true
+        LEFT JOIN LATERAL (SELECT removals, until FROM media_removals WHERE sha256 = h.sha256 OFFSET 0) r ON true"""),
         {"hashes": list(dict.fromkeys(hashes))},
     )
     found = {row.sha256: KnownMedia(row.key, row.removals, row.being_removed) for row in rows}
@@ -111,7 +112,8 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
                 SELECT id FROM media WHERE sha256 = decode(r.sha256, 'hex') OFFSET 0) m ORDER BY r.address_id)
         UPDATE addresses a SET state = 'stored', media_id = mine.media_id, etag = mine.etag,
             last_modified = mine.last_modified, checked_at = clock_timestamp(), failures = 0, next_try_at = NULL,
-            error = NULL FROM mine WHERE a.id = mine.id RETURNING a.id, a.media_id"""),
+            error = NULL
+        FROM mine WHERE a.id = mine.id AND a.id = ANY(ARRAY(SELECT id FROM mine)) RETURNING a.id, a.media_id"""),
         {"rows": rows},
     )
     return Recorded(fresh, {row.id: row.media_id for row in linked})

@@ -6,7 +6,8 @@ any other row, and the run's row last. Functions take an open connection; whoeve
 
 Where jobs are given by id, each is looked up by its primary key in a LATERAL subquery with a lock or a LIMIT. A plain
 join would be planned by what PostgreSQL thinks the table holds, which in the middle of a first sync is nothing: it then
-reads the index of all open jobs once a batch.
+reads the index of all open jobs once a batch. What is written then is found by `= ANY(ARRAY(SELECT ...))` beside the
+join: the join alone reads the whole table, as long as it is smaller than so many look-ups seem to be.
 """
 
 from __future__ import annotations

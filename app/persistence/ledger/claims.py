@@ -56,7 +56,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
             started_at = clock_timestamp(), deaths = j.deaths + mine.died,
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
                           ELSE j.run_at END
-        FROM mine, runs r WHERE j.id = mine.id AND r.id = j.run_id
+        FROM mine, runs r WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine)) AND r.id = j.run_id
         RETURNING {CLAIMED}"""),
         {
             "ids": list(ids),

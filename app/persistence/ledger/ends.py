@@ -80,7 +80,7 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgs
                        THEN j.key || '@' || j.id ELSE j.key END,
             progress = CASE WHEN j.queue = 'image-upload' THEN NULL
                             ELSE jsonb_build_object('step', 'completed', 'percentage', 100) END
-        FROM ended WHERE j.id = ended.id RETURNING j.id"""),
+        FROM ended WHERE j.id = ended.id AND j.id = ANY(ARRAY(SELECT id FROM ended)) RETURNING j.id"""),
         {
             "ended": to_json(
                 [{"id": job.id, "claim": str(job.claim), "result": result or {}} for job, result in results]

@@ -25,7 +25,7 @@ async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, 
                   AND COALESCE(CAST(progress ->> 'percentage' AS int), 0) < r.percentage
                 FOR UPDATE SKIP LOCKED) j)
         UPDATE jobs j SET progress = jsonb_build_object('step', mine.step, 'percentage', mine.percentage)
-        FROM mine WHERE j.id = mine.id"""),
+        FROM mine WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine))"""),
         {
             "steps": to_json(
                 [

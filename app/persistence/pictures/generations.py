@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.ledger import to_json
 from app.persistence.pictures.addresses import url_sha256
 from app.persistence.pictures.rows import FlippedVariant
 from app.persistence.statements import text
@@ -89,7 +88,8 @@ async def show_settled(
 
     The caller holds the variants' rows and calls this as a statement of its own, so that it sees what the last holder
     committed: of two transactions that settle a generation's last two addresses, the second one sees both. A variant or
-    a family that is discontinued takes nothing; put so, no plan reads the index of all that are active.
+    a family that is discontinued takes nothing; put so, no plan reads the index of all that are active. Nor is EXISTS
+    asked whether what was shown is complete: that would be answered from all pictures and all that are pending.
 
     Args:
         db: the transaction.
@@ -101,9 +101,11 @@ async def show_settled(
     rows = await db.execute(
         text(f"""
         WITH {LED_TO}, settled AS (
-            SELECT v.id, v.shown_generation AS before, {_seen("v.shown_generation", THEN)} AS old,
-                EXISTS (SELECT FROM shown_pictures s JOIN addresses a ON a.id = s.address_id AND a.state = 'pending'
-                        WHERE s.variant_id = v.id AND s.generation = v.shown_generation) AS untold
+            SELECT v.id, p.sku AS product_sku, v.shown_generation AS before,
+                {_seen("v.shown_generation", THEN)} AS old,
+                {_seen("v.generation", NOW).replace("LEFT JOIN led_to l ON l.id = a.id", "")} AS new,
+                (SELECT true FROM shown_pictures s JOIN addresses a ON a.id = s.address_id AND a.state = 'pending'
+                 WHERE s.variant_id = v.id AND s.generation = v.shown_generation LIMIT 1) IS NOT NULL AS untold
             FROM variants v JOIN products p ON p.id = v.product_id CROSS JOIN LATERAL (
                 SELECT count(*) AS named, count(*) FILTER (WHERE a.state = 'pending') AS pending,
                     count(*) FILTER (WHERE a.state = 'stored') AS stored
@@ -112,10 +114,12 @@ async def show_settled(
             WHERE v.id = ANY(CAST(:ids AS bigint[])) AND v.shown_generation <> v.generation
               AND v.status <> 'discontinued' AND p.status <> 'discontinued'
               AND w.pending = 0 AND (w.stored > 0 OR w.named = 0))
-        UPDATE variants v SET shown_generation = v.generation FROM settled, products p
-        WHERE v.id = settled.id AND p.id = v.product_id
-        RETURNING v.id, v.supplier_id, v.sku, p.sku AS product_sku, settled.before, settled.untold, settled.old,
-            {_seen("v.generation", NOW).replace("LEFT JOIN led_to l ON l.id = a.id", "")} AS new"""),
+        UPDATE variants v SET shown_generation = v.generation,
+            updated_at = CASE WHEN settled.untold OR settled.old <> settled.new THEN clock_timestamp()
+                              ELSE v.updated_at END
+        FROM settled WHERE v.id = settled.id AND v.id = ANY(ARRAY(SELECT id FROM settled))
+        RETURNING v.id, v.supplier_id, v.sku, settled.product_sku, settled.before, settled.untold, settled.old,
+            settled.new, true AS stamped"""),
         {"ids": list(variant_ids), **_moved(led_to)},
     )
     flipped = rows.all()
@@ -128,7 +132,7 @@ def _moved(led_to: Mapping[int, int | None] | None) -> dict[str, Any]:
 
 
 def _flipped(row: Any) -> FlippedVariant:
-    return FlippedVariant(row.id, row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold)
+    return FlippedVariant(row.id, row.supplier_id, row.sku, row.product_sku, row.old, row.new, row.untold, row.stamped)
 
 
 async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int]:
@@ -165,7 +169,7 @@ SHOWING_ALREADY = f"""
           AND (s.generation = v.shown_generation
                OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
     SELECT v.id, v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
-        {_seen("touched.generation", NOW)} AS new, false AS untold
+        {_seen("touched.generation", NOW)} AS new, false AS untold, false AS stamped
     FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""
 """OFFSET 0 keeps the order as it is written, from the addresses on, as in `addresses.ADDRESSES`."""
 
@@ -194,17 +198,17 @@ async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedV
     """Note that these variants and their products changed just now; the caller holds both."""
     if not flipped:
         return
-    rows = [{"supplier_id": item.supplier_id, "sku": item.sku, "product_sku": item.product_sku} for item in flipped]
+    unstamped = [item.id for item in flipped if not item.stamped]
+    if unstamped:
+        await db.execute(
+            text("UPDATE variants SET updated_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))"),
+            {"ids": unstamped},
+        )
     await db.execute(
         text("""
-        WITH shown AS (
-            SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(supplier_id int, sku text, product_sku text)),
-        variants_too AS (
-            UPDATE variants v SET updated_at = clock_timestamp() FROM shown r
-            WHERE r.supplier_id = v.supplier_id AND r.sku = v.sku COLLATE "C")
         UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
-            SELECT p.id FROM products p
-            JOIN shown r ON r.supplier_id = p.supplier_id AND r.product_sku = p.sku COLLATE "C"
-            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE OF p)"""),
-        {"rows": to_json(rows)},
+            SELECT p.id FROM products p WHERE p.id = ANY(ARRAY(
+                SELECT product_id FROM variants WHERE id = ANY(CAST(:ids AS bigint[]))))
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)"""),
+        {"ids": [item.id for item in flipped]},
     )

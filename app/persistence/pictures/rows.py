@@ -42,6 +42,8 @@ class FlippedVariant(msgspec.Struct, frozen=True):
     new: list[dict[str, Any]]
     untold: bool
     """What they saw waited for more, and nobody was told of it."""
+    stamped: bool
+    """Its row says already that it changed just now, if it looks otherwise."""
 
     @property
     def looks_otherwise(self) -> bool:
