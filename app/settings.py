@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     )
     workers_families: Annotated[int, Field(ge=1, le=64)] | None = None
     workers_images: Annotated[int, Field(ge=1, le=64)] | None = None
+    workers_nice: Annotated[int, Field(ge=0, le=19)] = 5
     concurrency_documents: Annotated[int, Field(ge=1, le=64)] = 10
     job_timeout_supplier_ms: Annotated[int, Field(ge=1000)] = Field(
         1_800_000, validation_alias=_names("JOB_TIMEOUT_SUPPLIER_MS", "BULLMQ_JOB_TIMEOUT_SUPPLIER")

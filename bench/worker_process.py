@@ -31,6 +31,7 @@ from app.settings import load_settings
 from app.sync.services import open_services
 from bench.queue_jobs import BareJobs
 from bench.sampler import CpuSampler
+from workers.priority import give_way
 from workers.runtime import Worker
 
 
@@ -38,6 +39,7 @@ def main() -> None:
     options = _options()
     sampler = CpuSampler() if options.sample else None
     trips = count_round_trips() if options.count else Counter()
+    give_way(load_settings().workers_nice)
     gc.freeze()  # as a worker does
     uvloop.run(_work(options.queue, sampler, bare=options.bare))
     options.out.write_bytes(orjson.dumps(_told(sampler, trips)))

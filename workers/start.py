@@ -21,6 +21,7 @@ from app.persistence.migrations import wait_for_schema
 from app.settings import Settings, load_settings
 from app.sync.installation import learn, take_hold
 from app.sync.services import open_services
+from workers.priority import give_way
 from workers.pulse import open_pulse
 from workers.runtime import Worker
 
@@ -33,6 +34,7 @@ def main(name: QueueName, settings: Settings | None = None) -> int:
         settings = settings or load_settings()
         configure_logs(settings.log_level)
         arm(settings.failpoint)
+        give_way(settings.workers_nice)
         gc.freeze()  # imports are never garbage: looking them through was a seventh of what reading documents costs
         uvloop.run(work(settings, name))
     except (SettingsError, SchemaTooNew, DatabaseUnavailable, QueueUnavailable) as error:

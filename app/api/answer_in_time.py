@@ -16,11 +16,14 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.middleware import HttpMiddleware
-from app.api.problems import problem_response
+from app.api.problems import RETRY_AFTER_S, problem_response
 
 ANSWER_WITHIN_S = 9.0
 """Callers are promised ten."""
-LATE = f"no answer within {ANSWER_WITHIN_S:g} s: a part of ours stands still, /readyz says which; try again"
+LATE = (
+    f"no answer within {ANSWER_WITHIN_S:g} s: a part of ours stands still, /readyz says which, or there is more to do "
+    "than this machine can; try again"
+)
 _PATIENCE = "promidata.patience"
 
 
@@ -66,7 +69,7 @@ class AnswerInTime(HttpMiddleware):
             raise
         late = True
         abandon(answering)
-        await problem_response(503, LATE)(scope, receive, send)
+        await problem_response(503, LATE, headers={"Retry-After": RETRY_AFTER_S})(scope, receive, send)
 
 
 def abandon(task: asyncio.Task[Any]) -> None:

@@ -71,6 +71,21 @@ class RunningCommand:
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
+def priorities(process: psutil.Process) -> tuple[int, int]:
+    """Its own, and its session's as Linux shares processors out between sessions; twice its own on other systems."""
+    session = Path(f"/proc/{process.pid}/autogroup")
+    own = process.nice()
+    return own, int(session.read_text().split()[-1]) if session.exists() else own
+
+
+def expected_priorities(process: psutil.Process, workers: int) -> tuple[int, int]:
+    """A worker's are lower than ours by that much, as far as that goes; another's own is ours, its session's usual."""
+    ours = psutil.Process().nice()
+    if "worker" in process.cmdline():
+        return (min(19, ours + workers),) * 2
+    return ours, 0 if Path("/proc/self/autogroup").exists() else ours
+
+
 @asynccontextmanager
 async def running_up(folder: Path, env: dict[str, str], *arguments: str) -> AsyncIterator[RunningCommand]:
     up = RunningCommand(await start(folder, env, "up", "--port", "0", *arguments))
@@ -149,7 +164,7 @@ async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_sa
 ) -> None:
     """On servers of one's own, too."""
     env = environment_of(stack) | {"HOST": "127.0.0.1", "SHUTDOWN_GRACE_S": "5"}
-    env |= {"WORKERS_FAMILIES": "1", "WORKERS_IMAGES": "2"}
+    env |= {"WORKERS_FAMILIES": "1", "WORKERS_IMAGES": "2", "WORKERS_NICE": "7"}
     async with running_up(tmp_path, env) as up:
         await up.until(SERVING)
         said = "\n".join(up.lines)
@@ -158,6 +173,8 @@ async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_sa
         assert "7c1f6a52" not in said, "the feed's address is a credential"
         assert "starting API and workers (1 supplier, 1 family, 2 image)" in said
         assert len(up.tree) == 5, "API and workers"
+        for process in up.tree:
+            assert priorities(process) == expected_priorities(process, 7), process.cmdline()
         assert stack.server.log.counts.get("document", 0) == 0
 
         beside = environment(DATA_DIR=str(stack.settings.data_dir))
