@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import text
 
 Via = Literal["api", "dashboard", "cli", "schedule"]
 Result = Literal["ok", "refused", "failed"]

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import text
 
 ERROR_SHOWN_CHARS = 300
 """What a list shows of an error; one job alone shows all that is kept."""

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence import product_search
+from app.persistence.statements import text
 
 
 class ProductFilter(msgspec.Struct, frozen=True):

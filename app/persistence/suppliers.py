@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.guard import OddLines
+from app.persistence.statements import text
 
 
 class Supplier(msgspec.Struct, frozen=True):
@@ -37,16 +37,13 @@ class Supplier(msgspec.Struct, frozen=True):
 
 COLUMNS = """id, document_id, code, name, is_active, removal_guard_share, clean_manifest, clean_entries, odd_lines,
     odd_lines_beyond"""
+MEANT = "SELECT id FROM suppliers WHERE document_id = :key OR code = :key ORDER BY document_id = :key DESC LIMIT 1"
+"""The supplier with this `documentId`, else the one with this code."""
 
 
 async def find_supplier(db: AsyncConnection, document_id_or_code: str) -> Supplier | None:
     """The supplier with this `documentId`, else the one with this code."""
-    rows = await db.execute(
-        text(f"""
-        SELECT {COLUMNS} FROM suppliers WHERE document_id = :key OR code = :key
-        ORDER BY document_id = :key DESC LIMIT 1"""),
-        {"key": document_id_or_code},
-    )
+    rows = await db.execute(text(f"SELECT {COLUMNS} FROM suppliers WHERE id = ({MEANT})"), {"key": document_id_or_code})
     row = rows.mappings().one_or_none()
     return None if row is None else Supplier(**row)
 

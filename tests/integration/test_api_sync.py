@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.persistence import idempotency
@@ -57,6 +58,18 @@ async def test_a_sync_that_is_under_way_is_not_started_twice(api: ApiClient) -> 
     assert answer["suppliersEnqueued"] == 0
     assert answer["jobs"] == [{**first, "status": "already-running"}]
     await api.problem("POST", "/sync", 409, json={"supplierId": "A23", "useQueue": False})
+
+
+async def test_what_is_under_way_is_answered_without_a_lock(api: ApiClient, stack: Stack) -> None:
+    """A supplier whose row somebody holds is looked at all the same; one with nothing under way would have to wait."""
+    (first, second) = (await api.post("/sync", expect=202))["jobs"]
+    async with stack.services.database.begin() as held:
+        await held.execute(text("SELECT 1 FROM suppliers FOR NO KEY UPDATE"))
+        async with asyncio.timeout(3):
+            everything = await api.post("/sync", expect=202)
+            forced = await api.post("/sync", {"supplierId": "A360", "force": True}, 202)
+    under_way = [{**job, "status": "already-running"} for job in (first, second)]
+    assert (everything["suppliersEnqueued"], everything["jobs"], forced["jobs"]) == (0, under_way, under_way[1:])
 
 
 async def test_ten_calls_at_once_start_one_run(api: ApiClient) -> None:

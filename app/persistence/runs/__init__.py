@@ -11,7 +11,7 @@ from app.persistence.runs.books import COUNTERS, book, commonest_reason
 from app.persistence.runs.cancelling import cancel, cancelled_counts
 from app.persistence.runs.direct import direct_totals, end_abandoned, is_over, renew_lease, silent_runs
 from app.persistence.runs.noting import families_so_far, set_fatal, set_guard, set_manifest
-from app.persistence.runs.starting import RunStart, mark_running, start_run
+from app.persistence.runs.starting import RunStart, mark_running, start_run, under_way
 
 __all__ = [
     "COUNTERS",
@@ -31,4 +31,5 @@ __all__ = [
     "set_manifest",
     "silent_runs",
     "start_run",
+    "under_way",
 ]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import RunOptions, to_json
+from app.persistence.statements import text
 from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
+from app.persistence.suppliers import MEANT
+
+RETRIED = f"""
+SELECT j.id, j.run_id FROM jobs j JOIN runs e ON e.id = j.run_id
+WHERE j.supplier_id = {{supplier}} AND j.queue = 'supplier-sync' AND j.state IN {OPEN_JOB}
+  AND NOT j.direct AND e.finished_at IS NOT NULL LIMIT 1"""
+"""The sync of an ended run that was retried by hand and is not over: it counts as under way."""
+UNDER_WAY = f"""
+SELECT s.code, COALESCE(j.run_id, r.id) AS run_id, COALESCE(j.id, r.supplier_job_id) AS job_id
+FROM suppliers s LEFT JOIN runs r ON r.supplier_id = s.id AND r.status IN {RUN_UNDER_WAY}
+LEFT JOIN LATERAL ({RETRIED.format(supplier="s.id")}) j ON true
+WHERE s.is_active{{meant}} ORDER BY s.code"""
 
 
 class RunStart(msgspec.Struct, frozen=True):
@@ -18,6 +30,18 @@ class RunStart(msgspec.Struct, frozen=True):
     started: bool
     written_before: bool = False
     """It is this call's own, from a commit whose answer was lost."""
+
+
+async def under_way(db: AsyncConnection, supplier: str | None) -> dict[str, RunStart] | None:
+    """What is under way, by code: of the active supplier with this `documentId` or code, of all for None.
+
+    None where any of them has nothing, or there are none: `start_run` then has to hold them one after the other.
+    """
+    meant = "" if supplier is None else f" AND s.id = ({MEANT})"
+    rows = (await db.execute(text(UNDER_WAY.format(meant=meant)), {} if supplier is None else {"key": supplier})).all()
+    if not rows or any(row.run_id is None for row in rows):
+        return None
+    return {row.code: RunStart(str(row.run_id), row.job_id, started=False) for row in rows}
 
 
 async def start_run(
@@ -54,15 +78,9 @@ async def start_run(
 
 
 async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
-    """Hold the supplier; the sync of an ended run that was retried by hand and is not over counts as under way."""
+    """Hold the supplier, and look for the sync of an ended run."""
     await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
-    rows = await db.execute(
-        text(f"""
-        SELECT j.id, j.run_id FROM jobs j JOIN runs r ON r.id = j.run_id
-        WHERE j.supplier_id = :id AND j.queue = 'supplier-sync' AND j.state IN {OPEN_JOB}
-          AND NOT j.direct AND r.finished_at IS NOT NULL LIMIT 1"""),
-        {"id": supplier_id},
-    )
+    rows = await db.execute(text(RETRIED.format(supplier=":id")), {"id": supplier_id})
     row = rows.one_or_none()
     return None if row is None else RunStart(str(row.run_id), row.id, started=False)
 

@@ -1,6 +1,7 @@
 """Starting a sync: one run a supplier, in the ledger first, then its message.
 
-who is meant ─▶ one transaction: a run and its supplier job for each that has none under way ─▶ commit ─▶ send
+who is meant ─▶ all under way? a look, and nothing is written
+                └▶ else one transaction: a run and its supplier job for each that has none under way ─▶ commit ─▶ send
 """
 
 from __future__ import annotations
@@ -67,9 +68,26 @@ async def start_queued(services: Services, request: StartRequest) -> list[Starte
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it, or sync with useQueue: false")
     await ready_to_queue(services, services.queue)
+    there = await _under_way(services, request)
+    if there is not None:
+        return there
     started = await start_runs(services, request, "queued")
     await send_started(services, started)
     return started
+
+
+async def _under_way(services: Services, request: StartRequest) -> list[Started] | None:
+    """What is under way where that is all that is meant: a look in place of locks and two flushes to disk.
+
+    It says what was so at that moment, as an answer of `start_runs` does once its transaction is over.
+    """
+    if request.reparse or (request.skus is not None and request.supplier is None):
+        return None
+    async with services.database.quick() as db:
+        found = await runs.under_way(db, request.supplier)
+    if found is None:
+        return None
+    return [Started(supplier, run.run_id, run.job_id, started=False) for supplier, run in found.items()]
 
 
 async def start_runs(services: Services, request: StartRequest, mode: Mode) -> list[Started]:
