@@ -1,7 +1,8 @@
 """The catalogue as NDJSON: every product that a filter means, one a line, as of one moment.
 
-    snapshot ─▶ X-Changes-Head, ETag ─▶ known? 304 ─▶ some products read ─▶ lines sent ─▶ some more ... ─▶ end
-        └ as many as may be: 503                           a client that does not read for 30 s, or an hour: cut off
+    If-None-Match? a look ─▶ known: 304, whoever else is reading
+                        └▶ snapshot ─▶ X-Changes-Head, ETag ─▶ some products read ─▶ lines sent ─▶ some more ... ─▶ end
+                            └ as many as may be: 503      a client that does not read for 30 s, or an hour: cut off
 
 A body that was cut off has no proper end, so whoever reads it knows that something is missing. Memory holds some
 products, whatever the catalogue's size; other requests come in between.
@@ -73,21 +74,30 @@ class Export(Response):
             SnapshotsTaken: too many at once.
             DatabaseUnavailable: PostgreSQL is away; after the first line, the body ends early.
         """
+        known = await self._known()
+        if known is not None:
+            await known(scope, receive, send)
+            return
         coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
         lines = _Lines(send, encoder_of(coding))
         async with self._database.snapshot(idle_s=2 * STALL_S) as db:
             headers = await self._validated(db)
-            known = unchanged(self._request, headers["ETag"])
-            if known is None:
-                await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
-                if not await self._sent_lines(db, receive, lines):
-                    return
+            await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
+            if not await self._sent_lines(db, receive, lines):
+                return
         # The end is sent when the place is free again: whoever has read it finds one for its next call.
-        if known is None:
-            await self._send_end(lines)
-        else:
+        await self._send_end(lines)
+
+    async def _known(self) -> Response | None:
+        """The 304, of one moment as all it says; the look takes none of the few places that snapshots have."""
+        if "if-none-match" not in self._request.headers:
+            return None
+        async with self._database.read() as db:
+            headers = await self._validated(db)
+        known = unchanged(self._request, headers["ETag"])
+        if known is not None:
             known.headers.update(headers)
-            await known(scope, receive, send)
+        return known
 
     async def _validated(self, db: Connection) -> dict[str, str]:
         head = (await change_feed.feed_ends(db)).head

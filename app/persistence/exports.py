@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.product_lists import VERSIONED, ProductFilter, ProductKey, Sort, conditions_of, keys_statement
+from app.persistence.statements import text
 
 HASHED = "count(*), bit_xor(hashint8extended(id, version))"
 

@@ -102,7 +102,11 @@ async def test_whoever_has_read_an_export_finds_its_place_free(api: ApiClient, m
 async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(
     api: ApiClient, synced: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four connections have room for one export; a second one is told to come back, everything else is answered."""
+    """Four connections have room for one export; a second one is told to come back, everything else is answered.
+
+    So is who has what would be exported: that takes no place.
+    """
+    unchanged = {**LINES, "If-None-Match": (await api.http.head(PRODUCTS, headers=LINES)).headers["etag"]}
     monkeypatch.setattr(ndjson, "PIECE_BYTES", 1)
     monkeypatch.setattr(ndjson, "STALL_S", 2)
     monkeypatch.setattr(Batch, "json_of", lambda *_: [b"x" * 4_000_000])
@@ -117,6 +121,8 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
         assert "1 at a time" in refused.json()["detail"]
+        assert (await api.http.get(PRODUCTS, headers=unchanged)).status_code == 304
+        assert (await api.http.get(PRODUCTS, headers={**LINES, "If-None-Match": '"another"'})).status_code == 503
 
         async def is_free() -> bool:
             return (await api.http.get(PRODUCTS, params={"q": "none at all"}, headers=LINES)).status_code == 200
