@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 _TIER = (
-    rb'[^"\\]*","kind":"buying","minQuantity":\d+,"price":(?:null|"[0-9.]*"),"currency":(?:null|"[^"\\]*"),'
+    rb'[^"\\]*+","kind":"buying","minQuantity":\d++,"price":(?:null|"[0-9.]*+"),"currency":(?:null|"[^"\\]*+"),'
     rb'"onRequest":(?:true|false)\}'
 )
-_REST = re.compile(rb',\{"region":"' + _TIER + rb'(?:,\{"region":"' + _TIER + rb")*")
+_REST = re.compile(rb',\{"region":"' + _TIER + rb'(?:,\{"region":"' + _TIER + rb")*+")
 _FIRST = re.compile(rb'\{"region":"(?<=[\[,]\{"region":")' + _TIER + rb",")
 _ONLY = re.compile(rb'\{"region":"(?<=\[\{"region":")' + _TIER + rb"(?=\])")
 """A buying tier of a price schedule as `packing` writes it, after another item, before one, and alone in its list. What
@@ -42,17 +42,16 @@ def json_without_buying(raw: bytes) -> bytes:
     >>> json_without_buying(b'{"a": [{"kind": "buying"}]}')
     b'{"a":[]}'
     """
-    if not _may_hold_buying(raw):
-        return raw
-    cut = _REST.sub(b"", raw)
-    if b'"kind":"buying"' in cut:
-        cut = _ONLY.sub(b"", _FIRST.sub(b"", cut))
+    cut = _REST.sub(b"", raw) if b"buying" in raw else raw
+    if not _may_hold_buying(cut):
+        return cut
+    cut = _ONLY.sub(b"", _FIRST.sub(b"", cut))
     return orjson.dumps(without_buying(orjson.loads(raw))) if _may_hold_buying(cut) else cut
 
 
 def _may_hold_buying(raw: bytes) -> bool:
     """Whether it names buying in any way; with an escape in it, it may do so in disguise."""
-    return b"buying" in raw.lower() or b"\\u" in raw
+    return b"buying" in raw.lower() or (b"\\" in raw and b"\\u" in raw)  # one byte is looked for ten times as fast
 
 
 def _is_buying(value: object) -> bool:

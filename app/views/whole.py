@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import orjson
 
@@ -32,6 +32,8 @@ Names = Collection[str] | None
 OWN = frozenset({"sku", "productSku", "isPrimary", "status"})
 """What a variant has beside its parts."""
 EXTRAS = frozenset({"variantCount", "primaryImageUrl"})
+LAST_KEPT = 8
+"""Imprint positions that stay unpacked: the variants of a product mostly share theirs, and follow each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,18 @@ def _variant(product_sku: bytes, item: WholeVariant, form: Form, *more: Member) 
         ("productSku", product_sku),
         (CONTENT, _visible((item.content or "{}").encode(), form)),
         ("prices", _visible((item.prices or "[]").encode(), form)),
-        ("imprintPositions", b"[]" if packed is None else _visible(unpack_bytes(packed), form)),
+        ("imprintPositions", b"[]" if packed is None else _unpacked(packed, sees_buying=form.sees_buying)),
         ("images", b"[]" if item.images is None else form.addresses.in_images(item.images)),
         ("isPrimary", b"true" if item.is_primary else b"false"),
         ("status", orjson.dumps(item.status)),
         *more,
     )
     return _object(members, form.variant)
+
+
+@lru_cache(maxsize=LAST_KEPT)
+def _unpacked(packed: bytes, *, sees_buying: bool) -> bytes:
+    return unpack_bytes(packed) if sees_buying else json_without_buying(unpack_bytes(packed))
 
 
 def _visible(raw: bytes, form: Form) -> bytes:
