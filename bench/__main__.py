@@ -30,14 +30,16 @@ from bench import (
     pictures,
     queue,
     shapes,
+    slots,
     soak,
     sync,
     transport,
     unchanged,
     watched,
 )
+from bench.drawing import draw
 from bench.ground import Servers, running_servers
-from bench.report import Section, page
+from bench.report import Section, page, plot_file
 
 REPORTS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 
@@ -46,14 +48,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     chosen = _chosen(options)
     with running_servers() as servers:
-        text = page([_run(part, servers, options) for part in chosen], _command(options))
-    out = options.out or (None if options.quick or options.only_shapes else _file_for(options.part))
+        sections = [_run(part, servers, options) for part in chosen]
+        out = options.out or (None if options.quick or options.only_shapes else _file_for(options.part))
+        text = _write(sections, _command(options), out or servers.folder / "report.md")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
         print(f"written to {out}", file=sys.stderr)
     print(text)
     return 0
+
+
+def _write(sections: list[Section], command: str, out: Path) -> str:
+    """The report, and its plots beside it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = page(sections, command, out.stem)
+    out.write_text(text)
+    for section in sections:
+        for plot in section.plots:
+            draw(plot, out.with_name(plot_file(out.stem, plot)))
+    return text
 
 
 def _chosen(options: argparse.Namespace) -> list[str]:
@@ -127,6 +139,7 @@ PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
     "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
     "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
     "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
+    "slots": lambda servers, options: slots.measure(servers, quick=options.quick),
     "export": lambda servers, options: export.measure(servers, quick=options.quick, products=options.products),
     "parsing": lambda _, options: parsing.measure(quick=options.quick),
     "beside": lambda servers, options: beside.measure(servers, quick=options.quick),

@@ -25,6 +25,7 @@ from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest, start_queued
 from bench.api_process import serving_api
 from bench.ground import Ground, Servers, fresh_ground, serving_feed, until, workers
+from bench.plots import Plot
 from bench.report import Figure, Section, Table
 
 RATE = 200
@@ -190,4 +191,15 @@ def _section(answers: dict[str, Answers], alone: float, forced_alone: float, wal
             for name, goal in GOALS_MS.items()
         ],
         [f"A forced sync beside these calls took {slower:.2f} x the time of one alone ({forced_alone:.1f} s)."],
+        [_plot(answers)],
     )
+
+
+def _plot(answers: dict[str, Answers]) -> Plot:
+    asked = {name: answers[name] for name in GOALS_MS}
+    series = {
+        "p50": [found.at(0.5) for found in asked.values()],
+        "p99": [found.at(0.99) for found in asked.values()],
+        "goal": list(GOALS_MS.values()),
+    }
+    return Plot("calls", "How long calls take beside a sync; the goal is p99's", "ms", list(asked), series)

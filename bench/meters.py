@@ -22,13 +22,15 @@ class Cost:
 
     cpu_s: float = 0.0
     peak_mb: float = 0.0
+    end_mb: float = 0.0
+    """Of its own, so without what processes share, when the context is left."""
 
 
 class CostMeter:
     """CPU and memory of process trees, by name, while the context is open.
 
     Memory is the proportional share (PSS) where the system tells it, so that PostgreSQL's shared buffers count once;
-    looked at twice a second.
+    looked at twice a second. Memory at the end is what the processes would give back if they ended (USS).
     """
 
     def __init__(self, pids: Mapping[str, int]) -> None:
@@ -49,6 +51,7 @@ class CostMeter:
         self._look()
         for name, root in self._roots.items():
             self.costs[name].cpu_s = _cpu_s(root) - self._before[name]
+            self.costs[name].end_mb = _memory_mb(root, "uss")
 
     @property
     def cpu_s(self) -> float:
@@ -83,17 +86,18 @@ def _cpu_s(root: psutil.Process) -> float:
     return total
 
 
-def _memory_mb(root: psutil.Process) -> float:
+def _memory_mb(root: psutil.Process, kind: str = "pss") -> float:
     total = 0
     for process in _tree(root):
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            total += _bytes(process)
+            total += _bytes(process, kind)
     return total / 1e6
 
 
-def _bytes(process: psutil.Process) -> int:
+def _bytes(process: psutil.Process, kind: str) -> int:
+    """Of this kind, where the system tells it, and what is resident elsewhere."""
     try:
         info = process.memory_full_info()
     except psutil.AccessDenied:
         return int(process.memory_info().rss)
-    return int(getattr(info, "pss", 0) or info.rss)
+    return int(getattr(info, kind, 0) or info.rss)

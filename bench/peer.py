@@ -31,7 +31,7 @@ from bench.bucket import ACCESS_KEY, NAME, SECRET_KEY, serving_bucket
 from bench.ground import Feed, Process, Servers, emptied_redis, execute, named, plain_url, serving_feed
 from bench.meters import Cost, CostMeter
 from bench.report import Figure, Section, Table
-from bench.shapes import QUICK, SHAPES, Choice, Shape, ours_s, sync_of_ours
+from bench.shapes import QUICK, SHAPES, Choice, Shape, sync_of_ours
 from bench.sync import reference_of, spread
 
 FOLDER = Path(__file__).parent / "peer"
@@ -112,7 +112,7 @@ def _round(servers: Servers, modules: Path, feed: Feed, shape: Shape, choice: Ch
         ours = asyncio.run(sync_of_ours(servers, feed, choice, bucket))
     with serving_bucket(servers.folder / "bucket") as bucket:
         wall_s, costs = _peers_sync(servers, modules, feed, shape, choice, bucket.endpoint_url)
-    return Round(ours.wall_s, ours_s(ours), wall_s, sum(cost.cpu_s for cost in costs.values()), costs)
+    return Round(ours.wall_s, ours.ours_cpu_s, wall_s, sum(cost.cpu_s for cost in costs.values()), costs)
 
 
 def _peers_sync(

@@ -22,13 +22,11 @@ from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, CostMeter
 from bench.reference import Reference
-from bench.report import Figure, Section, Table
-from bench.sync import PICTURE_SLOTS, Size, reference_of, wait_for_end
+from bench.report import Section, Table
+from bench.sync import DEFAULT_SLOTS, Size, reference_of, wait_for_end
 
 LATENCIES_S = (0.02, 0.0)
 ROUNDS = 2
-SEVERAL, FAR_S, SEVERAL_GOAL = 3, 0.2, 2.5
-"""F9: so many workers, at this latency, are so many times as fast as one."""
 SIDES = (500, 1_000, 2_000, 4_000)
 SPAN = """
     SELECT count(*) AS count, EXTRACT(epoch FROM max(finished_at) - min(started_at))::float8 AS span_s
@@ -38,7 +36,7 @@ OPEN = "SELECT count(*) AS open FROM jobs WHERE queue <> 'image-upload' AND stat
 
 @dataclass(frozen=True)
 class Pictures:
-    """One image worker's work."""
+    """Image workers' work, and what the first of them told."""
 
     count: int
     span_s: float
@@ -58,21 +56,11 @@ def measure(servers: Servers, *, quick: bool) -> Section:
     with serving_feed(*size.options()) as feed:
         for _ in range(1 if quick else ROUNDS):
             for latency_s in LATENCIES_S:
-                measured[latency_s].append(asyncio.run(_pictures(servers, feed, latency_s)))
-        sampled = asyncio.run(_pictures(servers, feed, 0.0, "--sample", "--count"))
-        far = [asyncio.run(_pictures(servers, feed, FAR_S, processes=number)) for number in (1, SEVERAL)]
+                measured[latency_s].append(asyncio.run(pictures_of(servers, feed, latency_s)))
+        sampled = asyncio.run(pictures_of(servers, feed, 0.0, "--sample", "--count"))
         reference = asyncio.run(reference_of(servers, feed))
     memory = [_memory(servers.folder, side) for side in SIDES[: 1 if quick else None]]
-    section = _section(size, measured, sampled, reference, memory)
-    section.figures.append(_several(far))
-    return section
-
-
-def _several(far: Sequence[Pictures]) -> Figure:
-    one, several = far
-    ratio = several.rate / one.rate
-    what = f"{SEVERAL} image workers against one at {FAR_S * 1000:.0f} ms"
-    return Figure("F9", what, f"{ratio:.2f} x", f">= {SEVERAL_GOAL} x", ratio >= SEVERAL_GOAL)
+    return _section(size, measured, sampled, reference, memory)
 
 
 def _memory(folder: Path, side: int) -> tuple[str, ...]:
@@ -84,7 +72,8 @@ def _memory(folder: Path, side: int) -> tuple[str, ...]:
     return (f"{side} x {side}", f"{file.stat().st_size / 1e6:.2f}", before, peak)
 
 
-async def _pictures(servers: Servers, feed: Feed, latency_s: float, *options: str, processes: int = 1) -> Pictures:
+async def pictures_of(servers: Servers, feed: Feed, latency_s: float, *options: str, processes: int = 1) -> Pictures:
+    """All pictures of a feed, by so many image workers."""
     async with fresh_ground(servers, feed.base_url) as ground:
         feed.set_habits(latency_s=0.0)
         await discover(ground.services)
@@ -138,7 +127,7 @@ def _rates(measured: dict[float, list[Pictures]], reference: Reference) -> Table
     rows = []
     for latency_s, found in measured.items():
         by_cpu = CORES / reference.picture_cpu_s
-        bound = min(by_cpu, PICTURE_SLOTS / latency_s) if latency_s else by_cpu
+        bound = min(by_cpu, DEFAULT_SLOTS / latency_s) if latency_s else by_cpu
         rate = statistics.median(one.rate for one in found)
         cpu = {name: statistics.median(1000 * one.cpu_s[name] / one.count for one in found) for name in found[0].cpu_s}
         rows.append(

