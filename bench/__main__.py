@@ -4,7 +4,7 @@ Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES
 npm's registry. `sync` and `peer` take what of it is wanted:
 `--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
 shapes are run; `export` takes `--products`. `--quick` runs everything at tiny sizes, to see that it works, and writes
-nothing unless told where. `pages` and `watched` are the dashboard's.
+nothing unless told where. Plots are written beside the report.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench import (
     beside,
@@ -42,6 +43,19 @@ from bench.ground import Servers, running_servers
 from bench.report import Section, page, plot_file
 
 REPORTS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
+
+
+Measure = Callable[[Servers, argparse.Namespace], Section]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What can be asked for by its name."""
+
+    says: str
+    minutes: int
+    """About so many, on two quiet cores."""
+    measure: Measure
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,30 +93,43 @@ def _chosen(options: argparse.Namespace) -> list[str]:
 def _run(part: str, servers: Servers, options: argparse.Namespace) -> Section:
     print(f"{part} ...", file=sys.stderr, flush=True)
     started = time.monotonic()
-    section = PARTS[part](servers, options)
-    print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    section = PARTS[part].measure(servers, options)
+    took = f"{time.monotonic() - started:.0f} s"
+    section.remarks.append(f"`{part}` took {took}.")
+    print(f"{part}: {took}", file=sys.stderr, flush=True)
     return section
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, and write the report.")
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but soak and peer without")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
-    parser.add_argument("--out", type=Path, help="where the report goes")
-    parser.add_argument("--products", type=int, help=f"of `export`; {export.PRODUCTS} without")
-    of_shapes = parser.add_argument_group("shapes", "what of the cold syncs of other shapes is wanted")
-    of_shapes.add_argument("--shape", action="append", choices=shapes.SHAPES, help="only this one; may be repeated")
-    of_shapes.add_argument("--store", action="append", choices=shapes.STORES, help="only on this one; may be repeated")
-    of_shapes.add_argument("--latency-ms", type=float, help="of the origin, in place of the shape's own")
-    of_shapes.add_argument("--rounds", type=int, help=f"{shapes.Choice().rounds} without")
-    of_shapes.add_argument("--families-workers", type=int, help="processes of the family stage")
-    of_shapes.add_argument("--images-workers", type=int, help="processes of the image stage")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        usage="%(prog)s [options] [part ...]",
+        description="Measure, print, and write the report and its plots to docs/benchmarks/.",
+        epilog=_parts_told(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", nargs="*", help="of those below; without one all but soak and peer")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work? writes nothing")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, with --quick too")
+    parser.add_argument("--products", type=int, metavar="N", help=f"of export; {export.PRODUCTS:,} without")
+    of_shapes = parser.add_argument_group("what of shapes and peer is wanted; with one of these only they are run")
+    of_shapes.add_argument("--shape", action="append", choices=shapes.SHAPES, help="may be repeated")
+    of_shapes.add_argument("--store", action="append", choices=shapes.STORES, help="may be repeated")
+    of_shapes.add_argument("--latency-ms", type=float, metavar="MS", help="at the origin, not the shape's own")
+    of_shapes.add_argument("--rounds", type=int, metavar="N", help=f"{shapes.Choice().rounds} without")
+    of_shapes.add_argument("--families-workers", type=int, metavar="N", help="processes of the family stage")
+    of_shapes.add_argument("--images-workers", type=int, metavar="N", help="processes of the image stage")
     options = parser.parse_args(arguments)
     unknown = set(options.part) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     options.only_shapes = "peer" not in options.part and (options.part == ["shapes"] or bool(_shape_values(options)))
     return options
+
+
+def _parts_told() -> str:
+    lines = [f"  {name:10} {part.minutes:3} min  {part.says}" for name, part in PARTS.items()]
+    return "\n".join(["parts, and about how long each takes on two quiet cores:", *lines])
 
 
 def _shape_values(options: argparse.Namespace) -> dict[str, Any]:
@@ -122,6 +149,29 @@ def _choice(options: argparse.Namespace) -> shapes.Choice:
     return dataclasses.replace(shapes.Choice(rounds=1 if options.quick else 2), **_shape_values(options))
 
 
+def _measure_shapes(servers: Servers, options: argparse.Namespace) -> Section:
+    return shapes.measure(servers, _choice(options), quick=options.quick)
+
+
+def _measure_peer(servers: Servers, options: argparse.Namespace) -> Section:
+    return peer.measure(servers, _choice(options), quick=options.quick)
+
+
+def _measure_export(servers: Servers, options: argparse.Namespace) -> Section:
+    return export.measure(servers, quick=options.quick, products=options.products)
+
+
+class _Quickly(Protocol):
+    """What most parts look like."""
+
+    def __call__(self, servers: Servers, *, quick: bool) -> Section: ...
+
+
+def _plainly(measure: _Quickly) -> Measure:
+    """A part that needs to know nothing but whether it shall be quick."""
+    return lambda servers, options: measure(servers, quick=options.quick)
+
+
 def _file_for(parts: list[str]) -> Path:
     name = "-".join([f"{datetime.now(UTC):%Y-%m-%d}", *parts])
     return REPORTS / f"{name}.md"
@@ -131,25 +181,26 @@ def _command(options: argparse.Namespace) -> str:
     return " ".join(["python -m bench", *options.part, *(["--quick"] if options.quick else [])])
 
 
-PARTS: dict[str, Callable[[Servers, argparse.Namespace], Section]] = {
-    "sync": lambda servers, options: sync.measure(servers, quick=options.quick),
-    "shapes": lambda servers, options: shapes.measure(servers, _choice(options), quick=options.quick),
-    "peer": lambda servers, options: peer.measure(servers, _choice(options), quick=options.quick),
-    "families": lambda servers, options: families.measure(servers, quick=options.quick),
-    "unchanged": lambda servers, options: unchanged.measure(servers, quick=options.quick),
-    "queue": lambda servers, options: queue.measure(servers, quick=options.quick),
-    "pictures": lambda servers, options: pictures.measure(servers, quick=options.quick),
-    "slots": lambda servers, options: slots.measure(servers, quick=options.quick),
-    "export": lambda servers, options: export.measure(servers, quick=options.quick, products=options.products),
-    "parsing": lambda _, options: parsing.measure(quick=options.quick),
-    "beside": lambda servers, options: beside.measure(servers, quick=options.quick),
-    "observed": lambda servers, options: observed.measure(servers, quick=options.quick),
-    "large": lambda servers, options: large.measure(servers, quick=options.quick),
-    "pages": lambda servers, options: pages.measure(servers, quick=options.quick),
-    "watched": lambda servers, options: watched.measure(servers, quick=options.quick),
-    "soak": lambda servers, options: soak.measure(servers, quick=options.quick),
-    "transport": lambda _, options: transport.measure(quick=options.quick),
+PARTS: dict[str, Part] = {
+    "sync": Part("cold and unchanged, against a bare loop (F3)", 2, _plainly(sync.measure)),
+    "shapes": Part("cold syncs of four shapes, folder and bucket (F12)", 5, _measure_shapes),
+    "peer": Part("the same on BullMQ; needs Node.js 20 and npm's registry", 5, _measure_peer),
+    "families": Part("cost and memory at 100, 1,000, 10,000 families (F4)", 3, _plainly(families.measure)),
+    "unchanged": Part("100,000 unchanged entries, few changed (F1, F2, F10)", 3, _plainly(unchanged.measure)),
+    "queue": Part("the queue against stock ARQ, kills (F5, F6, F7)", 8, _plainly(queue.measure)),
+    "pictures": Part("one image worker, its CPU by part, its memory", 2, _plainly(pictures.measure)),
+    "slots": Part("more slots, more image workers (F9)", 3, _plainly(slots.measure)),
+    "export": Part("the whole catalogue as NDJSON (F11)", 1, _measure_export),
+    "parsing": Part("reading a document in other ways", 1, lambda _, options: parsing.measure(quick=options.quick)),
+    "beside": Part("calls of the API beside a sync (F8)", 2, _plainly(beside.measure)),
+    "observed": Part("what traces cost a sync (F13)", 2, _plainly(observed.measure)),
+    "large": Part("lists and chores on large tables", 4, _plainly(large.measure)),
+    "pages": Part("pages of the dashboard on large tables", 3, _plainly(pages.measure)),
+    "watched": Part("what 50 watchers cost a sync (F13)", 2, _plainly(watched.measure)),
+    "soak": Part("everything at once, with faults; SOAK_MINUTES", 30, _plainly(soak.measure)),
+    "transport": Part("a request in other ways", 1, lambda _, options: transport.measure(quick=options.quick)),
 }
+"""In the order in which they run."""
 
 
 if __name__ == "__main__":

@@ -158,11 +158,7 @@ def _plots(grown: Sequence[Grown]) -> list[Plot]:
     memory = {program: [one.end_mb(program) for one in grown] for program in grown[0].programs}
     return [
         by_program(
-            "CPU of one family more, by process",
-            _one_more(grown),
-            name="one-more",
-            unit="CPU ms a family",
-            along="families",
+            "CPU of one family more, from size to size, by process", _one_more(grown), name="one-more", unit="CPU ms"
         ),
         Plot(
             "growth", "Cost of a cold sync against its size", "s", sizes, growth, "lines", "families", logarithmic=True
@@ -177,6 +173,6 @@ def _one_more(grown: Sequence[Grown]) -> dict[str, dict[str, float]]:
     sizes = [one.families for one in grown]
     by_name = {name: marginal(sizes, [total[name] for total in totals]) for name in grown[0].programs}
     return {
-        step: {name: max(0.0, found[place] * 1000) for name, found in by_name.items()}
+        f"{step} families": {name: max(0.0, found[place] * 1000) for name, found in by_name.items()}
         for place, step in enumerate(_steps(grown))
     }

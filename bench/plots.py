@@ -5,7 +5,7 @@ part ─▶ Plot (values) ─▶ Section ─▶ an SVG file beside the report, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,20 +24,21 @@ class Plot:
     unit: str
     """What the values are, with their unit."""
     labels: Sequence[str]
-    series: Mapping[str, Sequence[float]]
+    series: Mapping[str, Sequence[float | None]]
+    """None where there is none."""
     kind: Kind = "bars"
     """`stacked` bars lie, and those of a label add up."""
     along: str = ""
-    """What the labels are."""
+    """What the labels are, below them; not for lying bars, whose labels have room for it."""
     logarithmic: bool = False
 
 
-def by_program(title: str, costs: Mapping[str, Mapping[str, float]], *, name: str, unit: str, along: str = "") -> Plot:
+def by_program(title: str, costs: Mapping[str, Mapping[str, float]], *, name: str, unit: str) -> Plot:
     """A bar for each label, made of what each program used; workers of one queue are one."""
     summed = {label: _summed(of_label) for label, of_label in costs.items()}
     programs = dict.fromkeys(program for of_label in summed.values() for program in of_label)
     series = {program: [of_label.get(program, 0.0) for of_label in summed.values()] for program in programs}
-    return Plot(name, title, unit, list(summed), series, "stacked", along)
+    return Plot(name, title, unit, list(summed), series, "stacked")
 
 
 def _summed(costs: Mapping[str, float]) -> dict[str, float]:
@@ -47,9 +48,3 @@ def _summed(costs: Mapping[str, float]) -> dict[str, float]:
         program = next((queue for queue in QUEUES if name.startswith(queue)), name)
         found[program] = found.get(program, 0.0) + cost
     return found
-
-
-def largest(plot: Plot) -> float:
-    """The largest value, or the largest sum of a label where bars are stacked."""
-    columns: Iterable[tuple[float, ...]] = zip(*plot.series.values(), strict=True)
-    return max(sum(column) if plot.kind == "stacked" else max(column) for column in columns)

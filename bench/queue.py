@@ -236,8 +236,8 @@ def _section(load: Load, results: Results) -> Section:
 
 def _plots(results: Results) -> list[Plot]:
     rates = {
-        name: [statistics.median(found[name]) for found in results.values()]
-        for name in ("no-op jobs/s", "10 ms jobs/s")
+        name: [statistics.median(found[f"{name}/s"]) for found in results.values()]
+        for name in ("no-op jobs", "10 ms jobs")
     }
     waits = sorted(results[OURS]["recovery, s"])
     kills = [str(number) for number in range(1, len(waits) + 1)]

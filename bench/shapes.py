@@ -102,10 +102,10 @@ def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
         "cores, the feed a process of its own there. Medians, and the extremes.",
     )
     rows: list[list[str]] = []
-    done: dict[str, list[Measured]] = {}
+    done: dict[tuple[str, Store], list[Measured]] = {}
     for name, shape in (QUICK if quick else {name: SHAPES[name] for name in choice.shapes}).items():
         for store, syncs in _syncs(servers, shape, choice).items():
-            done[f"{name}, {store}"] = syncs
+            done[name, store] = syncs
             rows.append(_row(name, shape, choice, store, syncs))
             if name == "tiny":
                 section.figures.append(_small_families(shape, store, syncs))
@@ -125,11 +125,13 @@ def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
     return section
 
 
-def _plots(done: Mapping[str, Sequence[Measured]]) -> list[Plot]:
-    walls = [statistics.median(sync.wall_s for sync in syncs) for syncs in done.values()]
-    costs = {label: median_cpu_s(syncs) for label, syncs in done.items()}
+def _plots(done: Mapping[tuple[str, Store], Sequence[Measured]]) -> list[Plot]:
+    shapes, stores = dict.fromkeys(shape for shape, _ in done), dict.fromkeys(store for _, store in done)
+    walls = {key: statistics.median(sync.wall_s for sync in syncs) for key, syncs in done.items()}
+    times: dict[str, list[float | None]] = {store: [walls.get((shape, store)) for shape in shapes] for store in stores}
+    costs = {", ".join(key): median_cpu_s(syncs) for key, syncs in done.items()}
     return [
-        Plot("shapes-time", "Time of a cold sync, by its shape and store", "s", list(done), {"wall": walls}, "stacked"),
+        Plot("shapes-time", "Time of a cold sync, by its shape and store", "s", list(shapes), times, along="shape"),
         by_program("A cold sync's CPU by process, by its shape and store", costs, name="shapes-cpu", unit="CPU s"),
     ]
 

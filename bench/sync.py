@@ -246,9 +246,10 @@ def _walls(references: list[Reference], pairs: dict[float, list[Pair]]) -> Plot:
 
 def _cpu(pairs: dict[float, list[Pair]]) -> Plot:
     costs = {
-        f"{latency_s * 1000:.0f} ms": median_cpu_s([pair.cold for pair in found]) for latency_s, found in pairs.items()
+        f"at {latency_s * 1000:.0f} ms": median_cpu_s([pair.cold for pair in found])
+        for latency_s, found in pairs.items()
     }
-    return by_program("A cold sync's CPU by process", costs, name="cpu", unit="CPU seconds", along="latency")
+    return by_program("A cold sync's CPU by process", costs, name="cpu", unit="CPU s")
 
 
 def median_cpu_s(syncs: Sequence[Measured]) -> dict[str, float]:

@@ -66,7 +66,7 @@ def test_the_same_values_are_drawn_to_the_same_file_on_any_day(kind: Kind, tmp_p
     assert drawn == (tmp_path / "two.svg").read_text()
     assert not re.search(r"<!--|<script|chart-[0-9a-f]{8}-|202\d-", drawn)
     texts = {" ".join(text.split()) for text in ET.fromstring(drawn).itertext()}
-    assert {"CPU of it", "CPU seconds", "cold", "warm", "sync", "PostgreSQL", "goal"} <= texts
+    assert {"CPU of it", "CPU seconds", "cold", "warm", "PostgreSQL", "goal"} <= texts
 
 
 def test_workers_of_one_queue_are_drawn_as_one() -> None:
