@@ -30,6 +30,7 @@ from app.cli.die_with_parent import wrap
 from bench.bucket import ACCESS_KEY, NAME, SECRET_KEY, serving_bucket
 from bench.ground import Feed, Process, Servers, emptied_redis, execute, named, plain_url, serving_feed
 from bench.meters import Cost, CostMeter
+from bench.plots import Plot
 from bench.report import Figure, Section, Table
 from bench.shapes import QUICK, SHAPES, Choice, Shape, sync_of_ours
 from bench.sync import reference_of, spread
@@ -71,15 +72,34 @@ def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:
         f"image processes on either side, 1, 3 and 10 slots each; {choice.rounds} rounds in turn; medians, extremes.",
     )
     rows = []
+    done = {}
     for name, shape in _shapes(choice, quick=quick).items():
-        rounds = _rounds(servers, modules, shape, choice)
+        rounds = done[name] = _rounds(servers, modules, shape, choice)
         rows.append(_row(name, shape, rounds))
         if name in GOALS:
             section.figures.append(_figure(name, rounds))
         section.remarks.append(f"{name}: {shape.told()}.")
     head = ("shape", "latency", "ours, s", "peer, s", "our speed / the peer's", "CPU of ours, s", "CPU of the peer, s")
     section.tables.append(Table((*head, "the peer's by process, s"), rows))
+    section.plots += _plots(done)
     return section
+
+
+def _plots(done: Mapping[str, Sequence[Round]]) -> list[Plot]:
+    walls = {
+        "ours": [statistics.median(one.ours_wall_s for one in rounds) for rounds in done.values()],
+        "on BullMQ and Node.js": [statistics.median(one.peers_wall_s for one in rounds) for rounds in done.values()],
+    }
+    cpu = {
+        "ours": [statistics.median(one.ours_cpu_s for one in rounds) for rounds in done.values()],
+        "on BullMQ and Node.js": [statistics.median(one.peers_cpu_s for one in rounds) for rounds in done.values()],
+    }
+    return [
+        Plot("peer-time", "Time of the same cold sync", "s", list(done), walls, along="shape"),
+        Plot(
+            "peer-cpu", "CPU of the same cold sync, with PostgreSQL and Valkey", "CPU s", list(done), cpu, along="shape"
+        ),
+    ]
 
 
 def _shapes(choice: Choice, *, quick: bool) -> Mapping[str, Shape]:
