@@ -6,6 +6,7 @@ Plot ─▶ pygal's chart ─▶ its tree, without what moves from day to day �
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,10 +16,12 @@ from pygal.style import Style
 
 from bench.plots import Plot
 
+# pygal puts a finder for its plug-ins among Python's own, of a kind that Python 3.11 warns of at each import.
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 etree.to_etree()  # lxml, where something else has brought it, would write the same plot in another way
 
-WIDTH, HEIGHT = 800, 390
-BAR_HEIGHT, BESIDE_BARS = 34, 200
+WIDTH, HEIGHT = 800, 400
+BAR_HEIGHT, BESIDE_BARS = 34, 215
 """Of a lying bar with its gap, and of what is above and below all of them."""
 LEGEND_COLUMNS, LEGEND_LINE = 4, 16
 """pygal leaves its lines less room than they take."""
@@ -69,7 +72,7 @@ def _chart(plot: Plot) -> pygal.graph.graph.Graph:
         logarithmic=plot.logarithmic,
         include_x_axis=not plot.logarithmic,
         spacing=14,
-        margin_bottom=LEGEND_LINE * (1 + math.ceil(len(plot.series) / LEGEND_COLUMNS)),
+        margin_bottom=LEGEND_LINE * (2 + math.ceil(len(plot.series) / LEGEND_COLUMNS)),
         js=[],
         no_prefix=True,
     )
