@@ -47,9 +47,10 @@ def measure(servers: Servers, *, quick: bool) -> Section:
         slotted = _slotted(servers, feed)
     return Section(
         f"Slots and processes, {FAR_S * 1000:g} ms at the origin",
-        f"One image worker and {SEVERAL} with {DEFAULT_SLOTS} slots each, {crews[1][0].count} pictures queued before they "
-        f"start; {len(crews[1])} rounds in turn, medians. Then cold syncs of {few.families} families x {few.variants} variants x {few.pictures} pictures, one "
-        "worker a queue, with 1 slot for documents, families and pictures each, and with the default; one of each.",
+        f"One image worker and {SEVERAL} with {DEFAULT_SLOTS} slots each, {crews[1][0].count} pictures queued before "
+        f"they start; {len(crews[1])} rounds in turn, medians. Then cold syncs of {few.families} families x "
+        f"{few.variants} variants x {few.pictures} pictures, one worker a queue, with 1 slot for documents, families "
+        "and pictures each, and with the default; one of each.",
         [_rates(crews), _syncs(slotted)],
         [_processes_pay(crews), _slots_pay(slotted)],
         plots=_plots(crews, slotted),
