@@ -7,6 +7,7 @@ name that was rebound to 127.0.0.1 would betray, and where a request that change
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -45,6 +46,7 @@ def refusal(scope: Scope) -> str | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def is_loopback_name(name: str) -> bool:
     """Whether a host name or address means this machine and nothing else.
 

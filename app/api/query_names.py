@@ -27,6 +27,8 @@ class QueryNames:
         Raises:
             ProblemError: 422 for names that are not known, and for those that were given twice and can be once.
         """
+        if not request.scope["query_string"]:
+            return
         given = Counter(name for name, _ in request.query_params.multi_items())
         problems = [
             {"field": name[:SHOWN_CHARS], "message": message}
