@@ -7,8 +7,8 @@ arrive.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 
+from app.catalogue.file_names import stem_of
 from app.catalogue.types import DocumentOutline
 
 
@@ -26,7 +26,7 @@ def family_key(outline: DocumentOutline, supplier: str) -> str:
 def speaking_document(sku: str, file_names: Iterable[str]) -> str:
     """Of several documents with one SKU the file that counts: the one named after the SKU, else the first by name."""
     names = sorted(file_names)
-    return next((name for name in names if PurePosixPath(name).stem == sku), names[0])
+    return next((name for name in names if stem_of(name) == sku), names[0])
 
 
 def primary_sku(default_products: Mapping[str, str], skus: Sequence[str], price_regions: Sequence[str]) -> str:

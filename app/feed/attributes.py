@@ -13,17 +13,18 @@ from typing import Any
 from app.catalogue.amounts import decimal_text
 from app.feed.details import Languages
 from app.feed.jsontext import decode
+from app.feed.measures import centimetres_of, kilograms_of
 from app.feed.node import Memo, Node, Notes, fields_of, is_name
 from app.feed.pictures import address_of
-from app.feed.values import INT8_MAX, Unfit, flag_of, key_of, positive_of, storable, text_of, whole_of
+from app.feed.values import INT8_MAX, Unfit, flag_of, key_of, storable, text_of, whole_of
 
 _MAX_DEPTH = 16
 _CARTON = {
-    "OuterCartonLengthCM": "lengthCm",
-    "OuterCartonWidthCM": "widthCm",
-    "OuterCartonHeightCM": "heightCm",
-    "OuterCartonWeightNetKG": "weightNetKg",
-    "OuterCartonWeightGrossKG": "weightGrossKg",
+    "OuterCartonLengthCM": ("lengthCm", centimetres_of),
+    "OuterCartonWidthCM": ("widthCm", centimetres_of),
+    "OuterCartonHeightCM": ("heightCm", centimetres_of),
+    "OuterCartonWeightNetKG": ("weightNetKg", kilograms_of),
+    "OuterCartonWeightGrossKG": ("weightGrossKg", kilograms_of),
 }
 _KEPT_AS_THEY_ARE = {
     "UnstructuredInformation": "unstructured",
@@ -117,7 +118,7 @@ _PER_LANGUAGE: dict[str, tuple[str, Callable[[object, Notes], Any]]] = {
 
 
 def _measured(node: Node) -> dict[str, Any]:
-    carton: dict[str, Any] = {name: _decimal(node, key) for key, name in _CARTON.items()}
+    carton: dict[str, Any] = {name: _decimal(node, key, reader) for key, (name, reader) in _CARTON.items()}
     carton["quantityPerCarton"] = node.read("OuterCartonQuantityPerCarton", whole_of) or None
     return {
         "filters": open_fields(node, "ProductFiltersByGroup"),
@@ -130,8 +131,8 @@ def _measured(node: Node) -> dict[str, Any]:
     }
 
 
-def _decimal(node: Node, key: str) -> str | None:
-    number = node.read(key, positive_of)
+def _decimal(node: Node, key: str, reader: Callable[[object], Decimal | None]) -> str | None:
+    number = node.read(key, reader)
     return None if number is None else decimal_text(number)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -13,6 +14,8 @@ from app.catalogue.types import Texts
 from app.errors import CategoriesRefused
 
 _KEY_MAX_CHARS = 255
+_LINE_END = re.compile(r"[\r\n]+")
+_OTHER_LINES = re.compile(r"[\r\n][^;]*;")
 
 
 class CategoryData(msgspec.Struct, frozen=True):
@@ -30,24 +33,32 @@ def read_categories(body: bytes) -> list[CategoryData]:
     Raises:
         CategoriesRefused: the body has no such header, so it is something else (a page, an error, an empty body).
     """
-    rows = csv.reader(io.StringIO(_text(body), newline=""), delimiter=";")
+    rows = (row for row in _rows(_text(body)) if any(cell.strip() for cell in row))
     header = _header(rows)
-    found: dict[str, CategoryData] = {}
+    categories = (_category(header, row) for row in rows)
+    return list({category.key: category for category in categories if category}.values())
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The lines in cells. Where a quote that is never closed takes other lines into a cell, each line is for itself."""
     try:
-        for row in rows:
-            category = _category(header, row)
-            if category:
-                found[category.key] = category
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
+        if not any(_OTHER_LINES.search(cell) for row in rows for cell in row):
+            return rows
     except csv.Error:
-        pass  # a quote that is never closed: what stands before it is good
-    return list(found.values())
+        pass  # a cell beyond any length
+    return [row for line in _LINE_END.split(text) for row in _row(line)]
+
+
+def _row(line: str) -> list[list[str]]:
+    try:
+        return list(csv.reader([line], delimiter=";"))
+    except csv.Error:
+        return []
 
 
 def _header(rows: Iterator[list[str]]) -> list[str]:
-    try:
-        header = [name.strip() for name in next(rows, [])]
-    except csv.Error:
-        header = []
+    header = [name.strip() for name in next(rows, [])]
     if not header or header[0].upper() != "KEY":
         raise CategoriesRefused("this is no category file: its first line is not KEY;…, so the names stay as they are")
     return [_storable(name) for name in header]

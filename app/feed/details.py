@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from unicodedata import normalize
 
 import msgspec
 
@@ -123,7 +124,7 @@ def _configured(configuration: Configuration, names: frozenset[str], words: froz
 
 
 def _means(name: str, words: frozenset[str]) -> bool:
-    return not words.isdisjoint(_WORD.findall(name.lower()))
+    return not words.isdisjoint(_WORD.findall(normalize("NFC", name).lower()))
 
 
 def hex_of(candidates: Iterable[object]) -> str | None:

@@ -15,11 +15,12 @@ from app.catalogue.amounts import decimal_text
 from app.catalogue.content import price_tiers
 from app.feed.attributes import open_fields, plain_fields, without_absent
 from app.feed.jsontext import KnownFields, decode, split_list
+from app.feed.measures import millimetres_of
 from app.feed.node import Memo, Node, Notes, fields_of
 from app.feed.pictures import addresses
 from app.feed.prices import read_schedules
 from app.feed.texts import read_named
-from app.feed.values import amount_of, key_of, list_of, positive_of
+from app.feed.values import amount_of, key_of, list_of
 
 Position = dict[str, Any]
 
@@ -99,7 +100,7 @@ class ImprintReader:
 
     def _option(self, value: object, notes: Notes) -> dict[str, Any]:
         node = Node(fields_of(value, "", notes, _OPTION.split), "", notes)
-        dimensions = {name.lower(): node.read(f"Dimensions{name}", positive_of) for name in _DIMENSIONS}
+        dimensions = {name.lower(): node.read(f"Dimensions{name}", millimetres_of) for name in _DIMENSIONS}
         return self._priced(
             node,
             texts="ImprintTexts",

@@ -148,6 +148,8 @@ def _tolerant_object(text: str) -> dict[str, object]:
         raise _broken(text, error) from None
     except RecursionError:
         raise _too_deep() from None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if not isinstance(value, dict):
         raise DocumentUnreadable(f"the document is not an object but {kind_of(value)}")
     return value

@@ -30,6 +30,7 @@ LINE_MAX_CHARS = 4096
 INVALID_KEPT = 1000
 """How many invalid lines are kept with their reason; `invalid_total` counts them all."""
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _TEXT_START_CHARS = 200
 _HASH_MAX_CHARS = 200
 _SUPPLIER_MAX_CHARS = 100
@@ -122,6 +123,20 @@ def read_manifest(body: bytes, *, base_url: str, allowed_hosts: tuple[str, ...])
     return reader.result()
 
 
+def ascii_host(host: str) -> str:
+    """A host, or `host:port`, in the one spelling in which hosts are compared: as it is asked for, without a last dot.
+
+    What no host can be called stays as it is, and is none that could be asked.
+
+    >>> [ascii_host(host) for host in ("B\u00fccher.example", "xn--bcher-kva.example.", "promi-dl.de:8443")]
+    ['xn--bcher-kva.example', 'xn--bcher-kva.example', 'promi-dl.de:8443']
+    """
+    try:
+        return (host if host.isascii() else host.encode("idna").decode("ascii")).lower().removesuffix(".")
+    except UnicodeError:
+        return host.lower()
+
+
 def request_url(url: str) -> str:
     """An address of the feed as it goes on the wire.
 
@@ -130,9 +145,13 @@ def request_url(url: str) -> str:
     """
     scheme, slashes, rest = url.partition("://")
     host, slash, path = rest.partition("/")
-    if not host.isascii():
-        host = host.encode("idna").decode("ascii")
-    return scheme + slashes + host + slash + _UNSENDABLE.sub(lambda found: quote(found.group(), safe=""), path)
+    return (
+        scheme
+        + slashes
+        + (host if host.isascii() else ascii_host(host))
+        + slash
+        + _UNSENDABLE.sub(lambda found: quote(found.group(), safe=""), path)
+    )
 
 
 def _percent_encoded(error: UnicodeError) -> tuple[str, int]:
@@ -179,7 +198,7 @@ class _Reader:
 
     def __init__(self, base_url: str, allowed_hosts: tuple[str, ...]) -> None:
         base = urlsplit(base_url)
-        self._hosts = {host.casefold() for host in allowed_hosts} | {(base.hostname or "").casefold()}
+        self._hosts = {ascii_host(host) for host in (*allowed_hosts, base.hostname or "")}
         self._scheme = base.scheme
         self._base_folder = base_url.rstrip("/") + "/"
         self._folders: dict[str, str] = {}
@@ -221,14 +240,14 @@ class _Reader:
         """The supplier of a folder that has not been seen yet; checked once, since 100,000 lines share a few."""
         try:
             parts = urlsplit(folder)
-            host, port = (parts.hostname or "").casefold(), parts.port
+            host, port = ascii_host(parts.hostname or ""), parts.port
         except ValueError:
             raise _Refused("not an address") from None
         if parts.scheme not in {"http", "https"} or not host:
             raise _Refused("not an http(s) address")
-        if "@" in parts.netloc or "\\" in folder:
-            raise _Refused("an address with a user name or a backslash")
-        if host not in self._hosts and f"{host}:{port}" not in self._hosts:
+        if "@" in parts.netloc or "\\" in folder or port == 0:
+            raise _Refused("an address with port 0, a user name or a backslash")
+        if self._hosts.isdisjoint((host, f"{host}:{port or _DEFAULT_PORTS[parts.scheme]}")):
             raise _Refused(f"the host {host[:100]} is not the feed's")
         self._folders[folder] = supplier = self._segment(folder, parts.path)
         return supplier

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from app.catalogue.types import PictureData
 from app.feed.details import Languages
 from app.feed.node import Node
-from app.feed.values import Unfit, list_of, text_of, without_edges
+from app.feed.values import Unfit, list_of, only_text_of, without_edges
 
 URL_MAX_CHARS = 2000
 HTTPS = "https"
@@ -53,7 +53,7 @@ def addresses(node: Node, key: str, scheme: str = HTTPS) -> Iterator[str]:
 
 def address_of(value: object, scheme: str = HTTPS) -> str | None:
     """An address that a picture may be fetched from, as far as its form tells; `//host/p.png` is one of `scheme`."""
-    url = without_edges(text_of(value) or "")
+    url = without_edges(only_text_of(value) or "")
     if not url:
         return None
     if url.startswith("//"):

@@ -15,8 +15,9 @@ import msgspec
 from app.catalogue.amounts import decimal_text
 from app.catalogue.types import PriceData, PriceKind
 from app.feed.jsontext import decode, number_from_text
+from app.feed.measures import percent_of
 from app.feed.node import Memo, Node, Notes, fields_of, is_name
-from app.feed.values import INT4_MAX, Unfit, amount_of, flag_of, not_negative_of, text_of, whole_of
+from app.feed.values import INT4_MAX, Unfit, flag_of, not_negative_of, text_of, whole_of
 
 Prices = tuple[PriceData, ...]
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT4_MAX)]
@@ -59,7 +60,7 @@ def _flat(regions: dict[str, Schedules]) -> Schedules:
 
 def _settings(schedule: Node) -> dict[str, Any]:
     settings: dict[str, Any] = {name: schedule.read(key, whole_of) for key, name in _SETTINGS.items()}
-    vat = schedule.read("VatPercentage", amount_of)
+    vat = schedule.read("VatPercentage", percent_of)
     settings["vatPercentage"] = None if vat is None else decimal_text(vat)
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -121,7 +122,7 @@ def _ascending(prices: list[PriceData]) -> list[PriceData]:
 
 
 def _usual_settings(schedule: _UsualSchedule) -> dict[str, Any]:
-    vat = amount_of(schedule.vat_percentage)
+    vat = percent_of(schedule.vat_percentage)
     found = {
         "quantityIncrements": schedule.quantity_increments,
         "minimumOrderQuantity": schedule.minimum_order_quantity,

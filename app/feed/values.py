@@ -21,24 +21,28 @@ KEY_MAX_CHARS = 255
 
 _AMOUNT_LIMIT = Decimal(10) ** 10  # numeric(14,4)
 _FOUR_PLACES = Decimal("0.0001")
-_INVISIBLE_EDGES = "\ufeff\u2060"  # zero-width no-break space and word joiner: str.strip knows the visible ones only
 _NO_WIDTH = (
     "\xad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\ufeff"
 )
 """What shows nothing: byte-order marks, zero-width blanks, marks of direction."""
-_EDGES = _NO_WIDTH + "".join(character for character in map(chr, range(0x3001)) if character.isspace())
-_BLANKS = re.compile(r"(?<=[0-9])[\s'\u2019\u2018\u02bc\u00b4`](?=[0-9]{3})")
+_SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
+_EDGES = _NO_WIDTH + _SPACES
+_KEY_EDGES = (
+    "\ufeff\u2060" + _SPACES
+)  # zero-width no-break space and word joiner: str.strip knows the visible ones only
+_BLANK = r"[\s'\u2019\u2018\u02bc\u00b4`]"
 """What groups thousands beside points and commas: blanks of any width, and the apostrophe however it is written."""
+_BLANK_GROUPED = re.compile(rf"([+-]?[0-9]{{1,3}}(?:{_BLANK}[0-9]{{3}})+)([.,][0-9]+)?")
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
-_EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")
-_EXPANDED = re.compile(r"([0-9]+)[.,]0+")
+_EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?\s*[eE]\s*[+-]?[0-9]+")
+_EXPANDED = re.compile(r"([0-9]+)[.,]0*")
 _CURRENCY_SIGNS = re.compile(r"^(?:€|EUROS?|EUR)\s*|\s*(?:€|EUROS?|EUR)$", re.IGNORECASE)
 _NO_CENTS = re.compile(r"(?<=[0-9])([.,])(?:[-\u2010-\u2015\u2212]{1,2}|=)$")
 """`8,-`: whole euros."""
-_TRUE = frozenset({"true", "1", "yes", "ja"})
-_FALSE = frozenset({"false", "0", "no", "nein", "nee"})
+_TRUE = frozenset(("true", "1", "yes", "y", "on", "ja", "j", "waar", "wahr", "oui", "vrai"))
+_FALSE = frozenset(("false", "0", "no", "n", "off", "nein", "nee", "onwaar", "falsch", "non", "faux"))
 
 
 class Unfit(Exception):
@@ -57,6 +61,18 @@ def text_of(value: object, joiner: str = " ") -> str | None:
         parts = [text_of(item, joiner) for item in list_of(value)]
         return joiner.join(part for part in parts if part) or None
     raise Unfit(f"{kind_of(value)} where a text was expected")
+
+
+def only_text_of(value: object) -> str | None:
+    """A text that names one thing, a key or an address: several of them make none.
+
+    >>> only_text_of(["A-1"]), only_text_of({"0": 7})
+    ('A-1', '7')
+    """
+    only = only_item(value)
+    if isinstance(only, list | dict):
+        raise Unfit(f"{kind_of(only)} where one text was expected")
+    return text_of(only)
 
 
 def without_edges(text: str) -> str:
@@ -86,8 +102,8 @@ def storable(text: str) -> str:
 
 def key_of(value: object) -> str | None:
     """A SKU: trimmed (no-break spaces too), otherwise kept as it is, with its case."""
-    text = text_of(_only_item(value))
-    text = text.strip(_INVISIBLE_EDGES).strip() if text else None
+    text = only_text_of(value)
+    text = text.strip(_KEY_EDGES) if text else None
     if text and len(text) > KEY_MAX_CHARS:
         raise Unfit(f"{len(text)} characters are too many for a key")
     return text or None
@@ -116,7 +132,7 @@ def amount_of(value: object) -> Decimal | None:
         return _bounded(value)
     if type(value) is int and 0 <= value <= INT4_MAX:
         return Decimal(value)
-    value = _only_item(value)
+    value = only_item(value)
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
@@ -143,7 +159,7 @@ def whole_of(value: object) -> int | None:
     """A count, 0 to 2,147,483,647. `"1.234"` can only be meant as 1234 here; `"1.000"` stays unknown."""
     if type(value) is int and 0 <= value <= INT4_MAX:
         return value
-    value = _only_item(value)
+    value = only_item(value)
     if isinstance(value, str) and _AMBIGUOUS.fullmatch(value.strip()) and not value.strip().endswith("000"):
         value = re.sub("[.,]", "", value)
     number = amount_of(value)
@@ -156,9 +172,11 @@ def whole_of(value: object) -> int | None:
 
 def flag_of(value: object) -> bool | None:
     """True or false, also as `"True"`, `"1"` or 1."""
-    value = _only_item(value)
+    value = only_item(value)
     if isinstance(value, bool) or value is None:
         return value
+    if isinstance(value, int | Decimal) and value in (0, 1):
+        return value == 1
     word = str(value).strip().lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
@@ -179,7 +197,7 @@ def list_of(value: object, marks: frozenset[str] = frozenset()) -> list[object]:
     if not isinstance(value, dict) or not marks.isdisjoint(value):
         return [value]
     if is_numbered(value):
-        return [value[key] for key in sorted(value, key=int)]
+        return [value[key] for key in sorted(value, key=lambda key: (int(key), key))]
     if all(isinstance(item, dict) for item in value.values()):
         return [value[key] for key in sorted(value)]
     return [value]
@@ -190,7 +208,8 @@ def is_numbered(value: object) -> bool:
     return isinstance(value, dict) and all(key.isascii() and key.isdigit() and len(key) < 10 for key in value)
 
 
-def _only_item(value: object) -> object:
+def only_item(value: object) -> object:
+    """The item of a list, or of an object in a list's place, that has no more than one; any other value as it is."""
     if isinstance(value, list | dict):
         items = list_of(value)
         if len(items) <= 1:
@@ -207,13 +226,15 @@ def _digits_of(value: int | Decimal) -> str:
         raise Unfit(f"{value} is not a number" if value.is_nan() else "a number out of range")
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent > 0 or value.adjusted() > 20 or exponent < -20:
-        raise Unfit(f"{value}: the digits are lost in an exponent")
+        raise Unfit(f"{str(value)[:40]}: the digits are lost in an exponent")
     return format(value.quantize(Decimal(1)) if value == value.to_integral_value() else value, "f")
 
 
 def _parsed(text: str) -> Decimal | None:
     storable(text)
-    digits = _NO_CENTS.sub(r"\g<1>00", _BLANKS.sub("", _CURRENCY_SIGNS.sub("", without_edges(text))))
+    digits = _NO_CENTS.sub(r"\g<1>00", _CURRENCY_SIGNS.sub("", without_edges(text)))
+    if grouped_by_blanks := _BLANK_GROUPED.fullmatch(digits):
+        digits = re.sub(_BLANK, "", grouped_by_blanks[1]) + (grouped_by_blanks[2] or "")
     if not digits:
         return None
     if _AMBIGUOUS.fullmatch(digits):
@@ -230,8 +251,11 @@ def _parsed(text: str) -> Decimal | None:
 def _bounded(number: Decimal) -> Decimal:
     if number.is_nan():
         raise Unfit("NaN is not a number")
-    if not number.is_finite() or number.adjusted() >= 10 or abs(number) >= _AMOUNT_LIMIT:
+    if not number.is_finite() or number.adjusted() >= 10:
         raise Unfit("a number out of range")
     if number and abs(number) < _FOUR_PLACES:
         raise Unfit(f"{number.normalize()} is nothing in four decimal places")
-    return canonical(number.quantize(_FOUR_PLACES, ROUND_HALF_EVEN))
+    rounded = number.quantize(_FOUR_PLACES, ROUND_HALF_EVEN)
+    if abs(rounded) >= _AMOUNT_LIMIT:
+        raise Unfit("a number out of range")
+    return canonical(rounded)

@@ -14,10 +14,11 @@ from app.catalogue.types import FamilyData, PictureData, VariantData
 from app.feed.attributes import read_attributes, without_absent
 from app.feed.details import Languages, colour_of, hex_of, read_languages, size_of
 from app.feed.imprint import ImprintReader
-from app.feed.node import Memo, Node
+from app.feed.measures import grams_of, millimetres_of
+from app.feed.node import Memo, Node, fields_of
 from app.feed.pictures import read_pictures
 from app.feed.prices import Schedules, read_schedules
-from app.feed.values import Unfit, ean_of, key_of, list_of, positive_of, text_of
+from app.feed.values import Unfit, ean_of, key_of, list_of, text_of
 
 _COUNTRY = re.compile("[A-Z]{2,3}")
 _DIMENSIONS = ("length", "width", "height", "diameter", "depth")
@@ -79,7 +80,7 @@ class FamilyReader:
             hex_color=hex_of([plain.get("HexColor"), *_hex_texts(languages)]),
             size=size_of(configuration),
             configuration={name: [field.as_json() for field in fields] for name, fields in configuration.items()},
-            weight_grams=plain.read("Weight", positive_of),
+            weight_grams=plain.read("Weight", grams_of),
             dimensions_mm=_dimensions(plain),
             attributes=self._attributes(node, languages, plain, schedules) | _facts_json(self._facts[member.sku]),
             prices=schedules.prices,
@@ -123,7 +124,7 @@ class FamilyReader:
     def _family_attributes(self, root: Node, languages: Languages, plain: Node) -> dict[str, Any]:
         attributes = self._attributes(root, languages, plain, read_schedules(root, self._memo))
         dimensions = {name: decimal_text(length) for name, length in _dimensions(plain).items()}
-        weight = plain.read("Weight", positive_of)
+        weight = plain.read("Weight", grams_of)
         return attributes | without_absent(
             {
                 "defaultProducts": default_products(root),
@@ -144,7 +145,7 @@ def _facts(plain: Node) -> Facts:
     return Facts(
         brand=plain.text("Brand"),
         category=plain.text("Category"),
-        secondary_categories=plain.read("SecondaryCategories", _categories) or (),
+        secondary_categories=_categories(plain),
         country_of_origin=plain.read("CountryOfOrigin", country_of),
     )
 
@@ -160,8 +161,14 @@ def _facts_json(facts: Facts) -> dict[str, Any]:
     )
 
 
-def _categories(value: object) -> tuple[str, ...]:
-    texts = (text_of(item) for item in list_of(value))
+def _categories(plain: Node) -> tuple[str, ...]:
+    """Each once; one that is no text is noted and does not cost the others."""
+    texts: list[str | None] = []
+    for index, item in enumerate(list_of(plain.get("SecondaryCategories"))):
+        try:
+            texts.append(text_of(item))
+        except Unfit as error:
+            plain.note(f"SecondaryCategories[{index}]", str(error))
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
@@ -174,12 +181,10 @@ def country_of(value: object) -> str | None:
 
 
 def _dimensions(plain: Node) -> dict[str, Decimal]:
-    lengths = {name: plain.read(f"Dimensions{name.capitalize()}", positive_of) for name in _DIMENSIONS}
+    lengths = {name: plain.read(f"Dimensions{name.capitalize()}", millimetres_of) for name in _DIMENSIONS}
     return {name: length for name, length in lengths.items() if length}
 
 
 def _hex_texts(languages: Languages) -> Iterator[object]:
     for _, details in languages.details:
-        unstructured = details.get("UnstructuredInformation")
-        if isinstance(unstructured, dict):
-            yield unstructured.get("HexColor")
+        yield fields_of(details.get("UnstructuredInformation"), "", []).get("HexColor")

@@ -25,7 +25,13 @@ def test_a_document_without_children_belongs_to_its_anumber(
 
 @pytest.mark.parametrize(
     ("names", "speaks"),
-    [(["z.json", "A-1.json", "0.json"], "A-1.json"), (["z.json", "b.json"], "b.json"), (["a-1.json"], "a-1.json")],
+    [
+        (["z.json", "A-1.json", "0.json"], "A-1.json"),
+        (["z.json", "b.json"], "b.json"),
+        (["a-1.json"], "a-1.json"),
+        (["B/9.json", "z/A-1.json"], "B/9.json"),
+        (["0.json", "A-1.JSON"], "A-1.JSON"),
+    ],
 )
 def test_the_file_named_after_the_sku_speaks_else_the_first(names: list[str], speaks: str) -> None:
     assert speaking_document("A-1", names) == speaks

@@ -50,5 +50,25 @@ def test_no_bytes_raise_anything(body: bytes) -> None:
         read_categories(body)
 
 
-def test_a_quote_that_never_ends_keeps_what_stands_before_it() -> None:
-    assert read_categories(b'KEY;nl\nA;een\nB;"' + b"x" * 200_000) == [CategoryData("A", {"nl": "een"})]
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_quote_that_never_ends_costs_its_own_line_alone(line_end: str) -> None:
+    lines = ["KEY;nl;de", 'A;"een;eins', "B;twee;zwei", 'C;5" scherm;"19"" Schirm"', "D;vier;vier"]
+    found = {category.key: category.name for category in read_categories(line_end.join(lines).encode())}
+    assert found.pop("A")["nl"].startswith("een")
+    assert found == {
+        "B": {"nl": "twee", "de": "zwei"},
+        "C": {"nl": '5" scherm', "de": '19" Schirm'},
+        "D": {"nl": "vier", "de": "vier"},
+    }
+
+
+def test_a_cell_beyond_any_length_costs_its_own_line_alone() -> None:
+    body = b'KEY;nl\nA;een\nB;"' + b"x" * 200_000 + b"\nC;drie"
+    assert [category.key for category in read_categories(body)] == ["A", "C"]
+
+
+def test_a_name_may_go_over_two_lines_and_the_header_may_stand_below_blank_ones() -> None:
+    assert read_categories(b'\n ;;\r\nKEY;nl\nA;"een\ntwee"\nB;x') == [
+        CategoryData("A", {"nl": "een\ntwee"}),
+        CategoryData("B", {"nl": "x"}),
+    ]

@@ -271,6 +271,8 @@ def test_colour_and_size_are_found_by_what_the_translated_name_means() -> None:
         ProductDetails={"de": details("x", "y", ConfigurationFields=fields)},
     )
     assert (found.color, found.size) == ("rot", "M")
+    fields[1]["ConfigurationNameTranslated"] = "Gro\u0308\u00dfe"
+    assert variant(ProductDetails={"de": details("x", "y", ConfigurationFields=fields)})[0].size == "M", "decomposed"
     assert found.configuration["de"][1]["configurationValue"] == "M ", "configuration is kept as it is"
 
 
@@ -281,6 +283,8 @@ def test_colour_and_size_are_found_by_what_the_translated_name_means() -> None:
 def test_a_hex_colour_is_six_digits_from_either_place(value: object, expected: str) -> None:
     found, warnings = variant(NonLanguageDependedProductDetails=plain_details(HexColor=value))
     assert (found.hex_color, warnings) == (expected, ())
+    listed = details("x", "y", UnstructuredInformation=[{"HexColor": "#0A0B0C"}])
+    assert variant(ProductDetails={"nl": listed})[0].hex_color == "0a0b0c", "an object in a list"
 
 
 @pytest.mark.parametrize("gallery", [{"0": picture("a"), "1": picture("b")}, ["http" + url("a")[5:], picture("b")]])
@@ -458,6 +462,12 @@ def test_a_section_of_another_type_is_a_warning(key: str, value: object) -> None
 def test_a_field_that_makes_no_sense_is_absent_and_named(field: str, value: object) -> None:
     _, warnings = variant(NonLanguageDependedProductDetails=plain_details(**{field: value}))
     assert [one.field for one in warnings] == [f"ChildProducts[0].NonLanguageDependedProductDetails.{field}"]
+
+
+def test_a_secondary_category_that_is_none_does_not_cost_the_others() -> None:
+    found, warnings = variant(NonLanguageDependedProductDetails=plain_details(SecondaryCategories=["A", {"x": 1}, "B"]))
+    assert found.attributes["secondaryCategories"] == ["A", "B"]
+    assert [one.field.rpartition(".")[2] for one in warnings] == ["SecondaryCategories[1]"]
 
 
 def test_open_maps_keep_what_can_be_stored() -> None:

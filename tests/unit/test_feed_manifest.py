@@ -92,6 +92,7 @@ def test_bytes_that_are_no_utf_8_are_asked_for_as_they_are() -> None:
         ("https://promi-dl.de@other.example/A23/a.json|aa", "user name"),
         ("https://other.example\\@promi-dl.de/A23/a.json|aa", "user name or a backslash"),
         ("https://promi-dl.de:port/A23/a.json|aa", "not an address"),
+        ("https://promi-dl.de:0/A23/a.json|aa", "port 0"),
         ("https://[::1/A23/a.json|aa", "not an address"),
         ("https://promi-dl.de/a.json|aa", "no supplier"),
         (f"{BASE}/a.json|aa", "no supplier"),
@@ -145,6 +146,26 @@ def test_odd_lines_that_are_not_kept_are_compared_by_their_number() -> None:
 @pytest.mark.parametrize("host", ["cdn.example", "CDN.example", "cdn.example:8443"])
 def test_documents_may_lie_on_listed_hosts(host: str) -> None:
     assert read("https://cdn.example:8443/x/A23/a.json|aa", hosts=(host,)).total == 1
+
+
+@pytest.mark.parametrize(
+    ("line_host", "listed", "is_known"),
+    [
+        ("cdn.example", "cdn.example:443", True),
+        ("cdn.example:443", "cdn.example", True),
+        ("cdn.example:80", "cdn.example:443", False),
+        ("cdn.example.", "cdn.example", True),
+        ("xn--bcher-kva.example", "b\u00fccher.example", True),
+        ("B\u00fccher.example", "xn--bcher-kva.example", True),
+        ("b\u00fccher.example:444", "b\u00fccher.example:444", True),
+        ("\u00fc..example", "cdn.example", False),
+    ],
+)
+def test_a_host_is_known_however_it_is_spelled(line_host: str, listed: str, is_known: bool) -> None:
+    assert read(GOOD, f"https://{line_host}/x/A24/a.json|aa", hosts=(listed,)).total == 1 + is_known
+    if is_known:
+        base = f"https://{listed}/Profiles/Live/x"
+        assert read_manifest(f"https://{line_host}/A24/a.json|aa".encode(), base_url=base, allowed_hosts=()).total
 
 
 @pytest.mark.parametrize("known", [f"{BASE}/CAT.csv|{SHA}", f"{BASE}/Import/cat.csv", "CAT.csv|aa"])

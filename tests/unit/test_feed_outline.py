@@ -32,6 +32,7 @@ def test_skus_are_trimmed_and_listed_once() -> None:
     "body",
     [
         b"\xef\xbb\xbf" + WHOLE,
+        b"[" + WHOLE + b"]",
         WHOLE.replace(b'"ChildHasErrors": false', b'"ChildHasErrors": NaN, "X": -Infinity'),
         WHOLE.replace(b'"ChildHasErrors": false', b'"X": "\\ud800", "Y": 1e999999999999999999999'),
         WHOLE.replace(b'"ChildHasErrors": false', b'"X": ' + b"9" * 5000),

@@ -1,7 +1,10 @@
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
+from app.feed.measures import centimetres_of, grams_of, kilograms_of, millimetres_of, percent_of
+from app.feed.pictures import address_of
 from app.feed.values import Unfit, amount_of, ean_of, flag_of, key_of, list_of, not_negative_of, text_of, whole_of
 
 NAN = Decimal("NaN")
@@ -59,6 +62,10 @@ def test_an_amount_is_read_as_it_is_meant(value: object, meant: str) -> None:
         "1,234",
         "12.345",
         "8-",
+        "8.98 100",
+        "1 2345",
+        "1234 567",
+        "1.234 567,89",
         ",-",
         "-",
         "1.2.-",
@@ -81,7 +88,9 @@ def test_an_amount_that_cannot_be_known_is_unfit(value: object) -> None:
         amount_of(value)
 
 
-@pytest.mark.parametrize("value", [10**10, Decimal("1E+999999"), "9" * 40, 10**400, Decimal("Infinity")])
+@pytest.mark.parametrize(
+    "value", [10**10, Decimal("1E+999999"), "9" * 40, 10**400, Decimal("Infinity"), "9999999999.99995"]
+)
 def test_an_amount_that_postgresql_could_not_hold_is_unfit(value: object) -> None:
     with pytest.raises(Unfit, match="out of range"):
         amount_of(value)
@@ -150,10 +159,18 @@ def test_a_text_that_cannot_be_stored_or_known_is_unfit(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "meant"),
-    [("A360-1 ", "A360-1"), ("\u00a0a360-1\ufeff", "a360-1"), ("A/1 ä|%2F", "A/1 ä|%2F"), (544248, "544248")],
-)
+    [("A360-1 ", "A360-1"), ("\u00a0a360-1\ufeff", "a360-1"), ("A/1 ä|%2F", "A/1 ä|%2F"), (544248, "544248"),
+     (" \ufeff \u2060A \ufeff ", "A"), (["A-1"], "A-1")],
+)  # fmt: skip
 def test_a_sku_is_trimmed_and_otherwise_kept(value: object, meant: str) -> None:
     assert key_of(value) == meant
+
+
+@pytest.mark.parametrize("reader", [key_of, ean_of, address_of])
+def test_several_texts_are_no_key_and_no_address(reader: Callable[[object], object]) -> None:
+    for several in (["https://h/1.jpg", "https://h/2.jpg"], {"0": "871", "1": "872"}, [["A", "B"]]):
+        with pytest.raises(Unfit, match="where one text was expected"):
+            reader(several)
 
 
 def test_a_sku_that_no_index_could_hold_is_unfit() -> None:
@@ -169,6 +186,7 @@ def test_a_sku_that_no_index_could_hold_is_unfit() -> None:
         (Decimal("8712345678901.0"), "8712345678901"),
         ("8712345678901.0", "8712345678901"),
         ("0871234567890,00", "0871234567890"),
+        ("8712345678901.", "8712345678901"),
         *(
             (absent, None)
             for absent in ("n/a", "N.A.", "-", "--", "geen", "keine", "?", "0", "0000000000000", 0, "\ufeff")
@@ -179,28 +197,45 @@ def test_an_ean_is_text_with_its_leading_zeros(value: object, meant: str | None)
     assert ean_of(value) == meant
 
 
-@pytest.mark.parametrize("value", ["8.71E+12", "8,71E+12", Decimal("8.71E+12")])
+@pytest.mark.parametrize("value", ["8.71E+12", "8,71E+12", "8.71 E+12", "8.E12", Decimal("8.71E+12")])
 def test_an_ean_that_lost_its_digits_is_unfit(value: object) -> None:
     with pytest.raises(Unfit, match="exponent"):
         ean_of(value)
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [("True", True), ("false", False), (1, True), ("0", False), (["ja"], True)]
+    ("value", "meant"),
+    [
+        ("True", True),
+        ("false", False),
+        (1, True),
+        ("0", False),
+        (["ja"], True),
+        (Decimal("1.0"), True),
+        (Decimal("0E+9"), False),
+        ("Y", True),
+        ("n", False),
+        ("waar", True),
+        ("Falsch", False),
+        ("oui", True),
+        ("off", False),
+    ],
 )
 def test_a_flag_is_read_as_it_is_meant(value: object, meant: bool) -> None:
     assert flag_of(value) is meant
 
 
-def test_a_flag_that_says_neither_is_unfit() -> None:
+@pytest.mark.parametrize("value", ["maybe", 2, Decimal("1E+999999"), NAN, [True, False]])
+def test_a_flag_that_says_neither_is_unfit(value: object) -> None:
     with pytest.raises(Unfit):
-        flag_of("maybe")
+        flag_of(value)
 
 
 @pytest.mark.parametrize(
     ("value", "items"),
     [
         ({"10": "c", "2": "b"}, ["b", "c"]),
+        ({"1": "c", "00": "b", "0": "a"}, ["a", "b", "c"]),
         ({"b": {"Url": 2}, "a": {"Url": 1}}, [{"Url": 1}, {"Url": 2}]),
         ({"Url": "x"}, [{"Url": "x"}]),
         ({"Url": {"nl": "x"}}, [{"Url": {"nl": "x"}}]),
@@ -209,3 +244,35 @@ def test_a_flag_that_says_neither_is_unfit() -> None:
 )
 def test_a_list_may_come_as_an_object_or_as_its_only_item(value: object, items: list[object]) -> None:
     assert list_of(value, frozenset({"Url"})) == items
+
+
+@pytest.mark.parametrize(
+    ("reader", "value", "meant"),
+    [
+        (grams_of, "140 g", "140"),
+        (grams_of, "140", "140"),
+        (grams_of, "0,5 kg", "500"),
+        (grams_of, "1.5KG.", "1500"),
+        (grams_of, ["140 Gramm"], "140"),
+        (grams_of, "0 g", None),
+        (kilograms_of, "500g", "0.5"),
+        (millimetres_of, "10,5 cm", "105"),
+        (millimetres_of, "1\u00a0m", "1000"),
+        (centimetres_of, "12 mm", "1.2"),
+        (percent_of, "21 %", "21"),
+        (percent_of, "5,5%", "5.5"),
+        (percent_of, "", None),
+    ],
+)
+def test_a_unit_behind_a_measure_is_read(
+    reader: Callable[[object], Decimal | None], value: object, meant: str | None
+) -> None:
+    found = reader(value)
+    assert (None if found is None else str(found)) == meant
+
+
+@pytest.mark.parametrize("value", ["140 lb", "1.234 kg", "g", "3 x 4 mm", "-3 g", "9999999999 m", True, ["1 g", "2 g"]])
+def test_a_measure_that_cannot_be_known_is_unfit(value: object) -> None:
+    for reader in (grams_of, millimetres_of):
+        with pytest.raises(Unfit):
+            reader(value)

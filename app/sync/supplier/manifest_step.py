@@ -16,7 +16,7 @@ import zstandard
 
 from app import traces
 from app.errors import AddressRefused, ManifestUnreadable
-from app.feed.manifest import ManifestData, read_manifest
+from app.feed.manifest import ManifestData, ascii_host, read_manifest
 from app.outbound.client import Fetched, FetchLimits
 from app.persistence import ledger, manifests
 from app.persistence.database import Connection
@@ -53,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 def document_hosts(settings: Settings) -> frozenset[str]:
     """The hosts that documents may lie on: the base's, on any port, and those that are listed."""
-    return frozenset({urlsplit(settings.base_url).hostname or "", *(host.lower() for host in settings.document_hosts)})
+    return frozenset(map(ascii_host, (urlsplit(settings.base_url).hostname or "", *settings.document_hosts)))
 
 
 def manifest_limits(settings: Settings) -> FetchLimits:
