@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
 
 import msgspec
 
@@ -14,7 +13,6 @@ from app.catalogue.types import Texts
 from app.errors import CategoriesRefused
 
 _KEY_MAX_CHARS = 255
-_LINE_END = re.compile(r"[\r\n]+")
 _OTHER_LINES = re.compile(r"[\r\n][^;]*;")
 
 
@@ -31,34 +29,32 @@ def read_categories(body: bytes) -> list[CategoryData]:
     Lines without a key are passed over.
 
     Raises:
-        CategoriesRefused: the body has no such header, so it is something else (a page, an error, an empty body).
+        CategoriesRefused: the body has no such header, so it is something else (a page, an error, an empty body), or a
+            quote in it is never closed.
     """
-    rows = (row for row in _rows(_text(body)) if any(cell.strip() for cell in row))
-    header = _header(rows)
-    categories = (_category(header, row) for row in rows)
+    rows = _rows(_text(body))
+    header = _header(rows[0] if rows else [])
+    categories = (_category(header, row) for row in rows[1:])
     return list({category.key: category for category in categories if category}.values())
 
 
 def _rows(text: str) -> list[list[str]]:
-    """The lines in cells. Where a quote that is never closed takes other lines into a cell, each line is for itself."""
+    """The lines in cells; the first that is not blank is the first of them.
+
+    Raises:
+        CategoriesRefused: a quote that is never closed takes other lines into a cell, so that nobody knows them.
+    """
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
-        if not any(_OTHER_LINES.search(cell) for row in rows for cell in row):
-            return rows
-    except csv.Error:
-        pass  # a cell beyond any length
-    return [row for line in _LINE_END.split(text) for row in _row(line)]
+        rows = list(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=";"))
+    except csv.Error:  # a cell beyond any length
+        rows = [["\n;"]]
+    if any(_OTHER_LINES.search(cell) for row in rows for cell in row):
+        raise CategoriesRefused("a quote in the category file is never closed, so the names stay as they are")
+    return rows
 
 
-def _row(line: str) -> list[list[str]]:
-    try:
-        return list(csv.reader([line], delimiter=";"))
-    except csv.Error:
-        return []
-
-
-def _header(rows: Iterator[list[str]]) -> list[str]:
-    header = [name.strip() for name in next(rows, [])]
+def _header(row: list[str]) -> list[str]:
+    header = [name.strip() for name in row]
     if not header or header[0].upper() != "KEY":
         raise CategoriesRefused("this is no category file: its first line is not KEY;…, so the names stay as they are")
     return [_storable(name) for name in header]
