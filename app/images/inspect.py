@@ -1,7 +1,7 @@
 """Says whether bytes are a picture that we store, whole and unharmed, and how large it is as displayed.
 
     body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end
-         ─▶ without its metadata ─▶ Pillow: verify, reopen, load ─▶ PictureFacts
+         ─▶ without its metadata ─▶ Pillow: load (a PNG: verify, reopen, load) ─▶ PictureFacts
 
 The bytes themselves are stored as they came, metadata and all.
 
@@ -186,9 +186,10 @@ def _examine(body: bytes, layout: Layout) -> PictureFacts:
 def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
     pixels = without_metadata(body, layout)
     try:
-        with Image.open(pixels, formats=[layout.pillow_format]) as picture:
-            picture.verify()
-        pixels.seek(0)
+        if layout.pillow_format == "PNG":  # of the four formats the one that Pillow has something to verify in
+            with Image.open(pixels, formats=["PNG"]) as picture:
+                picture.verify()
+            pixels.seek(0)
         with Image.open(pixels, formats=[layout.pillow_format]) as picture:
             picture.draft(None, (1, 1))  # the whole JPEG is decoded, its pixels are not kept
             if whole:
