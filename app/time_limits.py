@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from app.errors import PromidataSyncError
 
 
-@asynccontextmanager
-async def within(seconds: float, otherwise: PromidataSyncError) -> AsyncIterator[None]:
+def within(seconds: float, otherwise: PromidataSyncError) -> AbstractAsyncContextManager[None]:
     """Run the block for at most `seconds`.
 
     Raises:
         PromidataSyncError: `otherwise`, when the time is up; a time-out within the block goes through as it is.
     """
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise otherwise from None
+    return _Within(seconds, otherwise)
+
+
+class _Within:
+    """By hand, since a picture passes through several, and a generator costs as much again as the time-out."""
+
+    __slots__ = ("_limit", "_otherwise")
+
+    def __init__(self, seconds: float, otherwise: PromidataSyncError) -> None:
+        self._limit, self._otherwise = asyncio.timeout(seconds), otherwise
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise self._otherwise from None
+        if isinstance(error, TimeoutError) and self._limit.expired():
+            raise self._otherwise from None
