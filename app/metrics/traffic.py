@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 
 from app.errors import AddressRefused, BodyTooLarge, OriginRefused, OriginUnavailable
 from app.metrics.bounded import BoundedLabel
-from app.metrics.registry import REGISTRY
+from app.metrics.registry import REGISTRY, series
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,7 +80,7 @@ class OutboundRequest:
         """Say how large the body was; a 304 has none."""
         if not_modified:
             self._outcome = "not_modified"
-        REQUEST_BYTES.labels(self._host, self._kind).inc(size)
+        series(REQUEST_BYTES, self._host, self._kind).inc(size)
 
     def __enter__(self) -> Self:
         self._begun = time.perf_counter()
@@ -91,8 +91,8 @@ class OutboundRequest:
     ) -> None:
         if error is not None:
             self._outcome = next((name for known, name in _OUTCOMES if isinstance(error, known)), "error")
-        REQUESTS.labels(self._host, self._kind, self._outcome).inc()
-        REQUEST_SECONDS.labels(self._host, self._kind).observe(time.perf_counter() - self._begun)
+        series(REQUESTS, self._host, self._kind, self._outcome).inc()
+        series(REQUEST_SECONDS, self._host, self._kind).observe(time.perf_counter() - self._begun)
 
 
 class Hosted(Protocol):
@@ -110,17 +110,17 @@ def measured(operation: str) -> Callable[[Method[S, P, R]], Method[S, P, R]]:
 
     def wrap(method: Method[S, P, R]) -> Method[S, P, R]:
         async def timed(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            begun, errors = time.perf_counter(), STORE_ERRORS.labels(self.host, operation)  # begins at 0
+            begun, errors = time.perf_counter(), series(STORE_ERRORS, self.host, operation)  # begins at 0
             try:
                 result = await method(self, *args, **kwargs)
             except Exception:
                 errors.inc()
                 raise
             finally:
-                STORE_SECONDS.labels(self.host, operation).observe(time.perf_counter() - begun)
+                series(STORE_SECONDS, self.host, operation).observe(time.perf_counter() - begun)
             size = sum(len(value) for value in (*args, result) if isinstance(value, bytes))
             if size:
-                STORE_BYTES.labels(self.host, operation).inc(size)
+                series(STORE_BYTES, self.host, operation).inc(size)
             return result
 
         update_wrapper(timed, method)

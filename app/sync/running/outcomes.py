@@ -11,10 +11,10 @@ RunCancelled ──────────────────────�
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from uuid import uuid4
 
 import msgspec
 from structlog import get_logger
@@ -28,6 +28,7 @@ from app.errors import (
     TransientError,
 )
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, STAGE_OF, QueuePolicy
+from app.metrics.registry import series
 from app.metrics.work import JOB_SECONDS, JOB_WAIT_SECONDS, JobOutcome
 from app.outages import outages
 from app.persistence import ledger, problems, runs
@@ -44,6 +45,8 @@ from app.traces import Span
 log = get_logger()
 
 OUTAGE_PAUSE_S = (0.5, 1.0, 2.0, 4.0)
+_numbers = itertools.count(1)
+"""Of jobs begun in this process, so that each waits for a part of ours under its own name."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -74,10 +77,10 @@ async def work_off(
     Returns what Redis is to be told: nothing where another worker has the job now. A time-out while the worker is
     `stopping` spends no attempt.
     """
-    JOB_WAIT_SECONDS.labels(job.queue).observe(max(0.0, job.waited_s))
+    series(JOB_WAIT_SECONDS, job.queue).observe(max(0.0, job.waited_s))
     begun = time.perf_counter()
     ended = await _until_over(stage, job, policy, work, stopping)
-    JOB_SECONDS.labels(job.queue, "lost" if ended is None else ended.outcome).observe(time.perf_counter() - begun)
+    series(JOB_SECONDS, job.queue, "lost" if ended is None else ended.outcome).observe(time.perf_counter() - begun)
     return ended
 
 
@@ -92,7 +95,7 @@ async def _until_over(
 
 async def _through_outages(step: Callable[[], Awaitable[Ended | None]]) -> Ended | None:
     """Repeat `step` for as long as a part of ours is away; the claim is held meanwhile."""
-    pauses, loop, through = 0, f"job {uuid4()}", False
+    pauses, loop, through = 0, f"job {next(_numbers)}", False
     try:
         while True:
             try:
