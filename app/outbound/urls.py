@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -19,6 +20,7 @@ from app.logs import mask_address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARS = 8_000
+KNOWN_HOSTS = 256
 SAFE_IN_TARGET = "%/:?=&~+!$,;'@()*[]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -26,6 +28,10 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _RAW_BYTE = re.compile(r"[\udc80-\udcff]")
 """A byte of a header that is no UTF-8, as the HTTP client hands it over."""
 _LONE_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
+
+
+class _OddHost(Exception):
+    """What is wrong with a host, as the end of a sentence that begins with the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,10 @@ def parse_address(url: str) -> WebAddress:
         raise _refused(url, "is neither http nor https", "address-scheme")
     if "@" in parts.netloc or "\\" in parts.netloc or port == 0:
         raise _refused(url, "has user info, a backslash or port 0", "address-malformed")
-    host, is_literal = _read_host(url, parts)
+    try:
+        host, is_literal = _read_host(parts.netloc)
+    except _OddHost as odd:
+        raise _refused(url, str(odd), "address-host") from None
     return WebAddress(scheme, host, port or DEFAULT_PORTS[scheme], _encode_target(parts), is_literal)
 
 
@@ -99,44 +108,46 @@ def resolve_redirect(origin: WebAddress, location: str) -> WebAddress:
     return target
 
 
-def _read_host(url: str, parts: SplitResult) -> tuple[str, bool]:
-    raw = parts.hostname or ""
-    if "[" in parts.netloc:
-        return _read_ipv6(url, raw), True
-    host = _to_ascii(url, raw).removesuffix(".")
+@lru_cache(maxsize=KNOWN_HOSTS)  # a run asks few hosts for all of its pictures
+def _read_host(netloc: str) -> tuple[str, bool]:
+    """The host, and whether it is an IP address itself."""
+    raw = SplitResult("", netloc, "", "", "").hostname or ""
+    if "[" in netloc:
+        return _read_ipv6(raw), True
+    host = _to_ascii(raw).removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _refused(url, "has no plain host name", "address-host")
+        raise _OddHost("has no plain host name")
     if not _NUMERIC_LABEL.fullmatch(labels[-1]):
         return host, False
     if host != raw:
-        raise _refused(url, "hides an IP address", "address-host")
-    return _read_ipv4(url, host), True
+        raise _OddHost("hides an IP address")
+    return _read_ipv4(host), True
 
 
-def _to_ascii(url: str, host: str) -> str:
+def _to_ascii(host: str) -> str:
     if host.isascii():
         return host
     try:
         return host.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise _refused(url, "has a host name that cannot be encoded", "address-host") from None
+        raise _OddHost("has a host name that cannot be encoded") from None
 
 
-def _read_ipv4(url: str, host: str) -> str:
+def _read_ipv4(host: str) -> str:
     try:
         return str(IPv4Address(host))
     except AddressValueError:
-        raise _refused(url, "has an IP address in an unusual form", "address-host") from None
+        raise _OddHost("has an IP address in an unusual form") from None
 
 
-def _read_ipv6(url: str, host: str) -> str:
+def _read_ipv6(host: str) -> str:
     try:
         address = IPv6Address(host)
     except AddressValueError:
-        raise _refused(url, "has an IP address in an unusual form", "address-host") from None
+        raise _OddHost("has an IP address in an unusual form") from None
     if address.scope_id is not None:
-        raise _refused(url, "names an interface of this machine", "address-host")
+        raise _OddHost("names an interface of this machine")
     return str(address)
 
 
