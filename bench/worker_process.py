@@ -33,6 +33,7 @@ from bench.queue_jobs import BareJobs
 from bench.sampler import CpuSampler
 from workers.priority import give_way
 from workers.runtime import Worker
+from workers.start import freeze
 
 
 def main() -> None:
@@ -68,6 +69,7 @@ async def _work(name: QueueName, sampler: CpuSampler | None, *, bare: bool) -> N
         handler = BareJobs(services).run if bare else None
         url = settings.redis_url.get_secret_value()
         worker = Worker(services, services.queue, url, name, policies(settings)[name], handler=handler)
+        freeze()
         if sampler:
             sampler.start()
         await worker.run()

@@ -45,6 +45,15 @@ def main(name: QueueName, settings: Settings | None = None) -> int:
     return 0
 
 
+def freeze() -> None:
+    """What is there before the first job stays: clients, with their descriptions of services, as well as imports.
+
+    What is garbage already goes first, or it would stay, too.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def work(settings: Settings, name: QueueName) -> None:
     """Run a worker of queue `name` in this event loop.
 
@@ -72,6 +81,7 @@ async def work(settings: Settings, name: QueueName) -> None:
         worker = Worker(services, services.queue, redis_url, name, policies(settings)[name])
         if pulse is not None:
             pulse.watch(worker.complaint)
+        freeze()
         await worker.run()
 
 
