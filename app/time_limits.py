@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from app.errors import PromidataSyncError
 
 
-def within(seconds: float, otherwise: PromidataSyncError) -> AbstractAsyncContextManager[None]:
+def within(seconds: float, otherwise: Callable[[], PromidataSyncError]) -> AbstractAsyncContextManager[None]:
     """Run the block for at most `seconds`.
 
     Raises:
-        PromidataSyncError: `otherwise`, when the time is up; a time-out within the block goes through as it is.
+        PromidataSyncError: what `otherwise` makes, when the time is up. A time-out of the block's own goes through.
     """
     return _Within(seconds, otherwise)
 
@@ -23,7 +24,7 @@ class _Within:
 
     __slots__ = ("_limit", "_otherwise")
 
-    def __init__(self, seconds: float, otherwise: PromidataSyncError) -> None:
+    def __init__(self, seconds: float, otherwise: Callable[[], PromidataSyncError]) -> None:
         self._limit, self._otherwise = asyncio.timeout(seconds), otherwise
 
     async def __aenter__(self) -> None:
@@ -35,6 +36,6 @@ class _Within:
         try:
             await self._limit.__aexit__(kind, error, traceback)
         except TimeoutError:
-            raise self._otherwise from None
+            raise self._otherwise() from None
         if isinstance(error, TimeoutError) and self._limit.expired():
-            raise self._otherwise from None
+            raise self._otherwise() from None

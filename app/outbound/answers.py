@@ -21,7 +21,7 @@ HEADER_MAX_CHARS = 1_000
 _DIGITS = re.compile(r"[0-9]+")
 
 
-def judge_status(status: int, headers: Mapping[str, str], *, shown: str, whole: frozenset[int]) -> None:
+def judge_status(status: int, headers: Mapping[str, str], *, shown: object, whole: frozenset[int]) -> None:
     """Return when `status` is one of `whole`, the ones that the caller can use; `shown` is the masked address.
 
     Raises:

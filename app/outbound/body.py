@@ -110,7 +110,7 @@ def decoder_for(content_encoding: str | None) -> Decoder:
     raise PermanentError(f"the body is encoded as {', '.join(named)[:40]!r}, not as asked for", kind="encoding-refused")
 
 
-async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes: int, shown: str) -> bytes:
+async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes: int, shown: object) -> bytes:
     """Read to the end, decoded; `max_bytes` bounds the encoded and the decoded bytes, `shown` is the masked address.
 
     Raises:
@@ -135,7 +135,7 @@ async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes
     return b"".join(pieces)
 
 
-def check_size(size: int, max_bytes: int, shown: str) -> None:
+def check_size(size: int, max_bytes: int, shown: object) -> None:
     """Compare a size, announced or counted, with the cap.
 
     Raises:

@@ -13,7 +13,6 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from typing import Self
 
@@ -22,14 +21,13 @@ import yarl
 from aiohttp.http import HttpProcessingError
 
 from app.errors import AddressRefused, OriginRefused, OriginUnavailable
-from app.logs import mask_address
 from app.metrics.traffic import OutboundRequest, RequestKind
 from app.outbound.addresses import AddressPolicy, Network
 from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status
 from app.outbound.body import check_size, decoder_for, read_body
 from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
-from app.outbound.urls import WebAddress, parse_address, resolve_redirect
+from app.outbound.urls import Shown, WebAddress, parse_address, resolve_redirect
 from app.time_limits import within
 
 MAX_REDIRECTS = 5
@@ -162,7 +160,7 @@ class OutboundClient:
         headers: Mapping[str, str],
     ) -> Fetched:
         """Ask, follow redirects, and read the whole answer; the wait for a place at the gate is no part of its time."""
-        sent, shown = {name.lower(): value for name, value in headers.items()}, _mask(str(address))
+        sent, shown = {name.lower(): value for name, value in headers.items()}, Shown(address)
         async with _limited(limits.total_timeout_s, shown, "the whole answer"):
             for _ in range(MAX_REDIRECTS + 1):
                 async with self._asked("GET", address, headers=sent, limits=limits) as answer:
@@ -184,14 +182,14 @@ class OutboundClient:
             OriginRefused: a 3xx or 4xx.
             AddressRefused: the address must not be connected to.
         """
-        async with _limited(limits.total_timeout_s, _mask(url), "the whole answer"):
+        async with _limited(limits.total_timeout_s, Shown(url), "the whole answer"):
             address = self._admit(parse_address(url), None)
             with OutboundRequest(address.host, "webhook"):
                 return await self._post(address, body, headers, limits)
 
     async def _post(self, address: WebAddress, body: bytes, headers: Mapping[str, str], limits: FetchLimits) -> int:
         async with self._asked("POST", address, headers=headers, limits=limits, body=body) as answer:
-            judge_status(answer.status, answer.headers, shown=_mask(str(address)), whole=frozenset(range(200, 300)))
+            judge_status(answer.status, answer.headers, shown=Shown(address), whole=frozenset(range(200, 300)))
             return answer.status
 
     async def check(self, url: str) -> None:
@@ -207,7 +205,7 @@ class OutboundClient:
 
     def _admit(self, address: WebAddress, allowed_hosts: frozenset[str] | None) -> WebAddress:
         if allowed_hosts is not None and not address.is_on(allowed_hosts):
-            raise AddressRefused(f"{_mask(str(address))} is not on an allowed host", kind="host-not-allowed")
+            raise AddressRefused(f"{Shown(address)} is not on an allowed host", kind="host-not-allowed")
         if address.is_literal:
             self._policy.check(address.host)
         return address
@@ -225,7 +223,7 @@ class OutboundClient:
         """Send one request and give the answer once its headers are there; always releases the connection."""
         if self._session is None:
             raise RuntimeError("OutboundClient is used outside of its `async with`")
-        shown = _mask(str(address))
+        shown = Shown(address)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
         try:
             async with _limited(limits.connect_timeout_s + limits.first_byte_timeout_s, shown, "the headers"):
@@ -246,7 +244,7 @@ class OutboundClient:
 async def _read(
     answer: aiohttp.ClientResponse, address: WebAddress, limits: FetchLimits, *, conditional: bool
 ) -> Fetched:
-    shown = _mask(str(address))
+    shown = Shown(address)
     not_modified = conditional and answer.status == 304
     body = b""
     if not not_modified:
@@ -264,7 +262,7 @@ async def _read(
     )
 
 
-async def _read_whole(answer: aiohttp.ClientResponse, shown: str, max_bytes: int) -> bytes:
+async def _read_whole(answer: aiohttp.ClientResponse, shown: Shown, max_bytes: int) -> bytes:
     check_size(answer.content_length or 0, max_bytes, shown)
     decoder = decoder_for(",".join(answer.headers.getall("Content-Encoding", ())))
     connection = answer.connection
@@ -279,12 +277,12 @@ async def _read_whole(answer: aiohttp.ClientResponse, shown: str, max_bytes: int
 def _redirect_target(answer: aiohttp.ClientResponse, address: WebAddress) -> WebAddress:
     location = answer.headers.get("Location")
     if not location:
-        raise OriginRefused(f"{_mask(str(address))} redirects to nowhere", answer.status)
+        raise OriginRefused(f"{Shown(address)} redirects to nowhere", answer.status)
     return resolve_redirect(address, location)
 
 
-def _limited(seconds: float, shown: str, what: str) -> AbstractAsyncContextManager[None]:
-    return within(seconds, OriginUnavailable(f"{shown}: {what} took over {seconds:g} s"))
+def _limited(seconds: float, shown: Shown, what: str) -> AbstractAsyncContextManager[None]:
+    return within(seconds, lambda: OriginUnavailable(f"{shown}: {what} took over {seconds:g} s"))
 
 
 def _explain(error: aiohttp.ClientError | OSError) -> str:
@@ -299,11 +297,3 @@ def _explain(error: aiohttp.ClientError | OSError) -> str:
         (aiohttp.ClientResponseError, "the answer is not HTTP, or longer than announced"),
     )
     return next((text for kind, text in known if isinstance(error, kind)), "the connection was lost")
-
-
-@lru_cache(maxsize=256)  # a request asks for it four times
-def _mask(url: str) -> str:
-    try:
-        return mask_address(url)
-    except ValueError:
-        return "the address"

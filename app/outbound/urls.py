@@ -61,6 +61,21 @@ class WebAddress:
         return self.host in hosts or f"{self.host}:{self.port}" in hosts
 
 
+class Shown:
+    """An address as messages show it, without what is secret; put together when one is written, which is rare."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: WebAddress | str) -> None:
+        self._address = address
+
+    def __str__(self) -> str:
+        try:
+            return mask_address(str(self._address))
+        except ValueError:
+            return "the address"
+
+
 def parse_address(url: str) -> WebAddress:
     """Read an address strictly.
 

@@ -42,7 +42,7 @@ async def is_stored(services: Services, key: str, size_bytes: int | None) -> boo
 
 def _answered_within(seconds: float) -> AbstractAsyncContextManager[None]:
     """A store that is silent is away: that must show before the job's own time is up, which would spend an attempt."""
-    return within(seconds, StoreUnavailable(f"the object store did not answer within {seconds:g} s"))
+    return within(seconds, lambda: StoreUnavailable(f"the object store did not answer within {seconds:g} s"))
 
 
 class PictureStorer:
