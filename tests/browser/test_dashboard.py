@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 from sqlalchemy import text
 
@@ -232,6 +231,9 @@ async def sign_in(page: Page, url: str, role: str) -> None:
 
 
 async def violations(page: Page, where: str) -> list[str]:
+    # its import builds models for a second, in every process that only collects this file
+    from axe_playwright_python.async_playwright import Axe  # noqa: PLC0415
+
     found = (await Axe().run(page, options=LEVELS)).response["violations"]
     return [
         f"{where}: {one['id']} {one['nodes'][0]['html'][:160]} {one['nodes'][0]['failureSummary']}" for one in found

@@ -25,6 +25,7 @@ from redis.asyncio import Redis
 from app.persistence.database_address import database_url
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_process import api_process
+from tests.support.plain_http import plain_client
 from tests.support.prometheus import Prometheus, rules, running_prometheus
 from tests.support.receiver import free_port
 from tests.support.scraped import metrics_address
@@ -94,7 +95,7 @@ async def watched(servers: Servers, folder: Path) -> AsyncIterator[Watched]:
             "workers": [metrics_address(worker) for worker in workers.all],
         }
         prometheus = await opened.enter_async_context(running_prometheus(folder, targets))
-        api = await opened.enter_async_context(httpx.AsyncClient(base_url=address, timeout=20))
+        api = await opened.enter_async_context(plain_client(base_url=address, timeout=20))
         yield Watched(servers, workers, prometheus, api, pid)
 
 

@@ -21,6 +21,7 @@ from app.persistence.migrations import newest_revision
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.last_release import REVISION, ROOT, TAG, Program, release_code, start_program
 from tests.support.own_migrations import OwnMigrations
+from tests.support.plain_http import plain_client
 from tests.support.s3_servers import free_port
 from tests.support.stack import Servers, Stack, open_stack
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
@@ -63,7 +64,7 @@ class Fleet:
     async def api(self, code: Path) -> tuple[Program, httpx.AsyncClient]:
         port = free_port()
         program = self.start(code, "api", PORT=str(port))
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        client = plain_client(base_url=f"http://127.0.0.1:{port}", timeout=30)
         await until(lambda: _is_ready(program, client), 90)
         return program, client
 

@@ -11,12 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient
 from tests.support.command_line import environment_of
+from tests.support.plain_http import plain_client
 from tests.support.truth import assert_as_if_nothing_had_happened
 
 COMMANDS = Path(sys.executable).parent
@@ -56,7 +55,7 @@ async def test_uvicorn_and_three_workers_give_the_feeds_catalogue(make_stack: Ma
         server = await processes.enter_async_context(running(env, "uvicorn", "app.main:app", "--port", "0"))
         for queue in ("supplier", "family", "image"):
             await processes.enter_async_context(running(env, "promidata-sync", "worker", queue))
-        async with httpx.AsyncClient(base_url=await _address(server), timeout=30) as http:
+        async with plain_client(base_url=await _address(server), timeout=30) as http:
             api = ApiClient(http)
             started = await api.post("/sync", expect=202)
             runs = [await _finished(api, job["runId"]) for job in started["jobs"]]

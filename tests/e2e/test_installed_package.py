@@ -7,13 +7,13 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx
 import pytest
 
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.conftest import MakeStack
 from tests.support.clean_environment import Installed, installed_wheel
 from tests.support.command_line import environment, environment_of
+from tests.support.plain_http import plain_client
 from tests.support.stack import Servers, database_named, execute
 
 KINDS = ("supplier", "family", "image")
@@ -100,7 +100,7 @@ async def test_by_hand_it_migrates_serves_syncs_and_is_well_on_both_kinds_of_wor
             for kind in KINDS:
                 await processes.enter_async_context(running(installed, env, "promidata-sync", "worker", kind))
             address = (await api.readline()).decode().removeprefix("API: ").strip()
-            async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+            async with plain_client(base_url=address) as http:
                 assert [(await http.get(path)).status_code for path in ("/healthz", "/docs", "/")] == [200, 200, 200]
             await succeeds(installed, env, "suppliers", "--discover")
             await succeeds(installed, env, "sync", "--watch")

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import msgspec
 import psutil
 import pytest
@@ -23,6 +22,7 @@ from app.cli.up_file import RunningUp, UpError
 from app.persistence.product_lists import count_catalogue
 from app.settings import Settings
 from tests.support.command_line import OURS, command, environment, environment_of, start
+from tests.support.plain_http import plain_client
 from tests.support.processes import still_there
 from tests.support.stack import Stack
 
@@ -126,7 +126,7 @@ async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves
         assert "synced 3 suppliers in " in said
 
         running = announcement(data_dir)
-        async with httpx.AsyncClient(base_url=running.api_url, trust_env=False) as api:
+        async with plain_client(base_url=running.api_url) as api:
             answers = [await api.get(path) for path in ("/readyz", "/docs", "/", "/api/v1/products?limit=1")]
             runs = (await api.get("/api/v1/runs")).json()["items"]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
@@ -220,7 +220,7 @@ async def test_what_dies_comes_back_and_a_killed_up_takes_everything_with_it(tmp
         await up.until("Valkey is back")
         await up.until("PostgreSQL is back")
         await up.until("worker-image ended (signal 9")
-        async with httpx.AsyncClient(base_url=running.api_url, trust_env=False) as api:
+        async with plain_client(base_url=running.api_url) as api:
 
             async def workers() -> set[str]:
                 answer = await api.get("/api/v1/workers")

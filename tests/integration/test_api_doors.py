@@ -11,9 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -24,6 +22,7 @@ from app.errors import SettingsError
 from app.settings import Settings
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
+from tests.support.plain_http import plain_client
 from tests.support.stack import Servers, Stack, open_stack
 
 KEYS = "reader:viewer:r-secret-of-16-chars,worker:operator:o:secret-of-16-chars,boss:admin:a-secret-of-16-chars"
@@ -137,10 +136,10 @@ async def test_a_stranger_learns_nothing_but_that_a_key_is_needed(make_stack: Ma
         ("POST", "/webhooks", {"json": []}),
     ]
     async with make_stack(api_keys=KEYS) as stack, serve(stack.settings) as url:
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with plain_client(base_url=url) as http:
             for method, path, options in asked:
                 await ApiClient(http).problem(method, path, 401, **options)
-        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "r-secret-of-16-chars"}) as http:
+        async with plain_client(base_url=url, headers={"X-API-Key": "r-secret-of-16-chars"}) as http:
             for method, path, options in asked:
                 if method == "POST" or "webhooks" in path:
                     headers = {**http.headers, **options.get("headers", {})}
@@ -305,6 +304,9 @@ async def test_the_service_ends_when_it_is_asked_to(stack: Stack) -> None:
 
 
 async def test_the_description_is_valid_openapi(api: ApiClient) -> None:
+    # its import reads a grammar for seven seconds, which every process that collects this file would spend
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # noqa: PLC0415
+
     description = await api.get("//openapi.json")
     assert description["openapi"].startswith("3.1.")
     assert [str(error) for error in OpenAPIV31SpecValidator(description).iter_errors()] == []

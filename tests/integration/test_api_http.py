@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import zstandard
 from httpx import Response
 
 from tests.support.api_client import ApiClient, api_client
+from tests.support.plain_http import plain_client
 from tests.support.stack import Servers, Stack, open_stack
 
 DESCRIBED = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
@@ -201,7 +201,7 @@ async def test_pages_of_listed_origins_may_read_and_nobody_elses(api: ApiClient)
 
 async def test_a_browser_is_told_beforehand_what_a_listed_page_may_send(api: ApiClient) -> None:
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-api-key,content-type"}
-    async with httpx.AsyncClient(base_url=api.http.base_url) as stranger:
+    async with plain_client(base_url=api.http.base_url) as stranger:
         let_in = await stranger.options("/api/v1/suppliers/A23", headers={"Origin": SHOP, **asked})
         refused = await stranger.options("/api/v1/suppliers/A23", headers={"Origin": "https://evil.example", **asked})
     assert (let_in.status_code, let_in.headers["access-control-allow-origin"]) == (200, SHOP)

@@ -18,6 +18,7 @@ from app.settings import Settings
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
 from tests.support.command_line import environment_of
+from tests.support.plain_http import plain_client
 from tests.support.prefix_proxy import prefix_proxy
 from tests.support.s3_servers import free_port
 from tests.support.stack import Servers, Stack, open_stack
@@ -70,7 +71,7 @@ async def test_every_address_that_is_given_out_has_the_prefix(synced: Stack, str
     async with (
         serve(settings) as upstream,
         prefix_proxy(upstream, PREFIX, strips=strips, tells=tells) as proxy,
-        httpx.AsyncClient() as http,
+        plain_client() as http,
     ):
         given = await addresses_given_out(http, proxy.url)
         assert len(given) > 20
@@ -86,7 +87,7 @@ async def test_every_address_that_is_given_out_has_the_prefix(synced: Stack, str
 
 async def test_the_prefix_may_look_like_a_path_of_ours(synced: Stack) -> None:
     settings = behind(synced, root_path="/api")
-    async with serve(settings) as upstream, httpx.AsyncClient() as http:
+    async with serve(settings) as upstream, plain_client() as http:
         for strips in (True, False):
             async with prefix_proxy(upstream, "/api", strips=strips, tells=False) as proxy:
                 for path in ("/api/v1/runs", "/docs", "/", "", "/healthz"):
@@ -145,7 +146,7 @@ async def test_stock_uvicorn_takes_a_strangers_word_for_nothing(synced: Stack, t
     stranger = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
     async with (
         stock_uvicorn(tmp_path, environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}) as upstream,
-        httpx.AsyncClient(transport=stranger) as http,
+        plain_client(transport=stranger) as http,
     ):
         assert 'data-openapi="/openapi.json"' in (await http.get(f"{upstream}/docs", headers=told)).text
 
@@ -200,12 +201,12 @@ async def stock_uvicorn(folder: Path, env: dict[str, str], *arguments: str) -> A
     async def ready() -> bool:
         assert process.returncode is None
         with suppress(httpx.TransportError):
-            async with httpx.AsyncClient() as http:
-                return (await http.get(f"{url}/readyz")).status_code == 200
+            return (await http.get(f"{url}/readyz")).status_code == 200
         return False
 
     try:
-        await eventually(ready)
+        async with plain_client() as http:
+            await eventually(ready)
         yield url
     finally:
         process.terminate()
@@ -219,7 +220,7 @@ async def test_stock_uvicorn_serves_under_a_prefix_too(synced: Stack, tmp_path: 
     arguments = ["--root-path", PREFIX] if by != "ROOT_PATH" else []
     async with (
         stock_uvicorn(tmp_path, given, *arguments) as upstream,
-        httpx.AsyncClient() as http,
+        plain_client() as http,
     ):
         for strips in (True, False):
             async with prefix_proxy(upstream, PREFIX, strips=strips, tells=False) as proxy:
@@ -233,7 +234,7 @@ async def test_stock_uvicorn_believes_the_same_proxies(synced: Stack, tmp_path: 
     async with (
         stock_uvicorn(tmp_path, given) as upstream,
         prefix_proxy(upstream, PREFIX, strips=True, tells=True) as proxy,
-        httpx.AsyncClient() as http,
+        plain_client() as http,
     ):
         for address in set(await addresses_given_out(http, proxy.url)):
             assert address.startswith((PREFIX, proxy.url)), address

@@ -15,6 +15,7 @@ from app.errors import DatabaseUnavailable
 from app.persistence import idempotency
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
+from tests.support.plain_http import plain_client
 from tests.support.stack import Stack
 
 
@@ -168,7 +169,7 @@ async def test_a_direct_sync_needs_no_redis(make_stack: MakeStack) -> None:
 
 async def test_a_direct_sync_goes_on_when_its_caller_hangs_up(stack: Stack) -> None:
     stack.server.faults.add("document", "slow", seconds=0.3)
-    async with serve(stack.settings) as url, httpx.AsyncClient(base_url=url) as http:
+    async with serve(stack.settings) as url, plain_client(base_url=url) as http:
         with suppress(httpx.ReadTimeout):
             await http.post("/api/v1/sync", json={"supplierId": "A23", "useQueue": False}, timeout=0.2)
         async with asyncio.timeout(30):

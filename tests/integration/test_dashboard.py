@@ -20,6 +20,7 @@ from app.dashboard.pages import PAGES
 from app.dashboard.queues import VERBS
 from app.settings import Settings
 from tests.support.api_client import serve
+from tests.support.plain_http import plain_client
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -66,7 +67,7 @@ async def url(stack: Stack) -> AsyncIterator[str]:
 @asynccontextmanager
 async def browsing(url: str, role: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A visitor, signed in with the key of a role."""
-    async with httpx.AsyncClient(base_url=url, follow_redirects=True, timeout=30) as http:
+    async with plain_client(base_url=url, follow_redirects=True, timeout=30) as http:
         if role is not None:
             answer = await send(http, "/sign-in", {"key": SECRETS[role]}, page="/sign-in")
             assert (answer.status_code, sessions.COOKIE in http.cookies) == (200, True)
@@ -130,7 +131,7 @@ async def test_a_session_survives_a_restart_and_ends_with_its_key(stack: Stack, 
     left = ",".join(part for part in KEYS.split(",") if "admin" not in part)
     for keys, status in ((KEYS, 200), (left, 401), (f"{left},admin-key:admin:another-secret-of-16", 401)):
         settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": keys})
-        async with serve(settings) as again, httpx.AsyncClient(base_url=again) as http:
+        async with serve(settings) as again, plain_client(base_url=again) as http:
             assert (await http.get("/api/v1/runs", headers=cookie)).status_code == status
 
 
@@ -281,7 +282,7 @@ async def test_webhooks_are_added_pinged_and_deleted(stack: Stack, url: str) -> 
 
 async def test_without_keys_nobody_has_to_sign_in(stack: Stack) -> None:
     settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": ()})
-    async with serve(settings) as open_url, httpx.AsyncClient(base_url=open_url, follow_redirects=True) as http:
+    async with serve(settings) as open_url, plain_client(base_url=open_url, follow_redirects=True) as http:
         page = (await http.get("/")).text
         assert ("Overview</h1>" in page, "Sign out" in page) == (True, False)
         assert "Pictures is paused" in (await send(http, "/queues/image-upload/pause", {})).text

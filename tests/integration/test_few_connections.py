@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -18,6 +17,7 @@ from app.cli.doctor import examine
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_client import API, api_client
 from tests.support.api_process import api_process
+from tests.support.plain_http import plain_client
 from tests.support.sessions import sessions_by_process, watched
 from tests.support.stack import Servers, Stack, execute
 from tests.support.truth import assert_as_if_nothing_had_happened
@@ -54,7 +54,7 @@ async def few_connections(servers: Servers, folder: Path, pool_size: int) -> Asy
 async def call_until(over: asyncio.Event, url: str) -> list[float]:
     """Call the API all the time; how long each answer took."""
     took = []
-    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+    async with plain_client(base_url=url, timeout=20) as http:
         while not over.is_set():
             for path in CALLS:
                 began = time.monotonic()

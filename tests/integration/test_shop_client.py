@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.notify.signing import new_secret, signed_headers
 from tests.support.api_client import ApiClient, api_at
 from tests.support.api_process import api_process
 from tests.support.command_line import environment_of
+from tests.support.plain_http import plain_client
 from tests.support.receiver import free_port
 from tests.support.sample_requests import SKU
 from tests.support.stack import Servers, Stack, open_stack
@@ -97,7 +97,7 @@ async def test_a_webhook_wakes_it_and_a_forged_one_does_not(stack: Stack, api: A
     process = await client(api, file, str(port), WEBHOOK_SECRET=secret)
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(60), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with asyncio.timeout(60), plain_client(base_url=f"http://127.0.0.1:{port}") as http:
             assert await process.stdout.readline() == b"rebuilt\n"
             stack.feed.change_price(SKU)
             await stack.sync("A23")

@@ -20,6 +20,7 @@ from app.sync.upkeep.schedules import run_schedules
 from tests.support.api_process import api_process
 from tests.support.collector import Collector, SpanRead, collecting
 from tests.support.command_line import command, environment_of
+from tests.support.plain_http import plain_client
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.s3_servers import BUCKET, rclone_server
 from tests.support.stack import Servers, Stack, execute
@@ -80,7 +81,7 @@ async def observed(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
             await _add_webhook(stack, shop.url)
             _break(stack)
             workers.spawn_all()
-            async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as http:
+            async with plain_client(base_url=f"{url}/api/v1", timeout=30) as http:
                 await _start(http)
                 (run,) = await workers.over()
                 await until(lambda: shop.received)

@@ -14,6 +14,7 @@ import uvicorn
 from app.api.limited_http import LimitedHttp
 from app.main import create_app
 from app.settings import Settings
+from tests.support.plain_http import plain_client
 
 API = "/api/v1"
 
@@ -110,5 +111,5 @@ async def api_client(settings: Settings, key: str | None = None) -> AsyncIterato
 async def api_at(url: str, key: str | None = None) -> AsyncIterator[ApiClient]:
     """A client for a service that is there."""
     headers = {} if key is None else {"X-API-Key": key}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+    async with plain_client(base_url=url, headers=headers, timeout=30) as http:
         yield ApiClient(http)

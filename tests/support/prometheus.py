@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
+from tests.support.plain_http import plain_client
 from tests.support.receiver import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ class Prometheus:
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an instant query."""
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with plain_client(timeout=20) as http:
             answer = await http.get(f"{self.url}/api/v1/query", params={"query": expression})
         assert answer.status_code == 200, answer.text
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
@@ -107,7 +108,7 @@ async def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]])
     arguments = ["--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", f"--web.listen-address={address}"]
     process = _spawn([program, *arguments], folder, log)
     try:
-        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+        async with asyncio.timeout(30), plain_client() as http:
             while not await _ready(http, address):
                 assert process.poll() is None, log.read_text()
                 await asyncio.sleep(0.1)

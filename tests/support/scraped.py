@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.plain_http import plain_client
 from tests.support.worker_stack import WorkerProcess
 
 Samples = Counter[str]
@@ -23,7 +23,7 @@ def metrics_address(worker: WorkerProcess) -> str:
 async def scrape(*addresses: str, headers: dict[str, str] | None = None) -> Samples:
     """The samples below `address/metrics`, added up over the addresses."""
     samples: Samples = Counter()
-    async with httpx.AsyncClient(headers=headers, timeout=20) as http:
+    async with plain_client(headers=headers, timeout=20) as http:
         for address in addresses:
             answer = await http.get(f"{address}/metrics")
             assert answer.status_code == 200, answer.text
