@@ -53,6 +53,25 @@ async def test_what_only_a_document_that_does_not_count_lists_is_discontinued(ma
         assert (run["manifest_new"], run["families_total"], run["status"]) == (0, 0, "completed")
 
 
+async def test_of_two_documents_without_children_for_one_sku_the_other_is_an_error_of_the_run(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=1)
+    kid = feed.document(first_sku(feed))["ChildProducts"][0]
+    for name, sku, number in (("0", "B/A-1", "A23"), ("B/A-1", "B/A-1", "A23"), ("c", "C-1", "C"), ("d", "C-2", "C")):
+        lone = {**kid, "Sku": sku, "ANumber": number, "SupplierSku": name}
+        feed.set_document("A23", f"{name.replace('/', '%2F')}.json", lone)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        run = await stack.run("A23")
+        assert (run["families_completed"], run["families_failed"]) == (3, 1), "C-1 and C-2 are one family"
+        errors = [item for item in await stack.problems("A23") if item["kind"] == "family-sku-twice"]
+        assert [(item["severity"], item["sku"]) for item in errors] == [("error", "B/A-1")]
+        assert errors[0]["url"].endswith("/A23/0.json")
+        own = await stack.value("SELECT content ->> 'supplierSku' FROM variants WHERE sku = 'B/A-1'")
+        assert own == "B/A-1"
+
+
 async def test_documents_that_fail_for_longer_than_a_slice_end_the_run(make_stack: MakeStack) -> None:
     feed = plain_feed(families=60)
     async with make_stack(feed, job_timeout_supplier_ms=4000) as stack:

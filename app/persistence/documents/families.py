@@ -55,15 +55,18 @@ class SilentDocument(msgspec.Struct, frozen=True):
 
 
 async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[SilentDocument]:
-    """The documents that do not count, by SKU and file name."""
+    """The documents that do not count, by SKU and file name; of those without children, the doubles of one variant."""
     rows = await db.execute(
         text(f"""
-        SELECT d.family_sku AS sku, d.url, s.file_name AS speaker FROM documents d
+        SELECT d.family_sku AS sku, d.url, s.file_name AS speaker, d.file_name FROM documents d
         JOIN speaking_documents s ON s.supplier_id = d.supplier_id AND s.family_sku = d.family_sku
-        WHERE d.supplier_id = :supplier_id AND {SILENT} ORDER BY d.family_sku, d.file_name"""),
+        WHERE d.supplier_id = :supplier_id AND {SILENT}
+        UNION ALL
+        SELECT sku, url, speaker, file_name FROM ({RANKED}) one WHERE file_name <> speaker AND NOT among_parents
+        ORDER BY sku, file_name"""),
         {"supplier_id": supplier_id},
     )
-    return [SilentDocument(**row) for row in rows.mappings()]
+    return [SilentDocument(row.sku, row.url, row.speaker) for row in rows]
 
 
 async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
@@ -75,6 +78,14 @@ async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
         {"supplier_id": supplier_id},
     )
 
+
+RANKED = """
+    SELECT sku, url, file_name,
+        first_value(file_name) OVER (
+            PARTITION BY family_sku, sku ORDER BY document_stem(file_name) = sku DESC, file_name) AS speaker,
+        bool_or(has_children) OVER (PARTITION BY family_sku) AS among_parents
+    FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL"""
+"""Each document with the one that speaks for its SKU, as app/catalogue/grouping.py judges."""
 
 SILENT = """d.present AND d.version IS NOT NULL AND d.family_sku IN (
     SELECT family_sku FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
