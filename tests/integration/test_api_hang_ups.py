@@ -64,7 +64,7 @@ async def test_calls_are_answered_although_postgresql_stands_still(servers: Serv
         assert stack.settings.database_url is not None
         holder = await asyncpg.connect(stack.settings.database_url.get_secret_value().replace("+asyncpg", ""))
         await holder.execute("BEGIN; LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
-        under_way = asyncio.create_task(api.problem("GET", "/runs", 503))
+        under_way = asyncio.create_task(api.http.get(f"{API}/runs"))
         await asyncio.sleep(1.0)  # its statement waits for the lock
         with troubles.frozen(own.postgres.pid):
             async with asyncio.timeout(25):  # far below the 35 s after which a statement is given up
@@ -73,7 +73,9 @@ async def test_calls_are_answered_although_postgresql_stands_still(servers: Serv
                     api.problem("GET", "//readyz", 503),
                     *(api.problem(method, path, 503, **kind) for method, path, kind in STILL),
                 )
-                assert "stands still" in (await under_way)["detail"]
+                refused = await under_way
+                assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
+                assert "stands still" in refused.json()["detail"]
         assert (readiness["database"], readiness["redis"]) == ("down", "up")
         holder.terminate()
         await eventually(lambda: _answers(api))
