@@ -98,13 +98,17 @@ class OriginRefused(PermanentError):
 class AddressRefused(PermanentError):
     """The address must not be fetched: scheme, host, or a private network behind it.
 
-    `private` are the addresses that are no public ones, where that is the reason.
+    `private` are the addresses that are no public ones, where that is the reason; `why` says what is wrong without the
+    address, whose path may be a secret.
     """
 
-    def __init__(self, message: str, kind: str = "address-refused", private: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, kind: str = "address-refused", private: tuple[str, ...] = (), why: str | None = None
+    ) -> None:
         super().__init__(message, kind)
-        self.args = (message, kind, private)
+        self.args = (message, kind, private, why)
         self.private = private
+        self.why = message if why is None else why
 
 
 class BodyTooLarge(PermanentError):

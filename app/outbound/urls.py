@@ -173,7 +173,7 @@ def _encode_target(parts: SplitResult) -> str:
 
 
 def _refused(url: str, why: str, kind: str) -> AddressRefused:
-    return AddressRefused(f"{_shown(url)} {why}", kind=kind)
+    return AddressRefused(f"{_shown(url)} {why}", kind=kind, why=why)
 
 
 def _shown(url: str) -> str:

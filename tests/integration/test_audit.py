@@ -163,6 +163,10 @@ async def test_a_webhook_is_told_by_its_host_alone(make_stack: Any) -> None:
         await api.call("PATCH", f"/webhooks/{made['id']}", json={"isActive": False})
         await api.call("DELETE", f"/webhooks/{made['id']}")
         entries = (await api.get("/audit"))["items"]
+        for url in ("ftp://shop.example/s3cret", "http://u@shop.example/s3cret", "http://10.1.2.3/s3cret", "s3cret\n"):
+            refused = await api.problem("POST", "/webhooks", 422, json={"url": url})
+            assert (await newest(api))["detail"]["reason"] == refused["detail"]
+            assert "s3cret" not in refused["detail"]
     assert [entry["action"] for entry in entries] == ["deleteWebhook", "updateWebhook", "createWebhook"]
     assert all(entry["target"] == made["id"] and entry["detail"]["host"] == "127.0.0.1" for entry in entries)
     assert "s3cret" not in json.dumps(entries)

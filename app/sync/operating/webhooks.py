@@ -114,7 +114,7 @@ async def _refuse_address(services: Services, url: str) -> None:
     try:
         await services.outbound.check(url)
     except AddressRefused as error:
-        raise FieldInvalid("url", str(error)) from None
+        raise FieldInvalid("url", error.why) from None
 
 
 def _host(webhook: WebhookRow) -> str | None:
