@@ -1,6 +1,6 @@
 """A shop that keeps its own copy of the catalogue, in SQLite, as docs/shop.md explains. Needs httpx, standardwebhooks.
 
-    nothing kept, or 410 ─▶ rebuild: everything as of one moment, a product a line, and the number to go on from
+    nothing kept, 410 or 422 ─▶ rebuild: everything as of one moment, a product a line, and the number to go on from
     else                 ─▶ follow: the changes since that number; the products that they name are read anew
     nothing new          ─▶ one 304, and nothing is read
 
@@ -64,7 +64,8 @@ class Shop:
             answer = self.http.get("/changes", params={"since": seq, "limit": 500}, headers=headers)
             if answer.status_code == httpx.codes.NOT_MODIFIED:
                 return f"unchanged, {read} products read"
-            if answer.status_code == httpx.codes.GONE:  # the changes since then are forgotten
+            # the changes since then are forgotten; or the service was restored from a time before them
+            if answer.status_code in {httpx.codes.GONE, httpx.codes.UNPROCESSABLE_ENTITY}:
                 return self.rebuild()
             page = answer.raise_for_status().json()
             if not page["items"]:

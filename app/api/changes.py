@@ -106,7 +106,11 @@ def _beginning(since: int | None, cursor: int | None) -> int | None:
 
 def _refuse_outside(begin: int, ends: FeedEnds) -> None:
     if begin > ends.head:
-        message = f"is after the head, {ends.head}: nothing has that number yet"
+        # numbers never go back by themselves: whoever has seen a later one follows a database that was restored
+        message = (
+            f"is after the head, {ends.head}: nothing has that number yet; if it came from here, the database was "
+            "restored: list the products again, and follow from that head"
+        )
         raise ProblemError(422, f"since {message}", errors=[{"field": "since", "message": message}], head=ends.head)
     if begin < ends.pruned:
         raise ProblemError(

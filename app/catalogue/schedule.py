@@ -7,7 +7,9 @@ whenever the clock shows one of its minutes, so that an hourly run stays hourly 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -72,13 +74,17 @@ def next_runs(schedule: str, time_zone: str, after: datetime, number: int) -> li
     return times
 
 
+_OF_THE_MACHINE = re.compile(r"(localtime|posixrules|Factory)$|(posix|right)/")
+"""Files beside the zones: what this machine is set to, which another may not be, and zones that count leap seconds."""
+
+
 def find_zone(time_zone: str) -> ZoneInfo:
     """The time zone of that IANA name.
 
     Raises:
         ValueError: there is none.
     """
-    try:
-        return ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{time_zone!r} is not a time zone, such as 'Europe/Amsterdam'") from None
+    with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+        if not _OF_THE_MACHINE.match(time_zone):
+            return ZoneInfo(time_zone)
+    raise ValueError(f"{time_zone!r} is not a time zone, such as 'Europe/Amsterdam'")

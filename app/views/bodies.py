@@ -45,7 +45,8 @@ Storable = AfterValidator(_storable)
 """A text that PostgreSQL can take."""
 Code = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable]
 Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+"""A JSON number: neither `true` nor `"0.5"` is one."""
 Url = Annotated[str, Field(min_length=1, max_length=2_000, examples=["https://shop.example/hooks/promidata"]), Storable]
 Events = Annotated[list[Event], Field(min_length=1, max_length=2)]
 

@@ -250,6 +250,8 @@ async def test_a_follower_that_is_too_late_too_early_or_garbled_is_told(scratch_
     assert gone["head"] == (await scratch_api.get("/changes", since=5))["head"]
     for since in ("99999999", "x", "-1", "1.5", "9" * 30):
         await scratch_api.problem("GET", f"/changes?since={since}", 422)
+    restored = await scratch_api.problem("GET", "/changes?since=99999999", 422)
+    assert (restored["head"], "list the products again" in restored["detail"]) == (gone["head"], True)
 
 
 async def test_history_has_old_and_new_values(scratch_api: ApiClient, scratch: Stack) -> None:
@@ -351,7 +353,11 @@ async def test_a_supplier_is_added_and_changed(scratch_api: ApiClient) -> None:
         ({"schedule": "* * * * * *"}, "schedule"),
         ({"schedule": "0 0 30 2 *"}, "schedule"),
         ({"timeZone": "Mars/Base"}, "timeZone"),
+        ({"timeZone": "localtime"}, "timeZone"),
+        ({"timeZone": "right/Europe/Amsterdam"}, "timeZone"),
         ({"removalGuardShare": 1.5}, "removalGuardShare"),
+        ({"removalGuardShare": True}, "removalGuardShare"),
+        ({"removalGuardShare": "0.5"}, "removalGuardShare"),
         ({"isActive": "yes"}, "isActive"),
         ({"isActive": None}, "isActive"),
         ({"name": ""}, "name"),
