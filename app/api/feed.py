@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from app.api.answer_in_time import taking_long
+from app.api.answer_in_time import asking_the_feed
 from app.api.auth import GuardedRoute, Viewer
 from app.api.problems import problem_answers
 from app.api.schemas import ServicesNeeded
@@ -36,7 +36,7 @@ class FeedAnswer(Out):
     operation_id="checkFeed",
     summary="Test the connection to the feed",
     responses=problem_answers(502),
-    dependencies=[Depends(taking_long)],
+    dependencies=[Depends(asking_the_feed)],
 )
 async def check(services: ServicesNeeded, _: Viewer) -> FeedAnswer:
     """Reads the manifest and stores nothing; 502 says why it cannot be had."""

@@ -109,8 +109,8 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """An operation's error answers for OpenAPI, each with an example; 401, 422, 431 and 503 are among them anyway."""
-    return {status: problem_answer(status) for status in sorted({*statuses, 401, 422, 431, 503})}
+    """An operation's error answers for OpenAPI, each with an example; what any call can meet is among them."""
+    return {status: problem_answer(status) for status in sorted({*statuses, *OF_ANY_CALL})}
 
 
 def problem_answer(status: int) -> dict[str, Any]:
@@ -119,10 +119,12 @@ def problem_answer(status: int) -> dict[str, Any]:
     return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: content}}
 
 
+OF_ANY_CALL = (401, 413, 422, 431, 503)
 EXAMPLES = {
     401: "a key is needed: send it as Authorization: Bearer … or X-API-Key",
     403: "this needs the role operator; the key ci has viewer",
     404: "there is no supplier A999",
+    408: "the body did not come within 9 s",
     409: "supplier A360 is inactive: activate it to sync it",
     410: "changes up to 1200 are forgotten: read the products again and follow from head",
     413: "the body is larger than 1048576 bytes",

@@ -97,8 +97,9 @@ async def list_products(
 
     `category` includes what lies below it. A cursor belongs to its `sort`.
 
-    With `Accept: application/x-ndjson` every product that the filter means, whole, one a line, without paging, as of
-    one moment; the header `X-Changes-Head` is the change feed's `seq` of that moment: `/changes?since=` goes on there.
+    With `Accept: application/x-ndjson` every product that the filter means, whole, one a line, without paging (`limit`
+    does not count, a `cursor` is refused), as of one moment; the header `X-Changes-Head` is the change feed's `seq` of
+    that moment: `/changes?since=` goes on there.
     """
     wanted = ProductFilter(supplier, status, category, updatedSince, q)
     lines = wants_lines(request)

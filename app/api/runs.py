@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from app.api.answer_in_time import taking_long
+from app.api.answer_in_time import asking_the_feed
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
 from app.api.problems import problem_answers
@@ -106,7 +106,7 @@ async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, 
     summary="Allow the removals that the guard held back",
     status_code=202,
     responses=problem_answers(403, 404, 409, 502),
-    dependencies=[Depends(taking_long)],  # it reads the manifest
+    dependencies=[Depends(asking_the_feed)],  # it reads the manifest
 )
 async def confirm_removals(run_id: RunId, services: ServicesNeeded, _: Operator) -> ConfirmedRun:
     """Starts a run that may remove what this one manifest lacks. 409 when the manifest is another one by now."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from msgspec.structs import astuple
 
-from app.api.answer_in_time import taking_long
+from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
 from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
 from app.api.problems import problem_answers
@@ -77,7 +77,7 @@ async def list_suppliers(
     operation_id="createSupplier",
     summary="Add a supplier",
     status_code=201,
-    responses=problem_answers(403, 409, 413),
+    responses=problem_answers(403, 408, 409),
 )
 async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, body: NewSupplier) -> Supplier:
     """409 when its code or `documentId` is taken."""
@@ -89,7 +89,7 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
     operation_id="discoverSuppliers",
     summary="Add the suppliers that the manifest names",
     responses=problem_answers(403, 502),
-    dependencies=[Depends(taking_long)],
+    dependencies=[Depends(asking_the_feed)],
 )
 async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admin) -> Discovered:
     """`items` are the ones that were new."""
@@ -115,7 +115,7 @@ async def get_supplier(request: Request, supplier_id: SupplierId, database: Data
     "/{supplierId:segment}",
     operation_id="updateSupplier",
     summary="Change a supplier",
-    responses=problem_answers(403, 404, 413),
+    responses=problem_answers(403, 404, 408),
 )
 async def update_supplier(
     request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, body: SupplierChanges

@@ -14,7 +14,7 @@ from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
 from pydantic import Field, StrictBool, model_validator
 
-from app.api.answer_in_time import takes_long
+from app.api.answer_in_time import ASKED_WITHIN_S, takes_long
 from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
@@ -174,7 +174,7 @@ class DryRunAnswer(Out):
     response_model=QueuedAnswer,
     responses={
         200: {"model": DirectAnswer | DryRunAnswer, "description": "A direct sync that is done, or a dry run"},
-        **problem_answers(403, 404, 409, 413, 502),
+        **problem_answers(403, 404, 408, 409, 502),
     },
 )
 async def start_sync(
@@ -196,7 +196,7 @@ async def _start(request: Request, services: Services, asked: StartSync) -> tupl
     answer: Out
     audit.mention(asked.supplier_id, dryRun=asked.dry_run or None)
     if asked.dry_run:
-        takes_long(request)
+        takes_long(request, ASKED_WITHIN_S)
         answer, status = await _dry_run(services, asked), 200
     elif asked.use_queue:
         answer, status = _queued_answer(await start_queued(services, asked.request())), 202

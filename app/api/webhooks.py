@@ -88,7 +88,7 @@ async def list_webhooks(
     operation_id="createWebhook",
     summary="Add a webhook",
     status_code=201,
-    responses=problem_answers(403, 413),
+    responses=problem_answers(403, 408),
 )
 async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -> CreatedWebhook:
     """The answer holds the secret that its messages are signed with; it is not shown again."""
@@ -111,7 +111,7 @@ async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin)
     "/{webhookId:segment}",
     operation_id="updateWebhook",
     summary="Change a webhook",
-    responses=problem_answers(403, 404, 413),
+    responses=problem_answers(403, 404, 408),
 )
 async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Admin, body: WebhookChanges) -> Webhook:
     """What waits for one that is not active any more stays and is sent when it is active again."""

@@ -1,0 +1,63 @@
+"""What a call is answered when nothing comes, from its caller or from what it needs (app/api/answer_in_time.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api import answer_in_time
+from app.api.answer_in_time import AnswerInTime, takes_long
+
+KINDS = {
+    "stands still": (503, "no answer within 0.05 s: a part of ours stands still, /readyz says which, or there"),
+    "waits for its body": (408, "the body did not come within 0.05 s"),
+    "stands still behind its body": (503, "no answer within 0.05 s: a part of ours stands still"),
+    "asks a feed that stands still": (503, "no answer within 0.1 s: the feed, or a part of ours"),
+    "takes long": (200, "done"),
+    "is there at once": (200, "done"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_is_answered_in_time_and_told_who_did_not_speak(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 0.05)
+    at_last = asyncio.Event()
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        match kind:
+            case "waits for its body":
+                await receive()
+                await receive()
+            case "stands still behind its body":
+                await Request(scope, receive).body()
+                await at_last.wait()
+            case "asks a feed that stands still":
+                takes_long(Request(scope), 0.1)
+                await at_last.wait()
+            case "takes long":
+                takes_long(Request(scope))
+                await asyncio.sleep(0.2)
+            case "stands still":
+                await at_last.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    async def body() -> Any:
+        yield b"{"
+        if kind == "waits for its body":
+            await at_last.wait()
+
+    transport = httpx.ASGITransport(AnswerInTime(endpoint))
+    async with asyncio.timeout(5), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        answer = await http.post("/", content=body())
+    status, said = KINDS[kind]
+    assert answer.status_code == status
+    assert said in answer.text
+    assert (answer.headers["content-type"] == "application/problem+json") == (status != 200)
