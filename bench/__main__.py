@@ -3,8 +3,8 @@
 Without parts all of them run but `soak`, which takes half an hour (SOAK_MINUTES), and `peer`, which needs Node.js and
 npm's registry. `sync` and `peer` take what of it is wanted:
 `--shape`, `--store`, `--latency-ms`, `--rounds`, `--families-workers`, `--images-workers`; with one of them only the
-shapes are run; `export` takes `--products`. `--quick` runs everything at tiny sizes, to see that it works, and writes
-nothing unless told where. Plots are written beside the report.
+shapes are run; `export` takes `--products`, `load` `--minutes`. `--quick` runs everything at tiny sizes, to see that it
+works, and writes nothing unless told where. Plots are written beside the report.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench import (
     export,
     families,
     large,
+    load,
     observed,
     pages,
     parsing,
@@ -112,6 +113,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work? writes nothing")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, with --quick too")
     parser.add_argument("--products", type=int, metavar="N", help=f"of export; {export.PRODUCTS:,} without")
+    parser.add_argument("--minutes", type=float, metavar="N", help=f"of load; {load.MINUTES:g} without")
     of_shapes = parser.add_argument_group("what of shapes and peer is wanted; with one of these only they are run")
     of_shapes.add_argument("--shape", action="append", choices=shapes.SHAPES, help="may be repeated")
     of_shapes.add_argument("--store", action="append", choices=shapes.STORES, help="may be repeated")
@@ -157,6 +159,10 @@ def _measure_peer(servers: Servers, options: argparse.Namespace) -> Section:
     return peer.measure(servers, _choice(options), quick=options.quick)
 
 
+def _measure_load(servers: Servers, options: argparse.Namespace) -> Section:
+    return load.measure(servers, quick=options.quick, minutes=options.minutes)
+
+
 def _measure_export(servers: Servers, options: argparse.Namespace) -> Section:
     return export.measure(servers, quick=options.quick, products=options.products)
 
@@ -193,6 +199,7 @@ PARTS: dict[str, Part] = {
     "export": Part("the whole catalogue as NDJSON (F11)", 1, _measure_export),
     "parsing": Part("reading a document in other ways", 1, lambda _, options: parsing.measure(quick=options.quick)),
     "beside": Part("calls of the API beside a sync (F8)", 2, _plainly(beside.measure)),
+    "load": Part("calls by locust beside a sync; 1,000 slow clients (F14)", 8, _measure_load),
     "observed": Part("what traces cost a sync (F13)", 2, _plainly(observed.measure)),
     "large": Part("lists and chores on large tables", 4, _plainly(large.measure)),
     "pages": Part("pages of the dashboard on large tables", 3, _plainly(pages.measure)),

@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from bench.ground import Ground, Process, spawn, until
-
-READY_WITHIN_S = 30.0
+from bench.ground import READY_WITHIN_S, Ground, Process, spawn, until
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ from app.settings import Settings
 from app.sync.services import Services, open_services
 
 TEMPLATE = "template_migrated"
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 15.0
 _numbers = itertools.count(1)
 
