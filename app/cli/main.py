@@ -22,6 +22,7 @@ from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
 from app.cli.queue_commands import queue_app
 from app.cli.supplier_commands import suppliers_app
+from app.cli.uncollected import uncollected
 from app.cli.webhook_commands import webhooks_app
 from app.jobs.definitions import QUEUE_OF
 from app.views.shapes import RunStatus
@@ -76,7 +77,8 @@ def up(
 
     So many family and image workers are started as the processors pay for, or WORKERS_FAMILIES and WORKERS_IMAGES say.
     """
-    from app.cli.up import run_up
+    with uncollected():
+        from app.cli.up import run_up
 
     run_up(port=port, sync_all=sync_all)
 
@@ -84,7 +86,8 @@ def up(
 @app.command(epilog=EPILOG)
 def api(*, descriptor: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Serve the HTTP API on HOST and PORT."""
-    from app.cli.api_server import run_api
+    with uncollected():
+        from app.cli.api_server import run_api
 
     run_api(descriptor)
 
@@ -98,8 +101,9 @@ def worker(kind: Annotated[WorkerKind, typer.Argument(help="Whose jobs it works 
     if kind == "probe":
         _probe_worker()
         return
-    from app.cli.surroundings import find_settings
-    from workers.start import main as run_worker
+    with uncollected():
+        from app.cli.surroundings import find_settings
+        from workers.start import main as run_worker
 
     raise typer.Exit(run_worker(QUEUE_OF[kind], find_settings()))
 

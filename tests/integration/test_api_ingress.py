@@ -102,12 +102,18 @@ async def test_a_sku_with_a_slash_is_found_under_a_prefix(synced: Stack) -> None
                 assert problem["detail"].startswith("there is no product"), problem
 
 
+@pytest.fixture(scope="module")
+async def believing(synced: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(behind(synced, forwarded_allow_ips="*")) as client:
+        yield client
+
+
 @pytest.mark.parametrize("prefix", EVIL)
-async def test_a_hostile_prefix_is_not_taken(synced: Stack, prefix: str) -> None:
-    async with api_client(behind(synced, forwarded_allow_ips="*")) as api:
-        answer = await api.http.get("/docs", headers={"X-Forwarded-Prefix": prefix})
-        assert 'data-openapi="/openapi.json"' in answer.text
-        assert "servers" not in (await api.http.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix})).json()
+async def test_a_hostile_prefix_is_not_taken(believing: ApiClient, prefix: str) -> None:
+    answer = await believing.http.get("/docs", headers={"X-Forwarded-Prefix": prefix})
+    assert 'data-openapi="/openapi.json"' in answer.text
+    described = await believing.http.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix})
+    assert "servers" not in described.json()
 
 
 @pytest.mark.parametrize("trusted", [None, "10.9.8.7", "10.0.0.0/8"])
@@ -140,15 +146,20 @@ async def test_the_local_door_judges_the_visitor_that_the_proxy_names(synced: St
         await api.problem("POST", "/queues/image-upload/pause", 403, headers={**own, "Origin": "http://localhost:5"})
 
 
-async def test_stock_uvicorn_takes_a_strangers_word_for_nothing(synced: Stack, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def stock(synced: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The address of a stock uvicorn that trusts a proxy on 127.0.0.1 and has no prefix of its own."""
+    given = environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
+    async with stock_uvicorn(tmp_path_factory.mktemp("stock"), given) as upstream:
+        yield upstream
+
+
+async def test_stock_uvicorn_takes_a_strangers_word_for_nothing(stock: str) -> None:
     """Also of one that names its own address, so that the visitor looks like the peer."""
     told = {"X-Forwarded-Prefix": PREFIX, "X-Forwarded-For": "127.0.0.2"}
     stranger = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
-    async with (
-        stock_uvicorn(tmp_path, environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}) as upstream,
-        plain_client(transport=stranger) as http,
-    ):
-        assert 'data-openapi="/openapi.json"' in (await http.get(f"{upstream}/docs", headers=told)).text
+    async with plain_client(transport=stranger) as http:
+        assert 'data-openapi="/openapi.json"' in (await http.get(f"{stock}/docs", headers=told)).text
 
 
 @pytest.mark.parametrize(
@@ -228,12 +239,10 @@ async def test_stock_uvicorn_serves_under_a_prefix_too(synced: Stack, tmp_path: 
                     assert address.startswith((PREFIX, proxy.url)), address
 
 
-async def test_stock_uvicorn_believes_the_same_proxies(synced: Stack, tmp_path: Path) -> None:
+async def test_stock_uvicorn_believes_the_same_proxies(stock: str) -> None:
     """It puts the visitor in place of the proxy before the application sees the request."""
-    given = environment_of(synced) | {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
     async with (
-        stock_uvicorn(tmp_path, given) as upstream,
-        prefix_proxy(upstream, PREFIX, strips=True, tells=True) as proxy,
+        prefix_proxy(stock, PREFIX, strips=True, tells=True) as proxy,
         plain_client() as http,
     ):
         for address in set(await addresses_given_out(http, proxy.url)):
