@@ -24,6 +24,7 @@ from app.views.masking import mask_base
 
 log = get_logger()
 
+RENEWED_EVERY_S = 60.0
 Answer = tuple[int, dict[str, Any]]
 Work = Callable[[], Awaitable[Answer]]
 
@@ -66,6 +67,19 @@ class _Kept:
         return await self._do() if first is None else _replay(first)
 
     async def _do(self) -> Answer:
+        renewing = asyncio.ensure_future(self._renew())
+        try:
+            return await self._done()
+        finally:
+            renewing.cancel()
+
+    async def _renew(self) -> None:
+        """A direct sync may work for longer than a key lasts that nobody renews."""
+        while True:
+            await asyncio.sleep(RENEWED_EVERY_S)
+            await self._note(lambda db: idempotency.renew_key(db, self._caller, self._key))
+
+    async def _done(self) -> Answer:
         try:
             status, answer = await self._work()
         except RequestError as error:

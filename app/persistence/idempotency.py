@@ -16,8 +16,8 @@ from app.persistence.ledger import to_json
 
 KEPT = "24 h"
 ABANDONED = "10 min"
-"""A call without an answer after this long is taken to have died with its process; doing it again starts nothing
-twice, since a run that is under way is not started again."""
+"""A call that neither answered nor renewed its key for this long is taken to have died with its process; doing it
+again starts nothing twice, since a run that is under way is not started again."""
 
 
 class FirstCall(msgspec.Struct, frozen=True):
@@ -50,6 +50,15 @@ async def claim_key(db: AsyncConnection, caller: str, key: str, body_sha256: byt
     )
     row = rows.mappings().one_or_none()
     return FirstCall(same_body=True, status=None, answer=None) if row is None else FirstCall(**row)
+
+
+async def renew_key(db: AsyncConnection, caller: str, key: str) -> None:
+    """Say that the first call is still at work."""
+    await db.execute(
+        text("""
+        UPDATE idempotency_keys SET created_at = now() WHERE caller = :caller AND key = :key AND status IS NULL"""),
+        {"caller": caller, "key": key},
+    )
 
 
 async def keep_answer(db: AsyncConnection, caller: str, key: str, status: int, answer: dict[str, Any]) -> None:

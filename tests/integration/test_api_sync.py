@@ -11,12 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.api import idempotent
 from app.errors import DatabaseUnavailable
 from app.persistence import idempotency
 from tests.conftest import MakeStack
 from tests.support.api_client import ApiClient, api_client, serve
 from tests.support.plain_http import plain_client
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -203,13 +205,20 @@ async def test_what_was_refused_stays_refused_under_its_key(api: ApiClient) -> N
     assert await api.problem("POST", "/sync", 404, json={"supplierId": "A1"}, headers=key) == first
 
 
-async def test_a_second_call_while_the_first_is_under_way_is_refused(api: ApiClient, stack: Stack) -> None:
+async def test_a_second_call_while_the_first_is_under_way_is_refused_however_long_that_takes(
+    api: ApiClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotent, "RENEWED_EVERY_S", 0.05)
     stack.server.faults.add("document", "slow", seconds=0.5)
     key = {"Idempotency-Key": "slow"}
     body = {"supplierId": "A23", "useQueue": False}
     first = asyncio.create_task(api.post("/sync", body, headers=key))
     await asyncio.sleep(0.3)
-    await api.problem("POST", "/sync", 409, json=body, headers=key)
+    async with stack.services.database.begin() as db:
+        await db.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '11 min'"))
+    await eventually(lambda: stack.value("SELECT created_at > now() - interval '1 min' FROM idempotency_keys"))
+    refused = await api.problem("POST", "/sync", 409, json=body, headers=key)
+    assert refused["detail"] == "the first call with this Idempotency-Key is still under way"
     done = await first
     assert await api.post("/sync", body, headers=key) == done
 
