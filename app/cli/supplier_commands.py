@@ -18,6 +18,10 @@ Supplier = Annotated[str, typer.Argument(metavar="SUPPLIER", help="Its code or d
 Cron = Annotated[str | None, typer.Option("--schedule", help="When it is synced: five fields, such as '30 3 * * *'.")]
 Zone = Annotated[str | None, typer.Option("--time-zone", help="Of the schedule: Europe/Amsterdam; UTC without.")]
 
+Guard = Annotated[
+    float | None, typer.Option("--guard", min=0, max=1, help="How much may disappear at once, as a share: 0.2.")
+]
+
 
 @suppliers_app.callback(invoke_without_command=True)
 def suppliers(
@@ -45,9 +49,7 @@ def add(
     inactive: Annotated[bool, typer.Option("--inactive", help="No sync of it is started until it is active.")] = False,
     schedule: Cron = None,
     time_zone: Zone = None,
-    guard: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How much may disappear at once, as a share: 0.2.")
-    ] = None,
+    guard: Guard = None,
     json: Json = False,
 ) -> None:
     """Add a supplier by hand; `suppliers --discover` adds those that the feed names."""
@@ -94,6 +96,30 @@ def schedule(
     if by_hand or cron is not None:
         changes["schedule"] = cron
     supplier_verbs.set_schedule(supplier, changes, as_json=json)
+
+
+@suppliers_app.command("set", epilog=EPILOG)
+def change(
+    supplier: Supplier,
+    *,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    guard: Guard = None,
+    usual_guard: Annotated[
+        bool, typer.Option("--default-guard", help="REMOVAL_GUARD_SHARE is to hold for it.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Set its name, or how much may disappear at once."""
+    if usual_guard and guard is not None:
+        raise typer.BadParameter("and --guard exclude each other: give one of them", param_hint="--default-guard")
+    if name is None and guard is None and not usual_guard:
+        raise typer.BadParameter("give at least one of --name, --guard, --default-guard")
+    from app.cli import supplier_verbs
+
+    changes: dict[str, object] = {} if name is None else {"name": name}
+    if guard is not None or usual_guard:
+        changes["removalGuardShare"] = guard
+    supplier_verbs.change(supplier, changes, as_json=json)
 
 
 @suppliers_app.command(epilog=EPILOG)

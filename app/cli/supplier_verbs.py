@@ -47,6 +47,19 @@ def set_active(supplier: str, *, active: bool, as_json: bool) -> None:
     _tell(changed, f"{changed.code} is {'active' if active else 'inactive: no sync of it is started'}", as_json=as_json)
 
 
+def change(supplier: str, changes: Mapping[str, object], *, as_json: bool) -> None:
+    """Set its name, or its removal guard's share; None for the default.
+
+    Raises:
+        NotFound: there is no such supplier.
+        FieldInvalid: a part of it makes no sense.
+        DatabaseUnavailable: it is away; says which address was tried.
+    """
+    changed = _change(supplier, changes)
+    share = f"{changed.removal_guard_share:.4g}"
+    _tell(changed, in_one_line(f"{changed.code} is called {changed.name}; its guard is {share}"), as_json=as_json)
+
+
 def set_schedule(supplier: str, changes: Mapping[str, object], *, as_json: bool) -> None:
     """Set what is in `changes`, if anything, and say when it is synced next.
 

@@ -50,6 +50,8 @@ CHANGES = {
     "suppliers add Z1": ("createSupplier", "ok"),
     "suppliers deactivate Z1": ("updateSupplier", "ok"),
     "suppliers activate Z1": ("updateSupplier", "ok"),
+    "suppliers set Z1 --name Zett --guard 0.35": ("updateSupplier", "ok"),
+    "suppliers set Z1 --default-guard": ("updateSupplier", "ok"),
     "suppliers schedule Z1 --time-zone Mars": ("updateSupplier", "refused"),
     "suppliers schedule Z1 --none": ("updateSupplier", "ok"),
     "suppliers reset Z1": ("resetSupplier", "ok"),
