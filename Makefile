@@ -77,7 +77,7 @@ format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure; the report goes to docs/benchmarks/
+bench: $(READY) ## measure; the report and its plots go to docs/benchmarks/
 	@$(BIN)/python -m bench $(ARGS)
 
 promises: $(READY) ## write docs/promises.md: each promise, its tests, its last figure

@@ -61,7 +61,7 @@ def _chart(plot: Plot) -> pygal.graph.graph.Graph:
         width=WIDTH,
         explicit_size=True,
         legend_at_bottom=True,
-        legend_at_bottom_columns=LEGEND_COLUMNS,
+        legend_at_bottom_columns=min(len(plot.series), LEGEND_COLUMNS),
         show_legend=len(plot.series) > 1,
         max_scale=8,
         truncate_legend=-1,
