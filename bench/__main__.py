@@ -184,7 +184,8 @@ def _file_for(parts: list[str]) -> Path:
 
 
 def _command(options: argparse.Namespace) -> str:
-    return " ".join(["python -m bench", *options.part, *(["--quick"] if options.quick else [])])
+    minutes = [] if options.minutes is None else [f"--minutes {options.minutes:g}"]
+    return " ".join(["python -m bench", *options.part, *minutes, *(["--quick"] if options.quick else [])])
 
 
 PARTS: dict[str, Part] = {

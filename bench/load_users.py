@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -36,6 +37,10 @@ class Caller(FastHttpUser):
     abstract = True
     wait_time = constant_throughput(1)
     network_timeout = connection_timeout = 60.0
+
+    def on_start(self) -> None:
+        """Begin at some moment of the first second: all at once would ask all at once in each second."""
+        time.sleep(random.random())
 
 
 class Starter(Caller):
