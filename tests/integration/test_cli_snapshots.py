@@ -34,7 +34,8 @@ LONG = {"states"}
 NO_RUN = "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"
 TYPED = (
     "workers", "doctor", "suppliers", "suppliers --discover",
-    "suppliers add C1 --name Three", "suppliers schedule C1", "suppliers reset C1",
+    "suppliers add C1 --name Three", "suppliers set C1 --name Trois --guard 0.25", "suppliers set C1",
+    "suppliers schedule C1", "suppliers reset C1",
     "suppliers schedule C1 often", "suppliers deactivate C1", "suppliers activate C1", "suppliers add C1",
     "suppliers schedule C1 --none", "webhooks", "webhooks add {receiver} --event run.finished --inactive",
     "webhooks deactivate {webhook}", "webhooks activate {webhook}", "webhooks deliveries {webhook}",
