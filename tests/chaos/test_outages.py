@@ -16,6 +16,8 @@ import pytest
 from app.coordination.heartbeats import live_workers
 from app.errors import DatabaseUnavailable, QueueUnavailable
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.operating.suppliers import create_supplier
+from app.views.bodies import NewSupplier
 from tests.support import troubles
 from tests.support.fault_proxy import fault_proxy
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server
@@ -129,7 +131,9 @@ async def connections_are_terminated(servers: Servers, folder: Path, *, whole: b
 async def postgres_only_reads(servers: Servers, folder: Path, *, whole: bool) -> None:
     async with under_way(servers, folder, whole=whole) as workers, troubles.read_only(servers, workers):
         with pytest.raises(DatabaseUnavailable):
-            await workers.start()
+            await create_supplier(workers.stack.services.database, NewSupplier(code="B1"))
+        (known,) = await workers.start()
+        assert not known.started, "what is under way is found by reading alone"
         await stored_products(workers.stack, "A23")
         await asyncio.sleep(30 if whole else 2)
 
