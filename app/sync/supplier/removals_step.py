@@ -133,7 +133,7 @@ async def _drop_missing(
 
 
 async def _report_silent(db: Connection, job: ClaimedJob, effects: Effects) -> None:
-    """Two documents with one family SKU: the one that does not count is an error of the run."""
+    """Two documents with one SKU, a family's or a lone variant's: the one that does not count is an error."""
     silent = await documents.silent_documents(db, job.supplier_id)
     effects.counts["families_total"] += len(silent)
     effects.counts["families_failed"] += len(silent)
@@ -145,7 +145,7 @@ async def _report_silent(db: Connection, job: ClaimedJob, effects: Effects) -> N
                 "error",
                 "supplier",
                 "family-sku-twice",
-                f"another document, {item.speaker}, has this family SKU too and counts",
+                f"another document, {item.speaker}, has this SKU too and counts",
                 url=item.url,
                 sku=item.sku,
                 job_id=job.id,
