@@ -74,7 +74,7 @@ class _Body:
 
 
 class AnswerInTime(HttpMiddleware):
-    """ASGI middleware that answers 503 for an endpoint that says nothing for nine seconds."""
+    """ASGI middleware that answers in the place of an endpoint that says nothing within its time: see above."""
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See HttpMiddleware."""

@@ -13,6 +13,7 @@ from app.catalogue.types import Texts
 from app.errors import CategoriesRefused
 
 _KEY_MAX_CHARS = 255
+_UNCLOSED = "a quote in the category file is never closed, so the names stay as they are"
 _OTHER_LINES = re.compile(r"[\r\n][^;]*;")
 
 
@@ -47,9 +48,9 @@ def _rows(text: str) -> list[list[str]]:
     try:
         rows = list(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=";"))
     except csv.Error:  # a cell beyond any length
-        rows = [["\n;"]]
+        raise CategoriesRefused(_UNCLOSED) from None
     if any(_OTHER_LINES.search(cell) for row in rows for cell in row):
-        raise CategoriesRefused("a quote in the category file is never closed, so the names stay as they are")
+        raise CategoriesRefused(_UNCLOSED)
     return rows
 
 

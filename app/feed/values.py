@@ -27,9 +27,8 @@ _NO_WIDTH = (
 """What shows nothing: byte-order marks, zero-width blanks, marks of direction."""
 _SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 _EDGES = _NO_WIDTH + _SPACES
-_KEY_EDGES = (
-    "\ufeff\u2060" + _SPACES
-)  # zero-width no-break space and word joiner: str.strip knows the visible ones only
+_KEY_EDGES = "\ufeff\u2060" + _SPACES
+"""Around a SKU: blanks, and what shows nothing, which str.strip does not know."""
 _BLANK = r"[\s'\u2019\u2018\u02bc\u00b4`]"
 """What groups thousands beside points and commas: blanks of any width, and the apostrophe however it is written."""
 _BLANK_GROUPED = re.compile(rf"([+-]?[0-9]{{1,3}}(?:{_BLANK}[0-9]{{3}})+)([.,][0-9]+)?")
