@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,9 @@ class Builder:
         return folder
 
 
+FORKED_WITHIN_S = 30.0
+
+
 @dataclass
 class Container:
     """A process of the image; process 1 of a namespace of its own."""
@@ -198,7 +202,13 @@ class Container:
         self.process.wait(10)
 
     def _inner(self) -> psutil.Process:
-        return psutil.Process(self.process.pid).children()[0]
+        """Process 1, which `unshare` forks a moment after it was started itself."""
+        give_up_at = time.monotonic() + FORKED_WITHIN_S
+        while self.process.poll() is None and time.monotonic() < give_up_at:
+            if children := psutil.Process(self.process.pid).children():
+                return children[0]
+            time.sleep(0.02)
+        raise AssertionError(f"no process 1, exit code {self.process.poll()}: {self.said()[-2000:]}")
 
 
 def _chrooted(built: Built, user: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
