@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.api.auth import Admin, GuardedRoute
-from app.api.cursors import LARGEST_BIGINT, AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterTime, Cursor, from_micros, read_cursor, to_micros
 from app.api.json_answer import to_json
 from app.api.ndjson import NDJSON, wants_lines
+from app.api.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, Paging, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DEFAULT_LIMIT, MAX_LIMIT, DatabaseNeeded, Moment, Page, Word, cut, page_example
+from app.api.schemas import DatabaseNeeded, Moment, Word
 from app.persistence.audit import AuditFilter, AuditRow, list_entries
 from app.persistence.database import Database
 from app.views.audit import ENTRY, AuditEntry, entry_out
@@ -63,13 +64,10 @@ async def list_audit(
         lines = _lines(database, wanted, before, limit)
         first = await anext(lines, b"")  # an error of the database is still an answer here
         return StreamingResponse(_from(first, lines), media_type=NDJSON)
+    paging = Paging(limit or DEFAULT_LIMIT, cursor)
     async with database.quick() as db:
-        rows = await list_entries(db, wanted, before=before, limit=(limit or DEFAULT_LIMIT) + 1)
-    shown, more = cut(rows, limit or DEFAULT_LIMIT)
-    return Page(
-        items=[entry_out(row) for row in shown],
-        next_cursor=after_entry(shown[-1]) if more else None,
-    )
+        rows = await list_entries(db, wanted, before=before, limit=paging.rows)
+    return paging.page(rows, entry_out, place_of)
 
 
 def position_of(cursor: str | None) -> Position | None:
@@ -83,9 +81,9 @@ def position_of(cursor: str | None) -> Position | None:
     return from_micros(after.micros), int(after.id)
 
 
-def after_entry(row: AuditRow) -> str:
-    """The cursor of the page after this entry."""
-    return write_cursor(AfterTime(to_micros(row["at"]), str(row["id"])))
+def place_of(row: AuditRow) -> AfterTime:
+    """Where the page after this entry begins."""
+    return AfterTime(to_micros(row["at"]), str(row["id"]))
 
 
 async def _lines(

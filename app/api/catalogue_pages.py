@@ -1,29 +1,46 @@
-"""Answers out of items that are JSON already, built once for each ETag and coding."""
+"""Reading the catalogue: for whose eyes, and answers out of items that are JSON already, built once an ETag and coding.
+
+request, caller ─▶ Reading: a form ─▶ known? a 304, or the body that was built before ─▶ else read, put together, kept
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
 
 import orjson
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import Response
 
+from app.api.auth import Caller, Viewer
 from app.api.compression import encode_body
 from app.api.encodings import wanted_coding
 from app.api.kept_bodies import Body, KeptBodies
+from app.api.public_addresses import PictureAddressesNeeded
+from app.api.schemas import DatabaseNeeded
 from app.api.validators import unchanged, validator_headers
-from app.views.whole import Json
+from app.persistence.database import Connection, Database
+from app.views.picture_addresses import PictureAddresses
+from app.views.whole import Form, Json
 
 JSON = "application/json"
+Key = TypeVar("Key")
 
 
-class Answers:
-    """What one request is answered with."""
+class Reading:
+    """One read of the catalogue: by whom, from where, in which coding."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, database: Database, addresses: PictureAddresses, caller: Caller) -> None:
+        self.database = database
         self._request = request
+        self._addresses = addresses
+        self._caller = caller
         self._wanted = wanted_coding(request.headers.getlist("accept-encoding"))
         self._kept: KeptBodies = request.app.state.bodies
+
+    def form(self, *, expanded: bool = True) -> Form:
+        """The form with everything that the caller may see."""
+        return Form(self._addresses, self._caller.sees_buying_prices, expanded=expanded)
 
     def known(self, etag: str) -> Response | None:
         """The 304 for a caller that has what this ETag stands for, or the body that was built before; else None."""
@@ -38,6 +55,32 @@ class Answers:
         body = await encode_body(b"".join(json), self._wanted)
         self._kept.keep(etag, self._wanted, body)
         return _answer(body, etag)
+
+    async def one(
+        self,
+        find: Callable[[Connection], Awaitable[Key]],
+        etag_of: Callable[[Key], str],
+        read: Callable[[Connection, Key], Awaitable[Sequence[Json]]],
+    ) -> Response:
+        """The answer with one item: its key is looked up, and the item read only where its ETag is not known."""
+        async with self.database.quick() as db:
+            known = self.known(etag_of(await find(db)))
+        if known is not None:
+            return known
+        async with self.database.read() as db:  # of one moment: what it is, and what its ETag says
+            key = await find(db)
+            (item,) = await read(db, key)
+        return await self.new(item, etag_of(key))
+
+
+async def get_reading(
+    request: Request, database: DatabaseNeeded, addresses: PictureAddressesNeeded, caller: Viewer
+) -> Reading:
+    """The read that a request is."""
+    return Reading(request, database, addresses, caller)
+
+
+ReadingNeeded = Annotated[Reading, Depends(get_reading)]
 
 
 def _answer(body: Body, etag: str) -> Response:

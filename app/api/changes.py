@@ -14,11 +14,12 @@ from msgspec.structs import astuple
 from pydantic import JsonValue
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.cursors import LARGEST_BIGINT, AfterText, Cursor, read_cursor, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterText
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.ndjson import NDJSON, wants_lines
+from app.api.paging import DEFAULT_LIMIT, Limit, Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, cut, page_example
+from app.api.schemas import DatabaseNeeded
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged, unchanged_page, validator_headers
 from app.persistence import categories, change_feed
 from app.persistence.change_feed import ChangeRow, FeedEnds
@@ -135,23 +136,13 @@ def _next(rows: list[ChangeRow], ends: FeedEnds) -> str | None:
     responses={**page_example(CATEGORY), **NOT_MODIFIED, **problem_answers()},
 )
 async def list_categories(
-    *,
-    request: Request,
-    response: Response,
-    database: DatabaseNeeded,
-    _: Viewer,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    request: Request, response: Response, database: DatabaseNeeded, _: Viewer, paging: PagingNeeded
 ) -> Page[Category] | Response:
     """Of the profile's category file; a profile without one has none."""
-    after = read_cursor(AfterText, cursor)
+    after = paging.after(AfterText)
     async with database.quick() as db:
-        rows = await categories.list_categories(db, after_key="" if after is None else after.key, limit=limit + 1)
-    known = unchanged_page(request, response, "categories", limit, [astuple(row) for row in rows])
+        rows = await categories.list_categories(db, after_key="" if after is None else after.key, limit=paging.rows)
+    known = unchanged_page(request, response, "categories", paging.limit, [astuple(row) for row in rows])
     if known is not None:
         return known
-    shown, more = cut(rows, limit)
-    return Page(
-        items=[Category(key=row.key, name=dict(row.name)) for row in shown],
-        next_cursor=write_cursor(AfterText(shown[-1].key)) if more else None,
-    )
+    return paging.page(rows, lambda row: Category(key=row.key, name=dict(row.name)), lambda row: AfterText(row.key))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
 
 from app.api.problems import ProblemError
 from app.views.bodies import Storable
-from app.views.picture_addresses import PictureAddresses
 from app.views.products import ListedProduct, Product, Variant
 from app.views.shapes import Out
 from app.views.whole import Form
@@ -34,16 +34,14 @@ OF_PRODUCT = [*_names(Product), *OF_VARIANT]
 OF_LISTED = [*dict.fromkeys([*_names(ListedProduct), *OF_PRODUCT])]
 
 
-def form_of(
-    fields: str | None, possible: list[str], *, expanded: bool, addresses: PictureAddresses, sees_buying: bool
-) -> Form:
-    """The form that a caller asks for; naming anything of variants brings them in.
+def form_of(fields: str | None, possible: list[str], whole: Form) -> Form:
+    """The form that a caller asks for, out of the one with everything; naming anything of variants brings them in.
 
     Raises:
         ProblemError: 422, `fields` names what there is not; says what there is.
     """
     if fields is None:
-        return Form(addresses, sees_buying, expanded=expanded)
+        return whole
     named = list(dict.fromkeys(name.strip() for name in fields.split(",")))
     unknown = [name for name in named if name not in possible]
     if unknown:
@@ -51,7 +49,7 @@ def form_of(
     of_variants = {name.removeprefix(f"{VARIANTS}.") for name in named if name.startswith(f"{VARIANTS}.")}
     product = {name.partition(".")[0] for name in named}
     variant = None if VARIANTS in named else of_variants
-    return Form(addresses, sees_buying, product=product, variant=variant, expanded=VARIANTS in product)
+    return replace(whole, product=product, variant=variant, expanded=VARIANTS in product)
 
 
 def _refused(unknown: list[str], possible: list[str]) -> ProblemError:

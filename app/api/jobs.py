@@ -11,19 +11,10 @@ from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.answer_in_time import taking_long
 from app.api.auth import GuardedRoute, Operator, Viewer
-from app.api.cursors import AfterTime, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.cursors import AfterTime, from_micros, to_micros
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import (
-    DEFAULT_LIMIT,
-    DatabaseNeeded,
-    Limit,
-    Page,
-    QueueNeeded,
-    ServicesNeeded,
-    Word,
-    cut,
-    page_example,
-)
+from app.api.schemas import DatabaseNeeded, QueueNeeded, ServicesNeeded, Word
 from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES
@@ -91,25 +82,23 @@ async def list_jobs(
     queue: QueueNeeded,
     database: DatabaseNeeded,
     _: Viewer,
+    paging: PagingNeeded,
     state: JobState | None = None,
     runId: UUID | None = None,  # noqa: N803  the parameter's name
     supplier: Word | None = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> Page[ListedJob]:
     """Errors are cut to 300 characters; getJobStatus shows all that is kept."""
-    after = read_cursor(AfterTime, cursor)
+    after = paging.after(AfterTime)
     wanted = JobFilter(queue, state, None if runId is None else str(runId), supplier)
     async with database.quick() as db:
         await know_supplier(db, supplier)
         rows = await job_lists.list_jobs(
-            db, wanted, after=None if after is None else (from_micros(after.micros), after.id), limit=limit + 1
+            db, wanted, after=None if after is None else (from_micros(after.micros), after.id), limit=paging.rows
         )
-    shown, more = cut(rows, limit)
-    last = shown[-1] if more else None
-    return Page(
-        items=[ListedJob(**listed_job(request.app.state.settings, row)) for row in shown],
-        next_cursor=None if last is None else write_cursor(AfterTime(to_micros(last.created_at), last.id)),
+    return paging.page(
+        rows,
+        lambda row: ListedJob(**listed_job(request.app.state.settings, row)),
+        lambda row: AfterTime(to_micros(row.created_at), row.id),
     )
 
 

@@ -9,37 +9,26 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from app.api.auth import Caller, GuardedRoute, Viewer
-from app.api.catalogue_pages import Answers, page_of
+from app.api.catalogue_pages import ReadingNeeded, page_of
 from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, Fields, form_of
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, Cursor, read_cursor, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterNumber, write_cursor
 from app.api.json_answer import OrjsonResponse
 from app.api.ndjson import NDJSON, Export, Wanted, wants_lines
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.product_cursors import read_after, refuse_cursor, write_after
-from app.api.public_addresses import PictureAddressesNeeded
-from app.api.schemas import (
-    DEFAULT_LIMIT,
-    DatabaseNeeded,
-    Limit,
-    Moment,
-    Page,
-    ServicesNeeded,
-    Word,
-    cut,
-    page_example,
-)
+from app.api.schemas import DatabaseNeeded, Moment, Word
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import change_feed, product_lists
 from app.persistence.database import Database
-from app.persistence.product_lists import ProductFilter, ProductKey, Sort
+from app.persistence.product_lists import ProductFilter, Sort
 from app.views.buying_prices import without_buying
 from app.views.by_sku import one_product
 from app.views.catalogue import products_json
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
 from app.views.explained import Explained, explain
 from app.views.products import CHOSEN, LISTED_PRODUCT, PRODUCT_EXAMPLE, ChosenOfProduct, ListedProduct, Product
-from app.views.whole import Form
 
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
@@ -79,9 +68,8 @@ LIST_ANSWER: dict[str, Any] = {
 async def list_products(
     *,
     request: Request,
-    services: ServicesNeeded,
-    addresses: PictureAddressesNeeded,
-    caller: Viewer,
+    reading: ReadingNeeded,
+    paging: PagingNeeded,
     supplier: Word | None = None,
     q: Word | None = None,
     status: Status | None = None,
@@ -90,8 +78,6 @@ async def list_products(
     expand: Annotated[Literal["variants"] | None, Query(description="Whole products in place of items.")] = None,
     fields: Fields = None,
     sort: Sort = "sku",
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> Response:
     """`q` finds words of names in any language and the beginnings of SKUs and EANs, variants' too.
 
@@ -104,23 +90,23 @@ async def list_products(
     wanted = ProductFilter(supplier, status, category, updatedSince, q)
     lines = wants_lines(request)
     possible, expanded = (OF_PRODUCT, True) if lines else (OF_LISTED, expand is not None)
-    form = form_of(fields, possible, expanded=expanded, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    form = form_of(fields, possible, reading.form(expanded=expanded))
     if lines:
-        refuse_cursor(cursor)
-        await _know(services.database, supplier)
-        return Export(request, services.database, Wanted(wanted, sort, form))
-    after, answers = read_after(sort, cursor), Answers(request)
-    async with services.database.read() as db:
+        refuse_cursor(paging.cursor)
+        await _know(reading.database, supplier)
+        return Export(request, reading.database, Wanted(wanted, sort, form))
+    after = read_after(sort, paging.cursor)
+    async with reading.database.read() as db:
         await know_supplier(db, supplier)
-        rows = await product_lists.list_keys(db, wanted, sort=sort, after=after, limit=limit + 1)
-        shown, more = cut(rows, limit)
+        rows = await product_lists.list_keys(db, wanted, sort=sort, after=after, limit=paging.rows)
+        shown, more = paging.cut(rows)
         next_cursor = write_after(sort, shown[-1]) if more else None
         etag = etag_of("products", form.stamp, [(row.id, row.version, row.supplier) for row in shown], next_cursor)
-        known = answers.known(etag)
+        known = reading.known(etag)
         if known is not None:
             return known
         items = await products_json(db, shown, form)
-    return await answers.new(page_of(items, next_cursor), etag)
+    return await reading.new(page_of(items, next_cursor), etag)
 
 
 async def _know(database: Database, supplier: str | None) -> None:
@@ -141,17 +127,18 @@ async def get_product_history(
     sku: Sku,
     database: DatabaseNeeded,
     caller: Viewer,
+    paging: PagingNeeded,
     supplier: Word | None = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> OrjsonResponse:
     """Old and new value of each changed field, of the product and of its variants."""
-    after = read_cursor(AfterNumber, cursor)
+    after = paging.after(AfterNumber)
     before_id = LARGEST_BIGINT if after is None else after.number
     async with database.read() as db:
         product = await one_product(db, sku, supplier)
-        rows = await change_feed.history_of(db, product.supplier_id, product.sku, before_id=before_id, limit=limit + 1)
-    shown, more = cut(rows, limit)
+        rows = await change_feed.history_of(
+            db, product.supplier_id, product.sku, before_id=before_id, limit=paging.rows
+        )
+    shown, more = paging.cut(rows)
     return OrjsonResponse(
         {
             "items": _visible(caller, [history_json(row) for row in shown]),
@@ -184,30 +171,15 @@ async def explain_product(
     responses={200: {"content": {"application/json": {"example": PRODUCT_EXAMPLE}}}, **NOT_MODIFIED, **ONE},
 )
 async def get_product(
-    *,
-    request: Request,
-    sku: Sku,
-    services: ServicesNeeded,
-    addresses: PictureAddressesNeeded,
-    caller: Viewer,
-    supplier: Word | None = None,
-    fields: Fields = None,
+    *, sku: Sku, reading: ReadingNeeded, supplier: Word | None = None, fields: Fields = None
 ) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
-    form = form_of(fields, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
-    answers = Answers(request)
-    async with services.database.quick() as db:
-        known = answers.known(_etag(await one_product(db, sku, supplier), form))
-    if known is not None:
-        return known
-    async with services.database.read() as db:  # of one moment: what it is, and what its ETag says
-        key = await one_product(db, sku, supplier)
-        (item,) = await products_json(db, [key], form)
-    return await answers.new(item, _etag(key, form))
-
-
-def _etag(key: ProductKey, form: Form) -> str:
-    return etag_of("product", form.stamp, key.id, key.version, key.supplier)
+    form = form_of(fields, OF_PRODUCT, reading.form())
+    return await reading.one(
+        lambda db: one_product(db, sku, supplier),
+        lambda key: etag_of("product", form.stamp, key.id, key.version, key.supplier),
+        lambda db, key: products_json(db, [key], form),
+    )
 
 
 def _visible(caller: Caller, value: Any) -> Any:

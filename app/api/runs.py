@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -9,9 +10,10 @@ from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import GuardedRoute, Operator, Viewer
-from app.api.cursors import AfterNumber, AfterRun, Cursor, from_micros, read_cursor, to_micros, write_cursor
+from app.api.cursors import AfterNumber, AfterRun, from_micros, to_micros
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import DEFAULT_LIMIT, DatabaseNeeded, Limit, Page, ServicesNeeded, Word, cut, page_example
+from app.api.schemas import DatabaseNeeded, ServicesNeeded, Word
 from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.persistence import run_lists
@@ -45,13 +47,12 @@ async def list_runs(
     request: Request,
     database: DatabaseNeeded,
     _: Viewer,
+    paging: PagingNeeded,
     supplier: Word | None = None,
     status: RunStatus | None = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> Page[Run]:
     """`supplier` is a supplier's code or `documentId`."""
-    after = read_cursor(AfterRun, cursor)
+    after = paging.after(AfterRun)
     async with database.quick() as db:
         await know_supplier(db, supplier)
         rows = await run_lists.list_runs(
@@ -59,13 +60,12 @@ async def list_runs(
             supplier=supplier,
             status=status,
             after=None if after is None else (from_micros(after.micros), after.id),
-            limit=limit + 1,
+            limit=paging.rows,
         )
-    shown, more = cut(rows, limit)
-    last = shown[-1] if more else None
-    return Page(
-        items=[run_out(request.app.state.settings, row) for row in shown],
-        next_cursor=None if last is None else write_cursor(AfterRun(to_micros(last["created_at"]), str(last["id"]))),
+    return paging.page(
+        rows,
+        partial(run_out, request.app.state.settings),
+        lambda row: AfterRun(to_micros(row["created_at"]), str(row["id"])),
     )
 
 
@@ -126,21 +126,16 @@ async def list_problems(
     run_id: RunId,
     database: DatabaseNeeded,
     _: Viewer,
+    paging: PagingNeeded,
     severity: Literal["error", "warning"] | None = None,
     stage: Literal["supplier", "family", "image"] | None = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> Page[RunProblem]:
     """In the order in which they were met."""
-    after = read_cursor(AfterNumber, cursor)
+    after = paging.after(AfterNumber)
     async with database.read() as db:
         if await run_lists.find_run(db, run_id) is None:
             raise NotFound(f"there is no run {run_id}")
         rows = await run_lists.list_problems(
-            db, run_id, severity=severity, stage=stage, after_id=0 if after is None else after.number, limit=limit + 1
+            db, run_id, severity=severity, stage=stage, after_id=0 if after is None else after.number, limit=paging.rows
         )
-    shown, more = cut(rows, limit)
-    return Page(
-        items=[problem_out(request.app.state.settings, row) for row in shown],
-        next_cursor=write_cursor(AfterNumber(shown[-1]["id"])) if more else None,
-    )
+    return paging.page(rows, partial(problem_out, request.app.state.settings), lambda row: AfterNumber(row["id"]))

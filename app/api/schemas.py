@@ -1,10 +1,9 @@
-"""What all answers and parameters have in common: UTC, pages, and texts that PostgreSQL can take."""
+"""What all parameters have in common: UTC, texts that PostgreSQL can take, and the parts that answers are made with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
@@ -14,20 +13,8 @@ from app.jobs.definitions import QUEUES, QueueName
 from app.persistence.database import Database
 from app.sync.services import Services
 from app.views.bodies import Storable
-from app.views.shapes import Out
 
-T = TypeVar("T")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 MAX_PARAMETER_CHARS = 300
-
-
-class Page(Out, Generic[T]):
-    """A page of a list; `nextCursor` is null on the last one."""
-
-    items: list[T]
-    next_cursor: str | None
 
 
 Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Storable]
@@ -74,15 +61,3 @@ async def get_queue_name(queue_name: Annotated[str, Path(alias="queueName", exam
 ServicesNeeded = Annotated[Services, Depends(get_services)]
 DatabaseNeeded = Annotated[Database, Depends(get_database)]
 QueueNeeded = Annotated[QueueName, Depends(get_queue_name)]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most.")]
-
-
-def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
-    """The first `limit` of rows that were read with one more than asked for, and whether there are others."""
-    return rows[:limit], len(rows) > limit
-
-
-def page_example(item: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """The example of a list's answer."""
-    body = {"items": [item], "nextCursor": None}
-    return {200: {"content": {"application/json": {"example": body}}}}

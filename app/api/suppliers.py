@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -9,17 +10,10 @@ from msgspec.structs import astuple
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
-from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
+from app.api.cursors import AfterText
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import (
-    DEFAULT_LIMIT,
-    DatabaseNeeded,
-    Limit,
-    Page,
-    ServicesNeeded,
-    cut,
-    page_example,
-)
+from app.api.schemas import DatabaseNeeded, ServicesNeeded
 from app.api.validators import NOT_MODIFIED, unchanged_page
 from app.persistence import supplier_records
 from app.sync.operating import suppliers as operating
@@ -49,27 +43,19 @@ class Discovered(Out):
     responses={**page_example(SUPPLIER), **NOT_MODIFIED, **problem_answers()},
 )
 async def list_suppliers(
-    *,
-    request: Request,
-    response: Response,
-    database: DatabaseNeeded,
-    _: Viewer,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    request: Request, response: Response, database: DatabaseNeeded, _: Viewer, paging: PagingNeeded
 ) -> Page[Supplier] | Response:
     """Each with its last run."""
-    after = read_cursor(AfterText, cursor)
+    after, settings = paging.after(AfterText), request.app.state.settings
     async with database.quick() as db:
-        rows = await supplier_records.list_suppliers(db, after_code="" if after is None else after.key, limit=limit + 1)
-    default_share = request.app.state.settings.removal_guard_share
-    known = unchanged_page(request, response, "suppliers", default_share, limit, [astuple(row) for row in rows])
+        rows = await supplier_records.list_suppliers(
+            db, after_code="" if after is None else after.key, limit=paging.rows
+        )
+    stamp = [settings.removal_guard_share, paging.limit, [astuple(row) for row in rows]]
+    known = unchanged_page(request, response, "suppliers", stamp)
     if known is not None:
         return known
-    shown, more = cut(rows, limit)
-    return Page(
-        items=[supplier_out(request.app.state.settings, row) for row in shown],
-        next_cursor=write_cursor(AfterText(shown[-1].code)) if more else None,
-    )
+    return paging.page(rows, partial(supplier_out, settings), lambda row: AfterText(row.code))
 
 
 @router.post(

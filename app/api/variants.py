@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
-from app.api.auth import GuardedRoute, Viewer
-from app.api.catalogue_pages import Answers, page_of
-from app.api.cursors import AfterVariant, Cursor, read_cursor, write_cursor
+from app.api.auth import GuardedRoute
+from app.api.catalogue_pages import ReadingNeeded, page_of
+from app.api.cursors import AfterVariant, write_cursor
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.public_addresses import PictureAddressesNeeded
-from app.api.schemas import DEFAULT_LIMIT, Limit, Moment, Page, ServicesNeeded, Word, cut, page_example
+from app.api.schemas import Moment, Word
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import variant_lists
@@ -20,7 +20,6 @@ from app.persistence.variant_lists import VariantFilter, VariantKey
 from app.views.by_sku import one_variant
 from app.views.catalogue import variants_json
 from app.views.products import LISTED_VARIANT, ListedVariant
-from app.views.whole import Form
 
 router = APIRouter(prefix="/api/v1/variants", tags=["catalogue"], route_class=GuardedRoute)
 
@@ -36,36 +35,31 @@ Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", exam
 )
 async def list_variants(
     *,
-    request: Request,
-    services: ServicesNeeded,
-    addresses: PictureAddressesNeeded,
-    caller: Viewer,
+    reading: ReadingNeeded,
+    paging: PagingNeeded,
     ean: Word | None = None,
     sku: Word | None = None,
     supplier: Word | None = None,
     productSku: Annotated[Word | None, Query(description="Those of one product.")] = None,  # noqa: N803  its name
     status: Literal["active", "discontinued"] | None = None,
     updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
 ) -> Response:
     """Each as in its product, with its supplier; without `status` both, discontinued ones with their last state."""
-    after = read_cursor(AfterVariant, cursor)
-    form, answers = Form(addresses, caller.sees_buying_prices), Answers(request)
+    after, form = paging.after(AfterVariant), reading.form()
     wanted = VariantFilter(ean, sku, supplier, productSku, status, updatedSince)
-    async with services.database.read() as db:
+    async with reading.database.read() as db:
         await know_supplier(db, supplier)
         rows = await variant_lists.list_keys(
-            db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=limit + 1
+            db, wanted, after=None if after is None else (after.sku, after.supplier_id), limit=paging.rows
         )
-        shown, more = cut(rows, limit)
+        shown, more = paging.cut(rows)
         next_cursor = write_cursor(AfterVariant(shown[-1].sku, shown[-1].supplier_id)) if more else None
         etag = etag_of("variants", form.stamp, [_stamp(row) for row in shown], next_cursor)
-        known = answers.known(etag)
+        known = reading.known(etag)
         if known is not None:
             return known
         items = await variants_json(db, shown, form)
-    return await answers.new(page_of(items, next_cursor), etag)
+    return await reading.new(page_of(items, next_cursor), etag)
 
 
 @router.get(
@@ -75,29 +69,14 @@ async def list_variants(
     response_model=ListedVariant,
     responses={**NOT_MODIFIED, **problem_answers(404, 409)},
 )
-async def get_variant(
-    *,
-    request: Request,
-    sku: Sku,
-    services: ServicesNeeded,
-    addresses: PictureAddressesNeeded,
-    caller: Viewer,
-    supplier: Word | None = None,
-) -> Response:
+async def get_variant(*, sku: Sku, reading: ReadingNeeded, supplier: Word | None = None) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
-    form, answers = Form(addresses, caller.sees_buying_prices), Answers(request)
-    async with services.database.quick() as db:
-        known = answers.known(_etag(await one_variant(db, sku, supplier), form))
-    if known is not None:
-        return known
-    async with services.database.read() as db:
-        key = await one_variant(db, sku, supplier)
-        (item,) = await variants_json(db, [key], form)
-    return await answers.new(item, _etag(key, form))
-
-
-def _etag(key: VariantKey, form: Form) -> str:
-    return etag_of("variant", form.stamp, _stamp(key))
+    form = reading.form()
+    return await reading.one(
+        lambda db: one_variant(db, sku, supplier),
+        lambda key: etag_of("variant", form.stamp, _stamp(key)),
+        lambda db, key: variants_json(db, [key], form),
+    )
 
 
 def _stamp(key: VariantKey) -> list[object]:

@@ -5,32 +5,17 @@ A webhook's secret is shown once, in the answer that creates it. Deliveries are 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.auth import Admin, GuardedRoute
-from app.api.cursors import (
-    LARGEST_BIGINT,
-    AfterNumber,
-    AfterRun,
-    Cursor,
-    from_micros,
-    read_cursor,
-    to_micros,
-    write_cursor,
-)
+from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterRun, from_micros, to_micros
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import (
-    DEFAULT_LIMIT,
-    DatabaseNeeded,
-    Limit,
-    Page,
-    ServicesNeeded,
-    cut,
-    page_example,
-)
+from app.api.schemas import DatabaseNeeded, ServicesNeeded
 from app.errors import NotFound
 from app.persistence import webhook_records
 from app.sync.operating import webhooks as operating
@@ -67,20 +52,13 @@ DeliveryId = Annotated[str, Depends(get_delivery_id)]
     summary="Webhooks, the newest first",
     responses={**page_example(WEBHOOK), **problem_answers(403)},
 )
-async def list_webhooks(
-    database: DatabaseNeeded, _: Admin, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-) -> Page[Webhook]:
+async def list_webhooks(database: DatabaseNeeded, _: Admin, paging: PagingNeeded) -> Page[Webhook]:
     """Without their secrets."""
-    after = read_cursor(AfterRun, cursor)
+    after = paging.after(AfterRun)
     position = None if after is None else (from_micros(after.micros), after.id)
     async with database.quick() as db:
-        rows = await webhook_records.list_webhooks(db, after=position, limit=limit + 1)
-    shown, more = cut(rows, limit)
-    last = shown[-1] if more else None
-    return Page(
-        items=[webhook_out(row) for row in shown],
-        next_cursor=None if last is None else write_cursor(AfterRun(to_micros(last.created_at), last.id)),
-    )
+        rows = await webhook_records.list_webhooks(db, after=position, limit=paging.rows)
+    return paging.page(rows, webhook_out, lambda row: AfterRun(to_micros(row.created_at), row.id))
 
 
 @router.post(
@@ -136,24 +114,15 @@ async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Adm
     responses={**page_example(DELIVERY), **problem_answers(403, 404)},
 )
 async def list_deliveries(
-    request: Request,
-    webhook_id: WebhookId,
-    database: DatabaseNeeded,
-    _: Admin,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    request: Request, webhook_id: WebhookId, database: DatabaseNeeded, _: Admin, paging: PagingNeeded
 ) -> Page[Delivery]:
     """Each with its tries, and when the next one is."""
-    after = read_cursor(AfterNumber, cursor)
+    after = paging.after(AfterNumber)
     before = LARGEST_BIGINT if after is None else after.number
     async with database.quick() as db:
         operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id)
-        rows = await webhook_records.list_deliveries(db, webhook_id, before_number=before, limit=limit + 1)
-    shown, more = cut(rows, limit)
-    return Page(
-        items=[delivery_out(request.app.state.settings, row) for row in shown],
-        next_cursor=write_cursor(AfterNumber(shown[-1].number)) if more else None,
-    )
+        rows = await webhook_records.list_deliveries(db, webhook_id, before_number=before, limit=paging.rows)
+    return paging.page(rows, partial(delivery_out, request.app.state.settings), lambda row: AfterNumber(row.number))
 
 
 @router.post(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.cursors import AfterText, Cursor, read_cursor, write_cursor
+from app.api.cursors import AfterText
+from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import DEFAULT_LIMIT, Limit, Page, ServicesNeeded, cut, page_example
+from app.api.schemas import ServicesNeeded
 from app.sync.operating.workers import place_of, workers_now
 from app.views.workers import WORKER, Worker
 
@@ -20,11 +21,8 @@ router = APIRouter(prefix="/api/v1/workers", tags=["jobs and queues"], route_cla
     summary="The live workers, by queue",
     responses={**page_example(WORKER), **problem_answers()},
 )
-async def list_workers(
-    services: ServicesNeeded, _: Viewer, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-) -> Page[Worker]:
+async def list_workers(services: ServicesNeeded, _: Viewer, paging: PagingNeeded) -> Page[Worker]:
     """One that died is gone within ten seconds."""
-    after = read_cursor(AfterText, cursor)
+    after = paging.after(AfterText)
     left = [worker for worker in await workers_now(services) if after is None or place_of(worker) > after.key]
-    shown, more = cut(left, limit)
-    return Page(items=list(shown), next_cursor=write_cursor(AfterText(place_of(shown[-1]))) if more else None)
+    return paging.page(left, lambda worker: worker, lambda worker: AfterText(place_of(worker)))

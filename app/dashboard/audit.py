@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.audit import after_entry, position_of
-from app.api.schemas import ServicesNeeded, Typed, cut
+from app.api.audit import place_of, position_of
+from app.api.cursors import write_cursor
+from app.api.paging import cut
+from app.api.schemas import ServicesNeeded, Typed
 from app.dashboard.entering import Keeper, PageRoute
 from app.dashboard.showing import show
 from app.persistence.audit import AuditFilter, list_entries
@@ -39,5 +41,5 @@ async def get_audit(
         title="Audit",
         entries=[entry_out(row) for row in shown],
         wanted=wanted,
-        following=after_entry(shown[-1]) if more else None,
+        following=write_cursor(place_of(shown[-1])) if more else None,
     )

@@ -12,11 +12,11 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api.auth import Caller
-from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, form_of
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
+from app.api.paging import cut
 from app.api.product_cursors import read_after, write_after
 from app.api.public_addresses import PictureAddressesNeeded
-from app.api.schemas import ServicesNeeded, Typed, cut
+from app.api.schemas import ServicesNeeded, Typed
 from app.api.supplier_filter import know_supplier
 from app.dashboard.entering import PageRoute, Reader
 from app.dashboard.price_tables import price_tables
@@ -30,6 +30,7 @@ from app.views.buying_prices import without_buying
 from app.views.catalogue import products_json
 from app.views.changes import history_json
 from app.views.explained import explain
+from app.views.whole import Form
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -61,7 +62,7 @@ async def get_catalogue(
         category=category or None,
         words=q.strip() or None,
     )
-    form = form_of(None, OF_LISTED, expanded=False, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    form = Form(addresses, caller.sees_buying_prices, expanded=False)
     async with services.database.read() as db:
         await know_supplier(db, wanted.supplier)
         rows = await product_lists.list_keys(db, wanted, sort=SORT, after=after, limit=A_PAGE + 1)
@@ -95,7 +96,7 @@ async def get_product(
     """One product with its variants, prices, imprint positions, history, and why it is as it is."""
     position = read_cursor(AfterNumber, before)
     before_id = LARGEST_BIGINT if position is None else position.number
-    form = form_of(None, OF_PRODUCT, expanded=True, addresses=addresses, sees_buying=caller.sees_buying_prices)
+    form = Form(addresses, caller.sees_buying_prices)
     async with services.database.read() as db:
         row = await _one(db, sku, supplier or None)
         (whole,) = await products_json(db, [row], form)

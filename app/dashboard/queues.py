@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse
 
 from app.api.answer_in_time import takes_long
 from app.api.cursors import AfterTime, from_micros, read_cursor, to_micros, write_cursor
-from app.api.schemas import QueueNeeded, ServicesNeeded, Typed, cut
+from app.api.paging import cut
+from app.api.schemas import QueueNeeded, ServicesNeeded, Typed
 from app.api.supplier_filter import know_supplier
 from app.dashboard.charts import USUAL, WINDOWS, by_queue, charts_of
 from app.dashboard.entering import PageRoute, Reader, Starter, call_it

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.answer_in_time import takes_long
 from app.api.cursors import AfterNumber, AfterRun, from_micros, read_cursor, to_micros, write_cursor
+from app.api.paging import cut
 from app.api.runs import RunId
-from app.api.schemas import ServicesNeeded, Typed, cut
+from app.api.schemas import ServicesNeeded, Typed
 from app.api.supplier_filter import know_supplier
 from app.api.sync import StartSync
 from app.dashboard.entering import PageRoute, Reader, Starter

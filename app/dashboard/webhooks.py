@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api import webhooks as api
 from app.api.answer_in_time import takes_long
 from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
-from app.api.schemas import ServicesNeeded, cut
+from app.api.paging import cut
+from app.api.schemas import ServicesNeeded
 from app.api.webhooks import get_delivery_id, get_webhook_id
 from app.dashboard.entering import Keeper, PageRoute
 from app.dashboard.forms import Form, Outcome, done

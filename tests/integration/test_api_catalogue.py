@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import text
 
-from app.api.schemas import Page
+from app.api.paging import Page
 from app.persistence import product_search
 from app.persistence.changes import Change, add_changes, number_changes
 from app.persistence.packing import unpack_json

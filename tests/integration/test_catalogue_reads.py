@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from app.api.chosen_fields import OF_PRODUCT
-from app.api.schemas import Page
+from app.api.paging import Page
 from app.views.products import ChosenOfProduct, ListedVariant, Product
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Servers, Stack, open_stack
