@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from msgspec.structs import astuple
+from msgspec import to_builtins
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
@@ -51,7 +51,7 @@ async def list_suppliers(
         rows = await supplier_records.list_suppliers(
             db, after_code="" if after is None else after.key, limit=paging.rows
         )
-    stamp = [settings.removal_guard_share, paging.limit, [astuple(row) for row in rows]]
+    stamp = [settings.removal_guard_share, paging.limit, to_builtins(rows)]
     known = unchanged_page(request, response, "suppliers", stamp)
     if known is not None:
         return known

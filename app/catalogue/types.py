@@ -48,17 +48,22 @@ class PictureData(msgspec.Struct, frozen=True):
     url: str
 
 
-class VariantData(msgspec.Struct, frozen=True):
-    """One variant of a family, as the feed says it is."""
+class ArticleData(msgspec.Struct, frozen=True):
+    """What a family and a variant both have: what it is called."""
 
     sku: str
     supplier_sku: str | None
     """The supplier's own article number, beside Promidata's."""
-    ean: str | None
-    """As text, so that leading zeros stay; its check digit is not looked at."""
     name: Texts
     description: Texts
     short_description: Texts
+
+
+class VariantData(ArticleData, frozen=True):
+    """One variant of a family, as the feed says it is."""
+
+    ean: str | None
+    """As text, so that leading zeros stay; its check digit is not looked at."""
     color: str | None
     hex_color: str | None
     """Six lower-case hex digits without `#`."""
@@ -75,14 +80,9 @@ class VariantData(msgspec.Struct, frozen=True):
     pictures: tuple[PictureData, ...]
 
 
-class FamilyData(msgspec.Struct, frozen=True):
+class FamilyData(ArticleData, frozen=True):
     """A product family: its own fields and all its variants. The whole truth for that family (ENGINE.md 5)."""
 
-    sku: str
-    supplier_sku: str | None
-    name: Texts
-    description: Texts
-    short_description: Texts
     brand: str | None
     category: str | None
     secondary_categories: tuple[str, ...]

@@ -4,7 +4,6 @@
 --ndjson     an item a line as it is read, for pipes: all of them unless --limit says how many
 neither      lines for people, with whole SKUs and ids
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ a command ─▶ exit code │ wrong usage: what is possible │ an error of our
   │                    │ anything else: its type and message, at LOG_LEVEL=DEBUG the traceback
   └─▶ a reader that has gone (`| head`): nothing is said
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

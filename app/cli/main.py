@@ -4,7 +4,6 @@
 
 Each command imports what it needs when it runs, so that help and the workers' start stay fast.
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 `verify` changes nothing without --repair, `orphans` nothing without --delete. Both may run beside syncs.
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

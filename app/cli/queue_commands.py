@@ -4,7 +4,6 @@
 
 A job's id says enough: the ledger knows its queue.
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 what was typed ─▶ webhook_verbs ─▶ app/sync/operating/webhooks.py, as the API does
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import text
 
 ChangeRow = Mapping[str, Any]
 """One change: its columns by name, with `supplier` (its code), and `old` and `new` where a history is read.

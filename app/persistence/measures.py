@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import text
 
 MOST_SUPPLIERS = 1_000
 """More are not shown, by code: each is some series. A profile has some dozens."""

@@ -8,8 +8,21 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class SupplierSchedule(msgspec.Struct, frozen=True):
+    """When a supplier is synced by itself."""
+
+    cron: str | None
+    """Five fields, read in `time_zone`; None where it is synced by hand."""
+    time_zone: str
+    next_run_at: datetime | None
+    """None without an expression, or while it is paused."""
+    paused_at: datetime | None
+    paused_reason: str | None
+    """Which runs in a row failed; None while it is not paused."""
 
 
 class SupplierRow(msgspec.Struct, frozen=True):
@@ -21,23 +34,18 @@ class SupplierRow(msgspec.Struct, frozen=True):
     code: str
     name: str
     is_active: bool
-    schedule: str | None
-    """A cron expression of five fields, read in `time_zone`."""
-    time_zone: str
-    next_run_at: datetime | None
-    """When the schedule starts its next run; None without one, or while it is paused."""
-    schedule_paused_at: datetime | None
-    schedule_paused_reason: str | None
-    """Which runs in a row failed; None while it is not paused."""
+    schedule: SupplierSchedule
     removal_guard_share: float | None
     """From 0 to 1, its own; None where the installation's default holds."""
     last_run: dict[str, Any] | None
     """Id, status, error and times of the newest run, as the API names them."""
 
 
-SELECT = """
-SELECT s.id, s.document_id, s.code, s.name, s.is_active, s.schedule, s.time_zone, s.next_run_at,
-    s.schedule_paused_at, s.schedule_paused_reason, s.removal_guard_share, l.last_run
+SCHEDULE = ("schedule", "time_zone", "next_run_at", "schedule_paused_at", "schedule_paused_reason")
+"""Its columns, in the order of `SupplierSchedule`."""
+SELECT = f"""
+SELECT s.id, s.document_id, s.code, s.name, s.is_active, {", ".join(f"s.{name}" for name in SCHEDULE)},
+    s.removal_guard_share, l.last_run
 FROM suppliers s LEFT JOIN LATERAL (
     SELECT jsonb_build_object('id', r.id, 'status', r.status, 'createdAt', r.created_at, 'startedAt', r.started_at,
         'finishedAt', r.finished_at, 'error', r.error) AS last_run
@@ -51,7 +59,7 @@ async def list_suppliers(db: AsyncConnection, *, after_code: str, limit: int) ->
         text(f"{SELECT} WHERE s.code > :after_code ORDER BY s.code LIMIT :limit"),
         {"after_code": after_code, "limit": limit},
     )
-    return [SupplierRow(**row) for row in rows.mappings()]
+    return [_supplier(row) for row in rows.mappings()]
 
 
 async def suppliers_by_code(db: AsyncConnection, codes: list[str]) -> list[SupplierRow]:
@@ -59,7 +67,7 @@ async def suppliers_by_code(db: AsyncConnection, codes: list[str]) -> list[Suppl
     rows = await db.execute(
         text(f"{SELECT} WHERE s.code = ANY(CAST(:codes AS text[])) ORDER BY s.code"), {"codes": codes}
     )
-    return [SupplierRow(**row) for row in rows.mappings()]
+    return [_supplier(row) for row in rows.mappings()]
 
 
 async def find_supplier_row(db: AsyncConnection, document_id_or_code: str, *, held: bool = False) -> SupplierRow | None:
@@ -71,7 +79,13 @@ async def find_supplier_row(db: AsyncConnection, document_id_or_code: str, *, he
         {"key": document_id_or_code},
     )
     row = rows.mappings().one_or_none()
-    return None if row is None else SupplierRow(**row)
+    return None if row is None else _supplier(row)
+
+
+def _supplier(row: RowMapping) -> SupplierRow:
+    columns = dict(row)
+    schedule = SupplierSchedule(*(columns.pop(name) for name in SCHEDULE))
+    return SupplierRow(**columns, schedule=schedule)
 
 
 EDITABLE = frozenset(

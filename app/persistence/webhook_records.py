@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from sqlalchemy import text
@@ -60,8 +59,8 @@ async def insert_webhook(
     rows = await db.execute(
         text(f"""
         INSERT INTO webhooks (id, url, events, secret, is_active)
-        VALUES (CAST(:id AS uuid), :url, CAST(:events AS text[]), :secret, :is_active) RETURNING {WEBHOOK}"""),
-        {"id": str(uuid4()), "url": url, "events": list(events), "secret": secret, "is_active": is_active},
+        VALUES (gen_random_uuid(), :url, CAST(:events AS text[]), :secret, :is_active) RETURNING {WEBHOOK}"""),
+        {"url": url, "events": list(events), "secret": secret, "is_active": is_active},
     )
     return WebhookRow(**rows.mappings().one())
 

@@ -88,8 +88,8 @@ async def _schedule_anew(db: Connection, found: SupplierRow, values: dict[str, A
     """Plan the next run; a schedule that was paused goes on, and failures count from now."""
     next_run_at = await _next_run(
         db,
-        values.get("schedule", found.schedule),
-        values.get("time_zone", found.time_zone),
+        values.get("schedule", found.schedule.cron),
+        values.get("time_zone", found.schedule.time_zone),
         is_active=values.get("is_active", found.is_active),
     )
     now = await supplier_records.database_now(db)
