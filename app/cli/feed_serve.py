@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from typing import Annotated
 
 import typer
 
+from app.cli.supervisor import StopRequest
 from app.cli.up_file import UpError
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer, suppliers
 from app.setting_values import is_web_address
@@ -78,13 +78,11 @@ def _why(error: OSError) -> str:
 
 
 async def _serve_until_stopped(server: SampleFeedServer) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = StopRequest()
+    stop.listen()
     async with server:
         typer.echo(server.base_url)
-        await stop.wait()
+        await stop.asked.wait()
 
 
 if __name__ == "__main__":
