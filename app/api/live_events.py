@@ -3,19 +3,23 @@
     look every 0.5 s, while anybody listens ─▶ what differs from the last look ─▶ numbered, kept ─▶ every stream
 
 The ledger is looked at rather than told by the stages: an event is then never about something that was not committed,
-it needs no Redis, and 50 streams cost one look. A job that runs for less than a look may be told of by its queue's
-numbers alone. Ids begin with a word of this process: one from another process, or from before a restart, is unknown.
+it needs no Redis, and 50 streams cost one look. An event is written once, and a stream sends what a look found as one
+piece: 50 streams of a sync cost the API 50 pieces a look, not 50 times its events. A job that runs for less than a look
+may be told of by its queue's numbers alone. Ids begin with a word of this process: one from another process, or from
+before a restart, is unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from fastapi.sse import format_sse_event
 from structlog import get_logger
 
 from app.errors import DatabaseUnavailable
@@ -33,6 +37,8 @@ log = get_logger()
 
 LOOK_EVERY_S = 0.5
 KEPT_EVENTS = 2_000
+QUIET_S = 15.0
+"""After so many seconds without an event a stream is to give a sign of life, for what stands between."""
 MISSED = "the id is unknown or too old: read everything again"
 
 State = dict[tuple[str, str], dict[str, Any]]
@@ -45,6 +51,13 @@ class LiveEvent(msgspec.Struct, frozen=True):
     id: str
     kind: str
     data: dict[str, Any]
+    text: bytes
+    """As a server-sent event."""
+
+
+def _event(name: str, kind: str, data: dict[str, Any]) -> LiveEvent:
+    text = format_sse_event(event=kind, id=name, data_str=msgspec.json.encode(data).decode())
+    return LiveEvent(name, kind, data, text)
 
 
 class LiveEvents:
@@ -64,34 +77,33 @@ class LiveEvents:
         self._closing: asyncio.Future[None] | None = None
         self._closed = False
 
-    async def open(self) -> None:
-        """Take the first look, so that whatever happens after this is told.
+    @asynccontextmanager
+    async def following(self, last_id: str | None) -> AsyncIterator[AsyncIterator[Sequence[LiveEvent]]]:
+        """Events from after `last_id` on, without one from after this moment on, as they happen and none left out.
+
+        Each time all that there are, and none after `QUIET_S` without any; a `reset` in place of those that are gone.
 
         Raises:
             DatabaseUnavailable: there is nothing to look at.
         """
         if self._seen is None or not self._listeners:
             await self._look()
-
-    async def follow(self, last_id: str | None) -> AsyncGenerator[LiveEvent, None]:
-        """Events from after `last_id` on, as they happen, none left out; a `reset` in place of those that are gone."""
-        number = self._number if last_id is None else self._after(last_id)
-        if number is None:
-            number = self._number
-            yield self._reset()
         self._join()
         try:
-            while not self._closed:
-                if number < self._first:
-                    number = self._number
-                    yield self._reset()
-                for event in self._since(number):
-                    number += 1  # not to the newest: a look may have added some while this one was being sent
-                    yield event
-                async with self._news:
-                    await self._news.wait_for(lambda: self._closed or self._number != number)  # noqa: B023
+            yield self._follow(self._number if last_id is None else self._after(last_id))
         finally:
             self._leave()
+
+    async def _follow(self, number: int | None) -> AsyncIterator[Sequence[LiveEvent]]:
+        while not self._closed:
+            if number is None or number < self._first:
+                number = self._number
+                yield [self._reset()]
+            elif events := self._since(number):
+                number = self._number  # before they are sent: a look may add some meanwhile
+                yield events
+            elif not await self._more_than(number):
+                yield []
 
     def close(self) -> None:
         """End every stream, since the process is ending."""
@@ -145,11 +157,20 @@ class LiveEvents:
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         self._number += 1
-        self._kept.append(LiveEvent(self._id(self._number), kind, data))
+        self._kept.append(_event(self._id(self._number), kind, data))
 
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
+
+    async def _more_than(self, number: int) -> bool:
+        """Wait for news after event `number`, or for the end; False when there was neither for `QUIET_S`."""
+        try:
+            async with asyncio.timeout(QUIET_S), self._news:
+                await self._news.wait_for(lambda: self._closed or self._number != number)
+        except TimeoutError:
+            return False
+        return True
 
     def _since(self, number: int) -> list[LiveEvent]:
         return list(self._kept)[number - self._first :]
@@ -160,7 +181,7 @@ class LiveEvents:
         return self._number - len(self._kept)
 
     def _reset(self) -> LiveEvent:
-        return LiveEvent(self._id(self._number), "reset", {"reason": MISSED})
+        return _event(self._id(self._number), "reset", {"reason": MISSED})
 
     def _id(self, number: int) -> str:
         return f"{self._process}-{number}"

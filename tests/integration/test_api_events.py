@@ -7,15 +7,19 @@ import json
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
+from app.api import live_events
 from app.api.live_events import LiveEvent, LiveEvents
-from tests.support.api_client import ApiClient, api_client
+from app.main import create_app
+from tests.support.api_client import ApiClient, api_client, serving
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -126,59 +130,106 @@ async def read_to_the_end(api: ApiClient) -> None:
 @pytest.fixture
 async def live(stack: Stack) -> AsyncIterator[LiveEvents]:
     live = LiveEvents(stack.services.database, stack.settings)
-    await live.open()
     yield live
     live.close()
+    assert not live._listeners
 
 
 async def test_a_slow_reader_gets_what_was_added_while_it_took_one(stack: Stack, live: LiveEvents) -> None:
-    slow = live.follow(None)
-    first = await _first_of_runs(stack, slow, 3)
-    newest = await _told_last(stack, live, first)
-    ids = [first.id]
-    async with asyncio.timeout(10):
-        while ids[-1] != newest.id:
-            ids.append((await anext(slow)).id)
-    await slow.aclose()
-    numbers = [int(number.rpartition("-")[2]) for number in ids]
+    async with live.following(None) as slow, asyncio.timeout(20):
+        told = await _first_of_runs(stack, slow, 3)
+        newest = await _told_last(stack, live, told[-1])
+        while told[-1].id != newest.id:
+            told += await anext(slow)
+    numbers = [int(event.id.rpartition("-")[2]) for event in told]
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
 async def test_a_reader_that_is_too_far_behind_is_told_so(stack: Stack, live: LiveEvents) -> None:
     live._kept = deque(maxlen=2)
-    slow = live.follow(None)
-    first = await _first_of_runs(stack, slow, 1)
-    for _ in range(4):
-        await add_run(stack)
-    await eventually(lambda: _has_more(live, first, 4))
-    async with asyncio.timeout(10):
-        while (await anext(slow)).kind != "reset":
+    async with live.following(None) as slow, asyncio.timeout(20):
+        first = (await _first_of_runs(stack, slow, 1))[-1]
+        for _ in range(4):
+            await add_run(stack)
+        await eventually(lambda: _has_more(live, first, 4))
+        while [event.kind for event in await anext(slow)] != ["reset"]:
             pass
-    await slow.aclose()
 
 
-async def _first_of_runs(stack: Stack, found: AsyncIterator[LiveEvent], count: int) -> LiveEvent:
-    """The first event that is told of so many new runs."""
-    first = asyncio.ensure_future(anext(found))
-    await asyncio.sleep(0)  # it listens
+async def test_what_one_look_finds_is_sent_as_one_piece(stack: Stack, live: LiveEvents) -> None:
+    """Fifty streams cost fifty pieces a look, not fifty times its events."""
+    async with live.following(None) as found, asyncio.timeout(20):
+        async with live._one_look:  # until all of them are there
+            runs = {await add_run(stack) for _ in range(20)}
+        assert runs <= {event.data.get("id") for event in await anext(found)}
+
+
+async def test_what_comes_before_the_first_piece_is_asked_for_is_told(stack: Stack, live: LiveEvents) -> None:
+    async with live.following(None) as found, asyncio.timeout(20):
+        run = await add_run(stack)
+        await eventually(lambda: _has_more_than(live, 0))
+        assert run in {event.data.get("id") for event in await anext(found)}
+
+
+async def test_a_stream_without_news_gives_a_sign_of_life(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_events, "QUIET_S", 0.05)
+    async with api.http.stream("GET", "/api/v1/events") as answer, asyncio.timeout(10):
+        lines = answer.aiter_lines()
+        while not (await anext(lines)).startswith(":"):
+            pass
+
+
+async def test_who_goes_while_something_is_being_sent_is_no_error(stack: Stack) -> None:
+    """Each page that was closed during a busy sync left the trace of an error in the log."""
+    app = create_app(stack.settings)
+    with capture_logs() as logs:
+        async with serving(app) as url:
+            for _ in range(10):
+                await _gone_in_the_middle(urlsplit(url), app.state.live)
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+async def _gone_in_the_middle(address: SplitResult, live: LiveEvents) -> None:
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    await eventually(lambda: _somebody_listens(live))
+    for _ in range(200):
+        live._add("queue", {"filler": "x" * 500})
+    await live._tell()
+    await reader.readexactly(1000)
+    writer.transport.abort()
+    await eventually(lambda: _nobody_listens(live))
+
+
+async def _somebody_listens(live: LiveEvents) -> bool:
+    return bool(live._listeners)
+
+
+async def _nobody_listens(live: LiveEvents) -> bool:
+    return not live._listeners
+
+
+async def _first_of_runs(stack: Stack, found: AsyncIterator[Sequence[LiveEvent]], count: int) -> list[LiveEvent]:
+    """What is told first of so many new runs."""
     for _ in range(count):
         await add_run(stack)
-    async with asyncio.timeout(10):
-        return await first
+    return list(await anext(found))
 
 
 async def _has_more(live: LiveEvents, than: LiveEvent, count: int) -> bool:
-    return live._number >= int(than.id.rpartition("-")[2]) + count
+    return await _has_more_than(live, int(than.id.rpartition("-")[2]) + count - 1)
+
+
+async def _has_more_than(live: LiveEvents, number: int) -> bool:
+    return live._number > number
 
 
 async def _told_last(stack: Stack, live: LiveEvents, after: LiveEvent) -> LiveEvent:
     """Add some runs, and be another reader until the last of them is told."""
     runs = {await add_run(stack) for _ in range(4)}
-    other = live.follow(after.id)
-    async with asyncio.timeout(10):
-        async for event in other:
-            runs.discard(str(event.data.get("id")))
+    async with live.following(after.id) as found:
+        async for events in found:
+            runs -= {str(event.data.get("id")) for event in events}
             if not runs:
-                await other.aclose()
-                return event
+                return events[-1]
     raise AssertionError("the stream ended")

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from app.api.limited_http import LimitedHttp
 from app.main import create_app
@@ -30,8 +31,15 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[str]:
     """The service on a free port of 127.0.0.1; gives its address."""
+    async with serving(create_app(settings)) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[str]:
+    """The same of a service that is made already."""
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host="127.0.0.1",
         port=0,
         http=LimitedHttp,
