@@ -155,6 +155,7 @@ class Lender:
             try:
                 await greenlet_spawn(self._pool.close_oldest)
             finally:
+                self._turns.closed(self._pool.open)
                 self._turns.give(long=False)
 
     @property

@@ -24,7 +24,7 @@ async def settled() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10])
 async def test_there_are_never_more_than_its_size(size: int) -> None:
-    turns = Turns(size)
+    turns = Turns(size, patience_s=0)
     askers = [await asked(turns, long=number % 2 == 0) for number in range(3 * size)]
     for number, task in enumerate(askers):
         task.set_name("quick" if number % 2 else "long")
@@ -40,7 +40,7 @@ async def test_there_are_never_more_than_its_size(size: int) -> None:
 
 @pytest.mark.parametrize(("size", "long_at_most"), [(1, 1), (2, 1), (3, 2), (4, 2), (10, 8), (100, 98)])
 async def test_long_work_leaves_places_to_the_quick(size: int, long_at_most: int) -> None:
-    turns = Turns(size)
+    turns = Turns(size, patience_s=0)
     transactions = [await asked(turns, long=True) for _ in range(size + 5)]
     assert sum(task.done() for task in transactions) == long_at_most
     quick = await asked(turns, long=False)
@@ -51,7 +51,7 @@ async def test_long_work_leaves_places_to_the_quick(size: int, long_at_most: int
 
 
 async def test_the_quick_do_not_keep_a_transaction_waiting_for_ever() -> None:
-    turns = Turns(1)
+    turns = Turns(1, patience_s=0)
     await turns.take(long=False)
     transaction = await asked(turns, long=True)
     later = await asked(turns, long=False)
@@ -64,7 +64,7 @@ async def test_the_quick_do_not_keep_a_transaction_waiting_for_ever() -> None:
 
 
 async def test_who_leaves_the_queue_takes_nothing_also_when_called_in_that_moment() -> None:
-    turns = Turns(1)
+    turns = Turns(1, patience_s=0)
     await turns.take(long=True)
     waits, called = await asked(turns, long=True), await asked(turns, long=False)
     waits.cancel()
@@ -79,7 +79,7 @@ async def test_who_leaves_the_queue_takes_nothing_also_when_called_in_that_momen
 
 
 async def test_who_leaves_in_the_moment_in_which_a_place_comes_free_has_left_and_the_next_one_has_it() -> None:
-    turns = Turns(1)
+    turns = Turns(1, patience_s=0)
     await turns.take(long=True)
     leaves, next_one = await asked(turns, long=True), await asked(turns, long=False)
     leaves.cancel()
@@ -91,7 +91,7 @@ async def test_who_leaves_in_the_moment_in_which_a_place_comes_free_has_left_and
 
 
 async def test_what_the_server_refuses_lowers_the_limit_and_the_refused_is_first() -> None:
-    turns = Turns(5)
+    turns = Turns(5, patience_s=0)
     for _ in range(4):
         await turns.take(long=False)
     assert turns.refused()
@@ -113,7 +113,7 @@ async def test_what_the_server_refuses_lowers_the_limit_and_the_refused_is_first
 
 async def test_the_limit_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.persistence.turns.GROW_EVERY_S", 0.001)
-    turns = Turns(4)
+    turns = Turns(4, patience_s=0)
     await turns.take(long=False)
     assert not turns.refused()
     assert turns.under_pressure
@@ -121,3 +121,30 @@ async def test_the_limit_grows_again(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.gather(*waiting)
     assert turns.held == 4
     assert not turns.under_pressure
+
+
+async def test_a_connection_that_is_lent_is_waited_for_before_one_more_is_opened() -> None:
+    turns = Turns(5, patience_s=60)
+    for _ in range(20):
+        await turns.take(long=True)
+        waits = await asked(turns, long=False)
+        assert not waits.done()
+        turns.give(long=True)
+        await waits
+        turns.give(long=False)
+    assert turns.ready == 1
+
+
+async def test_who_has_waited_for_long_enough_gets_one_more_and_the_next_ones_too_until_it_is_closed() -> None:
+    turns = Turns(5, patience_s=0.001)
+    await asyncio.gather(*(turns.take(long=False) for _ in range(3)))
+    assert (turns.held, turns.ready) == (3, 3)
+    for _ in range(3):
+        turns.give(long=False)
+    turns._patience_s = 60
+    await asyncio.gather(*(turns.take(long=False) for _ in range(3)))  # nobody waits for what is open
+    turns.give(long=False)
+    turns.closed(2)
+    waits = await asked(turns, long=False)
+    assert not waits.done()
+    waits.cancel()
