@@ -16,8 +16,11 @@ from app.sync.operating.by_hand import cancel_run
 from app.sync.operating.start import StartRequest, start_queued, start_runs
 from app.sync.running import abandoned, direct
 from app.sync.running.abandoned import AbandonedRuns
+from app.sync.running.numbering import number_all
 from app.sync.running.outcomes import end_cancelled
 from app.sync.upkeep import chores
+from tests.conftest import MakeStack
+from tests.integration.test_feed_cases import plain_feed
 from tests.support.stack import Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.waiting import eventually
@@ -216,3 +219,46 @@ async def test_an_outage_while_a_cancelled_job_is_closed_leaves_it_to_the_next_l
     run = await stack.run("A23")
     assert (run["status"], run["open_jobs"]) == ("cancelled", 0)
     assert max(tries.values()) == 2
+
+
+async def test_a_job_that_ended_during_the_look_at_claims_is_not_stopped_when_it_runs_again(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that meets the pause between two attempts sees a claim that holds no more: the attempt's, not the job's."""
+    monkeypatch.setattr(direct, "RENEW_EVERY_S", 0.1)
+    look, looks = ledger.lost, 0
+
+    async def slow_at_first(db: Any, jobs: Any) -> set[str]:
+        nonlocal looks
+        looks += bool(jobs)
+        if looks == 1:
+            await eventually(lambda: stack.value("SELECT bool_or(attempts > 0) FROM jobs"))
+        return await look(db, jobs)
+
+    monkeypatch.setattr(ledger, "lost", slow_at_first)
+    async with make_stack(plain_feed(families=6, variants=1), concurrency_documents=1) as stack:
+        stack.server.habits.latency_s = 0.2
+        stack.server.faults.add("manifest", "status", status=503, times=1)
+        async with asyncio.timeout(30):
+            await stack.sync()
+        assert (await stack.run("A23"))["status"] == "completed"
+
+
+async def test_an_outage_at_the_end_of_a_direct_sync_is_waited_out(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[str] = []
+
+    def away_once(name: str, work: Any) -> Any:
+        async def at_first(*arguments: Any) -> Any:
+            if name not in met:
+                met.append(name)
+                raise DatabaseUnavailable("PostgreSQL is away")
+            return await work(*arguments)
+
+        return at_first
+
+    monkeypatch.setattr(direct, "number_all", away_once("numbers", number_all))
+    monkeypatch.setattr(runs, "direct_totals", away_once("totals", runs.direct_totals))
+    results = await stack.sync()
+    assert ([result.supplier for result in results], met) == (["A23", "A360"], ["numbers", "totals"])

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
+from uuid import UUID
 
 import msgspec
 from structlog import get_logger
@@ -24,7 +26,7 @@ from app.sync.operating.start import Started, StartRequest, start_runs
 from app.sync.running.abandoned import end_all_abandoned
 from app.sync.running.handlers import handlers
 from app.sync.running.numbering import number_all, number_changes
-from app.sync.running.outcomes import end_cancelled, work_off
+from app.sync.running.outcomes import end_cancelled, through_outages, work_off
 from app.sync.services import Services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
@@ -37,6 +39,10 @@ RENEW_AGAIN_S = 1.0
 """After an outage a lease is renewed well before anybody takes it for abandoned (abandoned.py)."""
 LOOK_EVERY_S = 1.0
 """How often an idle loop looks for jobs whose pause is over."""
+
+
+Claim = tuple[str, UUID]
+"""A job, and the token of one claim of it: what was claimed anew is another."""
 
 
 class DirectResult(msgspec.Struct, frozen=True):
@@ -101,8 +107,12 @@ async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
 
 async def _run_one(services: Services, run: Started) -> DirectResult:
     await DirectRun(services, run.run_id).to_its_end()
-    async with services.database.read() as db:
-        return DirectResult(supplier=run.supplier, run_id=run.run_id, **await runs.direct_totals(db, run.run_id))
+
+    async def result() -> DirectResult:
+        async with services.database.read() as db:
+            return DirectResult(supplier=run.supplier, run_id=run.run_id, **await runs.direct_totals(db, run.run_id))
+
+    return await through_outages(result)
 
 
 class DirectRun:
@@ -116,7 +126,7 @@ class DirectRun:
         self._handlers = handlers(self._stage)
         self._policies = policies(services.settings)
         self._running: dict[str, tuple[ClaimedJob, asyncio.Task[None]]] = {}
-        self._lost: set[str] = set()
+        self._lost: set[Claim] = set()
 
     async def to_its_end(self) -> None:
         """Work until the run is over; whoever started it holds its lease meanwhile."""
@@ -131,7 +141,7 @@ class DirectRun:
                 await self._pause()
             for task in background:
                 task.cancel()
-        await number_all(self._services.database)  # no worker may be there to do it
+        await through_outages(partial(number_all, self._services.database))  # no worker may be there to do it
 
     async def _is_over(self) -> bool:
         try:
@@ -146,15 +156,18 @@ class DirectRun:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
+                seen = [job for job, _ in self._running.values()]
                 async with self._services.database.quick() as db:
-                    self._lost |= await ledger.lost(db, [job for job, _ in self._running.values()])
+                    lost = await ledger.lost(db, seen)
+                    self._lost = {_claim_of(job) for job in seen if job.id in lost}
                     unheld = await ledger.active_unheld(db, self._run_id, list(self._running))
                 if unheld:
                     await end_cancelled(self._stage, unheld)  # no others' than a cancelled run's
             except DatabaseUnavailable as error:
                 outages.noted(error, "not looked for what was cancelled")
-            for job_id in self._lost & self._running.keys():
-                self._running[job_id][1].cancel()
+            for job, task in list(self._running.values()):
+                if _claim_of(job) in self._lost:
+                    task.cancel()
 
     async def _work_off(self, name: QueueName) -> None:
         """Work the run's jobs of one queue off, as many at a time as there are slots."""
@@ -185,11 +198,12 @@ class DirectRun:
         try:
             await work_off(self._stage, job, self._policies[name], lambda claimed: handler(claimed, _keep_slot))
         except asyncio.CancelledError:
-            if job.id not in self._lost:
+            if _claim_of(job) not in self._lost:
                 raise
             await self._close(job.id)
         finally:
-            self._running.pop(job.id, None)
+            if job.id in self._running and self._running[job.id][0] is job:  # it may have been claimed anew by now
+                del self._running[job.id]
             await self._queue.send([])
 
     async def _close(self, job_id: str) -> None:
@@ -204,6 +218,10 @@ class DirectRun:
                 await self._queue.something.wait()
         except TimeoutError:
             return
+
+
+def _claim_of(job: ClaimedJob) -> Claim:
+    return job.id, job.claim
 
 
 def _keep_slot() -> None:

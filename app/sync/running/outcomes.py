@@ -15,6 +15,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 from structlog import get_logger
@@ -67,6 +68,7 @@ class Died(PermanentError):
 
 
 Work = Callable[[ClaimedJob], Awaitable[None]]
+T = TypeVar("T")
 
 
 async def work_off(
@@ -89,24 +91,24 @@ async def _until_over(
 ) -> Ended | None:
     if job.deaths >= MAX_DEATHS:
         died = Died(f"the worker that ran it died {job.deaths} times in a row, without progress", "worker-died")
-        return await _through_outages(lambda: spend_attempt(stage, job, policy, died))
-    return await _through_outages(lambda: _attempt(stage, job, policy, work, stopping))
+        return await through_outages(lambda: spend_attempt(stage, job, policy, died))
+    return await through_outages(lambda: _attempt(stage, job, policy, work, stopping))
 
 
-async def _through_outages(step: Callable[[], Awaitable[Ended | None]]) -> Ended | None:
-    """Repeat `step` for as long as a part of ours is away; the claim is held meanwhile."""
+async def through_outages(step: Callable[[], Awaitable[T]]) -> T:
+    """Repeat `step` for as long as a part of ours is away; a job's claim is held meanwhile."""
     pauses, loop, through = 0, f"job {next(_numbers)}", False
     try:
         while True:
             try:
-                ended = await step()
+                answer = await step()
             except OutageError as error:
                 outages.met(loop, error)
                 await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
                 pauses += 1
             else:
                 through = True
-                return ended
+                return answer
     finally:
         outages.over(loop, through=through)
 
