@@ -153,7 +153,7 @@ async def test_killed_workers_jobs_run_again_and_leave_no_trace(servers: Servers
 @pytest.mark.parametrize(
     ("queue", "point"),
     [
-        ("supplier-sync", "supplier.stage._commit:before-commit"),
+        ("supplier-sync", "supplier.arrivals_step.Arrivals._commit:before-commit"),
         ("product-family", "family.stage.FamilyStage._commit:before-commit"),
         ("image-upload", "image.stage.ImageStage._commit:before-commit"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.errors import ManifestUnreadable
 from app.jobs.definitions import policies
@@ -109,19 +110,23 @@ async def test_a_doubted_document_without_a_hash_is_believed_when_read_again(mak
         assert await active(stack, sku) == 1
 
 
-async def test_a_new_hash_ends_the_pause_of_a_dead_document(make_stack: MakeStack) -> None:
+async def test_a_new_hash_or_address_ends_the_pause_of_a_dead_document(make_stack: MakeStack) -> None:
     feed = plain_feed(families=2)
     async with make_stack(feed) as stack:
-        sku = first_sku(feed)
-        stack.server.faults.add(f"*/{sku}.json", "status", status=404)
+        rehashed, moved = (entry.file_name.removesuffix(".json") for entry in feed.entries("A23"))
+        stack.server.faults.add("document", "status", status=404)
         for _ in range(3):
             await stack.sync()
         stack.server.faults.clear()
         await stack.sync()
-        assert await stack.value("SELECT count(*) FROM products WHERE sku = :sku", sku=sku) == 0
-        feed.rehash(sku)
+        assert await stack.value("SELECT count(*) FROM products") == 0
+        feed.rehash(rehashed)
         await stack.sync()
-        assert await active(stack, sku) == 3
+        assert (await active(stack, rehashed), await active(stack, moved)) == (3, 0)
+        async with stack.services.database.begin() as db:
+            await db.execute(text("UPDATE documents SET url = 'http://former.example.com/' || file_name"))
+        await stack.sync()
+        assert await active(stack, moved) == 3
 
 
 async def test_confirmed_removals_are_carried_out_at_once(make_stack: MakeStack) -> None:

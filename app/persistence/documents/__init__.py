@@ -15,6 +15,7 @@ from app.persistence.documents.bodies import (
     note_failed,
     reset_supplier,
     store_fetched,
+    was_committed,
 )
 from app.persistence.documents.doubts import doubt, suspect, take_doubted
 from app.persistence.documents.families import (
@@ -32,6 +33,7 @@ from app.persistence.documents.manifest import (
     DIFF,
     WANTED,
     Previewed,
+    any_unfinished,
     as_lines,
     due_for_rereading,
     preview_manifest,
@@ -66,6 +68,7 @@ __all__ = [
     "SilentDocument",
     "StoredDocument",
     "WantedDocument",
+    "any_unfinished",
     "as_lines",
     "count_families",
     "count_families_missing",
@@ -91,4 +94,5 @@ __all__ = [
     "take_doubted",
     "take_manifest",
     "unapplied_families",
+    "was_committed",
 ]

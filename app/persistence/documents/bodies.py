@@ -48,6 +48,16 @@ async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[Fe
     return versions
 
 
+async def was_committed(db: AsyncConnection, run_id: str, arrival: FetchedDocument | FailedDocument) -> bool:
+    """Whether the run has stored, or noted, exactly this: a commit's answer may be lost."""
+    found = """SELECT 1 FROM documents WHERE id = :id AND fetched_run_id = CAST(:run_id AS uuid) AND NOT refetch
+        AND body_sha256 = :sha256 AND fetched_hash IS NOT DISTINCT FROM CAST(:hash AS text)"""
+    values = {"sha256": arrival.sha256, "hash": arrival.hash} if isinstance(arrival, FetchedDocument) else {}
+    if not values:
+        found = "SELECT 1 FROM documents WHERE id = :id AND failed_run_id = CAST(:run_id AS uuid)"
+    return await db.scalar(text(found), {"id": arrival.id, "run_id": run_id, **values}) is not None
+
+
 async def _store_bodies(db: AsyncConnection, documents: Sequence[FetchedDocument], versions: dict[int, int]) -> None:
     await db.execute(
         text("""

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.documents.rows import ManifestDiff, SaidEntry, WantedDocument
 from app.persistence.statements import text
 
-DIFF = """
+ANEW = "d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash OR d.url <> EXCLUDED.url OR NOT d.present"
+DIFF = f"""
 WITH said AS (
     SELECT u.file_name, u.url, NULLIF(u.hash, '') AS hash FROM unnest(
         string_to_array(:names, chr(10)), string_to_array(:urls, chr(10)), string_to_array(:hashes, chr(10)))
@@ -25,10 +26,8 @@ kept AS (
     ON CONFLICT (supplier_id, file_name) DO UPDATE SET url = EXCLUDED.url, seen_hash = EXCLUDED.seen_hash,
         present = true, missing_runs = 0,
         -- what is new about an entry ends the pauses of what was dead before
-        failures = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash OR NOT d.present THEN 0
-                        ELSE d.failures END,
-        next_try_at = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash OR NOT d.present THEN NULL
-                           ELSE d.next_try_at END,
+        failures = CASE WHEN {ANEW} THEN 0 ELSE d.failures END,
+        next_try_at = CASE WHEN {ANEW} THEN NULL ELSE d.next_try_at END,
         failed_run_id = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash THEN NULL ELSE d.failed_run_id END,
         -- what comes back is applied again, from the stored body where it fits
         applied_hash = CASE WHEN d.present THEN d.applied_hash END,
@@ -88,6 +87,18 @@ async def take_manifest(
     )
     wanted = [WantedDocument(**row) for row in rows.mappings()]
     return ManifestDiff(len(entries), wanted, await _count_removed(db, supplier_id, names))
+
+
+async def any_unfinished(db: AsyncConnection, supplier_id: int) -> bool:
+    """Whether an ordinary sync would find something to take up by now, as after a reset."""
+    return bool(
+        await db.scalar(
+            text(f"""
+            SELECT EXISTS (SELECT FROM documents d
+                           WHERE d.supplier_id = :supplier_id AND d.present AND {UNFINISHED})"""),
+            {"supplier_id": supplier_id},
+        )
+    )
 
 
 def as_lines(values: Sequence[str]) -> str:

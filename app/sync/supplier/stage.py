@@ -14,7 +14,6 @@ the checkpoint: a job that is run again fetches only what its run has not fetche
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from app.catalogue.file_names import SpokenFor
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
 from app.persistence import documents, ledger, problems, runs, suppliers
 from app.persistence.database import Connection
-from app.persistence.documents import FailedDocument, FetchedDocument, ManifestDiff, SaidEntry, WantedDocument
+from app.persistence.documents import ManifestDiff, SaidEntry, WantedDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
@@ -31,17 +30,15 @@ from app.sync.stage.children import add_family_jobs, add_old_pictures
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.tasks import together
 from app.sync.supplier import manifest_step
+from app.sync.supplier.arrivals_step import Arrivals
 from app.sync.supplier.categories_step import refresh_categories
-from app.sync.supplier.documents_step import Arrival, DocumentFetcher
+from app.sync.supplier.documents_step import DocumentFetcher
 from app.sync.supplier.manifest_step import Manifest
 from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from app.sync.supplier.reparse import reparse_supplier
 from app.sync.supplier.unchanged_step import finish_unchanged, nothing_to_do
 
-COMMIT_DOCUMENTS = 200
-COMMIT_EVERY_S = 2.0
-COMMIT_BYTES = 16 * 1024 * 1024
-"""Compressed bytes in one commit; ENGINE.md 3 bounds documents and time, this bounds memory."""
+FAMILIES_AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
@@ -157,76 +154,20 @@ async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
     fetcher = DocumentFetcher(sync.stage.services, sync.supplier.code, wanted)
     async with together() as group:
         group.create_task(fetcher.run())
-        await _commit_outcomes(sync, fetcher.outcomes)
-
-
-async def _commit_outcomes(sync: SupplierSync, outcomes: asyncio.Queue[Arrival | None]) -> None:
-    """Commit what arrives, 200 documents or 2 s at a time, whichever is first."""
-    more = True
-    while more:
-        batch: list[Arrival] = []
-        more = await _collect(outcomes, batch)
-        if batch:
-            await _commit(sync, batch)
-
-
-async def _collect(outcomes: asyncio.Queue[Arrival | None], batch: list[Arrival]) -> bool:
-    """Fill a batch; False when nothing comes any more."""
-    size = 0
-    try:
-        async with asyncio.timeout(COMMIT_EVERY_S) as timeout:
-            while len(batch) < COMMIT_DOCUMENTS and size < COMMIT_BYTES:
-                outcome = await outcomes.get()
-                if outcome is None:
-                    timeout.reschedule(None)
-                    return False
-                batch.append(outcome)
-                size += len(outcome.body) if isinstance(outcome, FetchedDocument) else 0
-    except TimeoutError:
-        return True
-    return True
-
-
-async def _commit(sync: SupplierSync, batch: Sequence[Arrival]) -> None:
-    job = sync.job
-    fetched = sorted((item for item in batch if isinstance(item, FetchedDocument)), key=lambda item: item.id)
-    failed = sorted((item for item in batch if isinstance(item, FailedDocument)), key=lambda item: item.id)
-
-    async def work(db: Connection) -> list[str]:
-        await (ledger.checkpoint if fetched else ledger.fence)(db, job)
-        versions = await documents.store_fetched(db, job.run_id, fetched)
-        await documents.note_failed(db, job.run_id, failed)
-        await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
-        ready = [
-            (item.family_sku, versions[item.id])
-            for item in fetched
-            if item.has_children and sync.spoken_for.certainly_by(item.file_name, item.family_sku)
-        ]
-        added = await add_family_jobs(db, job, ready)
-        counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed), families_total=len(added))
-        await runs.book(db, job.run_id, counts, added=len(added))
-        return added
-
-    added = await sync.stage.services.database.transact(work)
-    sync.stage.progress.note_checkpoint(job)  # what failed is not asked for again in this run, so that is progress too
-    await sync.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
-
-
-def _problem(item: FailedDocument, job: ClaimedJob) -> Problem:
-    return Problem("error", "supplier", item.kind, item.reason, url=item.url, job_id=job.id)
+        await Arrivals(sync.stage, sync.job, sync.spoken_for).commit(fetcher.outcomes)
 
 
 async def _group_families(sync: SupplierSync) -> None:
     """Make the jobs of families that had to wait for other documents, in pages; `skus` are served by name."""
     job, after = sync.job, ""
     asked = job.options.skus
-    await sync.stage.services.database.transact(lambda db: documents.pass_over_silent(db, sync.supplier.id))
+    await _pass_over_silent(sync)
     while True:
 
         async def work(db: Connection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
             await ledger.fence(db, job)
             page = await documents.unapplied_families(
-                db, sync.supplier.id, after=after, limit=COMMIT_DOCUMENTS * 5, run_id=job.run_id
+                db, sync.supplier.id, after=after, limit=FAMILIES_AT_ONCE, run_id=job.run_id
             )
             meant = [family for family in page if asked is None or family.sku in asked]
             added = await add_family_jobs(db, job, [(family.sku, family.version) for family in meant])
@@ -240,3 +181,11 @@ async def _group_families(sync: SupplierSync) -> None:
         if not page:
             return
         after = page[-1].sku
+
+
+async def _pass_over_silent(sync: SupplierSync) -> None:
+    async def work(db: Connection) -> None:
+        await ledger.fence(db, sync.job)
+        await documents.pass_over_silent(db, sync.supplier.id)
+
+    await sync.stage.services.database.transact(work)
