@@ -49,16 +49,18 @@ async def count_open(db: AsyncConnection, queue: str) -> int:
     )
 
 
-async def left_of_cancelled(db: AsyncConnection, queue: str) -> list[str]:
-    """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds."""
+async def left_of_cancelled(db: AsyncConnection) -> list[str]:
+    """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds, of whatever queue.
+
+    The queue's own workers may all be gone.
+    """
     rows = await db.scalars(
         text(f"""
         SELECT j.id FROM runs r JOIN jobs j ON j.run_id = r.id
-        WHERE r.status = 'cancelling' AND j.queue = :queue AND NOT j.direct
+        WHERE r.status = 'cancelling' AND NOT j.direct
           AND (j.state IN {WAITING_JOB}
                OR j.state = 'active' AND j.claim IS NULL AND j.started_at < clock_timestamp() - interval '10 s')
-        ORDER BY j.id LIMIT 1000"""),
-        {"queue": queue},
+        ORDER BY j.id LIMIT 1000""")
     )
     return list(rows)
 

@@ -134,8 +134,9 @@ async def _retry_addresses(db: AsyncConnection, ids: Sequence[int]) -> None:
         )
 
 
+OVER = "r.finished_at IS NOT NULL"
 REOPENED_COUNTERS = {
-    "supplier-sync": "",
+    "supplier-sync": f", fatal = r.fatal AND {OVER}, error = CASE WHEN {OVER} THEN r.error END",
     "product-family": ", families_failed = GREATEST(0, r.families_failed - m.number)",
     "image-upload": ", images_failed = GREATEST(0, r.images_failed - m.number)",
 }

@@ -54,6 +54,11 @@ async def get_supplier(db: AsyncConnection, supplier_id: int) -> Supplier:
     return Supplier(**rows.mappings().one())
 
 
+async def hold_supplier(db: AsyncConnection, supplier_id: int) -> None:
+    """Hold a supplier's row until the end of the transaction."""
+    await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
+
+
 async def active_suppliers(db: AsyncConnection) -> list[Supplier]:
     """All suppliers that are synced when nobody names one, by code."""
     rows = await db.execute(text(f"SELECT {COLUMNS} FROM suppliers WHERE is_active ORDER BY code"))

@@ -13,6 +13,8 @@ from app.persistence.catalogue.removals import TAKERS
 from app.persistence.ledger import ClaimedJob
 from app.samplefeed import SampleFeed
 from app.sync.operating.by_hand import cancel_run
+from app.sync.operating.dry_run import dry_run
+from app.sync.operating.start import StartRequest
 from app.sync.running.outcomes import end_cancelled
 from app.sync.supplier import stage as supplier_stage
 from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
@@ -128,6 +130,8 @@ async def test_families_that_documents_left_stay_guarded_until_the_manifest_is_c
             run = await stack.run("A23")
             assert (run["status"], run["guard"]["wouldRemove"]) == ("completed_with_errors", 7)
         assert not await stack.value(CLEAN)
+        (look,) = await dry_run(stack.services, StartRequest())
+        assert look.guard == run["guard"], "a dry run says so, too"
         await confirm(stack, str(run["manifest_sha256"]))
         assert await stack.rows(STATUSES) == [
             {"status": "active", "number": 7},

@@ -7,6 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.states import OPEN_JOB
+
+TO_SETTLE = f"""v.dropped_run_id <> ALL(ARRAY(SELECT run_id FROM jobs
+    WHERE supplier_id = :supplier_id AND queue = 'supplier-sync' AND state IN {OPEN_JOB}))"""
+"""Variant v was dropped, and not by a run whose documents are still coming: one of those may list it."""
+
 
 async def mark_dropped(db: AsyncConnection, dropped: Mapping[int, str]) -> None:
     """Note variants that their family does not list any more: id to run. `take_dropped` settles them."""
@@ -64,12 +70,12 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
     Their products show something else from now on, be it long after their own documents were written.
     """
     rows = await db.execute(
-        text("""
+        text(f"""
         WITH gone AS (
         UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
-            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
+            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
               AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
                               WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
             ORDER BY v.sku FOR NO KEY UPDATE)
@@ -82,12 +88,12 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
     return sorted((row.sku, row.product_sku) for row in rows)
 
 
-TAKERS = """
+TAKERS = f"""
 SELECT t.family_sku, max(d.version) AS version FROM (
     SELECT v.sku, min(d.family_sku COLLATE "C") AS family_sku FROM variants v
     JOIN listings l ON l.supplier_id = v.supplier_id AND l.variant_sku = v.sku
     JOIN speaking_documents d ON d.id = l.document_id
-    WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active'
+    WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
     GROUP BY v.sku) t
 JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = t.family_sku AND d.present
 WHERE t.family_sku <> ALL(CAST(:but_not AS text[]))
@@ -118,15 +124,18 @@ async def families_without_documents(db: AsyncConnection, supplier_id: int) -> l
 
 
 async def count_active_families(db: AsyncConnection, supplier_id: int, before_run: str | None = None) -> int:
-    """How many active products the supplier has; with a run, without those that the run itself has made active."""
+    """How many active products the supplier has; with a run, without those that the run itself has made active.
+
+    A sync that is retried by hand after its run's end finds products that later runs brought in.
+    """
     return int(
         await db.scalar(
             text("""
             SELECT count(*) FROM products p LEFT JOIN runs r ON r.id = CAST(:run_id AS uuid)
             WHERE p.supplier_id = :supplier_id AND p.status = 'active'
-              AND (r.id IS NULL OR p.created_at < r.created_at)
-              AND p.sku NOT IN (SELECT sku FROM changes WHERE run_id = CAST(:run_id AS uuid)
-                                AND supplier_id = :supplier_id AND entity = 'product' AND kind = 'reactivated')"""),
+              AND (r.id IS NULL OR r.finished_at IS NOT NULL OR p.created_at < r.created_at)
+              AND p.sku NOT IN (SELECT sku FROM changes WHERE run_id = CAST(:run_id AS uuid) AND entity = 'product'
+                                AND supplier_id = :supplier_id AND kind IN ('created', 'reactivated'))"""),
             {"supplier_id": supplier_id, "run_id": before_run},
         )
         or 0

@@ -137,13 +137,23 @@ async def count_families(db: AsyncConnection, supplier_id: int) -> int:
     )
 
 
-async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[OpenFamily]:
+class StoredFamily(msgspec.Struct, frozen=True):
+    """A family whose documents are stored."""
+
+    sku: str
+    version: int
+    was_applied: bool
+    """All of them are as they were applied: nothing that they say is still to be believed."""
+
+
+async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[StoredFamily]:
     """A page, by SKU, of the families whose documents are stored."""
     rows = await db.execute(
         text("""
-        SELECT family_sku AS sku, max(version) AS version FROM documents
+        SELECT family_sku AS sku, max(version) AS version,
+            bool_and(applied_version IS NOT DISTINCT FROM version) AS was_applied FROM documents
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku ORDER BY family_sku LIMIT :limit"""),
         {"supplier_id": supplier_id, "after": after, "limit": limit},
     )
-    return [OpenFamily(row.sku, row.version) for row in rows]
+    return [StoredFamily(row.sku, row.version, row.was_applied) for row in rows]

@@ -38,7 +38,7 @@ from app.persistence.ledger.ends import (
     set_result,
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
-from app.persistence.ledger.progress import runs_past_their_documents, write_progress
+from app.persistence.ledger.progress import PastDocuments, runs_past_their_documents, write_progress
 from app.persistence.ledger.rows import ClaimedJob, NewJob, RunOptions, Unclaimed, new_job_id, to_json
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "SUSPECT_DEATHS",
     "ClaimedJob",
     "NewJob",
+    "PastDocuments",
     "RunOptions",
     "Unclaimed",
     "active_unheld",

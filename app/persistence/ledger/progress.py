@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, to_json
@@ -37,14 +38,29 @@ async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, 
     )
 
 
-async def runs_past_their_documents(db: AsyncConnection, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs whose supplier job is closed; holds open ones' rows, so their last commit comes after this."""
+class PastDocuments(msgspec.Struct, frozen=True):
+    """How far runs are with their documents."""
+
+    over: frozenset[str]
+    """No more of them comes: the supplier job is closed."""
+    seen: frozenset[str]
+    """All of them came: it did not fail and was not cancelled."""
+
+
+async def runs_past_their_documents(db: AsyncConnection, run_ids: Collection[str]) -> PastDocuments:
+    """Which of the runs are past their documents; holds the other supplier jobs, so what they commit comes after this.
+
+    A supplier job that is not in the ledger any more was completed long ago.
+    """
     if not run_ids:
-        return set()
-    still_open = await db.scalars(
+        return PastDocuments(frozenset(), frozenset())
+    rows = await db.execute(
         text(f"""
-        SELECT CAST(r.id AS text) FROM runs r JOIN jobs j ON j.id = r.supplier_job_id
-        WHERE r.id = ANY(CAST(:run_ids AS uuid[])) AND j.state IN {OPEN_JOB} ORDER BY j.id FOR SHARE OF j"""),
+        SELECT CAST(r.id AS text) AS run_id, j.state IN {OPEN_JOB} AS is_open
+        FROM runs r JOIN jobs j ON j.id = r.supplier_job_id
+        WHERE r.id = ANY(CAST(:run_ids AS uuid[])) AND j.state <> 'completed' ORDER BY j.id FOR SHARE OF j"""),
         {"run_ids": sorted(run_ids)},
     )
-    return set(run_ids) - set(still_open)
+    unfinished = {row.run_id: row.is_open for row in rows}
+    still_open = {run_id for run_id, is_open in unfinished.items() if is_open}
+    return PastDocuments(frozenset(set(run_ids) - still_open), frozenset(set(run_ids) - unfinished.keys()))

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.ledger import RunOptions, to_json
 from app.persistence.statements import text
 from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
-from app.persistence.suppliers import MEANT
+from app.persistence.suppliers import MEANT, hold_supplier
 
 RETRIED = f"""
 SELECT j.id, j.run_id FROM jobs j JOIN runs e ON e.id = j.run_id
@@ -79,7 +79,7 @@ async def start_run(
 
 async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
     """Hold the supplier, and look for the sync of an ended run."""
-    await db.execute(text("SELECT 1 FROM suppliers WHERE id = :id FOR NO KEY UPDATE"), {"id": supplier_id})
+    await hold_supplier(db, supplier_id)
     rows = await db.execute(text(RETRIED.format(supplier=":id")), {"id": supplier_id})
     row = rows.one_or_none()
     return None if row is None else RunStart(str(row.run_id), row.id, started=False)

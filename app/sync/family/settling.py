@@ -11,7 +11,7 @@ for the next commit, where it sees what that one wrote: so no rule of the catalo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,11 +78,11 @@ async def commit_families(
         progress.note(item.job, "upserting_variants")
     outdated = {item.job.id for item in mine} - {item.job.id for item in current}
     settled = [Settled(item.job, Superseded()) for item in mine if item.job.id in outdated]
-    over = await ledger.runs_past_their_documents(
+    past = await ledger.runs_past_their_documents(
         db, {item.job.run_id for item in decided if item.doubt is not None or item.diff.dropped}
     )
-    settled += await _put_off(db, [item for item in decided if item.doubt is not None], over)
-    settled += await _write(db, [item for item in decided if item.doubt is None], addresses, over)
+    settled += await _put_off(db, [item for item in decided if item.doubt is not None], past.over)
+    settled += await _write(db, [item for item in decided if item.doubt is None], addresses, past.seen)
     await _end(db, settled)
     ended = {item.job.id for item in settled}
     return Committed(
@@ -102,7 +102,7 @@ async def _current(db: Connection, ready: Sequence[FamilyReady]) -> list[FamilyR
     ]
 
 
-async def _put_off(db: Connection, doubted: Sequence[Decided], over: set[str]) -> list[Settled]:
+async def _put_off(db: Connection, doubted: Sequence[Decided], over: Set[str]) -> list[Settled]:
     """Write nothing of documents that are not believed yet; the next run reads them once more, past caches.
 
     While documents of their run are still arriving they are only put off: what is missing may have moved to one of
@@ -125,7 +125,7 @@ def _document_ids(families: Sequence[Decided]) -> list[int]:
 
 
 async def _write(
-    db: Connection, families: Sequence[Decided], addresses: Mapping[str, NamedAddress], over: set[str]
+    db: Connection, families: Sequence[Decided], addresses: Mapping[str, NamedAddress], seen: Set[str]
 ) -> list[Settled]:
     if not families:
         return []
@@ -138,7 +138,7 @@ async def _write(
             for change in describe(family, written)
         ],
     )
-    drops = await _place_drops(db, families, over)
+    drops = await _place_drops(db, families, seen)
     images = await _add_image_jobs(db, families, addresses)
     await problems.add_problems_of(
         db, [(family.job.run_id, problem) for family in families for problem in problems_of(family)]
@@ -149,14 +149,17 @@ async def _write(
     return [_settled(family, drops.get(family.job.id, Effects()), images[family.job.id]) for family in families]
 
 
-async def _place_drops(db: Connection, families: Sequence[Decided], over: set[str]) -> dict[str, Effects]:
-    """Variants that families list no more are settled by the supplier job's end, or here when that was already."""
+async def _place_drops(db: Connection, families: Sequence[Decided], seen: Set[str]) -> dict[str, Effects]:
+    """Variants that families list no more are settled by the supplier job's end, or here when that was already.
+
+    Where it failed not all documents were seen, and one may have moved to those: the next run's end settles it.
+    """
     dropping = [family for family in families if family.diff.dropped]
     await catalogue.mark_dropped(
         db, {variant.id: family.job.run_id for family in dropping for variant in family.diff.dropped}
     )
     effects = {}
-    first_of_run = {family.job.run_id: family.job for family in reversed(dropping) if family.job.run_id in over}
+    first_of_run = {family.job.run_id: family.job for family in reversed(dropping) if family.job.run_id in seen}
     for _, job in sorted(first_of_run.items()):
         effects[job.id] = Effects()
         written = [family.ready.name[1] for family in families if family.job.supplier_id == job.supplier_id]

@@ -49,10 +49,11 @@ async def _look(db: Connection, services: Services, supplier: Supplier, manifest
     seen = await documents.preview_manifest(db, supplier.id, said)
     names = [item.file_name for item in said]
     share = supplier.removal_guard_share
+    going = seen.removed or await documents.former_families(db, supplier.id)
     new_odd_lines = manifest.data.odd_lines_of(supplier.code).not_in(supplier.known_odd_lines) if seen.removed else 0
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
-        would_remove=await documents.count_families_missing(db, supplier.id, names) if seen.removed else 0,
+        would_remove=await documents.count_families_missing(db, supplier.id, names) if going else 0,
         active=await catalogue.count_active_families(db, supplier.id),
         share=services.settings.removal_guard_share if share is None else share,
         confirmed=False,

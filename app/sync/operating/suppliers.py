@@ -64,7 +64,8 @@ async def reset_supplier(database: Database, supplier: str) -> SupplierRow:
     """
 
     async def work(db: Connection) -> SupplierRow:
-        found = await found_supplier(db, supplier)
+        # held, so that no run that is ending notes meanwhile that it left nothing to do
+        found = await found_supplier(db, supplier, held=True)
         await documents.reset_supplier(db, found.id)
         await audit.note(db, "resetSupplier", found.code)
         return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyJob, ImageJob
-from app.persistence import ledger, pictures
+from app.persistence import documents, ledger, pictures
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob, NewJob
 from app.settings import Settings
@@ -38,6 +38,11 @@ async def add_family_jobs(
         for sku, version in families
     ]
     return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
+
+
+async def add_doubted(db: Connection, job: ClaimedJob) -> list[str]:
+    """Family jobs for what was put off until every document of the run has been seen; returns their ids."""
+    return await add_family_jobs(db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}")
 
 
 async def add_old_pictures(db: Connection, job: ClaimedJob, settings: Settings) -> list[str]:

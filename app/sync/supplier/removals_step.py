@@ -23,7 +23,7 @@ from app.persistence.documents import ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
-from app.sync.stage.children import add_family_jobs
+from app.sync.stage.children import add_doubted, add_family_jobs
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
 from app.sync.supplier.manifest_step import Manifest
@@ -53,15 +53,13 @@ async def finish_supplier(end: SupplierEnd) -> None:
         await ledger.complete_one(db, job)
         is_settled = job.options.skus is None and await _remove(db, end, effects)
         await place_dropped(db, job, effects)
-        effects.added += await add_family_jobs(
-            db, job, await documents.take_doubted(db, job.supplier_id), again=f"?{job.id}"
-        )
+        effects.added += await add_doubted(db, job)
         if job.options.skus is not None:
             await _report_unknown(db, job, end.diff.not_meant_by_any(job.options.skus), effects)
         elif end.diff.wanted:
             await _report_silent(db, job, effects)
         if is_settled and not effects.added:
-            await suppliers.note_clean(db, end.supplier.id, end.manifest.sha256, end.diff.entries)
+            await _note_clean(db, end)
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, effects))
         effects.counts["families_total"] += len(effects.added)
@@ -102,6 +100,13 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
     return diff.nothing_to_do and not left and not manifest.data.invalid_count_of(supplier.code)
 
 
+async def _note_clean(db: Connection, end: SupplierEnd) -> None:
+    """Note that the manifest left nothing to do, unless the supplier was reset since it was compared."""
+    await suppliers.hold_supplier(db, end.supplier.id)
+    if not await documents.any_unfinished(db, end.supplier.id):
+        await suppliers.note_clean(db, end.supplier.id, end.manifest.sha256, end.diff.entries)
+
+
 async def _drop_missing(
     db: Connection,
     job: ClaimedJob,
@@ -118,8 +123,9 @@ async def _drop_missing(
     lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
     smaller = [*lessened, *(family for family in left if family[2])]
     await documents.note_unwritten(db, job.supplier_id, [sku for sku, _, _ in smaller])
-    for sku, version, remaining in smaller:
-        effects.added += await add_family_jobs(db, job, [(sku, version)], again=f"-{remaining}", judged=True)
+    for left_over in sorted({remaining for _, _, remaining in smaller}):
+        families = [(sku, version) for sku, version, remaining in smaller if remaining == left_over]
+        effects.added += await add_family_jobs(db, job, families, again=f"-{left_over}", judged=True)
     await documents.forget_former_families(db, job.supplier_id)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)

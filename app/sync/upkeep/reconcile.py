@@ -45,7 +45,7 @@ async def reconcile(
     """
     database = stage.services.database
     emptied = await queue.set_marker(name)
-    await _close_cancelled(stage, name)
+    await _close_cancelled(stage)
     if whole:
         await _report_drift(database)
     async with database.quick() as db:
@@ -82,10 +82,10 @@ def _message(job: OpenJob, lease_ms: int) -> Message:
     return Message(job.id, job.queue, job.run_id, job.wait_ms or None)
 
 
-async def _close_cancelled(stage: Stage, name: str) -> None:
+async def _close_cancelled(stage: Stage) -> None:
     """Close jobs of runs that are being cancelled whose worker did not: it is dead, or was told in vain."""
     async with stage.services.database.quick() as db:
-        left = await dispatching.left_of_cancelled(db, name)
+        left = await dispatching.left_of_cancelled(db)
     if left:
         await end_cancelled(stage, left)
 
