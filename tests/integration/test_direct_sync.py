@@ -224,7 +224,7 @@ async def test_an_outage_while_a_cancelled_job_is_closed_leaves_it_to_the_next_l
 async def test_a_job_that_ended_during_the_look_at_claims_is_not_stopped_when_it_runs_again(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look that meets the pause between two attempts sees a claim that holds no more: the attempt's, not the job's."""
+    """A look in the pause between two attempts finds a claim that holds no more: the attempt's, not the job's."""
     monkeypatch.setattr(direct, "RENEW_EVERY_S", 0.1)
     look, looks = ledger.lost, 0
 
