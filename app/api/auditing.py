@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
-from app.api.problems import ProblemError, invalid_detail, status_of
+from app.api.field_problems import in_words, problems_in
+from app.api.problems import ProblemError, status_of
 from app.errors import PromidataSyncError
 from app.persistence.audit import Act, Result, Via
 from app.sync.operating import acting
@@ -34,7 +35,7 @@ def _told(error: Exception) -> acting.Told:
         case ProblemError():
             return _result(error.status), error.detail
         case RequestValidationError():
-            return "refused", invalid_detail(error)
+            return "refused", in_words(problems_in(error))
         case PromidataSyncError():
             return _result(status_of(error)), str(error)
         case _:

@@ -28,7 +28,7 @@ class EventStream(StreamingResponse):
 
 
 async def following(
-    request: Request, _: Viewer, last_event_id: Annotated[str | None, Header()] = None
+    request: Request, _: Viewer, last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None
 ) -> AsyncIterator[Found]:
     """The process's events, after a first look: what happens once the stream has begun is told."""
     live: LiveEvents = request.app.state.live

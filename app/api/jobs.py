@@ -14,10 +14,10 @@ from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterTime, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DatabaseNeeded, QueueNeeded, ServicesNeeded, Word
+from app.api.schemas import DatabaseNeeded, QueueNamed, QueueNeeded, ServicesNeeded, Word, get_queue_name
 from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
-from app.jobs.definitions import QUEUES
+from app.jobs.definitions import QUEUES, QueueName
 from app.persistence import job_lists
 from app.persistence.database import Database
 from app.persistence.job_lists import JobFilter, QueueNumbers
@@ -41,6 +41,17 @@ from app.views.jobs import (
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"], route_class=GuardedRoute)
 
 JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-1730000000000-A360"])]
+
+
+async def get_queue_of_job(queue_name: QueueNamed, job_id: JobId) -> QueueName:
+    """The queue that a job's path names; in one that does not exist no job is found either."""
+    try:
+        return await get_queue_name(queue_name)
+    except NotFound as error:
+        raise _not_found(str(error), queue_name, job_id) from None
+
+
+QueueOfJobNeeded = Annotated[QueueName, Depends(get_queue_of_job)]
 
 
 @router.get(
@@ -109,7 +120,7 @@ async def list_jobs(
     responses=problem_answers(404),
 )
 async def get_job_status(
-    request: Request, queue: QueueNeeded, job_id: JobId, database: DatabaseNeeded, _: Viewer
+    request: Request, queue: QueueOfJobNeeded, job_id: JobId, database: DatabaseNeeded, _: Viewer
 ) -> JobStatus:
     """An unknown job is a 404 whose problem document says `found: false`."""
     return await _status(request, database, queue, job_id)
@@ -124,7 +135,11 @@ async def _status(request: Request, database: Database, queue: str, job_id: str)
 
 
 def _unknown(queue: str, job_id: str) -> ProblemError:
-    return ProblemError(404, f"there is no job {job_id} in {queue}", found=False, jobId=job_id, queueName=queue)
+    return _not_found(f"there is no job {job_id} in {queue}", queue, job_id)
+
+
+def _not_found(detail: str, queue: str, job_id: str) -> ProblemError:
+    return ProblemError(404, detail, found=False, jobId=job_id, queueName=queue)
 
 
 @contextmanager
@@ -146,7 +161,7 @@ VERB = problem_answers(403, 404, 409)
     responses=VERB,
 )
 async def retry_job(
-    request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
+    request: Request, queue: QueueOfJobNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
 ) -> JobStatus:
     """409 for a job that has not failed, or whose run was cancelled."""
     with _or_unknown(queue, job_id):
@@ -161,7 +176,7 @@ async def retry_job(
     responses=VERB,
 )
 async def cancel_job(
-    request: Request, queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
+    request: Request, queue: QueueOfJobNeeded, job_id: JobId, services: ServicesNeeded, _: Operator
 ) -> JobStatus:
     """Cancelling a supplier's job cancels its run. 409 for a job that is over."""
     with _or_unknown(queue, job_id):
@@ -175,7 +190,7 @@ async def cancel_job(
     summary="Delete a finished job",
     responses=VERB,
 )
-async def delete_job(queue: QueueNeeded, job_id: JobId, services: ServicesNeeded, _: Operator) -> Deleted:
+async def delete_job(queue: QueueOfJobNeeded, job_id: JobId, services: ServicesNeeded, _: Operator) -> Deleted:
     """Its run's counters stay. 409 for a job that is open."""
     with _or_unknown(queue, job_id):
         await by_hand.delete_job(services, queue, job_id)

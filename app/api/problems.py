@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from structlog import get_logger
 
+from app.api.field_problems import in_words, problems_of
 from app.errors import (
     Conflict,
     FieldInvalid,
@@ -162,36 +163,8 @@ async def _of_the_tree(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    fields = _fields(error)
-    if fields[0]["field"] == "body" and not _is_json(request.headers.get("content-type", "")):
-        fields = [{"field": "body", "message": "is read as JSON only: send it with Content-Type: application/json"}]
-    return problem_response(422, _in_words(fields), errors=fields)
-
-
-def invalid_detail(error: RequestValidationError) -> str:
-    """What is wrong with a request, in words; never what it holds."""
-    return _in_words(_fields(error))
-
-
-def _fields(error: RequestValidationError) -> list[dict[str, str]]:
-    return [{"field": _field(part["loc"]), "message": str(part["msg"])} for part in error.errors()]
-
-
-def _in_words(fields: list[dict[str, str]]) -> str:
-    return "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    """`supplierId` rather than `body.supplierId`; the whole body, or a place in its text, is `body`."""
-    if location[0] == "body" and (len(location) == 1 or isinstance(location[1], int)):
-        return "body"
-    parts = [str(part) for part in location]
-    return ".".join(parts[1:] if len(parts) > 1 else parts)
-
-
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.split(";", maxsplit=1)[0].strip().lower()
-    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+    fields = problems_of(request, error)
+    return problem_response(422, in_words(fields), errors=fields)
 
 
 async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
@@ -23,6 +24,20 @@ Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]
 """What somebody typed into a field of a page, or left empty."""
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_PLUS_LOST = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
+"""Where an offset's plus sign stood: unencoded, as in `…T03:00:00+01:00`, it comes out of a query as a blank."""
+
+
+def _dated(text: object) -> object:
+    """What may be a time; a number alone is none, though the parser would count it as seconds since 1970."""
+    if not isinstance(text, str):
+        return text
+    if not _DATE.match(text):
+        raise ValueError("should be a time such as 2026-01-05T03:00:00Z")
+    return _PLUS_LOST.sub("+", text)
+
+
 def _utc(moment: datetime) -> datetime:
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -30,7 +45,7 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("is out of range") from None
 
 
-Moment = Annotated[datetime, AfterValidator(_utc)]
+Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
 """A time; one without an offset is taken as UTC."""
 
 
@@ -50,7 +65,10 @@ async def get_database(request: Request) -> Database:
     return services_of(request).database
 
 
-async def get_queue_name(queue_name: Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]) -> QueueName:
+QueueNamed = Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]
+
+
+async def get_queue_name(queue_name: QueueNamed) -> QueueName:
     """The queue that a path names."""
     for queue in QUEUES:
         if queue == queue_name:

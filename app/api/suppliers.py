@@ -89,12 +89,18 @@ async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admi
     "/{supplierId:segment}",
     operation_id="getSupplier",
     summary="One supplier",
-    responses=problem_answers(404),
+    response_model=Supplier,
+    responses={**NOT_MODIFIED, **problem_answers(404)},
 )
-async def get_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer) -> Supplier:
+async def get_supplier(
+    request: Request, response: Response, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer
+) -> Supplier | Response:
     """By `documentId` or code, with its last run."""
+    settings = request.app.state.settings
     async with database.quick() as db:
-        return supplier_out(request.app.state.settings, await operating.found_supplier(db, supplier_id))
+        row = await operating.found_supplier(db, supplier_id)
+    known = unchanged_page(request, response, "supplier", settings.removal_guard_share, to_builtins(row))
+    return supplier_out(settings, row) if known is None else known
 
 
 @router.patch(

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import APIRouter, Body, Header, Request
 from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from app.api.answer_in_time import ASKED_WITHIN_S, takes_long
 from app.api.auth import GuardedRoute, Operator
@@ -55,11 +55,12 @@ class StartSync(In):
         None, description="As `force`, for these families of one supplier only."
     )
 
-    @model_validator(mode="after")
-    def _skus_of_one_supplier(self) -> StartSync:
-        if self.skus is not None and self.supplier_id is None:
-            raise ValueError("skus names families of one supplier: give supplierId too")
-        return self
+    @field_validator("skus")
+    @classmethod
+    def _of_one_supplier(cls, skus: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if skus is not None and info.data.get("supplier_id", skus) is None:
+            raise ValueError("names families of one supplier: give supplierId too")
+        return skus
 
     def request(self, trigger: Trigger = "api") -> StartRequest:
         """The same for the sync itself, and who asks for it."""
@@ -182,7 +183,7 @@ async def start_sync(
     services: ServicesNeeded,
     caller: Operator,
     body: Annotated[StartSync | None, Body(openapi_examples=BODY_EXAMPLES)] = None,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
 ) -> JSONResponse:
     """Start runs and answer at once, or, with `useQueue: false`, when they are done.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 RunStatus = Literal["queued", "running", "cancelling", "completed", "completed_with_errors", "failed", "cancelled"]
+
+Utc = Annotated[datetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+"""A time that PostgreSQL wrote as JSON: with the offset of the time zone that the server, or the role, is set to."""
 
 
 class Out(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 from app.persistence.supplier_records import SupplierRow
 from app.settings import Settings
 from app.views.masking import mask_optional
-from app.views.shapes import Out, example
+from app.views.shapes import Out, Utc, example
 
 SUPPLIER: dict[str, Any] = {
     "documentId": "b8c2f1d09a7e4c35b1d2f3a4",
@@ -37,9 +37,9 @@ class LastRun(Out):
 
     id: str
     status: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Utc
+    started_at: Utc | None
+    finished_at: Utc | None
     error: str | None
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -64,6 +64,11 @@ async def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Asy
         ("GET", "/queues/image-upload/jobs?state=odd", 422),
         ("GET", "/queues/image-upload/jobs?runId=odd", 422),
         ("GET", "/products?updatedSince=yesterday", 422),
+        ("GET", "/products?updatedSince=20260105", 422),
+        ("GET", "/variants?updatedSince=1767582000", 422),
+        ("GET", "/audit?since=1767582000.5", 422),
+        ("GET", "/audit?until=-1", 422),
+        ("GET", "/products?updatedSince=2026-01-05T03:00:00 1:00", 422),
         ("GET", "/products?status=gone", 422),
     ],
 )
@@ -80,10 +85,51 @@ async def test_a_garbled_cursor_is_refused(api: ApiClient, path: str, cursor: st
 
 
 @pytest.mark.parametrize(("method", "verb"), [("GET", ""), ("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
-@pytest.mark.parametrize("job", ["nothing", "a%2Fb"])
-async def test_an_unknown_job_is_not_found_and_says_so(api: ApiClient, method: str, verb: str, job: str) -> None:
-    problem = await api.problem(method, f"/queues/supplier-sync/jobs/{job}{verb}", 404)
-    assert (problem["found"], problem["queueName"]) == (False, "supplier-sync")
+@pytest.mark.parametrize(("queue", "job"), [("supplier-sync", "nothing"), ("supplier-sync", "a%2Fb"), ("nope", "1")])
+async def test_an_unknown_job_is_not_found_and_says_so(
+    api: ApiClient, method: str, verb: str, queue: str, job: str
+) -> None:
+    problem = await api.problem(method, f"/queues/{queue}/jobs/{job}{verb}", 404)
+    assert (problem["found"], problem["queueName"], problem["jobId"]) == (False, queue, unquote(job))
+
+
+@pytest.mark.parametrize("offset", ["Z", "%2B01:00", "+01:00", "+0100", "-01:00", ""])
+async def test_a_time_may_have_any_offset_also_one_whose_plus_sign_was_not_encoded(api: ApiClient, offset: str) -> None:
+    assert (await api.call("GET", f"/products?updatedSince=2026-01-05T03:00:00{offset}"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "said"),
+    [
+        ("GET", "/products?q=a%00", {}, ("q", "should not hold NUL characters")),
+        ("GET", "/products?updatedSince=5", {}, ("updatedSince", "should be a time such as 2026-01-05T03:00:00Z")),
+        ("POST", "/sync", {"json": {"skus": ["a"]}}, ("skus", "names families of one supplier: give supplierId too")),
+        (
+            "POST",
+            "/sync",
+            {"json": {"supplier": "A23"}},
+            ("supplier", "is not known here; possible: supplierId, useQueue, dryRun, force, skus"),
+        ),
+        (
+            "PATCH",
+            "/suppliers/A23",
+            {"json": {"code": "B1"}},
+            ("code", "is not known here; possible: name, isActive, schedule, timeZone, removalGuardShare"),
+        ),
+        (
+            "POST",
+            "/sync",
+            {"headers": {"Idempotency-Key": ""}},
+            ("Idempotency-Key", "String should have at least 1 character"),
+        ),
+    ],
+)
+async def test_a_field_is_refused_in_words_that_say_what_is_possible(
+    api: ApiClient, method: str, path: str, options: dict[str, Any], said: tuple[str, str]
+) -> None:
+    problem = await api.problem(method, path, 422, **options)
+    assert [(error["field"], error["message"]) for error in problem["errors"]] == [said]
+    assert problem["detail"] == ": ".join(said)
 
 
 async def test_a_huge_body_is_refused_announced_or_not(api: ApiClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 from httpx import Response
+from pydantic import SecretStr
 
 from tests.support.api_client import ApiClient, api_client
 from tests.support.plain_http import plain_client
@@ -20,6 +22,8 @@ DESCRIBED = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
 OPERATIONS = [(path, method) for path, methods in DESCRIBED["paths"].items() for method in methods]
 SHOP = "https://shop.example"
 KEY = "a-secret-of-16-chars"
+_TIME = re.compile(r'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)([^"]*)"')
+"""A time in a JSON text, and its offset."""
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +176,27 @@ async def test_a_page_of_changes_is_not_read_again_until_the_head_moves(api: Api
 
 
 async def test_suppliers_are_not_read_again_until_one_of_them_differs(api: ApiClient) -> None:
-    paths = ["/suppliers", "/suppliers?limit=1"]
+    paths = ["/suppliers", "/suppliers?limit=1", "/suppliers/A360"]
     tags = [await _etag(api, path) for path in paths]
-    assert tags[0] != tags[1]
-    assert [await _again(api, path, f'"other", {tag}') for path, tag in zip(paths, tags, strict=True)] == [304, 304]
+    assert len({*tags}) == len(paths)
+    again = [await _again(api, path, f'"other", {tag}') for path, tag in zip(paths, tags, strict=True)]
+    assert again == [304] * len(paths)
     await api.call("PATCH", "/suppliers/A360", json={"name": "Another name"})
-    assert [await _again(api, path, tag) for path, tag in zip(paths, tags, strict=True)] == [200, 200]
+    assert [await _again(api, path, tag) for path, tag in zip(paths, tags, strict=True)] == [200] * len(paths)
+
+
+async def test_times_are_in_utc_whatever_time_zone_the_server_is_set_to(synced: Stack) -> None:
+    assert synced.settings.database_url is not None
+    url = synced.settings.database_url.get_secret_value()
+    elsewhere = SecretStr(f"{url}?options=-ctimezone%3DAsia/Kolkata")
+    async with api_client(synced.settings.model_copy(update={"database_url": elsewhere}), KEY) as api:
+        run, sku = (await api.get("/runs"))["items"][0]["id"], (await api.get("/products"))["items"][0]["sku"]
+        lists = ["/suppliers", "/runs", "/products", "/variants", "/changes", "/audit", "/categories"]
+        ones = ["/suppliers/A23", f"/runs/{run}", f"/products/{sku}", f"/products/{sku}/history"]
+        answers = {path: await api.get(path) for path in (*lists, *ones, f"/products/{sku}/explain")}
+    times = {path: _TIME.findall(json.dumps(answer)) for path, answer in answers.items()}
+    assert {path for path, found in times.items() if "lastRun" in answers[path] and not found} == set()
+    assert {path: found for path, found in times.items() if {offset for _, offset in found} - {"Z"}} == {}
 
 
 async def test_categories_are_not_read_again_until_one_of_them_differs(api: ApiClient, synced: Stack) -> None:

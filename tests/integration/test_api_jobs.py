@@ -349,6 +349,10 @@ async def test_confirming_starts_a_run_for_that_one_manifest(make_stack: MakeSta
         await stack.sync("A23")
         run = (await api.get("/runs", supplier="A23"))["items"][0]
         assert run["guard"]["wouldRemove"] == families
+        await api.call("PATCH", "/suppliers/A23", json={"isActive": False})
+        refused = await api.problem("POST", f"/runs/{run['id']}/confirm-removals", 409)
+        assert "inactive" in refused["detail"]
+        await api.call("PATCH", "/suppliers/A23", json={"isActive": True})
         confirmed = await api.post(f"/runs/{run['id']}/confirm-removals", expect=202)
         assert (confirmed["supplier"], confirmed["status"]) == ("A23", "enqueued")
         await api.problem("POST", f"/runs/{run['id']}/confirm-removals", 409)

@@ -103,7 +103,7 @@ async def test_unknown_and_inactive_suppliers_are_refused(api: ApiClient) -> Non
         ({"dryRun": None}, "dryRun"),
         ({"supplierId": "A23", "skus": []}, "skus"),
         ({"supplierId": "A23", "skus": ["a", 1]}, "skus.1"),
-        ({"skus": ["a"]}, "body"),
+        ({"skus": ["a"]}, "skus"),
         ({"supplierID": "A23"}, "supplierID"),
         (["A23"], "body"),
         ("A23", "body"),

@@ -17,6 +17,7 @@ from app.jobs.queue import Message
 from app.persistence import audit, job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob
+from app.persistence.suppliers import get_supplier
 from app.states import CLOSED, OPEN
 from app.sync.installation import ready_to_queue
 from app.sync.operating.start import RunIds, Started, Trigger, finding_own
@@ -177,14 +178,18 @@ async def confirm_removals(services: Services, run_id: str, *, trigger: Trigger 
 
     Raises:
         NotFound: there is no such run.
-        Conflict: no guard tripped, the manifest is another one by now, or a run of the supplier is under way.
+        Conflict: no guard tripped, the supplier is inactive, the manifest is another one by now, or a run of it is
+            under way.
         QueueUnavailable: Redis is away; nothing was started.
         OriginUnavailable: the manifest cannot be read to compare it.
     """
     async with services.database.read() as db:
         run = await _found_run(db, run_id)
+        supplier = await get_supplier(db, run["supplier_id"])
     if run["guard"] is None:
         raise Conflict(f"run {run_id} held no removals back, so there is nothing to confirm")
+    if not supplier.is_active:
+        raise Conflict(f"supplier {supplier.code} is inactive: activate it to confirm its removals")
     if services.queue is None:
         raise QueueUnavailable("REDIS_URL is not set, so nothing can be queued: set it")
     await ready_to_queue(services, services.queue)
