@@ -51,9 +51,9 @@ INSERT INTO problems (run_id, severity, stage, kind, reason)
 SELECT id, 'error', 'image', 'http-404', 'gone' FROM runs, generate_series(1, 2);
 INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version, updated_at)
 SELECT 3 + n % 20, 'P-' || lpad(CAST(n AS text), 6, '0'), CASE WHEN n % 100 = 0 THEN 'discontinued' ELSE 'active' END,
-    jsonb_build_object('name', jsonb_build_object('nl', 'Tas nummer' || n), 'category', 'C' || n % 500 || '/X'), '',
+    jsonb_build_object('name', jsonb_build_object('nl', name || n), 'category', 'C' || n % 500 || '/X'), '',
     1, now() - n * interval '1 min'
-FROM generate_series(1, 30000) n;
+FROM generate_series(1, 30000) n, LATERAL (SELECT CASE n % 10 WHEN 0 THEN 'Tas pen/' ELSE 'Tas nummer' END) AS t(name);
 INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
     prices_digest, imprint_digest, pictures_digest, generation)
 SELECT p.supplier_id, p.sku || '-' || n, p.id, 'active', n, n = 1,
@@ -153,6 +153,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "products below a category": products(category="C7", after=True),
     "products by time": products(updated_since=NOW),
     "products by words": products(words="nummer777"),
+    "products by words apart": products(words="PEN/770"),
     "products by common words": products(words="tas", common=True),
     "products by all": products(supplier="S3", status="active", category="C7", words="nummer7", updated_since=NOW),
     "products by sku and time": products(sort="updatedAt", after=True),
@@ -272,3 +273,8 @@ async def test_forgetting_finds_what_has_grown_old_since_in_an_index(filled: Sta
     statement = retention.OLD_RUNS.format(condition=retention.THINNED)
     found = await plan_of(filled, statement, {"age_s": 86_400.0, "most": 100})
     assert "runs_to_thin" in {node.get("Index Name") for node in found}, outline(found)
+
+
+async def test_words_beside_a_slash_are_found_in_the_index_that_has_them_apart(filled: Stack) -> None:
+    found = await plan_of(filled, *STATEMENTS["products by words apart"])
+    assert "products_by_words_apart" in {node.get("Index Name") for node in found}, outline(found)
