@@ -22,8 +22,9 @@ class CategoryRow(msgspec.Struct, frozen=True):
 
 CATEGORIES = """
 SELECT c.key, c.name FROM categories c
-WHERE c.profile = (SELECT profile FROM category_files ORDER BY checked_at DESC LIMIT 1) AND c.key > :after_key
-ORDER BY c.key LIMIT :limit
+WHERE c.profile = (SELECT profile FROM category_files ORDER BY checked_at DESC LIMIT 1)
+    AND c.key COLLATE "C" > :after_key
+ORDER BY c.key COLLATE "C" LIMIT :limit
 """
 
 

@@ -21,8 +21,9 @@ class PictureStates(msgspec.Struct, frozen=True):
     error: str | None
 
 
-DOCUMENT = """s.code AS supplier, d.file_name, d.url, d.present, d.seen_hash, d.fetched_hash, d.applied_hash, d.version,
-    d.applied_version, d.suspect_hash IS NOT NULL AS suspect, d.failures, d.next_try_at, d.error"""
+DOCUMENT = """s.code COLLATE "C" AS supplier, d.file_name, d.url, d.present, d.seen_hash, d.fetched_hash,
+    d.applied_hash, d.version, d.applied_version, d.suspect_hash IS NOT NULL AS suspect, d.failures, d.next_try_at,
+    d.error"""
 DOCUMENTS = f"""
 SELECT {DOCUMENT} FROM suppliers s JOIN documents d ON d.supplier_id = s.id AND d.family_sku = :sku
 UNION SELECT {DOCUMENT} FROM suppliers s JOIN documents d ON d.supplier_id = s.id AND d.file_name >= :sku || '.'

@@ -46,7 +46,7 @@ SELECT DISTINCT v.supplier_id, CAST(a.id AS text) AS key
 FROM addresses a JOIN shown_pictures p ON p.address_id = a.id JOIN variants v ON v.id = p.variant_id
 WHERE a.url_sha256 = :url
 UNION SELECT v.supplier_id, CAST(p.address_id AS text)
-FROM variants v JOIN shown_pictures p ON p.variant_id = v.id WHERE lower(v.sku) = lower(:term)
+FROM variants v JOIN shown_pictures p ON p.variant_id = v.id WHERE lower(v.sku) = lower(CAST(:term AS text) COLLATE "C")
 UNION SELECT v.supplier_id, CAST(p.address_id AS text)
 FROM products f JOIN variants v ON v.product_id = f.id JOIN shown_pictures p ON p.variant_id = v.id WHERE f.sku = :term
 """

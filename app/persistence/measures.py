@@ -70,7 +70,7 @@ SUPPLIERS = f"""
 SELECT s.code, CAST(EXTRACT(epoch FROM good.finished_at) AS double precision) AS last_success_at,
     COALESCE(last.status = 'failed', false) AS last_failed, COALESCE(last.guarded, false) AS guarded,
     {SECONDS_SINCE.format("under_way.created_at")} AS under_way_s
-FROM (SELECT id, code FROM suppliers WHERE is_active ORDER BY code LIMIT {MOST_SUPPLIERS}) s
+FROM (SELECT id, code FROM suppliers WHERE is_active ORDER BY code COLLATE "C" LIMIT {MOST_SUPPLIERS}) s
 LEFT JOIN LATERAL (
     SELECT status, guard IS NOT NULL AS guarded FROM runs
     WHERE supplier_id = s.id AND finished_at IS NOT NULL AND status <> 'cancelled'

@@ -135,7 +135,7 @@ async def find_keys(db: AsyncConnection, sku: str, supplier: str | None) -> list
     """The products with this SKU, by supplier; `supplier` is a code or `documentId`, None means any."""
     of_supplier = "" if supplier is None else f"AND {CONDITIONS['supplier']}"
     rows = await db.execute(
-        text(f"SELECT {KEYS} FROM {VERSIONED} WHERE p.sku = :sku {of_supplier} ORDER BY s.code"),
+        text(f'SELECT {KEYS} FROM {VERSIONED} WHERE p.sku = :sku {of_supplier} ORDER BY s.code COLLATE "C"'),
         {"sku": sku} | ({} if supplier is None else {"supplier": supplier}),
     )
     return [ProductKey(**row) for row in rows.mappings()]

@@ -51,12 +51,14 @@ FROM suppliers s LEFT JOIN LATERAL (
         'finishedAt', r.finished_at, 'error', r.error) AS last_run
     FROM runs r WHERE r.supplier_id = s.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1) l ON true
 """
+IN_ORDER = 's.code COLLATE "C"'
+"""The same in every database: whatever its collation, a page begins where the one before ended for every client."""
 
 
 async def list_suppliers(db: AsyncConnection, *, after_code: str, limit: int) -> list[SupplierRow]:
     """A page of suppliers by code, from after `after_code`."""
     rows = await db.execute(
-        text(f"{SELECT} WHERE s.code > :after_code ORDER BY s.code LIMIT :limit"),
+        text(f"{SELECT} WHERE {IN_ORDER} > :after_code ORDER BY {IN_ORDER} LIMIT :limit"),
         {"after_code": after_code, "limit": limit},
     )
     return [_supplier(row) for row in rows.mappings()]
@@ -65,7 +67,7 @@ async def list_suppliers(db: AsyncConnection, *, after_code: str, limit: int) ->
 async def suppliers_by_code(db: AsyncConnection, codes: list[str]) -> list[SupplierRow]:
     """The suppliers with these codes, by code."""
     rows = await db.execute(
-        text(f"{SELECT} WHERE s.code = ANY(CAST(:codes AS text[])) ORDER BY s.code"), {"codes": codes}
+        text(f"{SELECT} WHERE s.code = ANY(CAST(:codes AS text[])) ORDER BY {IN_ORDER}"), {"codes": codes}
     )
     return [_supplier(row) for row in rows.mappings()]
 

@@ -61,7 +61,7 @@ async def hold_supplier(db: AsyncConnection, supplier_id: int) -> None:
 
 async def active_suppliers(db: AsyncConnection) -> list[Supplier]:
     """All suppliers that are synced when nobody names one, by code."""
-    rows = await db.execute(text(f"SELECT {COLUMNS} FROM suppliers WHERE is_active ORDER BY code"))
+    rows = await db.execute(text(f'SELECT {COLUMNS} FROM suppliers WHERE is_active ORDER BY code COLLATE "C"'))
     return [Supplier(**row) for row in rows.mappings()]
 
 

@@ -167,9 +167,13 @@ def run_in(
         )
 
 
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LOCPATH")
+"""Where the system keeps what the programs load: libraries, and the C library's locales."""
+
+
 def _environment() -> dict[str, str]:
     """What programs need and no more: PGDATA would mislead them, and credentials are not theirs to see."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
