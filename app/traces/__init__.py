@@ -1,6 +1,6 @@
 """Spans of OpenTelemetry at the places where work begins and ends; nothing at all where no endpoint is set.
 
-    `exporting(settings)` around a program ─▶ `span(...)` around its work ─▶ `exporter.py`: the SDK, OTLP over HTTP
+    `exporting(settings)` around a program ─▶ `span(...)` around its work, `spans.py` ─▶ `exporter.py`: OTLP over HTTP
 
 Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is imported from here and a span is one object that does
 nothing. What carries a trace from process to process is a W3C `traceparent`: in a request's header, then in the ledger
@@ -21,7 +21,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.traces.exporter import Tracing
 
-__all__ = ["Kind", "Span", "exporting", "span", "trace_id"]
+__all__ = ["UNTRACED", "Attribute", "Kind", "Span", "Untraced", "exporting", "span", "trace_id"]
 
 log = get_logger()
 
@@ -55,19 +55,20 @@ class Span(Protocol):
     ) -> None: ...
 
 
-class _Untraced:
+class Untraced:
     """The span where nothing is traced."""
 
+    __slots__ = ()
     traceparent: str | None = None
 
     def rename(self, name: str) -> None:
-        pass
+        """Nothing."""
 
     def note(self, **attributes: Attribute) -> None:
-        pass
+        """Nothing."""
 
     def failed(self, error: BaseException | str) -> None:
-        pass
+        """Nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +77,7 @@ class _Untraced:
         pass
 
 
-UNTRACED: Span = _Untraced()
+UNTRACED: Span = Untraced()
 """What is not recorded, and carries nothing on."""
 
 
@@ -126,9 +127,9 @@ async def exporting(settings: Settings, program: str) -> AsyncIterator[None]:
 
 def _open(settings: Settings, program: str) -> Tracing | None:
     try:
-        from app.traces.exporter import Tracing  # noqa: PLC0415  costs what is not wanted without an endpoint
+        from app.traces.exporter import Tracing, disabled  # noqa: PLC0415  costs what is not wanted without an endpoint
 
-        return Tracing(settings, program)
+        return None if disabled() else Tracing(settings, program)
     except ImportError as error:
         log.error(  # noqa: TRY400  no failure of ours
             "no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: "

@@ -1,6 +1,7 @@
-"""OpenTelemetry's SDK: the only module that imports it, and only when a process begins to export.
+"""OpenTelemetry's SDK, which is imported only when a process begins to export.
 
-    span ends ─▶ SDK's queue, in memory, bounded ─▶ a thread of the SDK's: protobuf, POST to …/v1/traces
+    span ends (`spans.py`) ─▶ SDK's queue, in memory, bounded ─▶ a thread of the SDK's: protobuf (`encoding.py`),
+                                                                 POST to …/v1/traces
 
 A collector that is away, slow or refuses costs spans and a line a minute, never work: the queue drops what is too much.
 """
@@ -9,41 +10,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from time import time_ns
+from urllib.parse import unquote
 from uuid import uuid4
 
-from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from app import VERSION
 from app.outages import outages
 from app.settings import Settings
 from app.traces import UNTRACED, Attribute, Kind, Span
+from app.traces.encoding import encode_spans
+from app.traces.spans import CURRENT, PREFIX, HandedOn, Recorded, Unsampled, child_of, new_id, parsed
 
 SAID_CHARS = 300
 FLUSH_WITHIN_S = 2.0
 """What the last spans of a program may hold up its end."""
-PREFIX = "promidata."
-STANDARD = {
-    "method": "http.request.method",
-    "route": "http.route",
-    "status": "http.response.status_code",
-    "url": "server.address",
-}
-"""Attributes that OpenTelemetry's conventions name."""
 PART = "the collector of traces"
 KINDS: Mapping[Kind, trace.SpanKind] = {
     "internal": trace.SpanKind.INTERNAL,
@@ -51,7 +46,11 @@ KINDS: Mapping[Kind, trace.SpanKind] = {
     "client": trace.SpanKind.CLIENT,
     "consumer": trace.SpanKind.CONSUMER,
 }
-_CARRIER = TraceContextTextMapPropagator()
+STATUS = {code: Status(code) for code in StatusCode}
+RANDOM_TRACE_ID = 0x02
+"""The flag of W3C's Trace Context 2 for an id whose bits are random."""
+# it has no other door for this; without it spans are exported as well, for three times the CPU
+trace_exporter.encode_spans = encode_spans  # type: ignore[attr-defined]
 
 
 class Tracing:
@@ -64,25 +63,22 @@ class Tracing:
             ValueError, OSError: a variable that the SDK reads makes no sense to it.
         """
         _hear_of_failures()
-        exporter = OTLPSpanExporter(
+        exporter = trace_exporter.OTLPSpanExporter(
             endpoint=f"{settings.otel_exporter_otlp_endpoint}/v1/traces",
             headers=headers_of(settings),
         )
-        self._provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(settings.otel_traces_sampler_arg),
-            resource=Resource.create(
-                {
-                    "service.name": settings.otel_service_name,
-                    "service.version": VERSION,
-                    "service.instance.id": uuid4().hex,
-                    "host.name": socket.gethostname(),
-                    f"{PREFIX}program": program,
-                }
-            ),
-            shutdown_on_exit=False,
+        self._sampler = TraceIdRatioBased(settings.otel_traces_sampler_arg)
+        self._resource = Resource.create(
+            {
+                "service.name": settings.otel_service_name,
+                "service.version": VERSION,
+                "service.instance.id": uuid4().hex,
+                "host.name": socket.gethostname(),
+                f"{PREFIX}program": program,
+            }
         )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("promidata-sync", VERSION)
+        self._scope = InstrumentationScope("promidata-sync", VERSION)
+        self._processor = BatchSpanProcessor(exporter)
 
     def span(
         self,
@@ -93,38 +89,77 @@ class Tracing:
         attributes: Mapping[str, Attribute],
     ) -> Span:
         """See `app.traces.span`. Where its parent is not sampled, neither is it, and nothing is made."""
-        links = [ctx for item in batch if item is not None and (ctx := _parsed(item)).trace_flags.sampled]
-        if links:
-            around = links[0]
-        elif batch:
-            return UNTRACED
-        else:
-            around = trace.get_current_span().get_span_context() if parent is None else _parsed(parent)
-        context = trace.set_span_in_context(trace.NonRecordingSpan(around), Context())
-        if around.is_valid and not around.trace_flags.sampled:
-            return _Traced(trace.NonRecordingSpan(around))
-        begun = self._tracer.start_span(
-            name,
-            context,
-            KINDS[kind],
-            _named(attributes),
-            [trace.Link(link) for link in links],
-            record_exception=False,
-            set_status_on_exception=False,
+        if batch:
+            links = [link for item in batch if item and isinstance(link := parsed(item), SpanContext)]
+            return self._recorded(name, links[0], kind, attributes, links) if links else UNTRACED
+        if parent is None:
+            around = CURRENT.get()
+            if isinstance(around, Unsampled):
+                return around
+            return self._below(None if around is None else around.context, name, kind, attributes)
+        above = parsed(parent)
+        return HandedOn(above) if isinstance(above, Unsampled) else self._below(above, name, kind, attributes)
+
+    def _below(
+        self, parent: SpanContext | None, name: str, kind: Kind, attributes: Mapping[str, Attribute]
+    ) -> HandedOn | Recorded:
+        """Work of a sampled trace, or of one that begins here."""
+        if parent is not None:
+            return self._recorded(name, parent, kind, attributes)
+        root = self._root(name)
+        if not root.trace_flags.sampled:
+            return HandedOn(Unsampled(root))
+        return Recorded(self._export, name, root, parent=None, kind=KINDS[kind], attributes=attributes)
+
+    def _recorded(
+        self,
+        name: str,
+        parent: SpanContext,
+        kind: Kind,
+        attributes: Mapping[str, Attribute],
+        links: Sequence[SpanContext] = (),
+    ) -> Recorded:
+        context = child_of(parent)
+        return Recorded(
+            self._export, name, context, parent=parent, kind=KINDS[kind], attributes=attributes, links=links
         )
-        return _Traced(begun)
+
+    def _root(self, name: str) -> SpanContext:
+        """The context of a trace that begins here; whether it is sampled is decided now, for all of it."""
+        trace_id = new_id(128)
+        sampled = self._sampler.should_sample(None, trace_id, name).decision is Decision.RECORD_AND_SAMPLE
+        flags = TraceFlags(RANDOM_TRACE_ID | (TraceFlags.SAMPLED if sampled else 0))
+        return SpanContext(trace_id, new_id(64), is_remote=False, trace_flags=flags)
+
+    def _export(self, span: Recorded) -> None:
+        """Give it to the SDK, which exports it when there are enough of them, or it is time."""
+        self._processor.on_end(
+            ReadableSpan(
+                name=span.name,
+                context=span.context,
+                parent=span.parent,
+                resource=self._resource,
+                attributes=span.attributes,
+                links=[trace.Link(link) for link in span.links],
+                kind=span.kind,
+                status=STATUS[span.status],
+                start_time=span.begun_ns,
+                end_time=time_ns(),
+                instrumentation_scope=self._scope,
+            )
+        )
 
     def trace_id(self) -> str | None:
         """See `app.traces.trace_id`."""
-        context = trace.get_current_span().get_span_context()
-        return trace.format_trace_id(context.trace_id) if context.is_valid else None
+        around = CURRENT.get()
+        return None if around is None else trace.format_trace_id(around.context.trace_id)
 
     async def close(self) -> None:
         """Export what is left, within two seconds; in a thread that nobody waits for any longer."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
-            self._provider.shutdown()
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(done.set)
 
@@ -136,41 +171,9 @@ class Tracing:
             outages.noted(TimeoutError(f"not taken within {FLUSH_WITHIN_S:g} s"), "the last spans are lost", PART)
 
 
-class _Traced:
-    """A span of the SDK as the current one of its block, or one that is not sampled and only handed on."""
-
-    __slots__ = ("_span", "_token")
-
-    def __init__(self, begun: trace.Span) -> None:
-        self._span = begun
-
-    @property
-    def traceparent(self) -> str | None:
-        context = self._span.get_span_context()
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-
-    def rename(self, name: str) -> None:
-        self._span.update_name(name)
-
-    def note(self, **attributes: Attribute) -> None:
-        if self._span.is_recording():
-            self._span.set_attributes(_named(attributes))
-
-    def failed(self, error: BaseException | str) -> None:
-        self._span.set_attribute("error.type", error if isinstance(error, str) else type(error).__name__)
-        self._span.set_status(trace.StatusCode.ERROR)
-
-    def __enter__(self) -> Self:
-        self._token = otel.attach(trace.set_span_in_context(self._span))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        otel.detach(self._token)
-        if error is not None:
-            self.failed(error)
-        self._span.end()
+def disabled() -> bool:
+    """Whether OTEL_SDK_DISABLED says so, which the SDK itself asks for in parts that are not used here."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
 
 
 def headers_of(settings: Settings) -> dict[str, str]:
@@ -178,28 +181,6 @@ def headers_of(settings: Settings) -> dict[str, str]:
     given = settings.otel_exporter_otlp_headers
     pairs = (part.partition("=") for part in ("" if given is None else given.get_secret_value()).split(",") if part)
     return {unquote(name).strip().lower(): unquote(value).strip() for name, _, value in pairs}
-
-
-def _parsed(traceparent: str) -> trace.SpanContext:
-    """The context that a `traceparent` names; an invalid one names none, and begins a trace of its own."""
-    return trace.get_current_span(_CARRIER.extract({"traceparent": traceparent}, Context())).get_span_context()
-
-
-def _named(attributes: Mapping[str, Attribute]) -> dict[str, str | int | float | bool]:
-    """Attributes under the names that they are exported by, those that are known."""
-    named = {
-        STANDARD.get(name, f"{PREFIX}{name}"): _host(str(value)) if name == "url" else value
-        for name, value in attributes.items()
-    }
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def _host(url: str) -> str | None:
-    """All that a span says of an address: the rest of the feed's is a credential."""
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
 
 
 def _hear_of_failures() -> None:

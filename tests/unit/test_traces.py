@@ -6,19 +6,26 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common import trace_encoder
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from app import traces
 from app.logs import configure_logs
 from app.persistence.ledger import ClaimedJob, RunOptions
 from app.settings import Settings
 from app.sync.running.attempts import attempt_at
+from app.traces.encoding import encode_spans
 from tests.support.collector import Collector, collecting
 from tests.support.receiver import free_port
 
 TRACE, CALL = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+NOT_OURS: Any = b"bytes"
 OFF = """
 import asyncio, sys
 import app.main, workers.start
@@ -70,8 +77,9 @@ async def test_a_job_of_a_trace_that_is_not_sampled_hands_it_on_and_tells_nothin
         with attempt_at(job_of(unsampled)) as (mine, _):
             assert mine.traceparent == unsampled
             assert traces.trace_id() == TRACE
-            with traces.span("download"):
-                pass
+            with traces.span("download", url="https://a.example/b") as within:
+                assert within.traceparent == unsampled
+                assert traces.span("inspect") is within, "a piece of work was given something of its own"
         with traces.span("batch commit", batch=[unsampled, None]):
             pass
     assert collector.spans == []
@@ -87,6 +95,31 @@ async def test_the_ratio_decides_for_what_comes_without_a_trace_and_a_callers_de
                 assert sampled == (1 if ratio or parent == f"00-{TRACE}-{CALL}-01" else 0)
     assert names_by_trace(collector).pop(TRACE) == ["image job", "put"]
     assert list(names_by_trace(collector).values()).count(["image job", "put"]) == (3 if ratio else 1)
+
+
+async def test_spans_are_encoded_as_the_exporters_own_encoder_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[ReadableSpan] = []
+    monkeypatch.setattr(BatchSpanProcessor, "on_end", lambda _, span: given.append(span))
+    async with traces.exporting(settings_of("http://127.0.0.1:9"), "test"):
+        with attempt_at(job_of(f"00-{TRACE}-{CALL}-01")) as (mine, span):
+            span.note(outcome="ä", share=0.5, late=True, deaths=-1)
+            span.failed("word")
+            with traces.span("batch commit", batch=[mine.traceparent, f"00-{TRACE}-{CALL}-01", None, "odd"]):
+                pass
+        with traces.span("GET", parent="", kind="server", url="https://u:p@a.example/b", body=NOT_OURS):
+            pass
+    assert len(given) == 3
+    for spans in (given[:2], given):  # the last has what only the exporter's own knows
+        assert encode_spans(spans) == trace_encoder.encode_spans(spans)
+    assert vars(trace_exporter)["encode_spans"] is encode_spans
+
+
+async def test_the_sdk_can_be_switched_off_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    async with collecting() as collector, traces.exporting(settings_of(collector.endpoint), "test"):
+        with traces.span("put") as span:
+            assert span.traceparent is None
+    assert collector.spans == []
 
 
 def names_by_trace(collector: Collector) -> dict[str, list[str]]:

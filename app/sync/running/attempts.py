@@ -36,5 +36,6 @@ def attempt_at(job: ClaimedJob) -> Iterator[tuple[ClaimedJob, Span]]:
             deaths=job.deaths,
         ) as span,
     ):
-        mine = job if span.traceparent is None else msgspec.structs.replace(job, traceparent=span.traceparent)
-        yield mine, span
+        mine = span.traceparent
+        same = mine is None or mine == job.traceparent
+        yield job if same else msgspec.structs.replace(job, traceparent=mine), span
