@@ -2,7 +2,7 @@
 
     If-None-Match? a look ─▶ known: 304, whoever else is reading
                         └▶ snapshot ─▶ X-Changes-Head, ETag ─▶ some products read ─▶ lines sent ─▶ some more ... ─▶ end
-                            └ as many as may be: 503      a client that does not read for 30 s, or an hour: cut off
+                            └ no place within 5 s: 503      a client that does not read for 30 s, or an hour: cut off
 
 A body that was cut off has no proper end, so whoever reads it knows that something is missing. Memory holds some
 products, whatever the catalogue's size; other requests come in between.
@@ -35,6 +35,8 @@ STALL_S = 30
 """A client that takes nothing for so long is cut off."""
 WHOLE_S = 3600
 """And any other after so long, since old row versions are kept for it meanwhile."""
+PLACE_WITHIN_S = 5.0
+"""For who finds all places taken: small exports follow each other, a large one does not end in time."""
 FIRST, AT_A_TIME = 10, 100
 """Products read with one set of statements: a few at first, so that the first line is there at once."""
 PIECE_BYTES = 512 * 1024
@@ -80,7 +82,7 @@ class Export(Response):
             return
         coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
         lines = _Lines(send, encoder_of(coding))
-        async with self._database.snapshot(idle_s=2 * STALL_S) as db:
+        async with self._database.snapshot(idle_s=2 * STALL_S, place_within_s=PLACE_WITHIN_S) as db:
             headers = await self._validated(db)
             await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
             if not await self._sent_lines(db, receive, lines):

@@ -119,7 +119,10 @@ def _stream(
     async def stream(services: Services) -> None:
         await know_supplier(services, supplier)
         left = sys.maxsize if limit is None else limit
-        async with services.database.snapshot(idle_s=STALL_S) as db, aclosing(lines(db, _form(services))) as chunks:
+        async with (
+            services.database.snapshot(idle_s=STALL_S, place_within_s=0) as db,
+            aclosing(lines(db, _form(services))) as chunks,
+        ):
             async for raw in chunks:
                 tell_lines(_lines(raw[:left]))
                 left -= min(len(raw), left)

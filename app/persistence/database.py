@@ -104,7 +104,8 @@ class Database:
         lender = partial(self._make_lender, pre_ping=pre_ping, wait_s=wait_s)
         self._lender = lender(pool_size)
         self._snapshot_lender = self._lender if pool_size >= ROOM_FOR_SNAPSHOTS else lender(1)
-        self._most_snapshots = self._snapshots_left = max(1, pool_size // SNAPSHOTS_SHARE)
+        self._most_snapshots = max(1, pool_size // SNAPSHOTS_SHARE)
+        self._snapshot_places = asyncio.Semaphore(self._most_snapshots)
 
     def _make_lender(self, size: int, *, pre_ping: bool, wait_s: float) -> Lender:
         engine = create_async_engine(
@@ -159,27 +160,36 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def snapshot(self, *, idle_s: int) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(self, *, idle_s: int, place_within_s: float) -> AsyncIterator[AsyncConnection]:
         """As `read`, for as long as somebody takes who may pause for up to `idle_s` seconds between two statements.
 
-        Only a few at a time, so that everybody else finds a connection; where there are hardly any, on one more.
+        Only a few at a time, so that everybody else finds a connection; where there are hardly any, on one more. A
+        place is waited for, in the order of asking.
 
         Raises:
-            SnapshotsTaken: as many are held as there may be.
+            SnapshotsTaken: as many are held as there may be, and none ended within `place_within_s` seconds.
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
-        if not self._snapshots_left:
-            raise SnapshotsTaken(f"{self._most_snapshots} at a time is what DATABASE_POOL_SIZE has room for: try again")
         opening = f"{self._openings.read}SET LOCAL idle_in_transaction_session_timeout TO '{idle_s}s';"
-        self._snapshots_left -= 1
+        async with (
+            self._snapshot_place(place_within_s),
+            self._translated(conflicts=True),
+            self._transaction(opening, lender=self._snapshot_lender, **READ_ONLY) as connection,
+        ):
+            yield connection
+
+    @asynccontextmanager
+    async def _snapshot_place(self, within_s: float) -> AsyncIterator[None]:
         try:
-            async with (
-                self._translated(conflicts=True),
-                self._transaction(opening, lender=self._snapshot_lender, **READ_ONLY) as connection,
-            ):
-                yield connection
+            async with asyncio.timeout(within_s):
+                await self._snapshot_places.acquire()
+        except TimeoutError:
+            said = f"{self._most_snapshots} at a time is what DATABASE_POOL_SIZE has room for: try again"
+            raise SnapshotsTaken(said) from None
+        try:
+            yield
         finally:
-            self._snapshots_left += 1
+            self._snapshot_places.release()
 
     @asynccontextmanager
     async def _transaction(

@@ -99,6 +99,13 @@ async def test_whoever_has_read_an_export_finds_its_place_free(api: ApiClient, m
     assert (first.status_code, second.status_code, third.status_code) == (200, 304, 200)
 
 
+async def test_more_readers_than_there_are_places_are_answered_one_after_the_other(api: ApiClient) -> None:
+    """Four connections have room for one export."""
+    answers = await asyncio.gather(*(api.http.get(PRODUCTS, headers=LINES) for _ in range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.text for answer in answers}) == 1
+
+
 async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(
     api: ApiClient, synced: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +116,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody(
     unchanged = {**LINES, "If-None-Match": (await api.http.head(PRODUCTS, headers=LINES)).headers["etag"]}
     monkeypatch.setattr(ndjson, "PIECE_BYTES", 1)
     monkeypatch.setattr(ndjson, "STALL_S", 2)
+    monkeypatch.setattr(ndjson, "PLACE_WITHIN_S", 0.1)
     monkeypatch.setattr(Batch, "json_of", lambda *_: [b"x" * 4_000_000])
     address = urlsplit(str(api.http.base_url))
     reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)
