@@ -87,12 +87,13 @@ async def test_whoever_has_read_an_export_finds_its_place_free(api: ApiClient, m
     snapshot = Database.snapshot
 
     @asynccontextmanager
-    async def given_back_late(database: Database, *, idle_s: int) -> AsyncIterator[Connection]:
-        async with snapshot(database, idle_s=idle_s) as db:
+    async def given_back_late(database: Database, **options: Any) -> AsyncIterator[Connection]:
+        async with snapshot(database, **options) as db:
             yield db
             await asyncio.sleep(0.3)
 
     monkeypatch.setattr(Database, "snapshot", given_back_late)
+    monkeypatch.setattr(ndjson, "PLACE_WITHIN_S", 0)
     first = await api.http.get(PRODUCTS, headers=LINES)
     second = await api.http.get(PRODUCTS, headers={**LINES, "If-None-Match": first.headers["etag"]})
     third = await api.http.get(PRODUCTS, headers=LINES)

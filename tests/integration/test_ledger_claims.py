@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import dispatching, ledger, runs
 from app.persistence.failures import StatementRefused
 from app.persistence.ledger import MAX_DEATHS, SUSPECT_DEATHS, ClaimedJob, NewJob, RunOptions
+from app.persistence.runs import starting
 from app.states import TRANSITIONS
+from app.sync.operating.start import StartRequest, start_runs
 from tests.support.stack import Stack
 
 
@@ -45,6 +49,25 @@ async def claim(stack: Stack, ids: list[str]) -> tuple[list[ClaimedJob], list[le
 async def execute(stack: Stack, sql: str, **params: Any) -> None:
     async with stack.services.database.begin() as db:
         await db.execute(text(sql), params)
+
+
+async def test_a_run_that_ends_between_two_looks_is_in_nobodys_way(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when the new one was to be written, and is over when it is looked for."""
+    await make_jobs(stack, 1)
+    execute_as_ever, ended = AsyncConnection.execute, asyncio.Event()
+
+    async def ending_it_first(db: AsyncConnection, statement: Any, *args: Any, **options: Any) -> Any:
+        if str(statement) == starting.OTHER_RUN and not ended.is_set():
+            ended.set()
+            await execute(stack, "UPDATE runs SET status = 'cancelled', open_jobs = 0, finished_at = now()")
+        return await execute_as_ever(db, statement, *args, **options)
+
+    monkeypatch.setattr(AsyncConnection, "execute", ending_it_first)
+    code = await stack.value("SELECT code FROM suppliers ORDER BY id LIMIT 1")
+    (started,) = await start_runs(stack.services, StartRequest(code), "queued")
+    assert (started.started, ended.is_set()) == (True, True)
 
 
 async def test_jobs_claimed_together_share_a_token_and_a_second_claim_voids_it(stack: Stack) -> None:

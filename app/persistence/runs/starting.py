@@ -21,6 +21,14 @@ FROM suppliers s LEFT JOIN runs r ON r.supplier_id = s.id AND r.status IN {RUN_U
 LEFT JOIN LATERAL ({RETRIED.format(supplier="s.id")}) j ON true
 WHERE s.is_active{{meant}} ORDER BY s.code"""
 
+INSERT_RUN = f"""
+INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
+                  changes_since)
+VALUES (CAST(:id AS uuid), :supplier_id, :mode, :trigger, 'queued', CAST(:options AS jsonb), :job_id, 1,
+        CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END, (SELECT seq FROM change_head))
+ON CONFLICT (supplier_id) WHERE status IN {RUN_UNDER_WAY} DO NOTHING RETURNING 1"""
+OTHER_RUN = f"SELECT id, supplier_job_id FROM runs WHERE supplier_id = :supplier_id AND status IN {RUN_UNDER_WAY}"
+
 
 class RunStart(msgspec.Struct, frozen=True):
     """A run that was started, or the one that was already under way."""
@@ -51,30 +59,21 @@ async def start_run(
     there = await _retried(db, supplier_id) or await _written_before(db, run_id)
     if there is not None:
         return there
-    row = await db.scalar(
-        text(f"""
-        INSERT INTO runs (id, supplier_id, mode, trigger, status, options, supplier_job_id, open_jobs, lease_until,
-                          changes_since)
-        VALUES (CAST(:id AS uuid), :supplier_id, :mode, :trigger, 'queued', CAST(:options AS jsonb), :job_id, 1,
-                CASE WHEN :mode = 'direct' THEN clock_timestamp() + interval '15 s' END, (SELECT seq FROM change_head))
-        ON CONFLICT (supplier_id) WHERE status IN {RUN_UNDER_WAY} DO NOTHING RETURNING 1"""),
-        {
-            "id": run_id,
-            "supplier_id": supplier_id,
-            "mode": mode,
-            "trigger": trigger,
-            "options": to_json(options),
-            "job_id": job_id,
-        },
-    )
-    if row is not None:
-        return RunStart(run_id, job_id, started=True)
-    other = await db.execute(
-        text(f"SELECT id, supplier_job_id FROM runs WHERE supplier_id = :supplier_id AND status IN {RUN_UNDER_WAY}"),
-        {"supplier_id": supplier_id},
-    )
-    found = other.one()
-    return RunStart(str(found.id), found.supplier_job_id, started=False)
+    new = {
+        "id": run_id,
+        "supplier_id": supplier_id,
+        "mode": mode,
+        "trigger": trigger,
+        "options": to_json(options),
+        "job_id": job_id,
+    }
+    while not await db.scalar(text(INSERT_RUN), new):
+        other = await db.execute(text(OTHER_RUN), {"supplier_id": supplier_id})
+        found = other.one_or_none()
+        if found is not None:
+            return RunStart(str(found.id), found.supplier_job_id, started=False)
+        # it ended between the two statements, so it is in the way no more
+    return RunStart(run_id, job_id, started=True)
 
 
 async def _retried(db: AsyncConnection, supplier_id: int) -> RunStart | None:
