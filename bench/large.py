@@ -40,7 +40,7 @@ INSERT INTO problems (run_id, severity, stage, kind, reason, url)
 SELECT id, 'error', 'image', 'http-404', 'answered 404', 'http://origin/picture.jpg' FROM runs, generate_series(1, 3);
 INSERT INTO products (supplier_id, sku, status, content, content_digest, applied_version, updated_at)
 SELECT 1 + n % 20, 'P-' || lpad(CAST(n AS text), 7, '0'), CASE WHEN n % 100 = 0 THEN 'discontinued' ELSE 'active' END,
-    jsonb_build_object('name', jsonb_build_object('nl', 'Katoenen tas ' || n, 'en', 'Cotton bag ' || n),
+    jsonb_build_object('name', jsonb_build_object('nl', 'Katoenen tas ' || n, 'en', 'Cotton/linen bag ' || n),
         'description', jsonb_build_object('nl', repeat('Een mooie tas. ', 20)), 'category', 'C' || n % 500 || '/X'), '',
     1, now() - n * interval '1 min'
 FROM generate_series(1, {products}) n;
@@ -88,6 +88,7 @@ LISTS = (
     "/products?category=C7",
     "/products?updatedSince=2026-11-01T00:00:00Z",
     "/products?q=tas",
+    "/products?q=linen",
     "/products?q=P-00001",
     "/products?supplier=S3&q=katoenen%20tas",
     "/products?sort=updatedAt",
