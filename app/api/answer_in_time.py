@@ -38,6 +38,8 @@ class Patience:
 
     def __init__(self) -> None:
         self.within_s: float | None = ANSWER_WITHIN_S
+        self.is_over = False
+        """Another answer was given in the endpoint's place."""
 
 
 def takes_long(request: Request, within_s: float | None = None) -> None:
@@ -53,6 +55,11 @@ async def taking_long(request: Request) -> None:
 async def asking_the_feed(request: Request) -> None:
     """As a dependency: a call that is not done before the feed has answered."""
     takes_long(request, ASKED_WITHIN_S)
+
+
+def is_given_up(request: Request) -> bool:
+    """Whether its caller was told that there is no answer."""
+    return bool(request.scope[_PATIENCE].is_over)
 
 
 class _Body:
@@ -98,7 +105,7 @@ class AnswerInTime(HttpMiddleware):
         except asyncio.CancelledError:
             abandon(answering)
             raise
-        late = True
+        late = patience.is_over = True
         abandon(answering)
         await _refusal(body, patience.within_s)(scope, receive, send)
 

@@ -1,4 +1,8 @@
-"""A verb that answers a repeated call what the first one did, and goes on when its caller hangs up."""
+"""A verb that answers a repeated call what the first one did, and goes on when its caller hangs up.
+
+It does not go on when its caller was told that there is no answer: a part that stood still would start later what is
+said not to have been started.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from structlog import get_logger
 
-from app.api.answer_in_time import look_away
+from app.api.answer_in_time import is_given_up, look_away
 from app.api.auth import Caller
 from app.api.problems import MEDIA_TYPE, ProblemError, problem_body, status_of
 from app.errors import DatabaseUnavailable, RequestError
@@ -45,7 +49,12 @@ async def answer_once(request: Request, caller: Caller, key: str | None, body: B
     state.verbs.add(task)
     task.add_done_callback(state.verbs.discard)
     look_away(task)  # the caller may be gone by then
-    status, answer = await asyncio.shield(task)
+    try:
+        status, answer = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if is_given_up(request):
+            task.cancel()  # a 503 says that nothing was started: only a commit that is on its way could still do it
+        raise
     return JSONResponse(answer, status, media_type=MEDIA_TYPE if status >= 400 else None)
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.api import idempotent
+from app.api import answer_in_time, idempotent
 from app.errors import DatabaseUnavailable
 from app.persistence import idempotency
 from tests.conftest import MakeStack
@@ -181,6 +181,31 @@ async def test_a_direct_sync_goes_on_when_its_caller_hangs_up(stack: Stack) -> N
                     break
                 await asyncio.sleep(0.05)
     assert runs[0]["status"] == "completed"
+
+
+async def test_who_was_told_that_there_is_no_answer_finds_nothing_started(
+    api: ApiClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither then nor when what stood still goes on."""
+    monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 1.0)
+    calls: tuple[dict[str, Any], ...] = (
+        {"json": {"supplierId": "A23"}, "headers": {"Idempotency-Key": "once"}},
+        {"json": {}},
+        {"json": {"useQueue": False}},
+    )
+    async with stack.services.database.begin() as db:
+        await db.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
+        await asyncio.gather(*(api.problem("POST", "/sync", 503, **call) for call in calls))
+    await eventually(lambda: _is_at_rest(stack))
+    assert (await api.get("/runs"))["items"] == []
+    again = await api.call("POST", "/sync", 202, **calls[0])
+    assert [job["status"] for job in again["jobs"]] == ["enqueued"]
+
+
+async def _is_at_rest(stack: Stack) -> bool:
+    """Whether nothing is under way in the database, and nothing waits there for its next statement."""
+    others = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    return bool(await stack.value(f"SELECT count(*) FROM pg_stat_activity WHERE {others} AND state <> 'idle'") == 0)
 
 
 async def test_a_repeated_call_with_a_key_answers_what_the_first_one_did(api: ApiClient) -> None:
