@@ -201,7 +201,7 @@ PARTS: dict[str, Part] = {
     "parsing": Part("reading a document in other ways", 1, lambda _, options: parsing.measure(quick=options.quick)),
     "beside": Part("calls of the API beside a sync (F8)", 2, _plainly(beside.measure)),
     "load": Part("calls by locust beside a sync; 1,000 slow clients (F14)", 8, _measure_load),
-    "observed": Part("what traces cost a sync (F13)", 2, _plainly(observed.measure)),
+    "observed": Part("what metrics and traces cost a sync (F13)", 5, _plainly(observed.measure)),
     "large": Part("lists and chores on large tables", 4, _plainly(large.measure)),
     "pages": Part("pages of the dashboard on large tables", 3, _plainly(pages.measure)),
     "watched": Part("what 50 watchers cost a sync (F13)", 2, _plainly(watched.measure)),

@@ -1,10 +1,10 @@
 """A worker process that tells what it used.
 
-`python -m bench.worker_process QUEUE --out FILE [--sample] [--count] [--bare]`
+`python -m bench.worker_process QUEUE --out FILE [--sample] [--count] [--bare] [--unmeasured]`
 
 It is the product's worker. `--count` counts round trips to PostgreSQL and Redis, `--sample` says where CPU seconds go;
-`--bare` puts a job that does nothing in place of the queue's own (`queue_jobs.py`), with the ledger as it is. Ended
-by SIGTERM, it writes FILE.
+`--bare` puts a job that does nothing in place of the queue's own (`queue_jobs.py`), with the ledger as it is;
+`--unmeasured` counts nothing for Prometheus. Ended by SIGTERM, it writes FILE.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import argparse
 import gc
 import resource
 import sys
-from collections import Counter
+from collections import Counter as Counts
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import orjson
 import uvloop
+from prometheus_client import Counter, Histogram
 from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -26,6 +28,7 @@ from sqlalchemy.engine import Engine
 from app import traces
 from app.jobs.definitions import IMAGE_UPLOAD, QUEUES, QueueName, policies
 from app.logs import configure_logs
+from app.metrics.listening import open_metrics
 from app.persistence.migrations import wait_for_schema
 from app.settings import load_settings
 from app.sync.services import open_services
@@ -39,10 +42,12 @@ from workers.start import freeze
 def main() -> None:
     options = _options()
     sampler = CpuSampler() if options.sample else None
-    trips = count_round_trips() if options.count else Counter()
+    trips = count_round_trips() if options.count else Counts()
     give_way(load_settings().workers_nice)
     gc.freeze()  # as a worker does
-    uvloop.run(_work(options.queue, sampler, bare=options.bare))
+    if options.unmeasured:
+        count_nothing()
+    uvloop.run(_work(options.queue, sampler, bare=options.bare, measured=not options.unmeasured))
     options.out.write_bytes(orjson.dumps(_told(sampler, trips)))
 
 
@@ -53,13 +58,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", action="store_true")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--unmeasured", action="store_true")
     return parser.parse_args()
 
 
-async def _work(name: QueueName, sampler: CpuSampler | None, *, bare: bool) -> None:
+async def _work(name: QueueName, sampler: CpuSampler | None, *, bare: bool, measured: bool) -> None:
     settings = load_settings()
     configure_logs(settings.log_level)
     async with (
+        open_metrics(settings.metrics_host, settings.metrics_port, name) if measured else nullcontext(),
         traces.exporting(settings, f"worker {name}"),
         open_services(settings, store_at_once=name == IMAGE_UPLOAD) as services,
     ):
@@ -77,9 +84,18 @@ async def _work(name: QueueName, sampler: CpuSampler | None, *, bare: bool) -> N
             sampler.stop()
 
 
-def count_round_trips() -> Counter[str]:
+def count_nothing() -> None:
+    """Leave metrics at what they are, as if nobody had thought of them."""
+
+    def nothing(*_: object) -> None:
+        pass
+
+    Counter.inc = Histogram.observe = nothing  # type: ignore[method-assign,assignment]
+
+
+def count_round_trips() -> Counts[str]:
     """Count from now on what this process sends to PostgreSQL (statements, BEGIN and COMMIT too) and to Redis."""
-    trips: Counter[str] = Counter()
+    trips: Counts[str] = Counts()
 
     def note(_: object) -> None:
         trips["postgres"] += 1
@@ -98,7 +114,7 @@ def count_round_trips() -> Counter[str]:
     return trips
 
 
-def _told(sampler: CpuSampler | None, trips: Counter[str]) -> dict[str, Any]:
+def _told(sampler: CpuSampler | None, trips: Counts[str]) -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     told: dict[str, Any] = {"cpu_s": usage.ru_utime + usage.ru_stime, "peak_mb": peak_mb(), "trips": dict(trips)}
     return told | (sampler.told() if sampler else {})

@@ -12,7 +12,9 @@ from app.jobs.definitions import QUEUES
 from app.sync.operating.discovery import discover
 from bench import families, parsing
 from bench import ground as real_parts
+from bench.collector import collecting
 from bench.drawing import draw
+from bench.observed_picture import Told
 from bench.plots import Kind, Plot, by_program
 from bench.reference import Reference
 from bench.report import Figure, page
@@ -37,6 +39,13 @@ async def test_a_sync_is_measured_from_outside_and_from_within_its_workers(serve
         assert told["trips"]["redis"] > 0
         assert sum(told["parts"].values()) <= told["cpu_s"] + 0.5
     assert measured.costs["PostgreSQL"].peak_mb > 10
+
+
+def test_what_is_told_of_a_picture_is_measured_by_itself() -> None:
+    with collecting() as endpoint:
+        told_us = Told(endpoint, pictures=20).us()
+    assert told_us.keys() == {"metrics", "traces, not sampled", "traces, sampled"}
+    assert told_us["traces, sampled"] > 0
 
 
 def test_the_bound_is_given_by_latency_and_by_the_cpu_of_the_bare_loop() -> None:
