@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import cache
 
 import pytest
 
@@ -11,7 +12,7 @@ from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import StartRequest
 from tests.conftest import MakeStack
 from tests.integration.test_feed_corners import confirm
-from tests.support.stack import Stack
+from tests.support.stack import Servers, Stack, open_stack
 
 NAMES_ITS_SUPPLIER: dict[str, Callable[[str], str]] = {
     "another scheme": lambda line: line.replace("http:", "htps:"),
@@ -29,13 +30,32 @@ NAMES_NONE: dict[str, Callable[[str], str]] = {
 }
 
 
+SUPPLIERS = ("A23", "A360")
+SPEC = FeedSpec.small(count=len(SUPPLIERS), families=8, variants=1, oddities=False)
+
+
+@pytest.fixture(scope="module")
+async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack"), SampleFeed(SPEC)) as stack:
+        yield stack
+
+
 @pytest.fixture
-def feed() -> SampleFeed:
-    return SampleFeed(FeedSpec.small(count=2, families=8, variants=1, oddities=False))
+async def stack(shared: Stack) -> Stack:
+    """The module's, with the whole feed in its catalogue and nothing odd, whatever the test before made of it."""
+    shared.feed.style_manifest(raw=None, lines_before=[])
+    for supplier in SUPPLIERS:
+        for sku in skus_of(supplier):
+            shared.feed.restore_family(sku)
+    await shared.sync()
+    assert [(await shared.run(supplier))["status"] for supplier in SUPPLIERS] == ["completed"] * len(SUPPLIERS)
+    assert await shared.value("SELECT count(*) FROM products WHERE status = 'active'") == 16
+    return shared
 
 
-def skus_of(feed: SampleFeed, supplier: str) -> list[str]:
-    return [entry.file_name.removesuffix(".json") for entry in feed.entries(supplier)]
+@cache
+def skus_of(supplier: str) -> list[str]:
+    return [entry.file_name.removesuffix(".json") for entry in SampleFeed(SPEC).entries(supplier)]
 
 
 def turn_odd(feed: SampleFeed, sku: str, turned: Callable[[str], str]) -> None:
@@ -67,97 +87,81 @@ async def held(stack: Stack, supplier: str) -> bool:
     ids=[*NAMES_ITS_SUPPLIER, *NAMES_NONE],
 )
 async def test_a_line_that_turns_unreadable_holds_removals_back_this_once(
-    make_stack: MakeStack, feed: SampleFeed, turned: Callable[[str], str], holds_all: bool
+    stack: Stack, turned: Callable[[str], str], holds_all: bool
 ) -> None:
     """Of the supplier that it names, of all where it names none; in the second manifest in a row it is believed."""
-    odd, other = skus_of(feed, "A23")[3], skus_of(feed, "A360")[2]
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        feed.hide_family(other)
-        turn_odd(feed, odd, turned)
-        await stack.sync()
-        assert (await held(stack, "A23"), await held(stack, "A360")) == (True, holds_all)
-        assert await gone(stack) == (set() if holds_all else {other})
-        await stack.sync()
-        assert (await held(stack, "A23"), await held(stack, "A360")) == (False, False)
-        assert await gone(stack) == {odd, other}
+    odd, other = skus_of("A23")[3], skus_of("A360")[2]
+    stack.feed.hide_family(other)
+    turn_odd(stack.feed, odd, turned)
+    await stack.sync()
+    assert (await held(stack, "A23"), await held(stack, "A360")) == (True, holds_all)
+    assert await gone(stack) == (set() if holds_all else {other})
+    await stack.sync()
+    assert (await held(stack, "A23"), await held(stack, "A360")) == (False, False)
+    assert await gone(stack) == {odd, other}
 
 
-async def test_a_line_that_was_odd_once_leaves_no_trace(make_stack: MakeStack, feed: SampleFeed) -> None:
+async def test_a_line_that_was_odd_once_leaves_no_trace(stack: Stack) -> None:
     """And is held back again when it turns odd again."""
-    odd = skus_of(feed, "A23")[3]
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        changes = await stack.value("SELECT count(*) FROM changes")
-        for _ in range(2):
-            turn_odd(feed, odd, NAMES_ITS_SUPPLIER["another scheme"])
-            await stack.sync()
-            assert await held(stack, "A23")
-            feed.set_manifest(None)
-            await stack.sync()
-            assert not await held(stack, "A23")
-        assert await stack.value("SELECT count(*) FROM changes") == changes
-
-
-async def test_a_line_that_is_always_odd_blocks_nothing(make_stack: MakeStack, feed: SampleFeed) -> None:
-    feed.style_manifest(lines_before=["# made by the feed", f"{feed.base_url}/A23/readme.txt|aa"])
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        removed = skus_of(feed, "A23")[1]
-        feed.remove_family(removed)
-        feed.change_price(skus_of(feed, "A23")[2])
-        await stack.sync()
-        assert not await held(stack, "A23")
-        assert await gone(stack) == {removed}
-
-
-async def test_a_new_odd_line_without_anything_to_remove_is_a_warning_alone(
-    make_stack: MakeStack, feed: SampleFeed
-) -> None:
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        feed.style_manifest(lines_before=["# made by the feed"])
-        await stack.sync()
-        assert not await held(stack, "A23")
-        assert [row["kind"] for row in await stack.problems("A23")] == ["manifest-line"]
-
-
-async def test_each_supplier_compares_with_the_manifest_that_it_was_synced_with(
-    make_stack: MakeStack, feed: SampleFeed
-) -> None:
-    odd, other = skus_of(feed, "A23")[3], skus_of(feed, "A360")[2]
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        feed.hide_family(other)
-        turn_odd(feed, odd, NAMES_NONE["nothing at all"])
-        await stack.sync("A23")
-        await stack.sync("A23")
-        assert await gone(stack) == {odd}
-        await stack.sync("A360")
-        assert await held(stack, "A360")
-        await stack.sync("A360")
-        assert await gone(stack) == {odd, other}
-
-
-async def test_a_dry_run_says_what_is_held_back_and_changes_nothing_of_it(
-    make_stack: MakeStack, feed: SampleFeed
-) -> None:
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        turn_odd(feed, skus_of(feed, "A23")[3], NAMES_ITS_SUPPLIER["another scheme"])
-        for _ in range(2):
-            said = {result.supplier: result for result in await dry_run(stack.services, StartRequest())}
-            guard = said["A23"].guard
-            assert guard is not None
-            assert guard["wouldRemove"] == 1
-            assert said["A360"].guard is None
+    odd = skus_of("A23")[3]
+    changes = await stack.value("SELECT count(*) FROM changes")
+    for _ in range(2):
+        turn_odd(stack.feed, odd, NAMES_ITS_SUPPLIER["another scheme"])
         await stack.sync()
         assert await held(stack, "A23")
-        assert (await dry_run(stack.services, StartRequest(supplier="A23")))[0].guard is None
+        stack.feed.set_manifest(None)
+        await stack.sync()
+        assert not await held(stack, "A23")
+    assert await stack.value("SELECT count(*) FROM changes") == changes
 
 
-async def test_an_operator_may_confirm_what_an_odd_line_holds_back(make_stack: MakeStack, feed: SampleFeed) -> None:
-    odd = skus_of(feed, "A23")[3]
+async def test_a_line_that_is_always_odd_blocks_nothing(stack: Stack) -> None:
+    stack.feed.style_manifest(lines_before=["# made by the feed", f"{stack.feed.base_url}/A23/readme.txt|aa"])
+    await stack.sync()
+    removed = skus_of("A23")[1]
+    stack.feed.remove_family(removed)
+    stack.feed.change_price(skus_of("A23")[2])
+    await stack.sync()
+    assert not await held(stack, "A23")
+    assert await gone(stack) == {removed}
+
+
+async def test_a_new_odd_line_without_anything_to_remove_is_a_warning_alone(stack: Stack) -> None:
+    stack.feed.style_manifest(lines_before=["# made by the feed"])
+    await stack.sync()
+    assert not await held(stack, "A23")
+    assert [row["kind"] for row in await stack.problems("A23")] == ["manifest-line"]
+
+
+async def test_each_supplier_compares_with_the_manifest_that_it_was_synced_with(stack: Stack) -> None:
+    odd, other = skus_of("A23")[3], skus_of("A360")[2]
+    stack.feed.hide_family(other)
+    turn_odd(stack.feed, odd, NAMES_NONE["nothing at all"])
+    await stack.sync("A23")
+    await stack.sync("A23")
+    assert await gone(stack) == {odd}
+    await stack.sync("A360")
+    assert await held(stack, "A360")
+    await stack.sync("A360")
+    assert await gone(stack) == {odd, other}
+
+
+async def test_a_dry_run_says_what_is_held_back_and_changes_nothing_of_it(stack: Stack) -> None:
+    turn_odd(stack.feed, skus_of("A23")[3], NAMES_ITS_SUPPLIER["another scheme"])
+    for _ in range(2):
+        said = {result.supplier: result for result in await dry_run(stack.services, StartRequest())}
+        guard = said["A23"].guard
+        assert guard is not None
+        assert guard["wouldRemove"] == 1
+        assert said["A360"].guard is None
+    await stack.sync()
+    assert await held(stack, "A23")
+    assert (await dry_run(stack.services, StartRequest(supplier="A23")))[0].guard is None
+
+
+async def test_an_operator_may_confirm_what_an_odd_line_holds_back(make_stack: MakeStack) -> None:
+    odd = skus_of("A23")[3]
+    feed = SampleFeed(SPEC)
     async with make_stack(feed, remove_after_runs=3) as stack:
         await stack.sync()
         turn_odd(feed, odd, NAMES_ITS_SUPPLIER["another scheme"])
