@@ -191,14 +191,6 @@ async def test_a_feed_of_ones_own_is_read_and_nothing_fetched_before_somebody_sa
     assert still_there(tree) == []
 
 
-async def test_sync_all_syncs_a_feed_of_ones_own(stack: Stack, tmp_path: Path) -> None:
-    async with running_up(tmp_path, environment_of(stack) | {"WORKERS_IMAGES": "1"}, "--sync-all") as up:
-        await up.until(SERVING)
-        assert any("A360: completed" in line for line in up.lines)
-        async with stack.services.database.read() as db:
-            assert (await count_catalogue(db)).families == 8
-
-
 async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack) | {"WORKERS_IMAGES": "1"}
     async with running_up(tmp_path, env | {"PROMIDATA_BASE_URL": env["PROMIDATA_BASE_URL"] + "x"}) as up:
