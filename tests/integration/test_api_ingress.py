@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,8 +15,10 @@ import pytest
 from app.api.answer_headers import OF_PAGES
 from app.settings import Settings
 from tests.conftest import MakeStack
+from tests.support import api_process
 from tests.support.api_client import ApiClient, api_client, serve
 from tests.support.command_line import environment_of
+from tests.support.forked import start_call
 from tests.support.plain_http import plain_client
 from tests.support.prefix_proxy import prefix_proxy
 from tests.support.s3_servers import free_port
@@ -25,7 +26,6 @@ from tests.support.stack import Servers, Stack, open_stack
 from tests.support.waiting import eventually
 
 PREFIX = "/shop/promi"
-ROOT = Path(__file__).parents[2]
 EVIL = [
     "//evil.example",
     "https://evil.example",
@@ -200,17 +200,14 @@ async def test_a_bucket_has_addresses_of_its_own(make_stack: MakeStack) -> None:
 
 @asynccontextmanager
 async def stock_uvicorn(folder: Path, env: dict[str, str], *arguments: str) -> AsyncIterator[str]:
-    """`uvicorn app.main:app`, as somebody else's process manager starts it; gives its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), *arguments]
-    paths = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=env | paths, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
+    """`uvicorn app.main:app`, as somebody else's process manager starts it, but forked; gives its address."""
+    port, log = free_port(), folder / "uvicorn.log"
+    given = [str(folder), "--port", str(port), *arguments]
+    process = start_call(api_process.__name__, api_process.stock_api.__name__, given, env, log)
     url = f"http://127.0.0.1:{port}"
 
     async def ready() -> bool:
-        assert process.returncode is None
+        assert process.is_alive(), log.read_text()
         with suppress(httpx.TransportError):
             return (await http.get(f"{url}/readyz")).status_code == 200
         return False
@@ -221,7 +218,7 @@ async def stock_uvicorn(folder: Path, env: dict[str, str], *arguments: str) -> A
         yield url
     finally:
         process.terminate()
-        await process.wait()
+        await asyncio.to_thread(process.join)
 
 
 @pytest.mark.parametrize("by", ["ROOT_PATH", "--root-path", "both"])

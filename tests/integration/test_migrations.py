@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +12,7 @@ from sqlalchemy import text
 from app.cli.embedded import start_postgres
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_by_name, newest_revision
+from tests.support.command_line import command, environment
 from tests.support.stack import Servers, database_named, execute
 
 LEFT = """
@@ -60,10 +59,9 @@ async def test_four_migrations_at_once_leave_one_schema(servers: Servers, tmp_pa
     name = "migrated_by_four"
     await execute(servers.postgres.url, f"CREATE DATABASE {name}")
     url = database_named(servers.postgres.url, name)
-    command = [sys.executable, "-m", "app.cli.main", "migrate"]
-    environment = {**os.environ, "DATABASE_URL": url, "DATA_DIR": str(tmp_path)}
-    processes = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(4)]
-    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
+    env = environment(DATABASE_URL=url, DATA_DIR=str(tmp_path))
+    all_four = await asyncio.gather(*(command(tmp_path, env, "migrate") for _ in range(4)))
+    assert [ended.code for ended in all_four] == [0, 0, 0, 0], all_four
     database = Database(url)
     assert await current_revision(database) == newest_revision()
     await database.close()

@@ -19,8 +19,10 @@ from uvicorn.server import ServerState
 from app.api.connection_places import places_of
 from app.api.limited_http import MAX_AHEAD, MAX_HEADER_FIELDS, WHOLE_REQUEST_WITHIN_S, LimitedHttp
 from tests.conftest import MakeStack
-from tests.support import flooding
+from tests.support import api_process, flooding
 from tests.support.command_line import environment_of
+from tests.support.forked import start_call, start_command
+from tests.support.receiver import free_port
 from tests.support.stack import Servers, Stack, open_stack
 from tests.support.waiting import eventually
 
@@ -76,29 +78,27 @@ async def _send(writer: asyncio.StreamWriter, parts: tuple[bytes, ...]) -> None:
 @asynccontextmanager
 async def serving(stack: Stack, folder: Path, open_files: int | None = None, **given: str) -> AsyncIterator[Api]:
     """`promidata-sync api`, with so many descriptors at most."""
-    env = {**environment_of(stack), "PORT": "0", **given}
-    limit = "" if open_files is None else f"ulimit -n {open_files}; "
-    command = f'{limit}exec "$0" -m app.cli.main api'
-    log = folder / "api.log"
-    with log.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", command, sys.executable, env=env, stdout=asyncio.subprocess.PIPE, stderr=errors
-        )
+    port, log = free_port(), folder / "api.log"
+    env = {**environment_of(stack), "PORT": str(port), **given}
+    if open_files is None:
+        process = start_command(["api"], env, folder, log, log)
+    else:
+        process = start_call(api_process.__name__, api_process.limited_api.__name__, [str(open_files)], env, log)
     try:
-        assert process.stdout is not None
         async with asyncio.timeout(60):
-            line = await process.stdout.readline()
-            port = int(line.decode().rpartition(":")[2])
-            api = Api(port, psutil.Process(process.pid), log)
-            await api.health_s()
+            while not await api_process.listens(port):
+                assert process.is_alive(), log.read_text()
+                await asyncio.sleep(0.05)
+        assert process.pid is not None
+        api = Api(port, psutil.Process(process.pid), log)
+        await api.health_s()
         yield api
         process.terminate()
-        async with asyncio.timeout(15):
-            assert await process.wait() == 0
+        await asyncio.to_thread(process.join, 60)
+        assert process.exitcode == 0
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        process.kill()
+        await asyncio.to_thread(process.join)
 
 
 @pytest.fixture(scope="module")
