@@ -215,7 +215,9 @@ async def test_alembics_relative_targets_mean_what_they_say(url: str, own: OwnMi
     ]:
         ended = await own.alembic(url, *arguments)
         assert ended.code == 0, ended
-        assert (await own.alembic(url, "current")).out.startswith(revision)
+        async with connected(url) as db:
+            assert await db.fetchval("SELECT version_num FROM alembic_version") == revision
+    assert (await own.alembic(url, "current")).out.startswith(revision)
 
 
 async def test_alembic_writes_the_statements_down(own: OwnMigrations) -> None:
