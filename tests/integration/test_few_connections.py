@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,17 +50,16 @@ async def few_connections(servers: Servers, folder: Path, pool_size: int) -> Asy
             await execute(address, f"DROP ROLE {ROLE}")
 
 
-async def call_until(over: asyncio.Event, url: str) -> list[float]:
-    """Call the API all the time; how long each answer took."""
-    took = []
-    async with plain_client(base_url=url, timeout=20) as http:
+async def call_until(over: asyncio.Event, url: str) -> int:
+    """Call the API all the time; how many answers came. One that finds no connection in time is a 503."""
+    answers = 0
+    async with plain_client(base_url=url, timeout=120) as http:
         while not over.is_set():
             for path in CALLS:
-                began = time.monotonic()
                 answer = await http.get(f"{API}{path}")
-                took.append(time.monotonic() - began)
                 assert answer.status_code == 200, answer.text
-    return took
+                answers += 1
+    return answers
 
 
 @pytest.mark.parametrize(
@@ -79,8 +77,7 @@ async def test_a_whole_sync_under_a_limit_of_twelve(servers: Servers, tmp_path: 
                 await workers.start()
                 await workers.over()
                 over.set()
-            took = [seconds for caller in callers for seconds in caller.result()]
-            assert max(took) < 10
+            assert min(caller.result() for caller in callers) >= len(CALLS)
             assert max(watch.most.values()) <= pool_size, watch
             assert watch.most_together <= LIMIT
             await assert_as_if_nothing_had_happened(workers.stack)
@@ -91,7 +88,7 @@ async def test_a_whole_sync_under_a_limit_of_twelve(servers: Servers, tmp_path: 
                     held = await sessions_by_process(server, ROLE, pids)
                     return held[api_pid] == 0 and max(held.values()) <= 2
 
-                await until(given_back, 15)
+                await until(given_back, 60)
             finally:
                 await server.close()
 
