@@ -42,7 +42,8 @@ def _of_process(spans: Sequence[ReadableSpan]) -> Any:  # the messages' stubs do
         "scope_spans": [
             {
                 "scope": {"name": scope.name, "version": scope.version} if scope else {},
-                "spans": [_span(span) for span in spans],
+                # each becomes a message at once: dicts that live on are looked through by the garbage collector
+                "spans": [Span(**_span(span)) for span in spans],
                 "schema_url": scope.schema_url if scope else None,
             }
         ],
