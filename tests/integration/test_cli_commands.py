@@ -14,6 +14,7 @@ from app.sync.operating.start import Started, StartRequest
 from app.sync.running import direct
 from tests.conftest import MakeStack
 from tests.support.command_line import command, environment, environment_of, start
+from tests.support.forked import start_command
 from tests.support.stack import Servers, Stack, fresh_database
 
 NOWHERE = "postgresql://user:secret@127.0.0.1:9/promidata"
@@ -161,14 +162,17 @@ async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: 
 
 async def test_a_watched_sync_ends_when_its_workers_have_done_it(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack)
-    workers = [await start(tmp_path, env, "worker", kind) for kind in ("supplier", "family", "image")]
+    logs = [tmp_path / f"{kind}.log" for kind in ("supplier", "family", "image")]
+    workers = [start_command(["worker", log.stem], env, tmp_path, log, log) for log in logs]
     watched = await command(tmp_path, env, "sync", "--watch")
     for worker in workers:
         worker.terminate()
-    ends = [await worker.communicate() for worker in workers]
-    assert watched.code == 0, (watched, ends)
+    for worker in workers:
+        await asyncio.to_thread(worker.join, 60)
+    said = [log.read_text() for log in logs]
+    assert watched.code == 0, (watched, said)
     assert "A360: completed" in watched.out
-    assert [worker.returncode for worker in workers] == [0, 0, 0], ends
+    assert [worker.exitcode for worker in workers] == [0, 0, 0], said
 
 
 async def test_a_sync_of_an_unknown_supplier_says_so(stack: Stack, tmp_path: Path) -> None:

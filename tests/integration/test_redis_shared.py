@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,9 @@ async def test_arqs_own_workers_keep_to_the_prefix(servers: Servers, tmp_path: P
         worker_stack(servers, tmp_path, small_feed(), redis_prefix=PREFIX) as workers,
         all_commands(servers) as seen,
     ):
-        with arq_worker(workers, "supplier"), arq_worker(workers, "family"), arq_worker(workers, "image"):
+        with ExitStack() as running:
+            for module in ("supplier", "family", "image"):
+                running.enter_context(arq_worker(workers, tmp_path, module))
             await workers.start()
             await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)

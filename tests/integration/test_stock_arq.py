@@ -12,23 +12,25 @@ from pathlib import Path
 
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.command_line import environment
+from tests.support.forked import start_call
 from tests.support.stack import Servers
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, worker_stack
 
 
 @contextmanager
-def arq_worker(workers: Workers, module: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`arq workers.<module>.WorkerSettings`, stopped as an operator would."""
-    command = [str(Path(sys.executable).with_name("arq")), f"workers.{module}.WorkerSettings"]
-    process = subprocess.Popen(
-        command, env={**os.environ, **workers.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+def arq_worker(workers: Workers, folder: Path, module: str) -> Iterator[None]:
+    """`arq workers.<module>.WorkerSettings`, forked, stopped as an operator would."""
+    environment = {**os.environ, **workers.environment}
+    process = start_call(
+        "arq.cli", "cli", [[f"workers.{module}.WorkerSettings"]], environment, folder / f"{module}.log"
     )
     try:
-        yield process
+        yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.join(60)
+        process.kill()
 
 
 async def test_arqs_own_workers_give_the_same_catalogue(servers: Servers, tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ async def test_arqs_own_workers_give_the_same_catalogue(servers: Servers, tmp_pa
     async with worker_stack(servers, tmp_path, feed) as workers:
         with ExitStack() as running:
             for module in ("supplier", "family", "image"):
-                running.enter_context(arq_worker(workers, module))
+                running.enter_context(arq_worker(workers, tmp_path, module))
             await workers.start()
             await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)
@@ -46,7 +48,7 @@ async def test_arqs_worker_and_ours_share_a_queue(servers: Servers, tmp_path: Pa
     feed = SampleFeed(FeedSpec.small(count=2, families=3, variants=3))
     async with worker_stack(servers, tmp_path, feed) as workers:
         ours = workers.spawn_all()
-        with arq_worker(workers, "image"):
+        with arq_worker(workers, tmp_path, "image"):
             await workers.ready(ours)
             await workers.start()
             await workers.over()

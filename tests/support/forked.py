@@ -45,9 +45,9 @@ def start_command(
 
 
 def start_call(
-    module: str, function: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+    module: str, function: str, arguments: Sequence[object], environment: Mapping[str, str], log: Path
 ) -> BaseProcess:
-    """Start a process that calls a function of a module of the tests; its output goes to `log`."""
+    """Start a process that calls a function of a module; its output goes to `log`."""
     process = _FORKS.Process(target=_be_call, args=(module, function, arguments, environment, str(log)), daemon=True)
     process.start()
     return process
@@ -70,7 +70,7 @@ def _be_command(arguments: Sequence[str], environment: Mapping[str, str], folder
     sys.exit(main(arguments))
 
 
-def _be_call(module: str, function: str, arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+def _be_call(module: str, function: str, arguments: Sequence[object], environment: Mapping[str, str], log: str) -> None:
     _become(environment, log, log)
     getattr(importlib.import_module(module), function)(*arguments)
 
