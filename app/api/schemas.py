@@ -25,8 +25,9 @@ Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_PLUS_LOST = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
-"""Where an offset's plus sign stood: unencoded, as in `…T03:00:00+01:00`, it comes out of a query as a blank."""
+_PLUS_LOST = re.compile(r"(:\d\d(?:\.\d+)?) (?=\d\d:?\d\d$)")
+"""Where an offset's plus sign stood: unencoded, as in `…T03:00:00+01:00`, it comes out of a query as a blank. One that
+no minutes or seconds stand before parts the date from the time."""
 
 
 def _dated(text: object) -> object:
@@ -35,7 +36,7 @@ def _dated(text: object) -> object:
         return text
     if not _DATE.match(text):
         raise ValueError("should be a time such as 2026-01-05T03:00:00Z")
-    return _PLUS_LOST.sub("+", text)
+    return _PLUS_LOST.sub(r"\1+", text)
 
 
 def _utc(moment: datetime) -> datetime:

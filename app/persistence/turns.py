@@ -56,8 +56,8 @@ class Turns:
 
     @property
     def contended(self) -> bool:
-        """Whether somebody waits while all places are taken, although there is more than one."""
-        return bool(self._asking) and 1 < self.limit <= self.held
+        """Whether somebody waits for a place that another one has, although there is more than one."""
+        return self.limit > 1 and any(self._all_taken_for(asker) for asker in self._asking)
 
     async def take(self, *, long: bool, first: bool = False) -> None:
         """Wait for a place; `first` puts one that had a place already before all others. Cancelling leaves none taken.
@@ -130,7 +130,7 @@ class Turns:
         for asker in list(self._asking):
             if self.held >= self.limit:
                 return
-            if asker.long and self._long >= self._most_long():
+            if self._all_taken_for(asker):
                 continue
             if self.held >= self.ready and not self._one_more_for(asker):
                 return
@@ -139,6 +139,9 @@ class Turns:
                 self.held += 1
                 self._long += asker.long
                 asker.turn.set_result(None)
+
+    def _all_taken_for(self, asker: _Asker) -> bool:
+        return self.held >= self.limit or (asker.long and self._long >= self._most_long())
 
     def _one_more_for(self, asker: _Asker) -> bool:
         """Whether somebody has waited for long enough to get a connection that is not open yet; else look again."""

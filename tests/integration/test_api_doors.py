@@ -98,6 +98,11 @@ async def test_a_time_may_have_any_offset_also_one_whose_plus_sign_was_not_encod
     assert (await api.call("GET", f"/products?updatedSince=2026-01-05T03:00:00{offset}"))["items"] == []
 
 
+@pytest.mark.parametrize("time", ["2026-01-05 03:00", "2026-01-05 03:00:00", "2026-01-05 03:00:00+01:00", "2026-01-05"])
+async def test_a_blank_between_date_and_time_is_no_plus_sign(api: ApiClient, time: str) -> None:
+    assert (await api.call("GET", f"/products?updatedSince={time}"))["items"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "options", "said"),
     [

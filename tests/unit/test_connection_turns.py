@@ -148,3 +148,20 @@ async def test_who_has_waited_for_long_enough_gets_one_more_and_the_next_ones_to
     waits = await asked(turns, long=False)
     assert not waits.done()
     waits.cancel()
+
+
+@pytest.mark.parametrize(
+    ("transactions", "quick", "waits_long", "contended"),
+    [(1, 0, False, False), (8, 0, False, False), (8, 0, True, True), (8, 2, False, True), (7, 3, True, True)],
+)
+async def test_a_place_is_contended_when_who_waits_has_to_have_another_ones(
+    transactions: int, quick: int, waits_long: bool, contended: bool
+) -> None:
+    turns = Turns(10, patience_s=0)
+    for number in range(transactions + quick):
+        await turns.take(long=number < transactions)
+    turns._patience_s = 60
+    waits = await asked(turns, long=waits_long)
+    assert not waits.done()
+    assert turns.contended == contended
+    waits.cancel()
