@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from app.samplefeed import FeedSpec, SampleFeed
 from app.sync.supplier import categories_step, manifest_step
 from tests.conftest import MakeStack
 from tests.support.image_jobs import HeldRun
-from tests.support.stack import Stack
+from tests.support.stack import Servers, Stack, open_stack
 
 HEADER = "KEY;de;nl"
 LINES = [f"BAGS/{number};Tasche {number};Tas {number}" for number in range(40)]
@@ -42,11 +43,26 @@ REFUSED = {
 }
 
 
+def small_feed() -> SampleFeed:
+    return SampleFeed(FeedSpec.small(count=1, families=2, variants=1, oddities=False))
+
+
+@pytest.fixture(scope="module")
+async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack"), small_feed()) as opened:
+        await opened.sync()
+        yield opened
+
+
 @pytest.fixture
-def feed() -> SampleFeed:
-    made = SampleFeed(FeedSpec.small(count=1, families=2, variants=1, oddities=False))
-    made.set_categories(WHOLE)
-    return made
+async def stack(shared: Stack) -> Stack:
+    """The module's, before its first look at a category file: nothing is known of one, the feed has the whole one."""
+    async with shared.services.database.begin() as db:
+        await db.exec_driver_sql("TRUNCATE categories, category_files")
+    shared.feed.set_categories(WHOLE)
+    shared.server.faults.clear()
+    asked(shared)
+    return shared
 
 
 async def dutch(stack: Stack) -> list[str]:
@@ -72,92 +88,78 @@ async def a_day_later(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
-async def test_what_is_none_or_lost_too_much_changes_nothing_until_it_is_right_again(
-    make_stack: MakeStack, feed: SampleFeed, body: bytes
-) -> None:
-    async with make_stack(feed) as stack:
+async def test_what_is_none_or_lost_too_much_changes_nothing_until_it_is_right_again(stack: Stack, body: bytes) -> None:
+    await stack.sync()
+    before = await dutch(stack)
+    assert (len(before), await warnings(stack)) == (40, [])
+    await a_day_later(stack)
+    stack.feed.set_categories(body)
+    for _ in range(2):  # the second time its validators, had they been kept, would hide it
+        asked(stack)
         await stack.sync()
-        before = await dutch(stack)
-        assert (len(before), await warnings(stack)) == (40, [])
-        await a_day_later(stack)
-        feed.set_categories(body)
-        for _ in range(2):  # the second time its validators, had they been kept, would hide it
-            asked(stack)
-            await stack.sync()
-            assert asked(stack) == 1
-            assert len(await warnings(stack)) == 1
-            assert await dutch(stack) == before
-        feed.set_categories(RENAMED)
-        await stack.sync()
-        assert await warnings(stack) == []
-        assert set(await dutch(stack)) == {name.replace("Tas ", "Tasje ") for name in before}
+        assert asked(stack) == 1
+        assert len(await warnings(stack)) == 1
+        assert await dutch(stack) == before
+    stack.feed.set_categories(RENAMED)
+    await stack.sync()
+    assert await warnings(stack) == []
+    assert set(await dutch(stack)) == {name.replace("Tas ", "Tasje ") for name in before}
 
 
 @pytest.mark.parametrize("lines", [LINES[8:], LINES[1:], [*LINES, "NEW;Neu;Nieuw"], [*LINES[5:], "NEW;Neu;Nieuw"]])
-async def test_what_lost_no_more_than_the_share_is_taken_over_as_it_is(
-    make_stack: MakeStack, feed: SampleFeed, lines: list[str]
-) -> None:
-    async with make_stack(feed) as stack:
-        await stack.sync()
-        await a_day_later(stack)
-        feed.set_categories(csv(*lines))
-        await stack.sync()
-        assert await warnings(stack) == []
-        assert len(await dutch(stack)) == len(lines)
+async def test_what_lost_no_more_than_the_share_is_taken_over_as_it_is(stack: Stack, lines: list[str]) -> None:
+    await stack.sync()
+    await a_day_later(stack)
+    stack.feed.set_categories(csv(*lines))
+    await stack.sync()
+    assert await warnings(stack) == []
+    assert len(await dutch(stack)) == len(lines)
 
 
 @pytest.mark.parametrize("fault", [{"action": "status", "status": 500}, {"action": "cut_close", "share": 0.97},
                                    {"action": "status", "status": 401}, {"action": "cut_chunked", "share": 0.5},
                                    {"action": "html"}])  # fmt: skip
-async def test_a_failed_look_is_not_the_days_look(
-    make_stack: MakeStack, feed: SampleFeed, fault: dict[str, Any]
-) -> None:
-    async with make_stack(feed) as stack:
-        stack.server.faults.add("category", **fault)
-        await stack.sync()
-        assert len(await warnings(stack)) == 1
-        assert await dutch(stack) == []
-        stack.server.faults.clear()
-        await stack.sync()
-        assert await warnings(stack) == []
-        assert len(await dutch(stack)) == 40
+async def test_a_failed_look_is_not_the_days_look(stack: Stack, fault: dict[str, Any]) -> None:
+    stack.server.faults.add("category", **fault)
+    await stack.sync()
+    assert len(await warnings(stack)) == 1
+    assert await dutch(stack) == []
+    stack.server.faults.clear()
+    await stack.sync()
+    assert await warnings(stack) == []
+    assert len(await dutch(stack)) == 40
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_a_profile_without_one_is_normal_and_asked_once_a_day(
-    make_stack: MakeStack, feed: SampleFeed, status: int
-) -> None:
-    async with make_stack(feed) as stack:
-        stack.server.faults.add("category", "status", status=status)
-        await stack.sync()
-        assert (asked(stack), await warnings(stack)) == (2, [])
-        await stack.sync()
-        assert asked(stack) == 0
+async def test_a_profile_without_one_is_normal_and_asked_once_a_day(stack: Stack, status: int) -> None:
+    stack.server.faults.add("category", "status", status=status)
+    await stack.sync()
+    assert (asked(stack), await warnings(stack)) == (2, [])
+    await stack.sync()
+    assert asked(stack) == 0
 
 
-async def test_an_unchanged_one_is_asked_once_a_day(make_stack: MakeStack, feed: SampleFeed) -> None:
-    async with make_stack(feed) as stack:
+async def test_an_unchanged_one_is_asked_once_a_day(stack: Stack) -> None:
+    await stack.sync()
+    await a_day_later(stack)
+    asked(stack)
+    for times in (1, 0):
         await stack.sync()
-        await a_day_later(stack)
-        asked(stack)
-        for times in (1, 0):
-            await stack.sync()
-            assert asked(stack) == times
-        assert len(await dutch(stack)) == 40
+        assert asked(stack) == times
+    assert len(await dutch(stack)) == 40
 
 
-async def test_a_look_whose_process_died_comes_back_by_itself(make_stack: MakeStack, feed: SampleFeed) -> None:
-    async with make_stack(feed) as stack:
-        profile = profile_key(stack.settings.base_url)
-        async with stack.services.database.begin() as db:
-            assert await categories.claim_look(db, profile, "http://x") == (None, None)
-        await stack.sync()
-        assert asked(stack) == 0
-        async with stack.services.database.begin() as db:
-            await db.exec_driver_sql("UPDATE category_files SET checked_at = checked_at - interval '11 minutes'")
-        await stack.sync()
-        assert asked(stack) == 1
-        assert len(await dutch(stack)) == 40
+async def test_a_look_whose_process_died_comes_back_by_itself(stack: Stack) -> None:
+    profile = profile_key(stack.settings.base_url)
+    async with stack.services.database.begin() as db:
+        assert await categories.claim_look(db, profile, "http://x") == (None, None)
+    await stack.sync()
+    assert asked(stack) == 0
+    async with stack.services.database.begin() as db:
+        await db.exec_driver_sql("UPDATE category_files SET checked_at = checked_at - interval '11 minutes'")
+    await stack.sync()
+    assert asked(stack) == 1
+    assert len(await dutch(stack)) == 40
 
 
 @pytest.mark.parametrize(
@@ -184,10 +186,10 @@ def test_at_most_five_categories_or_the_share_go_at_once_and_all_only_where_all_
 
 @pytest.mark.parametrize("step", [manifest_step, categories_step])
 async def test_a_job_whose_claim_was_taken_while_it_asked_the_origin_writes_nothing(
-    make_stack: MakeStack, feed: SampleFeed, monkeypatch: pytest.MonkeyPatch, step: Any
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, step: Any
 ) -> None:
     asks = step._ask
-    async with make_stack(feed) as stack:
+    async with make_stack(small_feed()) as stack:
 
         async def ask(*args: Any) -> Any:
             async with stack.services.database.begin() as db:
