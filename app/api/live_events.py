@@ -37,6 +37,8 @@ log = get_logger()
 
 LOOK_EVERY_S = 0.5
 KEPT_EVENTS = 2_000
+AFTER_DEFECT_S = 10.0
+"""How long after a look that failed for a reason of ours the next one follows, since open streams wait for it."""
 QUIET_S = 15.0
 """After so many seconds without an event a stream is to give a sign of life, for what stands between."""
 MISSED = "the id is unknown or too old: read everything again"
@@ -130,6 +132,9 @@ class LiveEvents:
                 await self._look()
             except DatabaseUnavailable as error:
                 outages.noted(error, "no events without the database")
+            except Exception:
+                log.exception("a look for events failed", again_in_s=AFTER_DEFECT_S)
+                await asyncio.sleep(AFTER_DEFECT_S)
 
     async def _look(self) -> None:
         async with self._one_look:

@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.api import live_events
-from app.api.live_events import LiveEvent, LiveEvents
+from app.api.live_events import LiveEvent, LiveEvents, State
 from app.main import create_app
 from tests.support.api_client import ApiClient, api_client, serving
 from tests.support.ledger_rows import add_jobs, add_run
@@ -169,6 +169,27 @@ async def test_what_comes_before_the_first_piece_is_asked_for_is_told(stack: Sta
         run = await add_run(stack)
         await eventually(lambda: _has_more_than(live, 0))
         assert run in {event.data.get("id") for event in await anext(found)}
+
+
+async def test_a_look_that_fails_is_told_and_the_next_ones_go_on(
+    stack: Stack, live: LiveEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open streams went on without events, and nobody was told."""
+    monkeypatch.setattr(live_events, "AFTER_DEFECT_S", 0.01)
+    read = live._read
+    failing = iter([RuntimeError("a defect")])
+
+    async def fail_once(before: State) -> State:
+        for error in failing:
+            raise error
+        return await read(before)
+
+    with capture_logs() as logs:
+        async with live.following(None) as found, asyncio.timeout(20):
+            monkeypatch.setattr(live, "_read", fail_once)
+            run = await add_run(stack)
+            assert run in {event.data.get("id") for event in await anext(found)}
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["a look for events failed"]
 
 
 async def test_a_stream_without_news_gives_a_sign_of_life(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
