@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 import pytest
@@ -18,9 +18,10 @@ from app.persistence.migrations import current_revision, migrate
 from tests.support.own_migrations import OwnMigrations
 from tests.support.stack import Servers, execute, fresh_database
 
+Came = TypeVar("Came")
 TABLES = ("suppliers", "documents", "products")
-NOBODY_WAITS_LONGER_S = 5.0
-"""CASES.md D9."""
+NOBODY_WAITS_LONGER = "5s"
+"""CASES.md D9, as a reader's own bound: PostgreSQL is the judge, which knows what is a wait for a lock."""
 ALTER_THREE = "\n".join(f'op.execute("ALTER TABLE {table} ADD COLUMN added int")' for table in TABLES)
 QUEUED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
 
@@ -81,32 +82,29 @@ async def count_tries(url: str, most: int) -> int:
     return tries
 
 
-async def read_on(url: str, waits_s: list[float]) -> None:
-    """Read all tables again and again, as the API does; notes how long each time took."""
+async def read_on(url: str) -> None:
+    """Read all tables again and again, as the API does; fails when PostgreSQL has let it wait too long for one."""
     async with connected(url) as db:
+        await db.execute(f"SET lock_timeout = '{NOBODY_WAITS_LONGER}'")
         while True:
-            began = time.monotonic()
             for table in TABLES:
                 await db.fetchval(f"SELECT count(*) FROM {table}")
-            waits_s.append(time.monotonic() - began)
             await asyncio.sleep(0.01)
 
 
-async def behind_a_dump(
-    url: str, migrating: Callable[[], Awaitable[object]], held: Awaitable[object]
-) -> tuple[list[float], object]:
-    """Migrate while a dump holds the tables until `held` returns; how long readers waited, and what came out."""
-    waits_s: list[float] = []
-    reading = asyncio.create_task(read_on(url, waits_s))
+async def behind_a_dump(url: str, migrating: Callable[[], Awaitable[Came]], held: Awaitable[object]) -> Came:
+    """Migrate while a dump holds the tables until `held` returns, and no reader waits; what came out."""
+    reading = asyncio.create_task(read_on(url))
     try:
         async with somebodys_dump(url):
             running = asyncio.ensure_future(migrating())
             await held
             assert not running.done()
-        return waits_s, await asyncio.wait_for(running, 60)
+        return await asyncio.wait_for(running, 60)
     finally:
         reading.cancel()
-        await asyncio.wait([reading])
+        with suppress(asyncio.CancelledError):
+            await reading
 
 
 async def columns_added(url: str) -> int:
@@ -121,10 +119,9 @@ async def test_it_waits_behind_a_dump_and_no_reader_waits_behind_it(
     own.use(monkeypatch)
     async with opened(url) as database:
         with capture_logs() as logs:
-            waits_s, _ = await behind_a_dump(url, lambda: migrate(database), count_tries(url, 3))
+            await behind_a_dump(url, lambda: migrate(database), count_tries(url, 3))
         assert await current_revision(database) == "9001"
     assert await columns_added(url) == 3
-    assert max(waits_s) < NOBODY_WAITS_LONGER_S
     (said,) = [line for line in logs if line["event"] == "the migration waits"]
     assert "which session" in said["waits_for"]
     assert "(dump)" in said["waits_for"]
@@ -132,19 +129,17 @@ async def test_it_waits_behind_a_dump_and_no_reader_waits_behind_it(
 
 async def test_alembics_own_command_gives_way_too(url: str, own: OwnMigrations) -> None:
     own.add("9001", ALTER_THREE)
-    waits_s, ended = await behind_a_dump(url, lambda: own.alembic(url, "upgrade", "head"), count_tries(url, 2))
-    assert (ended.code, await columns_added(url)) == (0, 3), ended  # type: ignore[attr-defined]
-    assert max(waits_s) < NOBODY_WAITS_LONGER_S
+    ended = await behind_a_dump(url, lambda: own.alembic(url, "upgrade", "head"), count_tries(url, 2))
+    assert (ended.code, await columns_added(url)) == (0, 3), ended
 
 
 @pytest.mark.chaos
 async def test_a_minute_behind_a_dump(url: str, own: OwnMigrations) -> None:
     """CASES.md D9."""
     own.add("9001", ALTER_THREE)
-    waits_s, ended = await behind_a_dump(url, lambda: own.alembic(url, "upgrade", "head"), asyncio.sleep(60))
-    assert (ended.code, await columns_added(url)) == (0, 3), ended  # type: ignore[attr-defined]
-    assert max(waits_s) < NOBODY_WAITS_LONGER_S
-    assert 1 < ended.err.count("the migration waits") < 10, ended.err  # type: ignore[attr-defined]
+    ended = await behind_a_dump(url, lambda: own.alembic(url, "upgrade", "head"), asyncio.sleep(60))
+    assert (ended.code, await columns_added(url)) == (0, 3), ended
+    assert 1 < ended.err.count("the migration waits") < 10, ended.err
 
 
 async def test_a_migration_takes_longer_than_any_statement_may(
