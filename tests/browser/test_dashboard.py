@@ -19,7 +19,7 @@ from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
 from app.sync.operating import by_hand
 from tests.browser.visits import Visit, open_browser, visiting
-from tests.support.api_client import serve
+from tests.support.api_client import api_at, serve
 from tests.support.api_process import api_process
 from tests.support.command_line import environment_of
 from tests.support.receiver import free_port
@@ -32,6 +32,14 @@ SECRETS = {role: f"{role}-secret-of-16-chars" for role in ("viewer", "operator",
 KEYS = ",".join(f"{role}-key:{role}:{secret}" for role, secret in SECRETS.items())
 EVIL = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 WAIT_MS = 60_000
+COUNTED = {
+    "Manifest": "manifest",
+    "Documents": "documents",
+    "Families": "families",
+    "Variants": "variants",
+    "Pictures": "images",
+}
+"""Rows of a run's counts, and their names in the API."""
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 SHIFTS = """
 window.shifted = 0;
@@ -88,6 +96,9 @@ async def test_a_newcomer_gets_from_nothing_to_a_mended_picture_by_keyboard(
         await page.add_init_script(SHIFTS)
         await page.goto(f"{url}/")
         await expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+        for scheme in ("dark", "light"):
+            await page.emulate_media(color_scheme=scheme)
+            assert await violations(page, f"welcome {scheme}") == []
         await press(page, "Discover suppliers")
         await told(page, "2 new: A23")
         await press(page, "Dry run of A23")
@@ -96,7 +107,11 @@ async def test_a_newcomer_gets_from_nothing_to_a_mended_picture_by_keyboard(
         await press(page, "Start this sync")
         await told(page, "The sync has begun")
         await expect(page.locator("h1 .state")).to_have_text("Completed with errors", timeout=WAIT_MS)
-        assert (await workers.stack.run("A23"))["trigger"] == "dashboard"
+        run = await workers.stack.run("A23")
+        assert run["trigger"] == "dashboard"
+        async with api_at(url) as api:
+            told_by_the_api = await api.get(f"/runs/{run['id']}")
+        assert await counts_on(page) == {name: told_by_the_api[name] for name in COUNTED.values()}
         assert await page.evaluate("window.shifted") < 0.1
         await page.get_by_role("link", name=re.compile("^image-upload-")).first.focus()
         await page.keyboard.press("Enter")
@@ -182,6 +197,9 @@ async def test_each_role_signs_in_and_axe_finds_nothing_on_any_page(
         "/suppliers/A23/dry-run", "/workers", "/webhooks", "/audit",
     ]  # fmt: skip
     async with serve(settings) as url:
+        async with api_at(url, SECRETS["admin"]) as api:
+            hook = await api.post("/webhooks", {"url": "https://shop.example/hooks", "events": ["run.finished"]}, 201)
+        paths.append(f"/webhooks/{hook['id']}")
         for role in SECRETS:
             async with visiting(browser) as visit:
                 await sign_in(visit.page, url, role)
@@ -205,6 +223,15 @@ async def test_each_role_signs_in_and_axe_finds_nothing_on_any_page(
                     assert await visit.page.title() != "run", path
                 well(visit, url)
         assert found == []
+
+
+async def counts_on(page: Page) -> dict[str, dict[str, int]]:
+    """A run's counts as its page shows them, under the API's names."""
+    rows = await page.locator("table.plain tr").evaluate_all(
+        """rows => rows.map(row => [row.querySelector("th").textContent,
+            Array.from(row.querySelectorAll(".pair"), pair => pair.textContent.trim().split(" "))])"""
+    )
+    return {COUNTED[name]: {of: int(number) for number, of in pairs} for name, pairs in rows}
 
 
 async def poison(workers: Workers, run: Any) -> None:
