@@ -14,7 +14,7 @@ from sqlalchemy.pool.base import _ConnectionRecord
 
 TRUSTED_S = 1.0
 """A connection given back no longer ago, in seconds, is not asked whether it lives, which takes three round trips: the
-server closes its side when it goes, and that has been noticed by then."""
+server closes its side when it goes, and that can be seen here."""
 
 
 class ShrinkingPool(Pool):
@@ -44,17 +44,24 @@ class ShrinkingPool(Pool):
     def _do_get(self) -> ConnectionPoolEntry:
         self._lent += 1
         try:
-            return self._take_idle() if self._idle else self._create_connection()
+            return self._take_idle() or self._create_connection()
         except BaseException:
             self._lent -= 1
             raise
 
-    def _take_idle(self) -> ConnectionPoolEntry:
-        since, entry = self._idle.pop()
-        session = entry.driver_connection
-        assert isinstance(entry, _ConnectionRecord)
-        entry.fresh = time.monotonic() - since < TRUSTED_S and session is not None and not session.is_closed()
-        return entry
+    def _take_idle(self) -> ConnectionPoolEntry | None:
+        """The last one given back to which the server has said nothing since, if there is one."""
+        while self._idle:
+            since, entry = self._idle.pop()
+            session = entry.driver_connection
+            assert isinstance(entry, _ConnectionRecord)
+            if session is not None and session.has_unread():
+                session.terminate()
+                entry.invalidate()
+                continue
+            entry.fresh = time.monotonic() - since < TRUSTED_S and session is not None and not session.is_closed()
+            return entry
+        return None
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         self._lent -= 1

@@ -8,6 +8,7 @@ set for the transaction alone, and no statement stays prepared (docs/decisions/0
 
 from __future__ import annotations
 
+import select
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,15 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
     """asyncpg's connection, whose transactions begin with what is to hold in them."""
 
     opening = ""
+
+    def has_unread(self) -> bool:
+        """Whether something came that the loop has not read; to who asks nothing a server says that it ends."""
+        socket = None if self.is_closed() else self._transport.get_extra_info("socket")
+        if socket is None:
+            return False
+        arrived = select.poll()  # not select.select, which takes no descriptor above 1023
+        arrived.register(socket.fileno(), select.POLLIN)
+        return bool(arrived.poll(0))
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         """As asyncpg's; a transaction that was not set up as a whole ends the session."""
