@@ -18,11 +18,13 @@ from app.persistence.catalogue.families import (
 )
 from app.persistence.catalogue.parts import stored_parts, write_imprint, write_prices
 from app.persistence.catalogue.removals import (
+    adopt_held_back,
     count_active_families,
     drop_families,
     drop_unlisted,
     families_without_documents,
     mark_dropped,
+    step_back_held,
     take_dropped,
     takers,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "LockedVariant",
     "ProductRow",
     "VariantRow",
+    "adopt_held_back",
     "count_active_families",
     "drop_families",
     "drop_unlisted",
@@ -40,6 +43,7 @@ __all__ = [
     "lock_variants",
     "mark_dropped",
     "note_applied",
+    "step_back_held",
     "stored_parts",
     "take_dropped",
     "takers",

@@ -12,15 +12,23 @@ from app.persistence.states import OPEN_JOB
 TO_SETTLE = f"""v.dropped_run_id <> ALL(ARRAY(SELECT run_id FROM jobs
     WHERE supplier_id = :supplier_id AND queue = 'supplier-sync' AND state IN {OPEN_JOB}))"""
 """Variant v was dropped, and not by a run whose documents are still coming: one of those may list it."""
+LISTED = """EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+    WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)"""
+HELD_BACK = "EXISTS (SELECT FROM runs r WHERE r.id = v.dropped_run_id AND r.guard IS NOT NULL)"
+"""Variant v was dropped in a run whose guard tripped, where nothing goes: what that manifest hid may list it."""
 
 
 async def mark_dropped(db: AsyncConnection, dropped: Mapping[int, str]) -> None:
-    """Note variants that their family does not list any more: id to run. `take_dropped` settles them."""
+    """Note variants that their family does not list any more: id to run. `take_dropped` settles them.
+
+    What an earlier run's guard holds back stays so until a whole manifest is judged again (`adopt_held_back`).
+    """
     if dropped:
         await db.execute(
-            text("""
-            UPDATE variants v SET dropped_run_id = r.run_id
-            FROM unnest(CAST(:ids AS bigint[]), CAST(:runs AS uuid[])) AS r(id, run_id) WHERE v.id = r.id"""),
+            text(f"""
+            UPDATE variants v SET dropped_run_id = t.run_id
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:runs AS uuid[])) AS t(id, run_id)
+            WHERE v.id = t.id AND NOT {HELD_BACK}"""),
             {"ids": list(dropped), "runs": list(dropped.values())},
         )
 
@@ -64,10 +72,41 @@ async def drop_unlisted(db: AsyncConnection, supplier_id: int, run_id: str, fami
     )
 
 
+async def adopt_held_back(db: AsyncConnection, supplier_id: int, run_id: str) -> None:
+    """Note what the guard held back in earlier runs as dropped by this one, whose manifest decides about it now."""
+    await db.execute(
+        text(f"""
+        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id IN (
+            SELECT v.id FROM variants v
+            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
+              AND {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE)"""),
+        {"supplier_id": supplier_id, "run_id": run_id},
+    )
+
+
+async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
+    """See that what is held back is not its family's first beside another; returns those that were, and families."""
+    rows = await db.execute(
+        text(f"""
+        UPDATE variants v SET is_primary = false, updated_at = clock_timestamp() FROM products p
+        WHERE p.id = v.product_id AND v.id IN (
+            SELECT v.id FROM variants v
+            WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND v.is_primary
+              AND {HELD_BACK} AND NOT {LISTED}
+              AND EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id AND o.id <> v.id
+                          AND o.is_primary AND o.status = 'active')
+            ORDER BY v.sku FOR NO KEY UPDATE)
+        RETURNING v.sku, p.sku AS product_sku"""),
+        {"supplier_id": supplier_id},
+    )
+    return sorted((row.sku, row.product_sku) for row in rows)
+
+
 async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
     """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
 
-    Their products show something else from now on, be it long after their own documents were written.
+    What the guard holds back stays. The products of the others show something else from now on, be it long after their
+    own documents were written.
     """
     rows = await db.execute(
         text(f"""
@@ -76,9 +115,7 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str,
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
-              AND NOT EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
-                              WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)
-            ORDER BY v.sku FOR NO KEY UPDATE)
+              AND NOT {LISTED} AND NOT {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE)
         RETURNING v.sku, v.product_id, p.sku AS product_sku), touched AS (
         UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
             SELECT id FROM products WHERE id IN (SELECT product_id FROM gone) ORDER BY sku FOR NO KEY UPDATE))

@@ -2,7 +2,8 @@
 
 Each stage that ends something does it in its own commit: the supplier job's end, a family whose supplier job is over,
 a reparse. A variant that left its family may have moved to another one that is read later, so none is settled before
-every document of the run has been seen.
+every document of the run has been seen. Where the guard tripped that never was: what the manifest hides may list it, so
+it stays, until a manifest is believed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, bu
         supplier_id=job.supplier_id,
         run_id=job.run_id,
         changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
+    )
+    held = await catalogue.step_back_held(db, job.supplier_id)
+    effects.counts["variants_updated"] += len(held)
+    await changes.add_changes(
+        db,
+        supplier_id=job.supplier_id,
+        run_id=job.run_id,
+        changes=[
+            Change("updated", "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
+            for sku, family in held
+        ],
     )
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")

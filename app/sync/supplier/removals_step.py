@@ -1,6 +1,6 @@
 """The supplier stage's last commit: what is gone, under the guard, and the end of the supplier job.
 
-    all documents fetched ─▶ guard ─┬─ tripped: nothing is removed, the run says why
+    all documents fetched ─▶ guard ─┬─ tripped: nothing is removed, no variant either; the run says why
                                     └─ documents missing, families without any discontinued
                              ─▶ dropped variants: taken over by a family that lists them, else discontinued
                              ─▶ doubles reported ─▶ the supplier job completed
@@ -79,6 +79,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
     confirmed = job.options.confirmed_manifest == manifest.sha256
     odd_lines = manifest.data.odd_lines_of(supplier.code)
     await suppliers.note_odd_lines(db, supplier.id, odd_lines)
+    await catalogue.adopt_held_back(db, supplier.id, job.run_id)
     left = await documents.former_families(db, supplier.id)
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
