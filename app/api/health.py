@@ -21,6 +21,7 @@ from app.views.shapes import Out, example
 router = APIRouter(tags=["service"], route_class=GuardedRoute)
 
 ANSWER_WITHIN_S = 3.0
+NO_ANSWER = f"no answer within {ANSWER_WITHIN_S:.0f} s"
 State = Literal["up", "down"]
 NOT_READY = "a part has not answered yet, or the database does not answer"
 
@@ -60,6 +61,8 @@ class Readiness:
         async with asyncio.TaskGroup() as group:
             tasks = {name: group.create_task(_complaint(check)) for name, check in self._checks.items()}
         complaints = {name: task.result() for name, task in tasks.items()}
+        if complaints["database"] == NO_ANSWER:  # who waits for a connection hears of the refusals only at the end
+            complaints["database"] = self._services.database.refusal or NO_ANSWER
         states: dict[str, State] = {"database": "down", "redis": "down", "storage": "down"}
         states |= {name: "down" if complaint else "up" for name, complaint in complaints.items()}
         self._waited_for -= {name for name, state in states.items() if state == "up"}
@@ -83,7 +86,7 @@ async def _complaint(check: Callable[[], Awaitable[None]]) -> str | None:
         if not asked.done():
             abandon(asked)
     if not answered:
-        return f"no answer within {ANSWER_WITHIN_S:.0f} s"
+        return NO_ANSWER
     try:
         await asked
     except (OutageError, SchemaTooNew) as error:

@@ -258,6 +258,11 @@ class Database:
         finally:
             await engine.dispose()
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nobody gets a new connection at the moment: the server is at its limit. None where it is not."""
+        return self._lender.refusal
+
     async def check(self) -> None:
         """Ask whether PostgreSQL is there and takes writes.
 

@@ -28,6 +28,8 @@ IDLE_UNDER_PRESSURE_S = 0.2
 """The same after the server refused one: others want it."""
 REFUSED_PAUSE_S = (0.05, 0.1, 0.2)
 """Between two tries to connect where no connection of ours can come free, in seconds; the last one repeats."""
+REFUSED_LATELY_S = 1.0
+"""For so long a refusal says what others wait for, in seconds: tries follow each other sooner."""
 
 LET_GO_EVERY_S, LET_GO_FOR_S = 3.0, 0.3
 """While all places are taken and waited for, one connection is closed that often and its place left empty that long, in
@@ -54,12 +56,24 @@ class Lender:
         self._returning: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._let_go_at = time.monotonic()
+        self._refused: tuple[float, str] | None = None
+        """When the server refused a connection last, and that in one line."""
         watch_connections(self)
 
     def use(self) -> dict[str, int]:
         """See `app.metrics.process.Lending`."""
         turns = self._turns
         return {"limit": turns.size, "open": self._pool.open, "used": turns.held, "waiting": turns.asking}
+
+    @property
+    def refusal(self) -> str | None:
+        """What somebody waits for who has no connection yet, in one line, while the server is at its limit."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSED_LATELY_S:
+            return None
+        return self._refused[1]
+
+    def _explain(self, error: BaseException) -> str:
+        return explain_refusal(self._shown, error, self._pool.open, self._turns.size)
 
     @asynccontextmanager
     async def lend(
@@ -103,9 +117,7 @@ class Lender:
             if not scope.expired():
                 raise
             if refusals:
-                raise ConnectionsRefused(
-                    explain_refusal(self._shown, refusals[-1], self._pool.open, self._turns.size)
-                ) from refusals[-1]
+                raise ConnectionsRefused(self._explain(refusals[-1])) from refusals[-1]
             raise DatabaseUnavailable(
                 f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
                 f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
@@ -125,6 +137,7 @@ class Lender:
                 if not refused:
                     raise
                 refusals.append(error)
+                self._refused = time.monotonic(), self._explain(error)
             if not one_may_come_free:
                 await asyncio.sleep(pause_s)
         raise AssertionError("the pauses never end")

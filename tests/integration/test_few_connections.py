@@ -104,8 +104,10 @@ async def test_a_full_server_is_503_with_its_limit_and_a_line_of_doctor(stack: S
         settings = stack.settings.model_copy(update={"database_url": SecretStr(theirs)})
         async with api_client(settings) as api:
             problem = await api.problem("GET", "/runs", 503)
+            readiness = await api.problem("GET", "//readyz", 503)
         (finding,) = [found for found in await examine(settings) if found.part == "database"]
-        for said in (problem["detail"], finding.found):
+        assert (readiness["database"], readiness["redis"]) == ("down", "up")
+        for said in (problem["detail"], readiness["detail"], finding.found):
             assert "CONNECTION LIMIT of the role" in said
             assert "0 of DATABASE_POOL_SIZE 10" in said
         assert "DATABASE_POOL_SIZE" in finding.do
