@@ -81,6 +81,23 @@ async def test_calls_are_answered_although_postgresql_stands_still(servers: Serv
         await eventually(lambda: _answers(api))
 
 
+async def test_calls_are_answered_although_redis_stands_still(servers: Servers, tmp_path: Path) -> None:
+    with own_valkey(servers, tmp_path / "own") as own:
+        async with open_stack(own, tmp_path) as stack, serve(stack.settings) as url, api_at(url) as api:
+            await api.get("//readyz")
+            with troubles.frozen(own.valkey.pid):
+                async with asyncio.timeout(25):
+                    readiness, refused, *_ = await asyncio.gather(
+                        api.get("//readyz"),
+                        api.problem("POST", "/sync", 503, json={}),
+                        api.problem("GET", "/workers", 503),
+                        *(api.get(path) for path in ("//healthz", "/products", "/queues/stats", "/runs")),
+                    )
+            assert readiness == {"database": "up", "redis": "down", "storage": "up"}
+            assert "Redis" in refused["detail"]
+            assert await stack.value("SELECT count(*) FROM runs") == 0, "nothing was started"
+
+
 async def _answers(api: ApiClient) -> bool:
     return (await api.http.get(f"{API}/runs")).status_code == 200
 

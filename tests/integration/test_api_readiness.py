@@ -60,7 +60,9 @@ async def test_without_a_database_it_is_alive_and_not_ready(make_stack: MakeStac
         settings = Settings.model_validate({**stack.settings.model_dump(), "database_url": url})
         async with api_client(settings) as api:
             assert await api.get("//healthz") == {"status": "ok"}
-            assert (await api.problem("GET", "//readyz", 503))["database"] == "down"
+            readiness = await api.problem("GET", "//readyz", 503)
+            assert readiness["database"] == "down"
+            assert "is it running" in readiness["detail"]
             for path in ("/runs", "/products", "/queues/stats", "/queues/image-upload/jobs/1"):
                 problem = await api.problem("GET", path, 503)
                 assert "127.0.0.1:1" in problem["detail"]

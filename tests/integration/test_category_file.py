@@ -32,6 +32,7 @@ REFUSED = {
     "blank": b"\r\n\r\n",
     "the header alone": csv(),
     "three lines": csv(*LINES[:3]),
+    "cut in its middle": WHOLE[: len(WHOLE) // 2],
     "nine lost": csv(*LINES[9:]),
     "other keys": WHOLE.replace(b"BAGS/", b"TASSEN/"),
     "commas": WHOLE.replace(b";", b","),

@@ -319,9 +319,11 @@ async def test_old_runs_go_with_their_problems_but_never_the_newest_of_a_supplie
 async def test_what_was_retried_by_hand_stays_with_its_run_and_is_as_old_as_its_repair(aged: Stack) -> None:
     await age(aged, 80)
     (failed,) = await aged.rows("SELECT id, run_id FROM jobs WHERE state = 'failed'")
+    await execute(aged, "UPDATE queues SET paused = true WHERE name = 'image-upload'")
     await aged.services.database.transact(lambda db: job_verbs.reopen(db, IMAGE_UPLOAD, [failed["id"]]))
     await forget_old(aged.services)
     assert await aged.value("SELECT state FROM jobs WHERE id = :id", id=failed["id"]) == "waiting"
+    await execute(aged, "UPDATE queues SET paused = false")
     run = HeldRun(aged)
     run.run_id = str(failed["run_id"])
     await run.work(await run.claim(IMAGE_UPLOAD))

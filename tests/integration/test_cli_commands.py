@@ -124,6 +124,17 @@ async def test_a_direct_sync_is_listed_with_its_problems_and_its_status_is_the_e
     assert "document-unreadable" in table.out
 
 
+async def test_skus_that_the_feed_does_not_have_are_told_and_are_the_exit_code(stack: Stack, tmp_path: Path) -> None:
+    known = next(stack.feed.entries("A23")).file_name.removesuffix(".json")
+    env = environment_of(stack)
+    ended = await command(tmp_path, env, "sync", "A23", "--skus", f"{known},NOPE", "--direct")
+    assert ended.code == 3, ended
+    run = await stack.run("A23")
+    assert (run["status"], run["families_completed"], run["families_failed"]) == ("completed_with_errors", 1, 1)
+    told = await command(tmp_path, env, "runs", str(run["id"]))
+    assert all(word in told.out for word in ("sku-not-in-feed", "NOPE"))
+
+
 async def test_a_queued_sync_returns_at_once_and_a_second_one_finds_it(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack)
     first = await command(tmp_path, env, "sync", "A23", "--json")

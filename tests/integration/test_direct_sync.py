@@ -12,6 +12,7 @@ import pytest
 from app.errors import DatabaseUnavailable
 from app.failpoints import arm
 from app.persistence import ledger, runs
+from app.persistence.breaking import break_off
 from app.sync.operating.by_hand import cancel_run
 from app.sync.operating.start import StartRequest, start_queued, start_runs
 from app.sync.running import abandoned, direct
@@ -55,14 +56,14 @@ async def test_changes_of_a_direct_sync_are_numbered_without_any_worker(stack: S
 
 
 def lose_answers(monkeypatch: pytest.MonkeyPatch, times: int) -> Counter[str]:
-    """The first `times` claims of each queue that bring something are committed, and their answers lost."""
+    """The first `times` claims of each queue that bring something are committed, and their connections break."""
     lost, claim = Counter[str](), ledger.claim_of_run
 
     async def committed_and_lost(db: Any, run_id: str, queue: str, limit: int, in_hand: Any = ()) -> Any:
         claimed = await claim(db, run_id, queue, limit, in_hand)
         if claimed and lost[queue] < times:
             lost[queue] += 1
-            raise DatabaseUnavailable("the connection broke after the commit")
+            await break_off(db)
         return claimed
 
     monkeypatch.setattr(ledger, "claim_of_run", committed_and_lost)

@@ -29,9 +29,10 @@ ODD = {
 }
 
 
-def odd_answer(body: bytes, value: bytes, *, media_type: bytes = b"text/plain") -> bytes:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: %b\r\nLast-Modified: %b\r\nContent-Type: %b\r\n\r\n"
-    return head % (len(body), value, value, media_type) + body
+def odd_answer(body: bytes, value: bytes, *, media_type: bytes = b"text/plain", label: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: %b\r\nLast-Modified: %b\r\nContent-Type: %b\r\n"
+    encoding = b"Content-Encoding: %b\r\n" % label if label else b""
+    return head % (len(body), value, value, media_type) + encoding + b"\r\n" + body
 
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
@@ -65,12 +66,16 @@ async def test_a_redirect_with_raw_bytes_leads_to_those_bytes(location: bytes, a
 
 LABELS = (
     "UTF-8",
+    "utf-8",
+    "identity",
     "aws-chunked",
     "none",
     "binary",
     "application/json",
     "gzip, identity",
     "aws-chunked,gzip",
+    "application/json, gzip",
+    "gzip, UTF-8",
     "x, y",
     ",",
 )
@@ -97,13 +102,25 @@ def fill(bodies: dict[str, bytes], server: RawServer) -> None:
     bodies["/1.jpg"] = jpeg(1)
 
 
-@pytest.mark.parametrize("name", ["Latin-1", "half of UTF-8", "a date in another language", "7,000 characters"])
-async def test_a_whole_sync_reads_what_odd_headers_come_with(make_stack: MakeStack, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Latin-1", b"UTF-8"),
+        ("half of UTF-8", b"aws-chunked,gzip"),
+        ("a date in another language", b"application/json"),
+        ("7,000 characters", b"gzip, identity"),
+    ],
+)
+async def test_a_whole_sync_reads_what_odd_headers_come_with(make_stack: MakeStack, name: str, label: bytes) -> None:
+    """On the manifest, a document, a picture and the category file alike."""
     bodies: dict[str, bytes] = {}
 
     def script(head: str) -> Script:
         path = head.split(" ")[1]
-        return [odd_answer(bodies[path], ODD[name]), KEEP] if path in bodies else [b"HTTP/1.1 404 No\r\n\r\n"]
+        if path not in bodies:
+            return [b"HTTP/1.1 404 No\r\n\r\n"]
+        body = gzip.compress(bodies[path]) if b"gzip" in label else bodies[path]
+        return [odd_answer(body, ODD[name], label=label), KEEP]
 
     async with serve(script) as server:
         fill(bodies, server)

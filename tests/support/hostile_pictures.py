@@ -145,9 +145,9 @@ def bomb_png() -> bytes:
 
 @_case("bomb-png-text", "picture-damaged")
 def bomb_png_text() -> bytes:
-    """A compressed comment that would open to 100 MB."""
+    """A compressed comment that would open to 200 MB."""
     packer = zlib.compressobj(9)
-    text = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()
+    text = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
     return png(1, 1, zlib.compress(b"\0\0"))[:-12] + chunk(b"zTXt", b"Comment\0\0" + text) + chunk(b"IEND", b"")
 
 
