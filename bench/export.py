@@ -2,8 +2,8 @@
 
     a few real documents synced ─▶ their rows copied by SQL ─▶ the API as a process on one core ─▶ read to the end
 
-The documents have three variants and are as large as real ones. What is read is thrown away, so the reader costs little
-and runs on another core.
+The documents have three variants and are as large as real ones. What is read is kept as it comes and unpacked when the
+clock stands, so the reader costs little and runs on another core.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
 
 import httpx
 import psutil
@@ -29,7 +31,7 @@ from bench.report import Figure, Section, Table
 
 PRODUCTS, QUICK_PRODUCTS = 20_000, 300
 FAMILIES, VARIANTS, DOCUMENT_BYTES = 40, 3, 110_000
-READY_WITHIN_S = 30.0
+PIECE_BYTES = 2**20
 KEY = "bench-export-of-16-chars"
 COPY = """
 CREATE TEMP TABLE origin AS SELECT *, row_number() OVER (ORDER BY id) - 1 AS number FROM products;
@@ -150,23 +152,28 @@ async def _read(base: str, process: Process, encoding: str, key: str) -> Reading
         http.stream("GET", "/api/v1/products") as answer,
     ):
         answer.raise_for_status()
-        lines = _Lines(answer.headers.get("content-encoding", "identity"))
-        async for piece in answer.aiter_raw():
-            lines.take(piece)
-            reading.first_line_s = reading.first_line_s or (time.monotonic() - began if lines.seen else 0.0)
-            reading.peak_mb = max(reading.peak_mb, _mb(watched))
-            reading.bytes += len(piece)
-    reading.wall_s = time.monotonic() - began
-    reading.products = lines.seen
-    reading.cpu_s = sum(watched.cpu_times()[:2]) - cpu
+        with TemporaryFile() as packed:
+            lines = _Lines(answer.headers.get("content-encoding", "identity"), packed)
+            async for piece in answer.aiter_raw():
+                lines.take(piece)
+                reading.first_line_s = reading.first_line_s or (time.monotonic() - began if lines.seen else 0.0)
+                reading.peak_mb = max(reading.peak_mb, _mb(watched))
+                reading.bytes += len(piece)
+            reading.wall_s = time.monotonic() - began
+            reading.cpu_s = sum(watched.cpu_times()[:2]) - cpu
+            reading.products = lines.counted()
     return reading
 
 
 class _Lines:
-    """Counts lines, through whatever they are packed in."""
+    """Counts lines, through whatever they are packed in; what is packed is kept and counted when the clock stands.
 
-    def __init__(self, encoding: str) -> None:
+    To unpack a hundred thousand real products takes a core as long as to send them takes the API.
+    """
+
+    def __init__(self, encoding: str, packed: IO[bytes]) -> None:
         self.seen = 0
+        self._kept = packed if encoding in {"zstd", "gzip"} else None
         self._unpack: Callable[[bytes], bytes]
         if encoding == "zstd":
             unpack = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
@@ -178,7 +185,18 @@ class _Lines:
 
     def take(self, piece: bytes) -> None:
         """Some more of the body."""
-        self.seen += self._unpack(piece).count(b"\n")
+        if self._kept is not None and self.seen:
+            self._kept.write(piece)
+        else:
+            self.seen += self._unpack(piece).count(b"\n")
+
+    def counted(self) -> int:
+        """All lines, when the body is over."""
+        if self._kept is not None:
+            self._kept.seek(0)
+            while piece := self._kept.read(PIECE_BYTES):
+                self.seen += self._unpack(piece).count(b"\n")
+        return self.seen
 
 
 async def _unchanged(base: str) -> float:

@@ -185,9 +185,14 @@ class Process:
 
 
 def spawn(name: str, arguments: Sequence[str], env: Mapping[str, str], told: Path | None = None) -> Process:
-    """Start `python -m ...`, to be killed by the kernel when this process dies."""
+    """Start `python -m ...`, to be killed by the kernel when this process dies.
+
+    In a session of its own, as `up` starts it: Linux shares processors out between sessions, so one that all programs
+    were in would be a share for all of them beside as large a one for each backend of PostgreSQL.
+    """
     command = wrap([sys.executable, "-m", *arguments], signum=signal.SIGKILL)
-    return Process(name, subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL), told)
+    popen = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    return Process(name, popen, told)
 
 
 @asynccontextmanager

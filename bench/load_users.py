@@ -2,8 +2,10 @@
 
     locust -f bench/load_users.py ─▶ each kind of caller at its rate ─▶ LOAD_TO: milliseconds and statuses by call
 
-Each caller asks at most once a second and there are as many as the rate needs, so that an answer of less than a second
-holds no other call back. Validators and cursors are sent as a shop's program does.
+Each caller asks once a second on average, after waits as independent callers have them (exponential), and there are as
+many as the rate needs. Callers that ask once in each second do not stay apart: whoever waited for the same long answer
+asks in the same moment from then on, and what is measured is how long a burst takes. Validators and cursors are sent as
+a shop's program does.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, task
 
 CALLERS = {"Starter": 2, "Watcher": 20, "Browser": 10, "Buyer": 20, "Copier": 1, "Follower": 5, "Listener": 1}
 EXPORT_EVERY_S = 3.0
@@ -35,12 +37,17 @@ class Caller(FastHttpUser):
     """One that asks once a second."""
 
     abstract = True
-    wait_time = constant_throughput(1)
+    every_s = 1.0
+    """On average, from an answer to the next call."""
     network_timeout = connection_timeout = 60.0
 
+    def wait_time(self) -> float:
+        """Seconds until its next call, as locust asks for them."""
+        return random.expovariate(1 / self.every_s)
+
     def on_start(self) -> None:
-        """Begin at some moment of the first second: all at once would ask all at once in each second."""
-        time.sleep(random.random())
+        """Begin as it goes on: locust starts all of them in one moment."""
+        time.sleep(self.wait_time())
 
 
 class Starter(Caller):
@@ -97,7 +104,7 @@ class Copier(Caller):
     """Takes the whole catalogue, where it has changed."""
 
     fixed_count = CALLERS["Copier"]
-    wait_time = constant_throughput(1 / EXPORT_EVERY_S)
+    every_s = EXPORT_EVERY_S
     etag: str | None = None
 
     @task
