@@ -20,6 +20,7 @@ from app.sync.running.direct import DirectRun
 from app.sync.running.outcomes import spend_attempt
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
+from app.sync.supplier import arrivals_step
 from app.views.explained import explain
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, plain_feed
@@ -222,6 +223,23 @@ async def test_a_document_is_its_familys_own_whatever_case_its_extension_has(
             assert await active(stack, sku) == len(children[speaker])
         explained = await explain(stack.settings, stack.services.database, sku, None)
         assert sorted(item.file_name for item in explained.documents) == sorted(children)
+
+
+async def test_another_spelling_of_a_familys_own_document_does_not_go_ahead_of_it(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals_step, "COMMIT_EVERY_S", 0.05)
+    feed = plain_feed(families=1)
+    sku = first_sku(feed)
+    document = feed.document(sku)
+    feed.remove_family(sku)
+    for name, count in ((f"{sku}.JSON", 1), (f"{sku}.json", 2)):
+        feed.set_document("A23", name, document | {"ChildProducts": document["ChildProducts"][:count]})
+    async with make_stack(feed) as stack:
+        stack.server.faults.add(f"*/{sku}.JSON", "slow", seconds=1.5)
+        await stack.sync()
+        told = await stack.rows("SELECT kind, fields FROM changes WHERE entity = 'variant' AND fields <> '{images}'")
+        assert told == [{"kind": "created", "fields": []}], "of the first by name, and nothing that it does not list"
 
 
 async def test_skus_that_the_feed_does_not_have_are_errors_of_the_run(make_stack: MakeStack) -> None:
