@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask, value
 
 NUMBERED_AT_ONCE = 5_000
 
@@ -39,8 +39,9 @@ async def add_changes_of(db: AsyncConnection, changes: Sequence[tuple[int, str |
     """The same for several suppliers: supplier, run and change each."""
     if not changes:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO changes (kind, entity, supplier_id, sku, product_sku, fields, old, new, run_id)
         SELECT r.kind, r.entity, r.supplier_id, r.sku, r.product_sku,
             ARRAY(SELECT jsonb_array_elements_text(r.fields)), r.old, r.new, r.run_id
@@ -49,7 +50,7 @@ async def add_changes_of(db: AsyncConnection, changes: Sequence[tuple[int, str |
                 AS (kind text, entity text, sku text, product_sku text, fields jsonb, old jsonb, new jsonb),
             unnest(CAST(:suppliers AS int[])), unnest(CAST(:runs AS uuid[])))
             WITH ORDINALITY AS r(kind, entity, sku, product_sku, fields, old, new, supplier_id, run_id, place)
-        ORDER BY r.place"""),
+        ORDER BY r.place""",
         {
             "rows": to_json([change for _, _, change in changes]),
             "suppliers": [supplier_id for supplier_id, _, _ in changes],
@@ -64,16 +65,17 @@ async def number_changes(db: AsyncConnection) -> int:
     Two statements on purpose: the first waits for nothing and holds the head, the second sees what was committed by
     whoever held it before.
     """
-    head = await db.scalar(text("SELECT seq FROM change_head FOR UPDATE SKIP LOCKED"))
+    head = await value(db, "SELECT seq FROM change_head FOR UPDATE SKIP LOCKED")
     if head is None:
         return 0
-    numbered = await db.scalar(
-        text("""
+    numbered = await value(
+        db,
+        """
         WITH oldest AS (SELECT id FROM changes WHERE seq IS NULL ORDER BY id LIMIT :most),
         numbered AS (SELECT id, :head + row_number() OVER (ORDER BY id) AS seq FROM oldest),
         written AS (UPDATE changes c SET seq = n.seq FROM numbered n WHERE c.id = n.id RETURNING c.seq)
         UPDATE change_head SET seq = seq + (SELECT count(*) FROM written)
-        WHERE EXISTS (SELECT FROM written) RETURNING seq - :head"""),
+        WHERE EXISTS (SELECT FROM written) RETURNING seq - :head""",
         {"head": head, "most": NUMBERED_AT_ONCE},
     )
     return int(numbered or 0)
@@ -81,4 +83,4 @@ async def number_changes(db: AsyncConnection) -> int:
 
 async def any_unnumbered(db: AsyncConnection) -> bool:
     """Whether there is anything to number."""
-    return bool(await db.scalar(text("SELECT EXISTS (SELECT FROM changes WHERE seq IS NULL)")))
+    return bool(await value(db, "SELECT EXISTS (SELECT FROM changes WHERE seq IS NULL)"))

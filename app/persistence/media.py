@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger import to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask, column, value
 
 REMOVALS_LOCK = 0x6D656469
 """Names the advisory lock, held to the end of a transaction and no longer; the letters `medi`."""
@@ -70,13 +70,14 @@ class MediaRow(msgspec.Struct, frozen=True):
 
 async def known_media(db: AsyncConnection, hashes: Sequence[bytes]) -> list[KnownMedia]:
     """What is known of each of these bytes, in their order."""
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT h.sha256, m.key, COALESCE(r.removals, 0) AS removals,
             COALESCE(r.until > clock_timestamp(), false) AS being_removed
         FROM unnest(CAST(:hashes AS bytea[])) AS h(sha256)
         LEFT JOIN LATERAL (SELECT key FROM media WHERE sha256 = h.sha256 OFFSET 0) m ON true
-        LEFT JOIN LATERAL (SELECT removals, until FROM media_removals WHERE sha256 = h.sha256 OFFSET 0) r ON true"""),
+        LEFT JOIN LATERAL (SELECT removals, until FROM media_removals WHERE sha256 = h.sha256 OFFSET 0) r ON true""",
         {"hashes": list(dict.fromkeys(hashes))},
     )
     found = {row.sha256: KnownMedia(row.key, row.removals, row.being_removed) for row in rows}
@@ -88,7 +89,7 @@ async def hold_removals(db: AsyncConnection) -> None:
 
     Before any row is locked: whoever waits here behind a removal holds nothing that another commit waits for.
     """
-    await db.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": REMOVALS_LOCK})
+    await ask(db, "SELECT pg_advisory_xact_lock_shared(:lock)", {"lock": REMOVALS_LOCK})
 
 
 async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) -> Recorded:
@@ -96,16 +97,18 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
     rows = to_json([{**msgspec.to_builtins(picture), "sha256": picture.sha256.hex()} for picture in pictures])
     record = """jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_id bigint, sha256 text, key text,
         content_type text, width int, height int, size_bytes bigint, etag text, last_modified text)"""
-    new = await db.scalars(
-        text(f"""
+    new = await column(
+        db,
+        f"""
         INSERT INTO media (sha256, key, content_type, width, height, size_bytes)
         SELECT DISTINCT ON (r.sha256) decode(r.sha256, 'hex'), r.key, r.content_type, r.width, r.height, r.size_bytes
-        FROM {record} ORDER BY r.sha256 ON CONFLICT (sha256) DO NOTHING RETURNING sha256"""),
+        FROM {record} ORDER BY r.sha256 ON CONFLICT (sha256) DO NOTHING RETURNING sha256""",
         {"rows": rows},
     )
     fresh = set(new)
-    linked = await db.execute(
-        text(f"""
+    linked = await ask(
+        db,
+        f"""
         WITH mine AS (
             SELECT DISTINCT ON (r.address_id) r.address_id AS id, m.id AS media_id, r.etag, r.last_modified
             FROM {record} CROSS JOIN LATERAL (
@@ -113,7 +116,7 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
         UPDATE addresses a SET state = 'stored', media_id = mine.media_id, etag = mine.etag,
             last_modified = mine.last_modified, checked_at = clock_timestamp(), failures = 0, next_try_at = NULL,
             error = NULL
-        FROM mine WHERE a.id = mine.id AND a.id = ANY(ARRAY(SELECT id FROM mine)) RETURNING a.id, a.media_id"""),
+        FROM mine WHERE a.id = mine.id AND a.id = ANY(ARRAY(SELECT id FROM mine)) RETURNING a.id, a.media_id""",
         {"rows": rows},
     )
     return Recorded(fresh, {row.id: row.media_id for row in linked})
@@ -121,19 +124,21 @@ async def record_stored(db: AsyncConnection, pictures: Sequence[StoredPicture]) 
 
 async def media_page(db: AsyncConnection, after_id: int, limit: int) -> list[MediaRow]:
     """A page of recorded objects, by id."""
-    rows = await db.execute(
-        text("SELECT id, key, size_bytes FROM media WHERE id > :after_id ORDER BY id LIMIT :limit"),
+    rows = await ask(
+        db,
+        "SELECT id, key, size_bytes FROM media WHERE id > :after_id ORDER BY id LIMIT :limit",
         {"after_id": after_id, "limit": limit},
     )
-    return [MediaRow(**row) for row in rows.mappings()]
+    return [MediaRow(**row) for row in rows]
 
 
 async def named_addresses(db: AsyncConnection, media_id: int) -> list[int]:
     """Addresses that lead to some media, those that variants show first."""
-    rows = await db.scalars(
-        text("""
+    rows = await column(
+        db,
+        """
         SELECT a.id FROM addresses a WHERE a.media_id = :media_id
-        ORDER BY EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id) DESC, a.id"""),
+        ORDER BY EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id) DESC, a.id""",
         {"media_id": media_id},
     )
     return list(rows)
@@ -145,10 +150,11 @@ UNNAMED = """NOT EXISTS (SELECT FROM addresses a JOIN shown_pictures s ON s.addr
 
 async def unnamed_media(db: AsyncConnection, *, older_than_s: float) -> list[str]:
     """Keys of media stored longer ago that nothing in the catalogue shows, by key."""
-    rows = await db.scalars(
-        text(f"""
+    rows = await column(
+        db,
+        f"""
         SELECT m.key FROM media m WHERE {UNNAMED}
-          AND m.stored_at <= clock_timestamp() - make_interval(secs => :older_than_s) ORDER BY m.key"""),
+          AND m.stored_at <= clock_timestamp() - make_interval(secs => :older_than_s) ORDER BY m.key""",
         {"older_than_s": older_than_s},
     )
     return list(rows)
@@ -156,14 +162,14 @@ async def unnamed_media(db: AsyncConnection, *, older_than_s: float) -> list[str
 
 async def without_media(db: AsyncConnection, keys: Sequence[str]) -> list[str]:
     """Those of these keys that no media row has, in their order."""
-    rows = await db.scalars(text("SELECT key FROM media WHERE key = ANY(CAST(:keys AS text[]))"), {"keys": list(keys)})
+    rows = await column(db, "SELECT key FROM media WHERE key = ANY(CAST(:keys AS text[]))", {"keys": list(keys)})
     recorded = set(rows)
     return [key for key in keys if key not in recorded]
 
 
 async def now_s(db: AsyncConnection) -> float:
     """PostgreSQL's clock, in seconds since the epoch."""
-    return float(await db.scalar(text("SELECT EXTRACT(epoch FROM clock_timestamp())")) or 0)
+    return float(await value(db, "SELECT EXTRACT(epoch FROM clock_timestamp())") or 0)
 
 
 async def mark_removals(db: AsyncConnection, keys: Mapping[str, bytes], *, older_than_s: float) -> list[str]:
@@ -172,20 +178,22 @@ async def mark_removals(db: AsyncConnection, keys: Mapping[str, bytes], *, older
     What an address leads to by now stays, and what was stored again less than `older_than_s` seconds ago. Whoever
     calls commits, then deletes the objects within REMOVAL_LEASE_S.
     """
-    await db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": REMOVALS_LOCK})
-    await db.execute(
-        text("""
+    await ask(db, "SELECT pg_advisory_xact_lock(:lock)", {"lock": REMOVALS_LOCK})
+    await ask(
+        db,
+        """
         DELETE FROM media m WHERE m.key = ANY(CAST(:keys AS text[]))
           AND m.stored_at <= clock_timestamp() - make_interval(secs => :older_than_s)
-          AND NOT EXISTS (SELECT FROM addresses a WHERE a.media_id = m.id)"""),
+          AND NOT EXISTS (SELECT FROM addresses a WHERE a.media_id = m.id)""",
         {"keys": list(keys), "older_than_s": older_than_s},
     )
     free = await without_media(db, sorted(keys))
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO media_removals AS r (sha256, removals, until)
         SELECT h, 1, clock_timestamp() + make_interval(secs => :lease_s) FROM unnest(CAST(:hashes AS bytea[])) AS h
-        ON CONFLICT (sha256) DO UPDATE SET removals = r.removals + 1, until = EXCLUDED.until"""),
+        ON CONFLICT (sha256) DO UPDATE SET removals = r.removals + 1, until = EXCLUDED.until""",
         {"hashes": sorted({keys[key] for key in free}), "lease_s": REMOVAL_LEASE_S},
     )
     return free
@@ -193,15 +201,16 @@ async def mark_removals(db: AsyncConnection, keys: Mapping[str, bytes], *, older
 
 async def end_removals(db: AsyncConnection, hashes: Sequence[bytes]) -> None:
     """Note that the objects are gone: their bytes may be stored again."""
-    await db.execute(
-        text("UPDATE media_removals SET until = clock_timestamp() WHERE sha256 = ANY(CAST(:hashes AS bytea[]))"),
+    await ask(
+        db,
+        "UPDATE media_removals SET until = clock_timestamp() WHERE sha256 = ANY(CAST(:hashes AS bytea[]))",
         {"hashes": list(hashes)},
     )
 
 
 async def count_unnamed_addresses(db: AsyncConnection, *, older_than_s: float) -> int:
     """How many addresses nothing shows that were last asked longer ago."""
-    return int(await db.scalar(text(f"SELECT count(*) FROM addresses a WHERE {_FORGOTTEN}"), _age(older_than_s)) or 0)
+    return int(await value(db, f"SELECT count(*) FROM addresses a WHERE {_FORGOTTEN}", _age(older_than_s)) or 0)
 
 
 async def forget_addresses(db: AsyncConnection, *, older_than_s: float, limit: int) -> int:
@@ -210,15 +219,17 @@ async def forget_addresses(db: AsyncConnection, *, older_than_s: float, limit: i
     First held, then looked at again: a family that names one at this moment holds it (KEY SHARE), and is skipped, or
     waits and makes it anew.
     """
-    held = await db.scalars(
-        text(f"SELECT a.id FROM addresses a WHERE {_FORGOTTEN} ORDER BY a.id LIMIT :limit FOR UPDATE SKIP LOCKED"),
+    held = await column(
+        db,
+        f"SELECT a.id FROM addresses a WHERE {_FORGOTTEN} ORDER BY a.id LIMIT :limit FOR UPDATE SKIP LOCKED",
         {**_age(older_than_s), "limit": limit},
     )
-    gone = await db.scalars(
-        text(f"DELETE FROM addresses a WHERE a.id = ANY(CAST(:ids AS bigint[])) AND {_FORGOTTEN} RETURNING a.id"),
+    gone = await column(
+        db,
+        f"DELETE FROM addresses a WHERE a.id = ANY(CAST(:ids AS bigint[])) AND {_FORGOTTEN} RETURNING a.id",
         {**_age(older_than_s), "ids": list(held)},
     )
-    return len(gone.all())
+    return len(gone)
 
 
 _FORGOTTEN = """NOT EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id)

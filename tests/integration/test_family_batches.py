@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.persistence import catalogue, documents, ledger, media, pictures
-from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
+from app.persistence.sessions import Session
 from app.samplefeed import SampleFeed
 from app.sync.family import stage
 from tests.conftest import MakeStack
@@ -277,25 +277,20 @@ SELECT id, 1, 0, 'primary', row_number() OVER (ORDER BY id) FROM variants"""
 
 
 class Explaining:
-    """A connection whose statements are explained, as they are carried out, before they are carried out."""
+    """Explains each statement of a session, as it is carried out, before it is carried out."""
 
-    def __init__(self, db: Connection) -> None:
-        self._db = db
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: list[int] = []
+        fetch = Session.fetch
 
-    async def execute(self, statement: Any, values: Any = None) -> Any:
-        await self._explain(statement, values)
-        return await self._db.execute(statement, values)
+        async def explained_first(session: Session, sql: str, *values: Any, **options: Any) -> Any:
+            await session.execute("SAVEPOINT undone")
+            ((plan,),) = await fetch(session, f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *values)
+            await session.execute("ROLLBACK TO undone")
+            self._note(plan[0]["Plan"])
+            return await fetch(session, sql, *values, **options)
 
-    async def scalars(self, statement: Any, values: Any = None) -> Any:
-        await self._explain(statement, values)
-        return await self._db.scalars(statement, values)
-
-    async def _explain(self, statement: Any, values: Any) -> None:
-        async with self._db.begin_nested() as undone:
-            explained = await self._db.scalar(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}"), values)
-            await undone.rollback()
-        self._note(explained[0]["Plan"])
+        monkeypatch.setattr(Session, "fetch", explained_first)
 
     def _note(self, node: dict[str, Any]) -> None:
         scanned = node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
@@ -322,7 +317,7 @@ async def arrive(db: Any, arrived: Sequence[StoredPicture]) -> None:
 
 
 async def test_what_a_batch_reads_does_not_grow_with_the_catalogue_also_without_statistics(
-    make_stack: MakeStack,
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with make_stack(plain_feed(families=1, variants=1)) as stack:
         await execute(stack, LARGE)
@@ -347,8 +342,9 @@ async def test_what_a_batch_reads_does_not_grow_with_the_catalogue_also_without_
         }
         for name, ask in asked.items():
             async with stack.services.database.begin() as db:
-                explaining = Explaining(db)
-                await ask(explaining)
+                with monkeypatch.context() as patched:
+                    explaining = Explaining(patched)
+                    await ask(db)
             assert max(explaining.rows) <= 100, name
 
 

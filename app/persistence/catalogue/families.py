@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, VariantDiff
 from app.persistence.ledger import to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask
 
 Named = tuple[int, str]
 """A supplier's id and a SKU: what a product, and a variant, is known by."""
@@ -54,13 +54,14 @@ class VariantRow(msgspec.Struct, frozen=True):
 
 async def lock_products(db: AsyncConnection, products: Sequence[Named]) -> dict[Named, StoredProduct]:
     """Read products and hold their rows, by supplier and SKU; those that there are not are left out."""
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT p.supplier_id, p.sku, p.id, p.status, p.content, p.content_digest, p.applied_version FROM (
             SELECT * FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS t(supplier_id, sku)
             ORDER BY supplier_id, sku COLLATE "C") r
         CROSS JOIN LATERAL (
-            SELECT * FROM products WHERE supplier_id = r.supplier_id AND sku = r.sku FOR NO KEY UPDATE) p"""),
+            SELECT * FROM products WHERE supplier_id = r.supplier_id AND sku = r.sku FOR NO KEY UPDATE) p""",
         {"suppliers": [supplier_id for supplier_id, _ in products], "skus": [sku for _, sku in products]},
     )
     return {(row[0], row[1]): StoredProduct(*row[2:]) for row in rows}
@@ -73,8 +74,9 @@ async def lock_variants(
 
     The status is put so that no index has it: read for each product, the index of all active variants costs more.
     """
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT v.supplier_id, v.product_id, v.owner_run_id, v.id, v.sku, p.sku, v.status, v.position, v.is_primary,
             v.content_digest, v.prices_digest, v.imprint_digest, v.pictures_digest, COALESCE(v.owner_before, ''),
             v.dropped_run_id IS NOT NULL
@@ -88,7 +90,7 @@ async def lock_variants(
                                 WHERE product_id = r.id AND status <> 'discontinued' OFFSET 0) a
             ORDER BY supplier_id, sku) found
         CROSS JOIN LATERAL (SELECT * FROM variants WHERE id = found.id FOR NO KEY UPDATE) v
-        CROSS JOIN LATERAL (SELECT sku FROM products WHERE id = v.product_id LIMIT 1) p"""),
+        CROSS JOIN LATERAL (SELECT sku FROM products WHERE id = v.product_id LIMIT 1) p""",
         {
             "suppliers": [supplier_id for supplier_id, _ in variants],
             "skus": [sku for _, sku in variants],
@@ -102,8 +104,9 @@ async def write_products(db: AsyncConnection, products: Sequence[ProductRow]) ->
     """Insert or update products, each once, in the order of suppliers and SKUs; returns their ids."""
     if not products:
         return {}
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         INSERT INTO products AS p (supplier_id, sku, status, content, content_digest, applied_version, updated_at)
         SELECT r.supplier_id, r.sku, 'active', r.content, decode(r.digest, 'hex'), r.version,
             CASE WHEN r.differs THEN clock_timestamp() ELSE '-infinity' END
@@ -113,7 +116,7 @@ async def write_products(db: AsyncConnection, products: Sequence[ProductRow]) ->
         ON CONFLICT (supplier_id, sku) DO UPDATE SET status = 'active', content = EXCLUDED.content,
             content_digest = EXCLUDED.content_digest, applied_version = EXCLUDED.applied_version,
             updated_at = GREATEST(p.updated_at, EXCLUDED.updated_at)
-        RETURNING p.supplier_id, p.sku, p.id"""),
+        RETURNING p.supplier_id, p.sku, p.id""",
         {"rows": to_json([_product_row(product) for product in products])},
     )
     return {(supplier_id, sku): key for supplier_id, sku, key in rows}
@@ -123,10 +126,11 @@ async def note_applied(db: AsyncConnection, versions: Mapping[int, int]) -> None
     """Note that newer documents said nothing new: product id to version."""
     if not versions:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE products p SET applied_version = r.version
-        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version) WHERE p.id = r.id"""),
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version) WHERE p.id = r.id""",
         {"ids": list(versions), "versions": list(versions.values())},
     )
 
@@ -138,8 +142,9 @@ async def insert_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
     """
     if not variants:
         return {}
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         INSERT INTO variants (supplier_id, sku, product_id, status, position, is_primary, content, content_digest,
             prices_digest, imprint_digest, pictures_digest, generation, shown_generation, owner_run_id, owner_before)
         SELECT r.supplier_id, r.sku, r.product_id, 'active', r.position, r.is_primary, r.content,
@@ -149,7 +154,7 @@ async def insert_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
             position int, is_primary boolean, content jsonb, content_digest text, prices_digest text,
             imprint_digest text, pictures_digest text, shown int)
         ORDER BY r.supplier_id, r.sku COLLATE "C"
-        ON CONFLICT (supplier_id, sku) DO NOTHING RETURNING supplier_id, sku, id"""),
+        ON CONFLICT (supplier_id, sku) DO NOTHING RETURNING supplier_id, sku, id""",
         {"rows": to_json([_new_variant_row(row) for row in variants])},
     )
     return {(supplier_id, sku): key for supplier_id, sku, key in rows}
@@ -162,8 +167,9 @@ async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
     """
     if not variants:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         WITH r AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, run_id uuid,
                 product_id bigint, position int, is_primary boolean, content jsonb, content_digest text,
                 prices_digest text, imprint_digest text, owner_before text, same boolean)),
@@ -178,7 +184,7 @@ async def update_variants(db: AsyncConnection, variants: Sequence[VariantRow]) -
             owner_before = CASE WHEN v.product_id <> r.product_id THEN r.owner_before ELSE v.owner_before END,
             dropped_run_id = NULL,
             updated_at = CASE WHEN r.same THEN v.updated_at ELSE clock_timestamp() END
-        FROM r WHERE v.id = r.id"""),
+        FROM r WHERE v.id = r.id""",
         {"rows": to_json([_changed_variant_row(row) for row in variants])},
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.documents.families import OUTLIVED
 from app.persistence.documents.rows import FailedDocument, FetchedDocument, StoredDocument
 from app.persistence.ledger import to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask, value
 from app.persistence.suppliers import note_clean
 
 
@@ -17,8 +17,9 @@ async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[Fe
     """Store bodies, outlines and listings of documents that arrived; returns document id to its new version."""
     if not documents:
         return {}
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
             fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
             family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL,
@@ -31,7 +32,7 @@ async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[Fe
         FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
                     CAST(:families AS text[]), CAST(:parents AS boolean[]))
              AS r(id, hash, sha256, sku, family_sku, has_children)
-        WHERE d.id = r.id RETURNING d.id, d.version"""),
+        WHERE d.id = r.id RETURNING d.id, d.version""",
         {
             "run_id": run_id,
             "ids": [document.id for document in documents],
@@ -55,17 +56,18 @@ async def was_committed(db: AsyncConnection, run_id: str, arrival: FetchedDocume
     values = {"sha256": arrival.sha256, "hash": arrival.hash} if isinstance(arrival, FetchedDocument) else {}
     if not values:
         found = "SELECT 1 FROM documents WHERE id = :id AND failed_run_id = CAST(:run_id AS uuid)"
-    return await db.scalar(text(found), {"id": arrival.id, "run_id": run_id, **values}) is not None
+    return await value(db, found, {"id": arrival.id, "run_id": run_id, **values}) is not None
 
 
 async def _store_bodies(db: AsyncConnection, documents: Sequence[FetchedDocument], versions: dict[int, int]) -> None:
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO document_bodies (document_id, version, size_bytes, body)
         SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[]), CAST(:sizes AS int[]),
                              CAST(:bodies AS bytea[]))
         ON CONFLICT (document_id) DO UPDATE SET version = EXCLUDED.version, size_bytes = EXCLUDED.size_bytes,
-            body = EXCLUDED.body"""),
+            body = EXCLUDED.body""",
         {
             "ids": [document.id for document in documents],
             "versions": [versions[document.id] for document in documents],
@@ -82,19 +84,21 @@ async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocume
         "skus": [sku for sku, _ in pairs],
         "listers": [document_id for _, document_id in pairs],
     }
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         DELETE FROM listings l WHERE l.document_id = ANY(CAST(:ids AS bigint[])) AND NOT EXISTS (
             SELECT FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id)
-            WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")"""),
+            WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")""",
         params,
     )
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO listings (supplier_id, variant_sku, document_id)
         SELECT d.supplier_id, r.sku, r.id
         FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id) JOIN documents d ON d.id = r.id
-        ON CONFLICT DO NOTHING"""),
+        ON CONFLICT DO NOTHING""",
         {"skus": params["skus"], "listers": params["listers"]},
     )
 
@@ -103,12 +107,13 @@ async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[Fail
     """Note failures; what is dead is asked for again after growing pauses, beginning with the third in a row."""
     if not documents:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE documents d SET failures = d.failures + 1, error = r.reason, failed_run_id = CAST(:run_id AS uuid),
             next_try_at = CASE WHEN r.dead AND d.failures >= 2 THEN clock_timestamp()
                 + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - 2, 10))) END
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id"""),
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id""",
         {
             "run_id": run_id,
             "rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents]),
@@ -121,8 +126,9 @@ async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[in
 
     Whether one speaks is looked up for each: EXISTS would be answered from a hash of all documents there are.
     """
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.family_sku, d.has_children, b.version,
             d.applied_version, CAST(d.fetched_run_id AS text), d.reread, d.suspect_hash IS NOT NULL AS stale,
             (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks,
@@ -131,7 +137,7 @@ async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[in
         CROSS JOIN LATERAL (
             SELECT * FROM documents WHERE supplier_id = r.supplier_id AND family_sku = r.sku AND present OFFSET 0) d
         JOIN document_bodies b ON b.document_id = d.id JOIN suppliers p ON p.id = d.supplier_id
-        ORDER BY r.place, d.file_name"""),
+        ORDER BY r.place, d.file_name""",
         {"suppliers": [supplier_id for supplier_id, _ in families], "skus": [sku for _, sku in families]},
     )
     found: list[list[StoredDocument]] = [[] for _ in families]
@@ -142,11 +148,12 @@ async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[in
 
 async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
     """Lock documents, by id; returns each one's version and whether the manifest still names it."""
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT d.id, d.version, d.present
         FROM (SELECT id FROM unnest(CAST(:ids AS bigint[])) AS t(id) ORDER BY id) r
-        CROSS JOIN LATERAL (SELECT id, version, present FROM documents WHERE id = r.id FOR NO KEY UPDATE) d"""),
+        CROSS JOIN LATERAL (SELECT id, version, present FROM documents WHERE id = r.id FOR NO KEY UPDATE) d""",
         {"ids": list(ids)},
     )
     return {row.id: (row.version, row.present) for row in rows}
@@ -154,21 +161,23 @@ async def lock_versions(db: AsyncConnection, ids: Sequence[int]) -> dict[int, tu
 
 async def mark_applied(db: AsyncConnection, versions: dict[int, int]) -> None:
     """Note, with the family's rows, which versions of its documents they came from."""
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version, refetch = false
         FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS bigint[])) AS r(id, version)
-        WHERE d.id = r.id AND d.version = r.version"""),
+        WHERE d.id = r.id AND d.version = r.version""",
         {"ids": list(versions), "versions": list(versions.values())},
     )
 
 
 async def reset_supplier(db: AsyncConnection, supplier_id: int) -> None:
     """Take everything of a supplier as unknown, so that the next sync fetches it; nothing is deleted."""
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE documents SET applied_hash = NULL, applied_version = NULL, fetched_hash = NULL, suspect_hash = NULL,
-            failures = 0, next_try_at = NULL WHERE supplier_id = :supplier_id"""),
+            failures = 0, next_try_at = NULL WHERE supplier_id = :supplier_id""",
         {"supplier_id": supplier_id},
     )
     await note_clean(db, supplier_id, None, None)
@@ -176,9 +185,10 @@ async def reset_supplier(db: AsyncConnection, supplier_id: int) -> None:
 
 async def forget_fetched(db: AsyncConnection, supplier_id: int, family_sku: str) -> None:
     """A family's documents could not be read: fetch them again next time, even under the same hash."""
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE documents SET refetch = true
-        WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version"""),
+        WHERE supplier_id = :supplier_id AND family_sku = :family_sku AND applied_version IS DISTINCT FROM version""",
         {"supplier_id": supplier_id, "family_sku": family_sku},
     )

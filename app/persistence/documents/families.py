@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.statements import text
+from app.persistence.statements import ask, value
 
 UNWRITTEN = "(d.applied_version, d.applied_hash) IS DISTINCT FROM (d.version, d.fetched_hash)"
 """Its family is to be written: from a new body, or without what another document said of it."""
@@ -30,8 +30,9 @@ async def unapplied_families(
     A body of a hash that the manifest says no more makes no job; one that took an applied body's place holds its family
     back until it is fetched again, since what was applied of it is not stored any more.
     """
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT family_sku AS sku, max(version) AS version FROM documents d
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku
@@ -39,7 +40,7 @@ async def unapplied_families(
            AND bool_or({OUTLIVED} AND applied_version IS NOT NULL) IS NOT TRUE
            AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
                            AND j.key = d.family_sku || '@' || max(d.version))
-        ORDER BY family_sku LIMIT :limit"""),
+        ORDER BY family_sku LIMIT :limit""",
         {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
     )
     return [OpenFamily(row.sku, row.version) for row in rows]
@@ -56,14 +57,15 @@ class SilentDocument(msgspec.Struct, frozen=True):
 
 async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[SilentDocument]:
     """The documents that do not count, by SKU and file name; of those without children, the doubles of one variant."""
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT d.family_sku AS sku, d.url, s.file_name AS speaker, d.file_name FROM documents d
         JOIN speaking_documents s ON s.supplier_id = d.supplier_id AND s.family_sku = d.family_sku
         WHERE d.supplier_id = :supplier_id AND {SILENT}
         UNION ALL
         SELECT sku, url, speaker, file_name FROM ({DOUBLES}) one WHERE file_name <> speaker
-        ORDER BY sku, file_name"""),
+        ORDER BY sku, file_name""",
         {"supplier_id": supplier_id},
     )
     return [SilentDocument(row.sku, row.url, row.speaker) for row in rows]
@@ -71,10 +73,11 @@ async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[Silent
 
 async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
     """Note that there is nothing to apply of the documents that do not count."""
-    await db.execute(
-        text(f"""
+    await ask(
+        db,
+        f"""
         UPDATE documents d SET applied_hash = d.fetched_hash, applied_version = d.version
-        WHERE d.supplier_id = :supplier_id AND {UNWRITTEN} AND {SILENT}"""),
+        WHERE d.supplier_id = :supplier_id AND {UNWRITTEN} AND {SILENT}""",
         {"supplier_id": supplier_id},
     )
 
@@ -105,8 +108,9 @@ async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str
 
     `asked` are supplier, the variant's SKU, and the family whose documents do not count. No variant is in it twice.
     """
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT r.supplier_id, r.sku, array_agg(DISTINCT d.family_sku) AS families
         FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[]), CAST(:families AS text[]))
             AS r(supplier_id, sku, family)
@@ -114,7 +118,7 @@ async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str
             SELECT document_id FROM listings WHERE supplier_id = r.supplier_id AND variant_sku = r.sku OFFSET 0) l
         CROSS JOIN LATERAL (
             SELECT family_sku FROM speaking_documents WHERE id = l.document_id AND family_sku <> r.family LIMIT 1) d
-        GROUP BY r.supplier_id, r.sku"""),
+        GROUP BY r.supplier_id, r.sku""",
         {
             "suppliers": [supplier_id for supplier_id, _, _ in asked],
             "skus": [sku for _, sku, _ in asked],
@@ -127,10 +131,11 @@ async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str
 async def count_families(db: AsyncConnection, supplier_id: int) -> int:
     """How many families the supplier's documents make."""
     return int(
-        await db.scalar(
-            text("""
+        await value(
+            db,
+            """
             SELECT count(DISTINCT family_sku) FROM documents
-            WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL"""),
+            WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL""",
             {"supplier_id": supplier_id},
         )
         or 0
@@ -148,12 +153,13 @@ class StoredFamily(msgspec.Struct, frozen=True):
 
 async def stored_families(db: AsyncConnection, supplier_id: int, *, after: str, limit: int) -> list[StoredFamily]:
     """A page, by SKU, of the families whose documents are stored."""
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT family_sku AS sku, max(version) AS version,
             bool_and(applied_version IS NOT DISTINCT FROM version) AS was_applied FROM documents
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
-        GROUP BY family_sku ORDER BY family_sku LIMIT :limit"""),
+        GROUP BY family_sku ORDER BY family_sku LIMIT :limit""",
         {"supplier_id": supplier_id, "after": after, "limit": limit},
     )
     return [StoredFamily(row.sku, row.version, row.was_applied) for row in rows]

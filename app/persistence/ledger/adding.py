@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, NewJob, to_json
-from app.persistence.statements import text
+from app.persistence.statements import column
 
 Owner = tuple[str, int, bool]
 """Whose a job is: its run, its supplier, and whether its run is a direct one."""
@@ -37,8 +37,9 @@ async def _add(db: AsyncConnection, rows: Sequence[tuple[Owner, NewJob]]) -> lis
     """
     if not rows:
         return []
-    added = await db.scalars(
-        text("""
+    added = await column(
+        db,
+        """
         INSERT INTO jobs (id, queue, run_id, supplier_id, parent_id, key, args, traceparent, direct, dispatched_at)
         SELECT r.id, r.queue, r.run_id, r.supplier_id, r.parent_id, r.key, r.args, r.traceparent, r.direct,
             clock_timestamp()
@@ -50,7 +51,7 @@ async def _add(db: AsyncConnection, rows: Sequence[tuple[Owner, NewJob]]) -> lis
         WHERE (SELECT j.id FROM jobs j
                WHERE j.run_id = r.run_id AND j.queue = r.queue AND j.key = r.key LIMIT 1) IS NULL
         ON CONFLICT (run_id, queue, key) DO NOTHING
-        RETURNING id"""),
+        RETURNING id""",
         {
             "jobs": to_json([job for _, job in rows]),
             "runs": [run_id for (run_id, _, _), _ in rows],

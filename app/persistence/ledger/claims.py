@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, RunOptions, Unclaimed, to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask, column
 from app.persistence.states import CLOSED_JOB, OPEN_JOB, WAITING_JOB
 
 MAX_DEATHS = 10
@@ -39,8 +39,9 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
     A claim of a job that is already `active` means that its last worker lost its lease, which counts as a death. From
     the third one in a row on, such a job waits up to three seconds first.
     """
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         WITH mine AS (
             SELECT found.* FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
             CROSS JOIN LATERAL (
@@ -57,7 +58,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
                           ELSE j.run_at END
         FROM mine, runs r WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine)) AND r.id = j.run_id
-        RETURNING {CLAIMED}"""),
+        RETURNING {CLAIMED}""",
         {
             "ids": list(ids),
             "queue": queue,
@@ -67,7 +68,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
             "spread_s": SPREAD_S,
         },
     )
-    claimed = [_claimed(row) for row in rows.mappings() if row["claim"] is not None]
+    claimed = [_claimed(row) for row in rows if row.claim is not None]
     missing = set(ids) - {job.id for job in claimed}
     return claimed, await _unclaimed(db, missing) if missing else []
 
@@ -80,40 +81,43 @@ async def claim_of_run(
     One process works a direct run off. So what is active and not `in_hand` there is a claim of its own whose answer was
     lost, and is claimed again.
     """
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
         FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id IN (
             SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
               AND (state IN {WAITING_JOB} AND run_at <= clock_timestamp()
                    OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-        RETURNING {CLAIMED}"""),
+        RETURNING {CLAIMED}""",
         {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4(), "in_hand": list(in_hand)},
     )
-    return [_claimed(row) for row in rows.mappings()]
+    return [_claimed(row) for row in rows]
 
 
 async def active_unheld(db: AsyncConnection, run_id: str, in_hand: Sequence[str]) -> list[str]:
     """The active jobs of a direct run that its process does not have in hand."""
-    ids = await db.scalars(
-        text("""
+    ids = await column(
+        db,
+        """
         SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND state = 'active'
-          AND id <> ALL(CAST(:in_hand AS text[])) ORDER BY id"""),
+          AND id <> ALL(CAST(:in_hand AS text[])) ORDER BY id""",
         {"run_id": run_id, "in_hand": list(in_hand)},
     )
     return list(ids)
 
 
 async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT j.id, j.state IN {CLOSED_JOB} OR r.status = 'cancelling' OR j.direct AS closed,
             CAST(GREATEST(1000, CEIL(EXTRACT(epoch FROM j.run_at - clock_timestamp()) * 1000)) AS bigint) AS wait_ms,
             q.paused
         FROM unnest(CAST(:ids AS text[])) AS asked(id)
         CROSS JOIN LATERAL (SELECT * FROM jobs WHERE id = asked.id LIMIT 1) j
-        JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue"""),
+        JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue""",
         {"ids": list(ids)},
     )
     known = {row.id: Unclaimed(row.id, row.closed, row.wait_ms, row.paused) for row in rows}
@@ -122,8 +126,9 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
 
 async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: float = 0) -> list[str]:
     """Give claimed jobs back unspent, due in `wait_s` seconds; return the ids of those whose claim still held."""
-    rows = await db.scalars(
-        text("""
+    rows = await column(
+        db,
+        """
         WITH mine AS (
             SELECT j.id FROM (
                 SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
@@ -132,7 +137,7 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: flo
                 SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
         UPDATE jobs j SET state = 'delayed', claim = NULL, run_at = clock_timestamp() + make_interval(secs => :wait_s),
             dispatched_at = clock_timestamp()
-        FROM mine WHERE j.id = mine.id RETURNING j.id"""),
+        FROM mine WHERE j.id = mine.id RETURNING j.id""",
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
     )
     return list(rows)
@@ -140,11 +145,12 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: flo
 
 async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
     """The ids of those jobs whose claim does not hold any more: cancelled, or claimed by another worker."""
-    held = await db.scalars(
-        text("""
+    held = await column(
+        db,
+        """
         SELECT j.id FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS r(id text, claim uuid)
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' LIMIT 1) j"""),
+            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' LIMIT 1) j""",
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
     )
     return {job.id for job in jobs} - set(held)
@@ -152,11 +158,12 @@ async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
 
 async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
     """Which of these jobs are over, or gone."""
-    still = await db.scalars(
-        text(f"""
+    still = await column(
+        db,
+        f"""
         SELECT j.id FROM unnest(CAST(:ids AS text[])) AS asked(id)
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE id = asked.id AND state IN {OPEN_JOB} LIMIT 1) j"""),
+            SELECT id FROM jobs WHERE id = asked.id AND state IN {OPEN_JOB} LIMIT 1) j""",
         {"ids": list(ids)},
     )
     return set(ids) - set(still)

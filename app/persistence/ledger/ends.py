@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost
 from app.persistence.ledger.rows import ClaimedJob, to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask, column, value
 from app.persistence.states import OPEN_JOB
 
 ERROR_MAX_CHARS = 2_000
@@ -22,8 +22,9 @@ async def fence(db: AsyncConnection, job: ClaimedJob) -> None:
     Raises:
         ClaimLost: the claim does not hold any more; roll back.
     """
-    held = await db.scalar(
-        text("SELECT 1 FROM jobs WHERE id = :id AND claim = :claim AND state = 'active' FOR UPDATE"),
+    held = await value(
+        db,
+        "SELECT 1 FROM jobs WHERE id = :id AND claim = :claim AND state = 'active' FOR UPDATE",
         {"id": job.id, "claim": job.claim},
     )
     if held is None:
@@ -35,13 +36,14 @@ async def hold(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
 
     What does not come back writes nothing; `complete` follows in the same transaction, once the results are known.
     """
-    held = await db.scalars(
-        text("""
+    held = await column(
+        db,
+        """
         SELECT j.id FROM (
             SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
             ORDER BY id COLLATE "C") r
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j"""),
+            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j""",
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
     )
     return set(held)
@@ -53,8 +55,9 @@ async def checkpoint(db: AsyncConnection, job: ClaimedJob) -> None:
     Raises:
         ClaimLost: the claim does not hold any more; roll back.
     """
-    held = await db.scalar(
-        text("UPDATE jobs SET deaths = 0 WHERE id = :id AND claim = :claim AND state = 'active' RETURNING 1"),
+    held = await value(
+        db,
+        "UPDATE jobs SET deaths = 0 WHERE id = :id AND claim = :claim AND state = 'active' RETURNING 1",
         {"id": job.id, "claim": job.claim},
     )
     if held is None:
@@ -67,8 +70,9 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgs
     What does not come back writes nothing: leave its rows out of the batch, or roll a single job back. An image job
     that was superseded gives its key back: its picture may be named again in the same run.
     """
-    rows = await db.scalars(
-        text("""
+    rows = await column(
+        db,
+        """
         WITH ended AS (
             SELECT j.id, r.result FROM (
                 SELECT * FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS t(id text, claim uuid, result jsonb)
@@ -80,7 +84,7 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgs
                        THEN j.key || '@' || j.id ELSE j.key END,
             progress = CASE WHEN j.queue = 'image-upload' THEN NULL
                             ELSE jsonb_build_object('step', 'completed', 'percentage', 100) END
-        FROM ended WHERE j.id = ended.id AND j.id = ANY(ARRAY(SELECT id FROM ended)) RETURNING j.id"""),
+        FROM ended WHERE j.id = ended.id AND j.id = ANY(ARRAY(SELECT id FROM ended)) RETURNING j.id""",
         {
             "ended": to_json(
                 [{"id": job.id, "claim": str(job.claim), "result": result or {}} for job, result in results]
@@ -102,8 +106,9 @@ async def complete_one(db: AsyncConnection, job: ClaimedJob, result: msgspec.Str
 
 async def set_result(db: AsyncConnection, job_id: str, result: msgspec.Struct) -> None:
     """Replace the result of a job that this transaction completed, once its numbers are known."""
-    await db.execute(
-        text("UPDATE jobs SET result = CAST(:result AS jsonb) WHERE id = :id"),
+    await ask(
+        db,
+        "UPDATE jobs SET result = CAST(:result AS jsonb) WHERE id = :id",
         {"id": job_id, "result": to_json(result)},
     )
 
@@ -119,14 +124,15 @@ async def delay(db: AsyncConnection, job: ClaimedJob, error: str, wait_s: float)
 
 
 async def _spend(db: AsyncConnection, job: ClaimedJob, error: str, state: str, wait_s: float) -> bool:
-    row = await db.scalar(
-        text("""
+    row = await value(
+        db,
+        """
         UPDATE jobs SET state = :state, claim = NULL, attempts = attempts + 1, error = :error,
             errors = errors || jsonb_build_array(jsonb_build_object(
                 'attempt', attempts + 1, 'error', CAST(:error AS text), 'at', clock_timestamp())),
             run_at = clock_timestamp() + make_interval(secs => :wait_s),
             finished_at = CASE WHEN :state = 'failed' THEN clock_timestamp() END, dispatched_at = clock_timestamp()
-        WHERE id = :id AND claim = :claim AND state = 'active' RETURNING 1"""),
+        WHERE id = :id AND claim = :claim AND state = 'active' RETURNING 1""",
         {"id": job.id, "claim": job.claim, "state": state, "error": bounded(error), "wait_s": wait_s},
     )
     return row is not None
@@ -134,8 +140,9 @@ async def _spend(db: AsyncConnection, job: ClaimedJob, error: str, state: str, w
 
 async def end_cancelled(db: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Close open jobs of runs that are being cancelled; returns run id to queue to how many there were."""
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         WITH ended AS (
             SELECT j.id FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
             CROSS JOIN LATERAL (
@@ -143,7 +150,7 @@ async def end_cancelled(db: AsyncConnection, ids: Sequence[str]) -> dict[str, di
                 WHERE j.id = asked.id AND r.status = 'cancelling' AND j.state IN {OPEN_JOB}
                 FOR UPDATE OF j) j)
         UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
-        FROM ended WHERE j.id = ended.id RETURNING j.run_id, j.queue"""),
+        FROM ended WHERE j.id = ended.id RETURNING j.run_id, j.queue""",
         {"ids": list(ids)},
     )
     counts: dict[str, dict[str, int]] = {}

@@ -8,14 +8,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.ledger.rows import ClaimedJob, to_json
-from app.persistence.statements import text
+from app.persistence.statements import ask
 from app.persistence.states import OPEN_JOB
 
 
 async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, str, int]]) -> None:
     """Write how far running jobs are; a percentage never goes back. A job that is just being committed is left out."""
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         WITH mine AS (
             SELECT j.id, r.step, r.percentage FROM (
                 SELECT * FROM jsonb_to_recordset(CAST(:steps AS jsonb))
@@ -26,7 +27,7 @@ async def write_progress(db: AsyncConnection, steps: Sequence[tuple[ClaimedJob, 
                   AND COALESCE(CAST(progress ->> 'percentage' AS int), 0) < r.percentage
                 FOR UPDATE SKIP LOCKED) j)
         UPDATE jobs j SET progress = jsonb_build_object('step', mine.step, 'percentage', mine.percentage)
-        FROM mine WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine))"""),
+        FROM mine WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine))""",
         {
             "steps": to_json(
                 [
@@ -54,11 +55,12 @@ async def runs_past_their_documents(db: AsyncConnection, run_ids: Collection[str
     """
     if not run_ids:
         return PastDocuments(frozenset(), frozenset())
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT CAST(r.id AS text) AS run_id, j.state IN {OPEN_JOB} AS is_open
         FROM runs r JOIN jobs j ON j.id = r.supplier_job_id
-        WHERE r.id = ANY(CAST(:run_ids AS uuid[])) AND j.state <> 'completed' ORDER BY j.id FOR SHARE OF j"""),
+        WHERE r.id = ANY(CAST(:run_ids AS uuid[])) AND j.state <> 'completed' ORDER BY j.id FOR SHARE OF j""",
         {"run_ids": sorted(run_ids)},
     )
     unfinished = {row.run_id: row.is_open for row in rows}

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.database import RepeatTransaction
 from app.persistence.ledger import to_json
 from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress, NamedAddress
-from app.persistence.statements import text
+from app.persistence.statements import ask
 
 
 async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str, NamedAddress]:
@@ -27,12 +27,13 @@ async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str
     hashes = dict(sorted((url_sha256(url), url) for url in set(urls)))
     if not hashes:
         return {}
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO addresses (url_sha256, url)
         SELECT r.hash, r.url FROM unnest(CAST(:hashes AS bytea[]), CAST(:urls AS text[])) AS r(hash, url)
         WHERE (SELECT a.id FROM addresses a WHERE a.url_sha256 = r.hash LIMIT 1) IS NULL
-        ORDER BY r.hash ON CONFLICT (url_sha256) DO NOTHING"""),
+        ORDER BY r.hash ON CONFLICT (url_sha256) DO NOTHING""",
         {"hashes": list(hashes), "urls": list(hashes.values())},
     )
     held = await _hold(db, hashes, "ORDER BY a.id FOR KEY SHARE OF a")
@@ -47,10 +48,11 @@ async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str
 
 
 async def _hold(db: AsyncConnection, hashes: Mapping[bytes, str], how: str) -> dict[str, NamedAddress]:
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT a.id, a.url_sha256, a.state, COALESCE(a.next_try_at <= clock_timestamp(), true) AS due
-        FROM addresses a WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[])) {how}"""),
+        FROM addresses a WHERE a.url_sha256 = ANY(CAST(:hashes AS bytea[])) {how}""",
         {"hashes": list(hashes)},
     )
     return {hashes[row.url_sha256]: NamedAddress(row.id, row.state, row.due) for row in rows}
@@ -74,16 +76,17 @@ at each look. OFFSET 0 keeps the order as it is written."""
 
 async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Address]:
     """What image jobs need to know of their addresses, by id."""
-    rows = await db.execute(text(ADDRESSES), {"ids": list(ids)})
-    return {row["id"]: Address(**row) for row in rows.mappings()}
+    rows = await ask(db, ADDRESSES, {"ids": list(ids)})
+    return {row.id: Address(**row) for row in rows}
 
 
 async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) -> None:
     """Record addresses that failed; what is stored already stays, and what is dead is asked for with growing pauses."""
     if not pictures:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         WITH mine AS (
             SELECT a.id, r.reason, r.dead
             FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_id bigint, reason text, dead boolean)
@@ -92,7 +95,7 @@ async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) 
             failures = a.failures + 1, error = mine.reason, checked_at = clock_timestamp(),
             next_try_at = CASE WHEN mine.dead AND a.failures >= 2 THEN clock_timestamp()
                 + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(a.failures - 2, 10))) END
-        FROM mine WHERE a.id = mine.id"""),
+        FROM mine WHERE a.id = mine.id""",
         {"rows": to_json([{**msgspec.to_builtins(picture), "reason": picture.reason[:500]} for picture in pictures])},
     )
 
@@ -101,10 +104,11 @@ async def record_unchanged(db: AsyncConnection, address_ids: Sequence[int]) -> N
     """Record that the origin still has the same bytes at these addresses."""
     if not address_ids:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE addresses SET checked_at = clock_timestamp(), failures = 0, next_try_at = NULL, error = NULL
-        WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'stored'"""),
+        WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'stored'""",
         {"ids": list(address_ids)},
     )
 
@@ -115,10 +119,11 @@ async def hold(db: AsyncConnection, address_ids: Sequence[int], *, alone: bool) 
     `alone` keeps also those out who only name an address: for one that may lead elsewhere from now on.
     """
     strength = "UPDATE" if alone else "NO KEY UPDATE"
-    rows = await db.execute(
-        text(f"""
+    rows = await ask(
+        db,
+        f"""
         SELECT id, state, media_id FROM addresses WHERE id = ANY(CAST(:ids AS bigint[]))
-        ORDER BY id FOR {strength}"""),
+        ORDER BY id FOR {strength}""",
         {"ids": list(address_ids)},
     )
     return {row.id: HeldAddress(row.state, row.media_id) for row in rows}

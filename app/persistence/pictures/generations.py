@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.pictures.addresses import url_sha256
 from app.persistence.pictures.rows import FlippedVariant
-from app.persistence.statements import text
+from app.persistence.statements import ask
 
 
 async def write_generations(
@@ -21,11 +21,12 @@ async def write_generations(
     """
     if not shown:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE variants v SET generation = v.generation + 1, pictures_digest = r.digest,
             shown_generation = CASE WHEN v.shown_generation = 0 THEN v.generation ELSE v.shown_generation END
-        FROM unnest(CAST(:ids AS bigint[]), CAST(:digests AS bytea[])) AS r(id, digest) WHERE v.id = r.id"""),
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:digests AS bytea[])) AS r(id, digest) WHERE v.id = r.id""",
         {"ids": list(shown), "digests": [digest for digest, _ in shown.values()]},
     )
     await write_shown(db, {key: pictures for key, (_, pictures) in shown.items()})
@@ -37,13 +38,14 @@ async def write_shown(db: AsyncConnection, shown: Mapping[int, Sequence[Mapping[
     rows = [(key, picture) for key, pictures in shown.items() for picture in pictures]
     if not rows:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         INSERT INTO shown_pictures (variant_id, generation, position, role, address_id)
         SELECT v.id, v.generation, r.position, r.role, a.id
         FROM unnest(CAST(:variants AS bigint[]), CAST(:positions AS int[]), CAST(:roles AS text[]),
                     CAST(:addresses AS bytea[])) AS r(variant_id, position, role, address)
-        JOIN variants v ON v.id = r.variant_id JOIN addresses a ON a.url_sha256 = r.address"""),
+        JOIN variants v ON v.id = r.variant_id JOIN addresses a ON a.url_sha256 = r.address""",
         {
             "variants": [key for key, _ in rows],
             "positions": [picture["position"] for _, picture in rows],
@@ -57,11 +59,12 @@ async def _forget_generations(db: AsyncConnection, variant_ids: Sequence[int]) -
     """Delete generations that are neither the newest nor the shown one."""
     if not variant_ids:
         return
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         DELETE FROM shown_pictures s USING variants v
         WHERE v.id = ANY(CAST(:ids AS bigint[])) AND s.variant_id = v.id
-          AND s.generation NOT IN (v.generation, v.shown_generation)"""),
+          AND s.generation NOT IN (v.generation, v.shown_generation)""",
         {"ids": list(variant_ids)},
     )
 
@@ -98,8 +101,9 @@ async def show_settled(
     """
     if not variant_ids:
         return []
-    rows = await db.execute(
-        text(f"""
+    flipped = await ask(
+        db,
+        f"""
         WITH {LED_TO}, settled AS (
             SELECT v.id, p.sku AS product_sku, v.shown_generation AS before,
                 {_seen("v.shown_generation", THEN)} AS old,
@@ -119,10 +123,9 @@ async def show_settled(
                               ELSE v.updated_at END
         FROM settled WHERE v.id = settled.id AND v.id = ANY(ARRAY(SELECT id FROM settled))
         RETURNING v.id, v.supplier_id, v.sku, settled.product_sku, settled.before, settled.untold, settled.old,
-            settled.new, true AS stamped"""),
+            settled.new, true AS stamped""",
         {"ids": list(variant_ids), **_moved(led_to)},
     )
-    flipped = rows.all()
     await _forget_generations(db, [row.id for row in flipped if row.before])  # there is none before a first one
     return [_flipped(row) for row in flipped]
 
@@ -140,18 +143,20 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> dict[
 
     Returns which generation each variant shows, by its id; 0 while its first one is incomplete.
     """
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         SELECT FROM products p WHERE p.id IN (
             SELECT v.product_id FROM shown_pictures s JOIN variants v ON v.id = s.variant_id
-            WHERE s.address_id = ANY(CAST(:ids AS bigint[]))) ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE"""),
+            WHERE s.address_id = ANY(CAST(:ids AS bigint[]))) ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE""",
         {"ids": list(address_ids)},
     )
-    rows = await db.execute(
-        text("""
+    rows = await ask(
+        db,
+        """
         SELECT v.id, v.shown_generation FROM variants v WHERE v.id IN (
             SELECT variant_id FROM shown_pictures WHERE address_id = ANY(CAST(:ids AS bigint[])))
-        ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE"""),
+        ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE""",
         {"ids": list(address_ids)},
     )
     return {row.id: row.shown_generation for row in rows}
@@ -190,7 +195,7 @@ async def showing_already(
     """
     replaced = [address_id for address_id, media_id in led_to.items() if media_id is not None]
     given = {"replaced": replaced, "but_not": list(but_not), **_moved(led_to)}
-    rows = await db.execute(text(SHOWING_ALREADY), given)
+    rows = await ask(db, SHOWING_ALREADY, given)
     return [_flipped(row) for row in rows]
 
 
@@ -200,15 +205,17 @@ async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedV
         return
     unstamped = [item.id for item in flipped if not item.stamped]
     if unstamped:
-        await db.execute(
-            text("UPDATE variants SET updated_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        await ask(
+            db,
+            "UPDATE variants SET updated_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))",
             {"ids": unstamped},
         )
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
             SELECT p.id FROM products p WHERE p.id = ANY(ARRAY(
                 SELECT product_id FROM variants WHERE id = ANY(CAST(:ids AS bigint[]))))
-            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)"""),
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE)""",
         {"ids": [item.id for item in flipped]},
     )

@@ -13,7 +13,7 @@ from app.errors import RunCancelled
 from app.metrics.work import RUN_SECONDS, count_items
 from app.persistence import webhooks
 from app.persistence.after_commit import after_commit
-from app.persistence.statements import text
+from app.persistence.statements import ask, value
 
 COUNTERS = frozenset(
     {f"manifest_{name}" for name in ("entries", "new", "changed", "unchanged", "removed", "invalid")}
@@ -45,26 +45,26 @@ async def _move(db: AsyncConnection, run_id: str, counts: Counter[str], opened: 
     if unknown:
         raise KeyError(f"no such counter of a run: {sorted(unknown)}")
     sets = "".join(f", {name} = {name} + :{name}" for name in moved)
-    result = await db.execute(
-        text(f"""
+    (row,) = await ask(
+        db,
+        f"""
         UPDATE runs SET open_jobs = open_jobs + :opened{sets} WHERE id = CAST(:id AS uuid)
-        RETURNING open_jobs, status"""),
+        RETURNING open_jobs, status""",
         {"id": run_id, "opened": opened, **moved},
     )
     after_commit(db, partial(count_items, moved))
-    return result.one()
+    return row
 
 
 async def _end(db: AsyncConnection, run_id: str) -> None:
     """Write the end of a run whose row this transaction holds, or the repair of one that had ended before."""
-    row = (
-        await db.execute(
-            text("""
-            SELECT status, error, finished_at, fatal, guard, documents_wanted, documents_failed, families_failed,
-                images_failed FROM runs WHERE id = CAST(:id AS uuid)"""),
-            {"id": run_id},
-        )
-    ).one()
+    (row,) = await ask(
+        db,
+        """
+        SELECT status, error, finished_at, fatal, guard, documents_wanted, documents_failed, families_failed,
+            images_failed FROM runs WHERE id = CAST(:id AS uuid)""",
+        {"id": run_id},
+    )
     status = decide_end(
         RunCounts(
             cancelling=row.status in {"cancelling", "cancelled"},
@@ -93,11 +93,12 @@ async def _why(db: AsyncConnection, run_id: str, noted: str | None, status: str,
 
 
 async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str | None) -> None:
-    took_s = await db.scalar(
-        text("""
+    took_s = await value(
+        db,
+        """
         UPDATE runs SET status = :status, error = :error, finished_at = clock_timestamp(),
             started_at = COALESCE(started_at, clock_timestamp()), lease_until = NULL WHERE id = CAST(:id AS uuid)
-        RETURNING CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision)"""),
+        RETURNING CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision)""",
         {"id": run_id, "status": status, "error": error},
     )
     after_commit(db, partial(RUN_SECONDS.labels(status).observe, took_s))
@@ -106,27 +107,28 @@ async def _write_end(db: AsyncConnection, run_id: str, status: str, error: str |
 
 async def _write_repair(db: AsyncConnection, run_id: str, old: str, new: str) -> None:
     healed = old == "completed_with_errors" and new == "completed"
-    await db.execute(
-        text("""
+    await ask(
+        db,
+        """
         UPDATE runs SET repaired_at = clock_timestamp(),
             status = CASE WHEN :healed THEN 'completed' ELSE status END,
             error = CASE WHEN :healed THEN NULL ELSE error END
-        WHERE id = CAST(:id AS uuid)"""),
+        WHERE id = CAST(:id AS uuid)""",
         {"id": run_id, "healed": healed},
     )
 
 
 async def commonest_reason(db: AsyncConnection, run_id: str) -> str | None:
     """The reason that most of the run's errors have, with how many there are of it."""
-    row = (
-        await db.execute(
-            text("""
-            SELECT reason, count(*) AS number FROM problems
-            WHERE run_id = CAST(:id AS uuid) AND severity = 'error'
-            GROUP BY reason ORDER BY count(*) DESC, min(id) LIMIT 1"""),
-            {"id": run_id},
-        )
-    ).one_or_none()
-    if row is None:
+    rows = await ask(
+        db,
+        """
+        SELECT reason, count(*) AS number FROM problems
+        WHERE run_id = CAST(:id AS uuid) AND severity = 'error'
+        GROUP BY reason ORDER BY count(*) DESC, min(id) LIMIT 1""",
+        {"id": run_id},
+    )
+    if not rows:
         return None
-    return row.reason if row.number == 1 else f"{row.reason} ({row.number} times)"
+    (row,) = rows
+    return str(row.reason) if row.number == 1 else f"{row.reason} ({row.number} times)"
