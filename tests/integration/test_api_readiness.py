@@ -119,14 +119,20 @@ CREATE TRIGGER full_up BEFORE INSERT ON runs EXECUTE FUNCTION full_up()
 
 
 @pytest.mark.parametrize(
-    ("trouble", "user", "said"),
+    ("trouble", "mending", "user", "said"),
     [
-        (WITHOUT_A_RIGHT, "reader:reader", "does not let reader read and write jobs: GRANT SELECT, INSERT"),
-        (FULL, None, "its disk is full: make room there"),
+        (
+            WITHOUT_A_RIGHT,
+            "GRANT INSERT ON jobs TO reader",
+            "reader:reader",
+            "does not let reader read and write jobs: GRANT SELECT, INSERT",
+        ),
+        (FULL, "DROP FUNCTION full_up CASCADE", None, "its disk is full: make room there"),
     ],
+    ids=["a missing right", "a full disk"],
 )
 async def test_a_database_that_refuses_writes_for_whatever_reason_is_down_and_says_why(
-    stack: Stack, trouble: str, user: str | None, said: str
+    stack: Stack, trouble: str, mending: str, user: str | None, said: str
 ) -> None:
     assert stack.settings.database_url is not None
     url = stack.settings.database_url.get_secret_value()
@@ -143,8 +149,11 @@ async def test_a_database_that_refuses_writes_for_whatever_reason_is_down_and_sa
             refused = await api.problem("POST", "/sync", 503, json={"useQueue": False})
             assert any(words in refused["detail"] for words in ("permission denied for table jobs", said))
             assert (await api.get("/products"))["items"] == []
-        doctor = [finding for finding in await examine(settings) if not finding.ok]
-        assert any(said in finding.found for finding in doctor), doctor
+            doctor = [finding for finding in await examine(settings) if not finding.ok]
+            assert any(said in finding.found for finding in doctor), doctor
+            await connection.execute(mending)
+            assert await api.get("//readyz") == {"database": "up", "redis": "up", "storage": "up"}
+            assert (await api.post("/sync", {"useQueue": False}))["suppliersProcessed"] == 2, "it goes on by itself"
     finally:
         if user is not None:
             await connection.execute("DROP OWNED BY reader; DROP ROLE reader")
