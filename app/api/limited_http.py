@@ -63,6 +63,7 @@ class LimitedHttp(HttpToolsProtocol):
         self.limit_concurrency = None  # ours knows /healthz
         self._deadline: TimerHandle | None = None
         self._whole = False
+        self._in_body = False
         self._deaf = False
         self._status = 400
         self._fields = 0
@@ -161,6 +162,7 @@ class LimitedHttp(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_AHEAD:
             raise Refused
         super().on_headers_complete()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """A bit of the body."""
@@ -170,6 +172,7 @@ class LimitedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._bytes_without_progress = 0
+        self._in_body = False
         self._whole_request()
         super().on_message_complete()
 
@@ -240,11 +243,14 @@ class LimitedHttp(HttpToolsProtocol):
         self._linger()
 
     def _may_answer(self) -> bool:
-        """Whether what we say now would be taken for the answer to what is refused."""
+        """Whether what we say now would be taken for the answer to what is refused.
+
+        A cycle that was answered before its body came says for ever that there is more of it.
+        """
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None:
             return True
-        return not cycle.response_started if cycle.more_body else cycle.response_complete
+        return not cycle.response_started if self._in_body else cycle.response_complete
 
     def _refusal(self, status: int) -> bytes:
         body = json.dumps(problem_body(status, REASONS[status])).encode()

@@ -166,6 +166,29 @@ async def test_what_is_no_request_is_answered_once_and_closed(
         assert b"connection: close\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    ("after", "statuses"),
+    [
+        pytest.param(b"{}" + GET + b"X: " + b"a" * 70 * KIB + b"\r\n\r\n", [403, 431], id="the next is too long"),
+        pytest.param(b"{}nonsense\r\n\r\n", [403, 400], id="nonsense behind the body"),
+        pytest.param(b"{}" + GET + b"Connection: close\r\n\r\n", [403, 200], id="the next is fine"),
+    ],
+)
+async def test_a_body_that_comes_after_its_answer_is_in_nobodys_way(
+    api: Api, after: bytes, statuses: list[int]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    try:
+        async with asyncio.timeout(8):
+            writer.write(POST + b"Sec-Fetch-Site: cross-site\r\nContent-Length: 2\r\n\r\n")
+            answer = await reader.readuntil(b"}")
+            writer.write(after)
+            answer += await reader.read()
+    finally:
+        writer.transport.abort()
+    assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)] == statuses, answer[:2000]
+
+
 async def test_requests_sent_ahead_are_answered_in_order_but_not_without_bound(api: Api) -> None:
     answered = await api.say(ASK * MAX_AHEAD + GET + b"Connection: close\r\n\r\n")
     assert answered.count(b"HTTP/1.1 200 ") == MAX_AHEAD + 1
