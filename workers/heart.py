@@ -28,6 +28,8 @@ log = get_logger()
 BEATS_A_LEASE = 4
 CHUNK = 500
 EXIT_STUCK = 70
+STUCK_AFTER_S = 5.0
+"""Beyond the longest that a job may take: then the event loop itself is stuck."""
 LATE_S = 60.0
 """A beat gives up on a Redis that is away within some seconds; one that takes this long never comes back."""
 

@@ -11,9 +11,7 @@ ARQ's own worker is not used: it polls, takes one job a round trip, and holds a 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from uuid import uuid4
 
 from structlog import get_logger
 
-from app.coordination.heartbeats import WorkerBeat
+from app.coordination.heartbeats import WorkerBeat, beat_now
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName, QueuePolicy
@@ -37,14 +35,12 @@ from app.sync.stage.progress import ProgressBoard
 from app.sync.stage.tasks import end_all
 from app.sync.upkeep.chores import do_chores
 from workers.exchange import Exchange
-from workers.heart import Heart
+from workers.heart import STUCK_AFTER_S, Heart
 from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
 
 LOOK_AT_CLAIMS_EVERY_S = 3.0
-STUCK_AFTER_S = 5.0
-"""Beyond the longest that a job may take: then the event loop itself is stuck."""
 HAND_BACK_S = 2.0
 """Kept of the grace period for handing back what did not finish."""
 
@@ -188,16 +184,7 @@ class Worker:
         self._loop.call_soon_threadsafe(self._slots.lose, ids, self._slots.jobs)
 
     def _describe(self) -> WorkerBeat:
-        return WorkerBeat(
-            id=self.id,
-            queue_name=self._name,
-            hostname=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            last_heartbeat_at=datetime.now(UTC).isoformat(),
-            concurrency=self._policy.slots,
-            active=self._slots.busy,
-        )
+        return beat_now(self.id, self._name, self._started_at, concurrency=self._policy.slots, active=self._slots.busy)
 
     async def _drain(self) -> None:
         """Let running jobs finish within the grace period, and hand back the rest unspent."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 from arq import Retry
 from arq.connections import RedisSettings
@@ -20,6 +23,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from app import traces
+from app.coordination.heartbeats import beat_now
 from app.errors import PromidataSyncError, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD, STAGE_OF, QueueName, policies
 from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
@@ -30,7 +34,7 @@ from app.persistence import ledger
 from app.persistence.database import STAGE_WAIT_S
 from app.persistence.migrations import wait_for_schema
 from app.setting_errors import ending_in_one_line
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 from app.sync.installation import learn
 from app.sync.running.handlers import handlers
 from app.sync.running.outcomes import end_cancelled, work_off
@@ -38,6 +42,7 @@ from app.sync.services import open_services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.upkeep.chores import do_chores
+from workers.heart import STUCK_AFTER_S, Heart
 from workers.prefixed_redis import PrefixedRedis
 from workers.pulse import open_pulse
 from workers.start import try_redis
@@ -78,9 +83,11 @@ def worker_settings(name: QueueName) -> type:
         ctx["stage"] = stage = Stage(services, services.queue, ProgressBoard(services.database))
         ctx["handler"] = handlers(stage)[name]
         lease_ms = round((policy.timeout_s + OVERTIME_S) * 1000)
+        ctx["running"] = running = set[str]()
+        heart = await opened.enter_async_context(shown_alive(settings, services.queue, name, running))
         ctx["chores"] = chores = asyncio.create_task(do_chores(stage, services.queue, name, lease_ms=lease_ms))
         if pulse is not None:
-            pulse.watch(lambda: "its chores have ended" if chores.done() else None)
+            pulse.watch(lambda: "its chores have ended" if chores.done() else heart.complaint())
 
     async def stop(ctx: dict[Any, Any]) -> None:
         if "chores" in ctx:  # it may not have come to them
@@ -88,7 +95,11 @@ def worker_settings(name: QueueName) -> type:
         await ctx["opened"].aclose()
 
     async def run(ctx: dict[Any, Any], job_id: str) -> None:
-        await run_message(ctx, job_id, name)
+        ctx["running"].add(job_id)
+        try:
+            await run_message(ctx, job_id, name)
+        finally:
+            ctx["running"].discard(job_id)
 
     return type(
         "WorkerSettings",
@@ -107,6 +118,32 @@ def worker_settings(name: QueueName) -> type:
             "max_tries": NEVER,
         },
     )
+
+
+@asynccontextmanager
+async def shown_alive(
+    settings: Settings, queue: RedisQueue, name: QueueName, running: Collection[str]
+) -> AsyncIterator[Heart]:
+    """Show this process among the live workers; the leases of what is `running` are ARQ's, and not renewed."""
+    assert settings.redis_url is not None
+    worker_id, started_at, policy = uuid4().hex, datetime.now(UTC).isoformat(), policies(settings)[name]
+    heart = Heart(
+        settings.redis_url.get_secret_value(),
+        queue.keys,
+        name,
+        worker_id,
+        held=tuple,
+        describe=lambda: beat_now(worker_id, name, started_at, concurrency=policy.slots, active=len(running)),
+        on_lost=lambda _: None,
+        loop=asyncio.get_running_loop(),
+        lease_s=settings.lease_s,
+        stuck_after_s=policy.timeout_s + OVERTIME_S + STUCK_AFTER_S,
+    )
+    heart.start()
+    try:
+        yield heart
+    finally:
+        await asyncio.to_thread(heart.stop)
 
 
 async def is_others(queue: RedisQueue | None) -> bool:

@@ -5,6 +5,8 @@ A beat is a key that expires; a sorted set by time says which keys to read, so t
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import UTC, datetime
 
 import msgspec
@@ -31,6 +33,20 @@ class WorkerBeat(msgspec.Struct, frozen=True):
     last_heartbeat_at: str
     concurrency: int
     active: int
+
+
+def beat_now(worker_id: str, queue_name: str, started_at: str, *, concurrency: int, active: int) -> WorkerBeat:
+    """This process as a live worker, at this moment; `concurrency` are its slots, `active` those that are busy."""
+    return WorkerBeat(
+        id=worker_id,
+        queue_name=queue_name,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        started_at=started_at,
+        last_heartbeat_at=datetime.now(UTC).isoformat(),
+        concurrency=concurrency,
+        active=active,
+    )
 
 
 def write_beat(redis: SyncRedis, beat: WorkerBeat, keys: RedisKeys = DEFAULT_KEYS) -> None:

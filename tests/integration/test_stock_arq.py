@@ -8,25 +8,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from app.samplefeed import FeedSpec, SampleFeed
+from app.sync.operating.workers import workers_now
 from tests.support.command_line import environment
 from tests.support.forked import start_call
 from tests.support.stack import Servers
 from tests.support.truth import assert_as_if_nothing_had_happened
+from tests.support.waiting import eventually
 from tests.support.worker_stack import Workers, worker_stack
 
 
 @contextmanager
-def arq_worker(workers: Workers, folder: Path, module: str) -> Iterator[None]:
+def arq_worker(workers: Workers, folder: Path, module: str) -> Iterator[BaseProcess]:
     """`arq workers.<module>.WorkerSettings`, forked, stopped as an operator would."""
     environment = {**os.environ, **workers.environment}
     process = start_call(
         "arq.cli", "cli", [[f"workers.{module}.WorkerSettings"]], environment, folder / f"{module}.log"
     )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.join(60)
@@ -53,6 +56,21 @@ async def test_arqs_worker_and_ours_share_a_queue(servers: Servers, tmp_path: Pa
             await workers.start()
             await workers.over()
             await assert_as_if_nothing_had_happened(workers.stack)
+
+
+async def test_arqs_worker_is_among_the_live_ones_until_it_ends(servers: Servers, tmp_path: Path) -> None:
+    async with worker_stack(servers, tmp_path, SampleFeed(FeedSpec.small(count=1, families=1, variants=1))) as workers:
+
+        async def seen() -> list[tuple[str, int | None, int]]:
+            live = await workers_now(workers.stack.services)
+            return [(worker.queue_name, worker.pid, worker.concurrency) for worker in live]
+
+        async def is_listed(pid: int | None) -> bool:
+            return await seen() == [("image-upload", pid, workers.stack.settings.concurrency_images)]
+
+        with arq_worker(workers, tmp_path, "image") as process:
+            await eventually(lambda: is_listed(process.pid))
+        assert await seen() == []
 
 
 def refused(**given: str) -> str:
