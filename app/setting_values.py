@@ -23,6 +23,7 @@ ROOT_PATH_MAX_CHARS = 200
 ANY_PROXY = "*"
 _QUOTES = "\"'"
 _ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
+_NO_HOST = re.compile(r"[\s/\\@?#*]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
@@ -135,6 +136,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = comma_list(text)
+    if any(_NO_HOST.search(host) for host in hosts):
+        raise ValueError("should be hosts such as documents.example.com or documents.example.com:8443, without scheme")
+    return hosts
+
+
 def is_origin(text: str) -> bool:
     """Whether `text` is an origin as browsers send it: scheme, host in lower case and, where it is odd, port.
 
@@ -188,6 +196,7 @@ class ApiKey(BaseModel):
 
 
 Texts = Annotated[tuple[str, ...], NoDecode, _from_text(comma_list)]
+Hosts = Annotated[tuple[str, ...], NoDecode, _from_text(_hosts)]
 Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]
 Proxies = Annotated[str, AfterValidator(_proxies)]

@@ -26,6 +26,7 @@ from app.setting_errors import explain, lacking
 from app.setting_values import (
     ApiKey,
     ApiKeys,
+    Hosts,
     Networks,
     Origins,
     Proxies,
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
     redis_prefix: str = ""
 
     promidata_base_url: SecretStr | None = None
-    document_hosts: Texts = ()
+    document_hosts: Hosts = ()
     price_regions: Texts = ("BENELUX", "EURO")
     languages: Texts = ("nl", "de", "en", "fr")
     allow_private_addresses: Networks = ()

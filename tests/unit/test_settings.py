@@ -32,6 +32,7 @@ REDIS_ADDRESS = (
 )
 COUNT = "should be a whole number from 1 to 256"
 KEY = "should be name:role:secret, with role one of viewer, operator, admin"
+HOSTS = "should be hosts such as documents.example.com or documents.example.com:8443, without scheme"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
 ORIGINS = "should be origins such as https://shop.example.com, separated by commas; * is not possible"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
@@ -158,6 +159,9 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"CONCURRENCY_IMAGES": "0", "BULLMQ_CONCURRENCY_IMAGES": "5"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
         ({"concurrency_images": "0"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
         ({"ALLOW_PRIVATE_ADDRESSES": "10.0.0"}, "ALLOW_PRIVATE_ADDRESSES: " + NETWORKS),
+        ({"DOCUMENT_HOSTS": "https://cdn.example"}, "DOCUMENT_HOSTS: " + HOSTS),
+        ({"DOCUMENT_HOSTS": "cdn.example/Live, cdn.example"}, "DOCUMENT_HOSTS: " + HOSTS),
+        ({"DOCUMENT_HOSTS": "*.cdn.example"}, "DOCUMENT_HOSTS: " + HOSTS),
         ({"FORWARDED_ALLOW_IPS": "proxy"}, "FORWARDED_ALLOW_IPS: " + PROXIES),
         ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS: " + ORIGINS),
         ({"CORS_ORIGINS": "https://shop.example,shop.example"}, "CORS_ORIGINS: " + ORIGINS),
