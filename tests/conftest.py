@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from tests.support import boto_descriptions
 from tests.support.picture_origin import PictureOrigin, picture_origin
 from tests.support.quick_folder import quick_folder
 from tests.support.stack import Servers, Stack, open_stack, running_servers
 
+GARBAGE_AFTER = 10_000
+"""How many objects more there are when garbage is looked for; Python's own figure is 700."""
 MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 LONGEST_FIRST = (
@@ -53,8 +57,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and collected tests are never garbage: looking them through was a tenth of what the suite costs."""
+    """Modules and collected tests are never garbage: looking them through was a tenth of what the suite costs.
+
+    Without them nearly nothing is old, so that Python's own threshold has it look through all the rest again and again.
+    """
     gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
     gc.enable()
 
 
@@ -63,6 +71,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """PostgreSQL and Valkey, started once."""
     with quick_folder(tmp_path_factory.mktemp("servers")) as folder, running_servers(folder) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Unless it is told otherwise, structlog draws each frame of an error with its variables, a tenth of a second."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptions_read_once() -> Iterator[None]:
+    with boto_descriptions.read_once():
+        yield
 
 
 @pytest.fixture
