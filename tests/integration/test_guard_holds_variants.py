@@ -1,4 +1,4 @@
-"""While the guard holds removals back no variant goes either: what a manifest hides may list it (decision 0034)."""
+"""While the guard holds removals back no variant goes either: what a manifest hides may list it (decision 0035)."""
 
 from __future__ import annotations
 
