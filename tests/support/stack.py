@@ -51,6 +51,7 @@ def running_servers(folder: Path) -> Iterator[Servers]:
         start_valkey(folder, say=lambda _: None) as valkey,
     ):
         servers = Servers(postgres, valkey)
+        asyncio.run(_make_password_cheap(postgres.url))
         asyncio.run(_make_template(postgres.url))
         try:
             yield servers
@@ -93,6 +94,12 @@ async def own_postgres(servers: Servers, folder: Path) -> AsyncIterator[Servers]
 def postgres_again(own: Servers, folder: Path) -> None:
     """PostgreSQL at the same port on the same data."""
     own.again.append(start_postgres(folder, say=lambda _: None, port=own.postgres.port, durable=False))
+
+
+async def _make_password_cheap(url: str) -> None:
+    """Still SCRAM, but not thousands of rounds of it for each of the thousands of connections that tests open."""
+    password = urlsplit(url).password
+    await execute(url, f"SET scram_iterations TO 1; ALTER ROLE CURRENT_USER PASSWORD '{password}'")
 
 
 async def _make_template(url: str) -> None:
