@@ -23,24 +23,28 @@ MakeStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 LONGEST_FIRST = (
     "test_installed_package",
-    "test_webhooks",
-    "test_few_connections",
-    "test_transaction_pooler",
-    "test_connections",
-    "test_cli_commands",
-    "test_up",
     "test_bounds_feed",
-    "test_schedules",
-    "test_cli_queues",
+    "test_webhooks",
+    "test_catalogue_validators",
+    "test_odd_lines",
+    "test_api_ingress",
+    "test_cli_bad_input",
+    "test_feed_corners",
+    "test_migrations_wait",
+    "test_api_hang_ups",
+    "test_redis_shared",
+    "test_few_connections",
     "test_store_faults",
-    "test_feed_cases",
-    "test_pictures_stored_once",
-    "test_queue_connections",
     "test_embedded_processes",
-    "test_bench",
-    "test_cli_catalogue",
+    "test_cli_doctor",
+    "test_api_sync",
+    "test_api_jobs",
+    "test_feed_cases",
+    "test_pictures_store_faults",
+    "test_transaction_pooler",
+    "test_worker_probe",
 )
-"""Files that take half a minute and more: begun last, one of them would keep a single process busy at the end."""
+"""Files that take longest, as measured: begun last, one of them would keep a single process busy at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
