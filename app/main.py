@@ -103,12 +103,18 @@ class Api(FastAPI):
         return schema
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings | None = None) -> FastAPI:
     """The HTTP application; its parts are opened when it starts and closed when it ends.
+
+    Without settings it takes those of the environment, as `uvicorn --factory app.main:create_app` calls it; what is
+    wrong with them then ends the process with one line.
 
     Raises:
         SettingsError: HOST can be reached by others and no key is configured.
     """
+    if settings is None:
+        with ending_in_one_line():
+            return create_app(load_settings())
     settings.refuse_open_door(settings.host)
     figures = Figures()
     app = Api(
@@ -211,8 +217,6 @@ async def _end(verbs: set[asyncio.Task[Any]]) -> None:
 
 def __getattr__(name: str) -> FastAPI:
     if name == "app":
-        with ending_in_one_line():
-            app = create_app(load_settings())
-        globals()["app"] = app
+        globals()["app"] = app = create_app()
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

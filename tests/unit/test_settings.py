@@ -235,6 +235,7 @@ async def test_a_command_ends_with_that_line_alone(tmp_path: Path) -> None:
     "arguments",
     [
         ["uvicorn", "app.main:app"],
+        ["uvicorn", "--factory", "app.main:create_app"],
         ["arq", "workers.supplier.WorkerSettings"],
         ["arq", "workers.family.WorkerSettings"],
         ["arq", "workers.image.WorkerSettings"],
