@@ -2,10 +2,10 @@
 
     locust -f bench/load_users.py ─▶ each kind of caller at its rate ─▶ LOAD_TO: milliseconds and statuses by call
 
-Each caller asks once a second on average, after waits as independent callers have them (exponential), and there are as
-many as the rate needs. Callers that ask once in each second do not stay apart: whoever waited for the same long answer
-asks in the same moment from then on, and what is measured is how long a burst takes. Validators and cursors are sent as
-a shop's program does.
+Each caller waits a second on average from an answer to its next call, as independent callers do (exponentially), and
+there are as many as the rate needs; the report says how many calls came of that. Callers that ask once in each second
+do not stay apart: whoever waited for the same long answer asks in the same moment from then on, and what is measured is
+how long a burst takes. Validators and cursors are sent as a shop's program does.
 """
 
 from __future__ import annotations

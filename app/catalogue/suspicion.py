@@ -13,12 +13,15 @@ LEAST = 3
 def why_suspect(diff: FamilyDiff, active: int, listed_elsewhere: Collection[str]) -> str | None:
     """Why a family's document is to be read once more before it is believed, or None.
 
+    What was dropped before and waits to be settled has been believed: it neither goes once more nor stays.
+
     Args:
         diff: the decision about the family.
         active: how many active variants the family has.
         listed_elsewhere: variants that another family lists; they move and do not go.
     """
-    going = sum(variant.sku not in listed_elsewhere for variant in diff.dropped)
+    active -= sum(variant.dropped for variant in diff.dropped)
+    going = sum(not variant.dropped and variant.sku not in listed_elsewhere for variant in diff.dropped)
     if going and going == active:
         return f"all {active} active variants are missing from the document; they stay until it was read once more"
     if going >= LEAST and going * 2 > active:

@@ -16,6 +16,9 @@ from tests.support.stack import Stack
 PRIMARY = """SELECT v.sku FROM variants v JOIN products p ON p.id = v.product_id
     WHERE p.sku = :sku AND v.is_primary AND v.status = 'active'"""
 
+MOVED_WITH = """SELECT p.updated_at >= v.updated_at FROM products p JOIN variants v ON v.product_id = p.id
+    WHERE v.sku = :sku"""
+
 
 def cut(feed: SampleFeed) -> None:
     """The manifest ends in the middle of its last line, which is the last family's."""
@@ -62,6 +65,7 @@ async def test_a_variant_that_its_document_dropped_goes_once_a_manifest_is_belie
         await stack.sync()
         await assert_held(stack, 8)
         assert await told_of(stack, gone, before) == [("updated", ["isPrimary"])], "all else is applied"
+        assert await stack.value(MOVED_WITH, sku=gone), "who polls by updatedSince sees it step back"
         assert len(await stack.rows(PRIMARY, sku=family)) == 1
         for options in ({"reparse": True}, {"skus": (family,)}):
             await stack.sync("A23", **options)

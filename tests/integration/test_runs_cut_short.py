@@ -72,8 +72,9 @@ async def test_a_reparse_believes_nothing_that_was_to_be_read_once_more(
         assert not await stack.value(CLEAN), "what its families dropped is for the next sync to settle"
 
 
+@pytest.mark.parametrize("doubted", [False, True])
 async def test_what_families_drop_in_a_run_whose_documents_did_not_all_come_may_have_moved(
-    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, doubted: bool
 ) -> None:
     feed = plain_feed(families=8)
     async with make_stack(feed, job_max_attempts=1) as stack:
@@ -91,6 +92,16 @@ async def test_what_families_drop_in_a_run_whose_documents_did_not_all_come_may_
         assert (await stack.run("A23"))["status"] == "failed"
         assert await stack.value(ACTIVE, sku=moving["Sku"]) == "active"
         stack.server.faults.clear()
+        if doubted:
+            feed.hide_family(taker)
+            feed.set_manifest(feed.manifest().rstrip()[:-45])
+            await stack.sync()
+            assert ((await stack.run("A23"))["guard"] is not None, await stack.value(ACTIVE, sku=moving["Sku"])) == (
+                True,
+                "active",
+            ), "nothing is removed, be it an earlier run that dropped it"
+            feed.restore_family(taker)
+            feed.set_manifest(None)
         await stack.sync()
         assert await stack.value(OWNER, sku=moving["Sku"]) == taker
         told = [row for row in (await numbered(stack))[before:] if row["sku"] == moving["Sku"]]

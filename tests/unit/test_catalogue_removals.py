@@ -131,6 +131,18 @@ def test_a_document_that_lost_more_than_half_of_its_variants_or_all_is_read_once
     assert (why_suspect(diff, active, moved) is not None) == doubted
 
 
+@pytest.mark.parametrize(
+    ("waiting", "anew", "active", "doubted"), [(2, 2, 6, False), (2, 3, 6, True), (3, 0, 5, False)]
+)
+def test_what_was_believed_to_go_and_waits_to_be_settled_is_doubted_no_more(
+    waiting: int, anew: int, active: int, doubted: bool
+) -> None:
+    before = [msgspec.structs.replace(kept(arrived(f"W{number}")), dropped=True) for number in range(waiting)]
+    gone = [*before, *(kept(arrived(f"V{number}")) for number in range(anew))]
+    diff = FamilyDiff("updated", FamilyContent("F", {}, b"", []), {}, [], gone, [])
+    assert (why_suspect(diff, active, []) is not None) == doubted
+
+
 CLEAN = RunCounts(
     cancelling=False,
     fatal=False,

@@ -18,7 +18,7 @@ from app.persistence.catalogue.families import (
 )
 from app.persistence.catalogue.parts import stored_parts, write_imprint, write_prices
 from app.persistence.catalogue.removals import (
-    adopt_held_back,
+    adopt_dropped,
     count_active_families,
     drop_families,
     drop_unlisted,
@@ -33,7 +33,7 @@ __all__ = [
     "LockedVariant",
     "ProductRow",
     "VariantRow",
-    "adopt_held_back",
+    "adopt_dropped",
     "count_active_families",
     "drop_families",
     "drop_unlisted",

@@ -17,11 +17,16 @@ LISTED = """EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l
 HELD_BACK = "EXISTS (SELECT FROM runs r WHERE r.id = v.dropped_run_id AND r.guard IS NOT NULL)"
 """Variant v was dropped in a run whose guard tripped, where nothing goes: what that manifest hid may list it."""
 
+TOUCHED = """touched AS (
+        UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
+            SELECT id FROM products WHERE id IN (SELECT product_id FROM placed) ORDER BY sku FOR NO KEY UPDATE))"""
+"""The products of `placed` variants show something else from now on, be it long after their documents were written."""
+
 
 async def mark_dropped(db: AsyncConnection, dropped: Mapping[int, str]) -> None:
     """Note variants that their family does not list any more: id to run. `take_dropped` settles them.
 
-    What an earlier run's guard holds back stays so until a whole manifest is judged again (`adopt_held_back`).
+    What an earlier run's guard holds back stays so until a whole manifest is judged again (`adopt_dropped`).
     """
     if dropped:
         await db.execute(
@@ -72,14 +77,17 @@ async def drop_unlisted(db: AsyncConnection, supplier_id: int, run_id: str, fami
     )
 
 
-async def adopt_held_back(db: AsyncConnection, supplier_id: int, run_id: str) -> None:
-    """Note what the guard held back in earlier runs as dropped by this one, whose manifest decides about it now."""
+async def adopt_dropped(db: AsyncConnection, supplier_id: int, run_id: str) -> None:
+    """Note what earlier runs left to settle as dropped by this one, whose manifest decides about it now.
+
+    The guard held it back, or the run failed or was cancelled before its end.
+    """
     await db.execute(
         text(f"""
         UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid) WHERE id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
-              AND {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE)"""),
+            ORDER BY v.sku FOR NO KEY UPDATE)"""),
         {"supplier_id": supplier_id, "run_id": run_id},
     )
 
@@ -88,6 +96,7 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
     """See that what is held back is not its family's first beside another; returns those that were, and families."""
     rows = await db.execute(
         text(f"""
+        WITH placed AS (
         UPDATE variants v SET is_primary = false, updated_at = clock_timestamp() FROM products p
         WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
@@ -96,7 +105,8 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
               AND EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id AND o.id <> v.id
                           AND o.is_primary AND o.status = 'active')
             ORDER BY v.sku FOR NO KEY UPDATE)
-        RETURNING v.sku, p.sku AS product_sku"""),
+        RETURNING v.sku, v.product_id, p.sku AS product_sku), {TOUCHED}
+        SELECT sku, product_sku FROM placed"""),
         {"supplier_id": supplier_id},
     )
     return sorted((row.sku, row.product_sku) for row in rows)
@@ -105,21 +115,18 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
 async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
     """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
 
-    What the guard holds back stays. The products of the others show something else from now on, be it long after their
-    own documents were written.
+    What the guard holds back stays.
     """
     rows = await db.execute(
         text(f"""
-        WITH gone AS (
+        WITH placed AS (
         UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
               AND NOT {LISTED} AND NOT {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE)
-        RETURNING v.sku, v.product_id, p.sku AS product_sku), touched AS (
-        UPDATE products SET updated_at = clock_timestamp() WHERE id IN (
-            SELECT id FROM products WHERE id IN (SELECT product_id FROM gone) ORDER BY sku FOR NO KEY UPDATE))
-        SELECT sku, product_sku FROM gone"""),
+        RETURNING v.sku, v.product_id, p.sku AS product_sku), {TOUCHED}
+        SELECT sku, product_sku FROM placed"""),
         {"supplier_id": supplier_id},
     )
     return sorted((row.sku, row.product_sku) for row in rows)

@@ -79,7 +79,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
     confirmed = job.options.confirmed_manifest == manifest.sha256
     odd_lines = manifest.data.odd_lines_of(supplier.code)
     await suppliers.note_odd_lines(db, supplier.id, odd_lines)
-    await catalogue.adopt_held_back(db, supplier.id, job.run_id)
+    await catalogue.adopt_dropped(db, supplier.id, job.run_id)
     left = await documents.former_families(db, supplier.id)
     tripped = check_removals(
         ManifestState(manifest.sha256, manifest.data.total, manifest.applied_entries, manifest.data.last_line_cut),
