@@ -34,7 +34,7 @@ skus = itertools.cycle(json.loads(os.environ["LOAD_SKUS"]))
 
 
 class Caller(FastHttpUser):
-    """One that asks once a second."""
+    """One that asks about once a second."""
 
     abstract = True
     every_s = 1.0

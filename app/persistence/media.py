@@ -134,14 +134,13 @@ async def media_page(db: AsyncConnection, after_id: int, limit: int) -> list[Med
 
 async def named_addresses(db: AsyncConnection, media_id: int) -> list[int]:
     """Addresses that lead to some media, those that variants show first."""
-    rows = await column(
+    return await column(
         db,
         """
         SELECT a.id FROM addresses a WHERE a.media_id = :media_id
         ORDER BY EXISTS (SELECT FROM shown_pictures s WHERE s.address_id = a.id) DESC, a.id""",
         {"media_id": media_id},
     )
-    return list(rows)
 
 
 UNNAMED = """NOT EXISTS (SELECT FROM addresses a JOIN shown_pictures s ON s.address_id = a.id
@@ -150,14 +149,13 @@ UNNAMED = """NOT EXISTS (SELECT FROM addresses a JOIN shown_pictures s ON s.addr
 
 async def unnamed_media(db: AsyncConnection, *, older_than_s: float) -> list[str]:
     """Keys of media stored longer ago that nothing in the catalogue shows, by key."""
-    rows = await column(
+    return await column(
         db,
         f"""
         SELECT m.key FROM media m WHERE {UNNAMED}
           AND m.stored_at <= clock_timestamp() - make_interval(secs => :older_than_s) ORDER BY m.key""",
         {"older_than_s": older_than_s},
     )
-    return list(rows)
 
 
 async def without_media(db: AsyncConnection, keys: Sequence[str]) -> list[str]:
@@ -227,7 +225,7 @@ async def forget_addresses(db: AsyncConnection, *, older_than_s: float, limit: i
     gone = await column(
         db,
         f"DELETE FROM addresses a WHERE a.id = ANY(CAST(:ids AS bigint[])) AND {_FORGOTTEN} RETURNING a.id",
-        {**_age(older_than_s), "ids": list(held)},
+        {**_age(older_than_s), "ids": held},
     )
     return len(gone)
 

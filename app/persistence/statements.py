@@ -3,8 +3,8 @@
     ask ─▶ asyncpg ─▶ rows
             └─ failed ─▶ told to SQLAlchemy as if the statement had been its own ─▶ DBAPIError
 
-SQLAlchemy takes three times as long for a small statement as the driver does (docs/decisions/0034). It keeps what it is
-for: the pool, transactions, and what a failure means for the connection.
+SQLAlchemy takes more than twice as long for a small statement as the driver does (docs/decisions/0034). It keeps what
+it is for: the pool, transactions, and what a failure means for the connection.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ async def value(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None =
 def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:
     """The text as PostgreSQL takes it, and the names of its parameters in the order of their numbers."""
     numbers: dict[str, int] = {}
-    text = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", sql)
-    return text, tuple(numbers)
+    numbered = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", sql)
+    return numbered, tuple(numbers)
 
 
 def _fail(connection: Connection, error: BaseException, sql: str) -> NoReturn:

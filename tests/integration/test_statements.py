@@ -31,6 +31,9 @@ async def by_sqlalchemy(db: AsyncConnection, sql: str) -> object:
     return await db.execute(text(sql))
 
 
+WAYS: tuple[Send, ...] = (by_sqlalchemy, ask)
+
+
 @pytest.fixture
 async def url(servers: Servers) -> AsyncIterator[str]:
     async with fresh_database(servers.postgres.url) as found:
@@ -68,7 +71,7 @@ async def test_a_wrong_statement_is_refused_in_the_same_words_and_costs_no_conne
 ) -> None:
     told: list[tuple[type[BaseException], str]] = []
     pids: set[int] = set()
-    for send in (by_sqlalchemy, ask):
+    for send in WAYS:
         with pytest.raises((StatementRefused, DatabaseUnavailable)) as refused:
             await _use(database, kind, send, sql, pids)
         told.append((refused.type, str(refused.value)))
@@ -99,16 +102,17 @@ async def test_it_is_part_of_its_transaction_from_the_first_statement_on(databas
         await _use(database, "read", ask, "UPDATE queues SET paused = false", set())
 
 
+@pytest.mark.parametrize("send", WAYS)
 @pytest.mark.parametrize("kind", ["begin", "quick"])
 async def test_a_connection_that_the_server_ended_is_an_outage_and_is_not_lent_again(
-    database: Database, kind: str
+    database: Database, kind: str, send: Send
 ) -> None:
     pids: set[int] = set()
 
     async def ended_below(db: AsyncConnection, sql: str) -> object:
         async with database.quick() as other:
             await ask(other, "SELECT pg_terminate_backend(:pid, 5000)", {"pid": pids.copy().pop()})
-        return await ask(db, sql)
+        return await send(db, sql)
 
     with pytest.raises(DatabaseUnavailable):
         await _use(database, kind, ended_below, "SELECT 1", pids)
@@ -116,13 +120,14 @@ async def test_a_connection_that_the_server_ended_is_an_outage_and_is_not_lent_a
         assert await value(db, PID) not in pids
 
 
-async def test_a_cancelled_statement_takes_its_connection_along(database: Database) -> None:
+@pytest.mark.parametrize("send", WAYS)
+async def test_a_cancelled_statement_takes_its_connection_along(database: Database, send: Send) -> None:
     pids: list[Any] = []
 
     async def sleep() -> None:
         async with database.begin() as db:
             pids.append(await value(db, PID))
-            await ask(db, "SELECT pg_sleep(30)")
+            await send(db, "SELECT pg_sleep(30)")
 
     sleeping = asyncio.create_task(sleep())
     await until(lambda: pids)

@@ -98,14 +98,13 @@ async def claim_of_run(
 
 async def active_unheld(db: AsyncConnection, run_id: str, in_hand: Sequence[str]) -> list[str]:
     """The active jobs of a direct run that its process does not have in hand."""
-    ids = await column(
+    return await column(
         db,
         """
         SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND state = 'active'
           AND id <> ALL(CAST(:in_hand AS text[])) ORDER BY id""",
         {"run_id": run_id, "in_hand": list(in_hand)},
     )
-    return list(ids)
 
 
 async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
@@ -126,7 +125,7 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
 
 async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: float = 0) -> list[str]:
     """Give claimed jobs back unspent, due in `wait_s` seconds; return the ids of those whose claim still held."""
-    rows = await column(
+    return await column(
         db,
         """
         WITH mine AS (
@@ -140,7 +139,6 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: flo
         FROM mine WHERE j.id = mine.id RETURNING j.id""",
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
     )
-    return list(rows)
 
 
 async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:

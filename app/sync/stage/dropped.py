@@ -33,23 +33,13 @@ async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, bu
     `but_not` are the families that this commit writes: they have just said that they do not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
-    effects.counts["variants_discontinued"] += len(gone)
-    await changes.add_changes(
-        db,
-        supplier_id=job.supplier_id,
-        run_id=job.run_id,
-        changes=[Change("discontinued", "variant", sku, family) for sku, family in gone],
-    )
     held = await catalogue.step_back_held(db, job.supplier_id)
-    effects.counts["variants_updated"] += len(held)
-    await changes.add_changes(
-        db,
-        supplier_id=job.supplier_id,
-        run_id=job.run_id,
-        changes=[
-            Change("updated", "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
-            for sku, family in held
-        ],
-    )
+    effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held))
+    told = [Change("discontinued", "variant", sku, family) for sku, family in gone]
+    told += [
+        Change("updated", "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
+        for sku, family in held
+    ]
+    await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
