@@ -6,6 +6,7 @@ worker would believe. `RedisQueue` is the API's and the workers' way to Redis; a
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -251,8 +252,9 @@ class RedisQueue:
         if self.tenancy.id is None:
             return
         async with self._translated():
+            asked_at = time.monotonic()
             holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
-        self.tenancy.note(_text(holder), left_ms)
+        self.tenancy.note(_text(holder), left_ms, asked_at)
 
     async def let_go(self) -> None:
         """Leave the keys to whoever comes next, if no worker of ours lives.

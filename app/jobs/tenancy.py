@@ -15,7 +15,7 @@ import time
 LIFE_MS = 10_000
 HOLD_EVERY_S = 2.0
 MOVED_S = 0.5
-"""An end of the other's time that moved by more than this was moved by a living process."""
+"""An end of the other's time that surely moved by more than this was moved by a living process."""
 OTHERS_WAIT_MS = 10_000
 """When to look again at a message that seems to be the other's."""
 
@@ -46,17 +46,21 @@ class Tenancy:
         """Another holds the keys, so nothing is taken from them."""
         self.alive = False
         """And that one lives."""
-        self._ends_at = 0.0
+        self._ends_by = 0.0
 
-    def note(self, holder: str, left_ms: int) -> None:
-        """What Redis said of the holder."""
+    def note(self, holder: str, left_ms: int, asked_at: float) -> None:
+        """What Redis said of the holder to a question of `asked_at` (`time.monotonic`).
+
+        Redis measured the time that is left somewhere between the question and now. On a busy machine there are
+        seconds between them, which must not look like a holder's renewal.
+        """
         if holder == self.id:
             self.foreign = self.alive = False
             return
-        ends_at = time.monotonic() + left_ms / 1000
-        if self.foreign and ends_at > self._ends_at + MOVED_S:
+        left_s = left_ms / 1000
+        if self.foreign and asked_at + left_s > self._ends_by + MOVED_S:
             self.alive = True
-        self.foreign, self._ends_at = True, ends_at
+        self.foreign, self._ends_by = True, time.monotonic() + left_s
 
     @property
     def conflict(self) -> str:

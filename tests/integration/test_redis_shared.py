@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -259,9 +260,18 @@ def test_only_a_holder_that_renews_its_word_lives() -> None:
     tenancy.id = "ours"
     seen = []
     for holder, left_ms in (("another", 5_000), ("another", 4_000), ("another", 10_000), ("ours", 10_000)):
-        tenancy.note(holder, left_ms)
+        tenancy.note(holder, left_ms, asked_at=time.monotonic())
         seen.append((tenancy.foreign, tenancy.alive))
     assert seen == [(True, False), (True, False), (True, True), (False, False)]
+
+
+def test_an_answer_that_lay_unread_is_no_renewal() -> None:
+    tenancy = Tenancy("")
+    tenancy.id = "ours"
+    now = time.monotonic()
+    tenancy.note("another", 5_000, asked_at=now)
+    tenancy.note("another", 7_000, asked_at=now - 3)
+    assert (tenancy.foreign, tenancy.alive) == (True, False)
 
 
 def test_a_prefix_that_a_pattern_would_read_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

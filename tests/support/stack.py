@@ -31,6 +31,7 @@ from app.sync.services import Services, open_services
 TEMPLATE = "template_migrated"
 _numbers = itertools.count(1)
 _migrating = asyncio.Lock()
+_keys_in_use: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,25 @@ async def fresh_database(url: str, *, template: str = TEMPLATE) -> AsyncIterator
         await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@asynccontextmanager
+async def fresh_keys(url: str) -> AsyncIterator[str]:
+    """The address of a Redis database that is empty and that no other stack of this process uses meanwhile.
+
+    A file whose service stays up for all of its tests has tests with a stack of their own beside it; on the same keys
+    they would be two installations.
+    """
+    numbered = (urlunsplit(urlsplit(url)._replace(path=f"/{number}")) for number in range(16))
+    mine = next(free for free in numbered if free not in _keys_in_use)
+    _keys_in_use.add(mine)
+    try:
+        redis = Redis.from_url(mine)
+        await redis.flushdb()
+        await redis.aclose()
+        yield mine
+    finally:
+        _keys_in_use.remove(mine)
+
+
 def database_named(url: str, name: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
@@ -187,15 +207,16 @@ async def open_stack(
 
     The suppliers are discovered unless the database is made from another template: then it is for the test to fill.
     """
-    redis = Redis.from_url(servers.valkey.url)
-    await redis.flushdb()
-    await redis.aclose()
     feed = feed or SampleFeed(FeedSpec.small(count=2, families=4, variants=3))
-    async with fresh_database(servers.postgres.url, template=template) as url, SampleFeedServer(feed) as server:
+    async with (
+        fresh_keys(servers.valkey.url) as redis_url,
+        fresh_database(servers.postgres.url, template=template) as url,
+        SampleFeedServer(feed) as server,
+    ):
         built = Settings.model_validate(
             {
                 "database_url": url,
-                "redis_url": servers.valkey.url,
+                "redis_url": redis_url,
                 "promidata_base_url": server.base_url,
                 "allow_private_addresses": "127.0.0.0/8",
                 "data_dir": folder,
