@@ -33,11 +33,7 @@ PLAIN_WIDTH = 80
 
 
 def own_name() -> str:
-    """How this command is called here: in a clone it is not on the PATH.
-
-    >>> sys.argv[0] = "/nowhere/bin/promidata-sync"; own_name()
-    '/nowhere/bin/promidata-sync'
-    """
+    """How this command is called here: in a clone it is not on the PATH."""
     called = sys.argv[0]
     return called if Path(called).name == NAME and shutil.which(NAME) is None else NAME
 

@@ -25,11 +25,12 @@ from redis.asyncio import Redis
 from app.persistence.database_address import database_url
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_process import api_process
+from tests.support.databases import database_named, execute
 from tests.support.plain_http import plain_client
 from tests.support.prometheus import Prometheus, rules, running_prometheus
 from tests.support.receiver import free_port
 from tests.support.scraped import metrics_address
-from tests.support.stack import Servers, database_named, execute
+from tests.support.stack import Servers
 from tests.support.worker_stack import Workers, environment_of, until, worker_stack
 
 REFUSALS = {"PromidataDatabaseRefusing", "PromidataStorageRefusing", "PromidataRedisRefusing"}

@@ -18,9 +18,10 @@ from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
 from app.sync.services import open_services
 from tests.support.command_line import Ended, command, environment
+from tests.support.databases import fresh_database
 from tests.support.dumps import dump, restore
 from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, rclone_server
-from tests.support.stack import Servers, Stack, fresh_database, own_postgres, own_valkey
+from tests.support.stack import Servers, Stack, own_postgres, own_valkey
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
 from tests.support.worker_stack import Workers, environment_of, until, worker_stack
 

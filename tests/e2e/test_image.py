@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
+from tests.support.databases import database_named, execute
 from tests.support.dockerfile import Stage, read_dockerfile
 from tests.support.image import Builder, Built, Container, Context
 from tests.support.s3_servers import free_port
-from tests.support.stack import Servers, database_named, execute
+from tests.support.stack import Servers
 from tests.support.worker_stack import until
 
 pytestmark = [pytest.mark.image, pytest.mark.xdist_group("image")]  # built once, by the one process that gets them

@@ -13,8 +13,9 @@ from app.samplefeed import FeedSpec, SampleFeed
 from tests.conftest import MakeStack
 from tests.support.clean_environment import Installed, installed_wheel
 from tests.support.command_line import environment, environment_of
+from tests.support.databases import database_named, execute
 from tests.support.plain_http import plain_client
-from tests.support.stack import Servers, database_named, execute
+from tests.support.stack import Servers
 
 KINDS = ("supplier", "family", "image")
 SERVING = "serving; Ctrl-C stops everything"

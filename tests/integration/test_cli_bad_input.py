@@ -15,7 +15,8 @@ import pytest
 
 from app.cli.main import main
 from tests.support.command_line import OURS, command, environment, start
-from tests.support.stack import Servers, execute, fresh_database
+from tests.support.databases import execute, fresh_database
+from tests.support.stack import Servers
 
 SECRET = "s3cretword"
 GONE = {

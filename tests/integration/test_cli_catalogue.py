@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.command_line import command, environment_of
+from tests.support.databases import fresh_database
 from tests.support.sample_requests import SKU
-from tests.support.stack import Stack, fresh_database
+from tests.support.stack import Stack
 
 
 async def test_suppliers_are_listed_with_their_last_run(stack: Stack, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from app.sync.operating.start import Started, StartRequest
 from app.sync.running import direct
 from tests.conftest import MakeStack
 from tests.support.command_line import command, environment, environment_of, start
+from tests.support.databases import fresh_database
 from tests.support.forked import start_command
-from tests.support.stack import Servers, Stack, fresh_database
+from tests.support.stack import Servers, Stack
 
 NOWHERE = "postgresql://user:secret@127.0.0.1:9/promidata"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import text
 
 from tests.support.command_line import command, environment_of
-from tests.support.stack import Stack, fresh_database
+from tests.support.databases import fresh_database
+from tests.support.stack import Stack
 
 SPOIL = (
     "UPDATE variants SET content = content - 'ean', content_digest = '\\x00' WHERE content ? 'ean'",

@@ -13,8 +13,9 @@ from app.persistence import job_subjects
 from app.persistence.database import Database
 from app.persistence.migrations import migrate
 from tests.support.api_client import ApiClient, api_client
+from tests.support.databases import database_named, execute
 from tests.support.odd_locale import LOCALE, is_possible, odd_locale
-from tests.support.stack import Servers, Stack, database_named, execute, open_stack
+from tests.support.stack import Servers, Stack, open_stack
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="localedef (glibc) is not installed")
 ODD = "A B Z a b z Ä ä ö ß é ss 0 10 2 9 a-1 a1 A-2 a_b a.b ab aB Ab a+b (a) z€ a~ _ - ~"

@@ -21,7 +21,8 @@ from app.errors import ConnectionsRefused, DatabaseUnavailable
 from app.persistence import builtin_types, lending
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
-from tests.support.stack import Servers, execute, fresh_database
+from tests.support.databases import execute, fresh_database
+from tests.support.stack import Servers
 from tests.support.wire import wire
 from tests.support.worker_stack import until
 

@@ -15,8 +15,9 @@ from sqlalchemy import text
 from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
 from tests.support.command_line import command, environment
+from tests.support.databases import execute, fresh_database
 from tests.support.own_migrations import OwnMigrations
-from tests.support.stack import Servers, execute, fresh_database
+from tests.support.stack import Servers
 
 
 @asynccontextmanager

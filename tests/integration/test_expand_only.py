@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from app.persistence.database import Database
 from app.persistence.migrations import alembic_config, migrate
+from tests.support.databases import fresh_database
 from tests.support.last_release import REVISION, TAG
 from tests.support.schema_facts import Facts, broken_promises, schema_facts
-from tests.support.stack import Servers, fresh_database
+from tests.support.stack import Servers
 
 BREAKING = {
     "ALTER TABLE jobs DROP COLUMN error": "column jobs.error is gone",

@@ -16,9 +16,10 @@ from app.cli.doctor import examine
 from app.samplefeed import FeedSpec, SampleFeed
 from tests.support.api_client import API, api_client
 from tests.support.api_process import api_process
+from tests.support.databases import execute
 from tests.support.plain_http import plain_client
 from tests.support.sessions import sessions_by_process, watched
-from tests.support.stack import Servers, Stack, execute
+from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, until, worker_stack
 

@@ -44,7 +44,8 @@ from app.sync.services import open_services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.upkeep.reconcile import reconcile
-from tests.support.stack import Servers, fresh_database
+from tests.support.databases import fresh_database
+from tests.support.stack import Servers
 
 LEASE_MS = 40
 OVER_WITHIN_S = 30.0

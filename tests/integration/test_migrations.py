@@ -13,7 +13,8 @@ from app.cli.embedded import start_postgres
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_by_name, newest_revision
 from tests.support.command_line import command, environment
-from tests.support.stack import Servers, database_named, execute
+from tests.support.databases import database_named, execute
+from tests.support.stack import Servers
 
 LEFT = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

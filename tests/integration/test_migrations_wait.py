@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 from app.persistence import sessions
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate
+from tests.support.databases import execute, fresh_database
 from tests.support.own_migrations import OwnMigrations
-from tests.support.stack import Servers, execute, fresh_database
+from tests.support.stack import Servers
 
 Came = TypeVar("Came")
 TABLES = ("suppliers", "documents", "products")

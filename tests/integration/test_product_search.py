@@ -10,7 +10,8 @@ from sqlalchemy import text
 from app.persistence import product_lists, product_search
 from app.persistence.database import Database
 from app.persistence.product_lists import ProductFilter
-from tests.support.stack import Servers, fresh_database
+from tests.support.databases import fresh_database
+from tests.support.stack import Servers
 
 NAMES = {
     "slash": "Tasche/Rucksack Größe/Maß Tüte/Öse",

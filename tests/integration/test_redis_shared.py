@@ -26,7 +26,8 @@ from app.sync.services import open_services
 from tests.integration.test_queue_connections import a_user
 from tests.integration.test_stock_arq import arq_worker
 from tests.support import troubles
-from tests.support.stack import Servers, fresh_database, own_valkey
+from tests.support.databases import fresh_database
+from tests.support.stack import Servers, own_valkey
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, until, worker_stack
 

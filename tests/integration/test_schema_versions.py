@@ -13,8 +13,9 @@ from app.errors import SchemaTooNew
 from app.persistence.migrations import check_schema, current_revision, look_at_schema, migrate, newest_revision
 from tests.support.api_client import api_client
 from tests.support.command_line import command, environment_of, start
+from tests.support.databases import execute
 from tests.support.own_migrations import OwnMigrations
-from tests.support.stack import Stack, execute
+from tests.support.stack import Stack
 
 NEWER = "UPDATE alembic_version SET version_num = '0099_of_tomorrow'"
 WORKS = "COMMENT ON TABLE alembic_version IS '0099_of_tomorrow works with programs from {revision}'"

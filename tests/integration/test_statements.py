@@ -14,7 +14,8 @@ from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
 from app.persistence.statements import ask, column, text, value
-from tests.support.stack import Servers, fresh_database
+from tests.support.databases import fresh_database
+from tests.support.stack import Servers
 from tests.support.worker_stack import until
 
 Send = Callable[[AsyncConnection, str], Awaitable[object]]

@@ -20,10 +20,11 @@ from app.sync.upkeep.schedules import run_schedules
 from tests.support.api_process import api_process
 from tests.support.collector import Collector, SpanRead, collecting
 from tests.support.command_line import command, environment_of
+from tests.support.databases import execute
 from tests.support.plain_http import plain_client
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.s3_servers import BUCKET, rclone_server
-from tests.support.stack import Servers, Stack, execute
+from tests.support.stack import Servers, Stack
 from tests.support.worker_stack import until, worker_stack
 
 TRACE, CALL = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

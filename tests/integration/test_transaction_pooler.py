@@ -17,8 +17,9 @@ from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_revision
 from tests.support.api_client import ApiClient, api_at
 from tests.support.api_process import api_process
+from tests.support.databases import database_named, execute, fresh_database
 from tests.support.pgbouncer import Pooler, pgbouncer
-from tests.support.stack import Servers, database_named, execute, fresh_database
+from tests.support.stack import Servers
 from tests.support.truth import (
     assert_as_if_nothing_had_happened,
     assert_catalogue_equals_feed,

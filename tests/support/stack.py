@@ -6,7 +6,6 @@ Real PostgreSQL and Valkey, started once a session; a database of its own a test
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,22 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app.cli.embedded import EmbeddedServer, start_postgres, start_valkey
-from app.persistence.database import Database
-from app.persistence.migrations import migrate
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer
 from app.settings import Settings
 from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest
 from app.sync.running.direct import DirectResult, sync_direct
 from app.sync.services import Services, open_services
+from tests.support.databases import TEMPLATE, execute, fresh_database, make_template
 
-TEMPLATE = "template_migrated"
-_numbers = itertools.count(1)
 _migrating = asyncio.Lock()
 _keys_in_use: set[str] = set()
 
@@ -53,7 +48,7 @@ def running_servers(folder: Path) -> Iterator[Servers]:
     ):
         servers = Servers(postgres, valkey)
         asyncio.run(_make_password_cheap(postgres.url))
-        asyncio.run(_make_template(postgres.url))
+        asyncio.run(make_template(postgres.url))
         try:
             yield servers
         finally:
@@ -83,7 +78,7 @@ async def own_postgres(servers: Servers, folder: Path) -> AsyncIterator[Servers]
     """The session's Valkey with a PostgreSQL of one's own, which may be stopped (`postgres_again` starts it anew)."""
     with start_postgres(folder, say=lambda _: None, durable=False) as postgres:
         async with _migrating:  # Alembic's context is one a process
-            await _make_template(postgres.url)
+            await make_template(postgres.url)
         own = replace(servers, postgres=postgres, again=[])
         try:
             yield own
@@ -103,27 +98,6 @@ async def _make_password_cheap(url: str) -> None:
     await execute(url, f"SET scram_iterations TO 1; ALTER ROLE CURRENT_USER PASSWORD '{password}'")
 
 
-async def _make_template(url: str) -> None:
-    await execute(url, f"CREATE DATABASE {TEMPLATE}")
-    database = Database(database_named(url, TEMPLATE))
-    await migrate(database)
-    await database.close()
-
-
-@asynccontextmanager
-async def fresh_database(url: str, *, template: str = TEMPLATE) -> AsyncIterator[str]:
-    """The address of a database of one's own, migrated and empty, or as `template` is.
-
-    Its files are copied as they are, which costs a third of writing them through the log; nothing here is durable.
-    """
-    name = f"test_{next(_numbers)}"
-    await execute(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    try:
-        yield database_named(url, name)
-    finally:
-        await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @asynccontextmanager
 async def fresh_keys(url: str) -> AsyncIterator[str]:
     """The address of a Redis database that is empty and that no other stack of this process uses meanwhile.
@@ -141,20 +115,6 @@ async def fresh_keys(url: str) -> AsyncIterator[str]:
         yield mine
     finally:
         _keys_in_use.remove(mine)
-
-
-def database_named(url: str, name: str) -> str:
-    """The same server, another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-async def execute(url: str, statement: str) -> None:
-    """Run one statement outside of any transaction."""
-    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True)

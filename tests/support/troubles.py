@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tests.support.stack import Servers, database_named, postgres_again, valkey_again
+from tests.support.databases import database_named
+from tests.support.stack import Servers, postgres_again, valkey_again
 from tests.support.worker_stack import Workers
 
 

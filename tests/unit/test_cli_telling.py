@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from rich.text import Text
@@ -33,3 +35,15 @@ def test_a_step_that_keeps_the_main_thread_is_told_again_and_again(monkeypatch: 
     assert all(line.startswith("starting PostgreSQL ...") for line in teller.lines)
     assert teller.lines[1].endswith(" s")
     assert [thread for thread in threading.enumerate() if "_remind" in thread.name] == []
+
+
+@pytest.mark.parametrize(("path", "named"), [("bin", "promidata-sync"), ("nowhere", "{called}")])
+def test_a_command_that_is_not_on_the_path_is_named_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, named: str
+) -> None:
+    called = tmp_path / "bin" / "promidata-sync"
+    called.parent.mkdir()
+    called.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(called)])
+    monkeypatch.setenv("PATH", str(tmp_path / path))
+    assert telling.own_name() == named.format(called=called)

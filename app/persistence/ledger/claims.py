@@ -80,16 +80,19 @@ async def claim_of_run(
 
     One process works a direct run off. So what is active and not `in_hand` there is a claim of its own whose answer was
     lost, and is claimed again.
+
+    The ids are an array, which is made once: the rows of `IN (SELECT … LIMIT … SKIP LOCKED)` may be looked for anew for
+    each job of the table, and each time others are the first that are not locked.
     """
     rows = await ask(
         db,
         f"""
         UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
-        FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id IN (
+        FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id = ANY(ARRAY(
             SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
               AND (state IN {WAITING_JOB} AND run_at <= clock_timestamp()
                    OR state = 'active' AND id <> ALL(CAST(:in_hand AS text[])))
-            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED))
         RETURNING {CLAIMED}""",
         {"run_id": run_id, "queue": queue, "limit": limit, "claim": uuid4(), "in_hand": list(in_hand)},
     )
