@@ -36,5 +36,6 @@ if [ "$what" = run ]; then
 else
     echo "setup: what tests and checks need, into $venv (about 30 s the first time)"
     install --require-hashes --only-binary :all: -r requirements-dev.lock
+    "$venv/bin/python" -m pytest --collect-only -q >/dev/null   # tests are compiled once here, too
 fi
 echo "setup: ready"
