@@ -11,7 +11,8 @@ usage: fresh_clones.py [--whole]
 | newest | who calls this   | the newest one                        |
 
 pip is pointed (PIP_FIND_LINKS) to a folder with an empty release 9999 of every locked package: whatever resolves a
-requirement takes one of them, and fails. All three at once; a part of the tests, with `--whole` all of them.
+requirement takes one of them, and fails. All three at once with a part of the tests; `--whole`: all of the tests, one
+clone after the other.
 """
 
 from __future__ import annotations
@@ -170,14 +171,12 @@ def go_through(newcomer: Newcomer, tests: str) -> str:
     return timed("make test", lambda: newcomer.do("make", "test", f"ARGS={tests}").splitlines()[-1])
 
 
-def newcomers(folder: Path) -> list[Newcomer]:
+def newcomers(folder: Path, settings: dict[str, str]) -> list[Newcomer]:
     """The three of them. Without being root, the ordinary user is who calls this."""
     dropped = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH"}
     links = f"{folder / 'newer'} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
-    env = {name: value for name, value in os.environ.items() if name not in dropped} | {
-        "PIP_FIND_LINKS": links,
-        "TEST_PROCESSES": "2",
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    env = kept | settings | {"PIP_FIND_LINKS": links}
     nobody = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
     home = folder / "home"
     home.mkdir()
@@ -193,15 +192,16 @@ def newcomers(folder: Path) -> list[Newcomer]:
 
 
 def main() -> None:
-    """Go through all three at once; the exit code is 1 when one of them fails."""
-    tests = "" if "--whole" in sys.argv[1:] else " ".join(TESTS)
+    """Go through all three; the exit code is 1 when one of them fails."""
+    whole = "--whole" in sys.argv[1:]
+    at_once, tests, settings = (1, "", {}) if whole else (3, " ".join(TESTS), {"TEST_PROCESSES": "2"})
     folder = Path(tempfile.mkdtemp(prefix="fresh-clones-"))
     folder.chmod(0o755)
     began = time.monotonic()
     try:
         make_newer_releases(folder / "newer")
-        with ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(go_through, newcomer, tests) for newcomer in newcomers(folder)]
+        with ThreadPoolExecutor(at_once) as pool:
+            asked = [pool.submit(go_through, newcomer, tests) for newcomer in newcomers(folder, settings)]
             failed = [str(error) for one in asked if (error := one.exception())]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
