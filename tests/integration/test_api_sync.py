@@ -187,15 +187,16 @@ async def test_who_was_told_that_there_is_no_answer_finds_nothing_started(
     api: ApiClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither then nor when what stood still goes on."""
-    monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 1.0)
     calls: tuple[dict[str, Any], ...] = (
         {"json": {"supplierId": "A23"}, "headers": {"Idempotency-Key": "once"}},
         {"json": {}},
         {"json": {"useQueue": False}},
     )
-    async with stack.services.database.begin() as db:
-        await db.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
-        await asyncio.gather(*(api.problem("POST", "/sync", 503, **call) for call in calls))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(answer_in_time, "ANSWER_WITHIN_S", 1.0)
+        async with stack.services.database.begin() as db:
+            await db.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
+            await asyncio.gather(*(api.problem("POST", "/sync", 503, **call) for call in calls))
     await eventually(lambda: _is_at_rest(stack))
     assert (await api.get("/runs"))["items"] == []
     again = await api.call("POST", "/sync", 202, **calls[0])
@@ -234,16 +235,17 @@ async def test_a_second_call_while_the_first_is_under_way_is_refused_however_lon
     api: ApiClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotent, "RENEWED_EVERY_S", 0.05)
-    stack.server.faults.add("document", "slow", seconds=0.5)
     key = {"Idempotency-Key": "slow"}
     body = {"supplierId": "A23", "useQueue": False}
-    first = asyncio.create_task(api.post("/sync", body, headers=key))
-    await asyncio.sleep(0.3)
-    async with stack.services.database.begin() as db:
-        await db.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '11 min'"))
-    await eventually(lambda: stack.value("SELECT created_at > now() - interval '1 min' FROM idempotency_keys"))
-    refused = await api.problem("POST", "/sync", 409, json=body, headers=key)
-    assert refused["detail"] == "the first call with this Idempotency-Key is still under way"
+    async with stack.services.database.begin() as holding:
+        await holding.execute(text("LOCK TABLE products IN ACCESS EXCLUSIVE MODE"))
+        first = asyncio.create_task(api.post("/sync", body, headers=key))
+        await eventually(lambda: stack.value("SELECT count(*) FROM idempotency_keys"))
+        async with stack.services.database.begin() as db:
+            await db.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '11 min'"))
+        await eventually(lambda: stack.value("SELECT created_at > now() - interval '1 min' FROM idempotency_keys"))
+        refused = await api.problem("POST", "/sync", 409, json=body, headers=key)
+        assert refused["detail"] == "the first call with this Idempotency-Key is still under way"
     done = await first
     assert await api.post("/sync", body, headers=key) == done
 
