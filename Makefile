@@ -8,7 +8,7 @@ RUN_READY := $(VENV)/.ready-run
 READY := $(VENV)/.ready
 ARGS ?=
 PYTEST = $(BIN)/pytest
-# Tests mostly wait: for servers, time-outs and each other's processes. Each process has servers of its own.
+# Many tests wait, for servers, time-outs and each other's processes. Each process has servers of its own.
 # A failure fails: what a second run alone would pass may be a race, which is what the tests are to find.
 TEST_PROCESSES ?= 5
 CHAOS_PROCESSES ?= 6
@@ -22,7 +22,7 @@ SAY_NO_PROMETHEUS = $(if $(PROMETHEUS),,@echo "prometheus is not installed: the 
 .PHONY: help setup run test fuzz coverage test-chaos test-browser test-image check lint format bench lock openapi promises licences audit sbom ci
 
 # What pytest makes of a test's source is kept, also where the shell says that Python keeps nothing: it is half of a start.
-setup test test-chaos test-browser test-image: export PYTHONDONTWRITEBYTECODE =
+setup test test-chaos test-browser test-image fuzz: export PYTHONDONTWRITEBYTECODE =
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -17,8 +17,8 @@ MOST = 20_000
 ANY_MOVED = "SELECT EXISTS (SELECT FROM queue_moves)"
 FOLD = """
 WITH gone AS (
-    DELETE FROM queue_moves WHERE id IN (
-        SELECT id FROM queue_moves ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED) RETURNING queue, state, jobs),
+    DELETE FROM queue_moves WHERE id = ANY(ARRAY(
+        SELECT id FROM queue_moves ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED)) RETURNING queue, state, jobs),
 folded AS (
     INSERT INTO queue_totals AS t (queue, state, jobs, gained)
     SELECT queue, state, sum(jobs), sum(greatest(jobs, 0)) FROM gone GROUP BY queue, state ORDER BY queue, state

@@ -43,6 +43,12 @@ DELETE FROM changes WHERE id = ANY(ARRAY(
     SELECT c.id FROM changes c WHERE c.seq <= (SELECT pruned_seq FROM change_head)
     ORDER BY c.seq LIMIT :most FOR UPDATE OF c SKIP LOCKED))
 """
+FORGOTTEN_ROWS = """
+WITH old AS MATERIALIZED (SELECT {key} FROM {table} WHERE {which} LIMIT :most FOR UPDATE SKIP LOCKED)
+DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM old)
+"""
+"""Which rows go is found out once. `IN (SELECT ... LIMIT ... SKIP LOCKED)` may be looked for anew for each row of the
+table, and each time others are the first that are not locked."""
 
 
 async def move_feed_start(db: AsyncConnection, age_s: float) -> int:
@@ -75,51 +81,27 @@ async def delete_removals(db: AsyncConnection) -> int:
 
     Nobody holds bytes for a day between storing them and the commit, which is what the notes are for.
     """
-    return await _count(
-        db,
-        """
-        DELETE FROM media_removals WHERE sha256 IN (
-            SELECT sha256 FROM media_removals WHERE until < clock_timestamp() - interval '1 day'
-            LIMIT :most FOR UPDATE SKIP LOCKED)""",
-    )
+    return await _delete_old(db, "media_removals", "sha256", "until < clock_timestamp() - interval '1 day'")
 
 
 async def delete_idempotency_keys(db: AsyncConnection) -> int:
     """Delete some answers that are no longer kept; returns how many."""
-    return await _count(
-        db,
-        f"""
-        DELETE FROM idempotency_keys WHERE (caller, key) IN (
-            SELECT caller, key FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '{KEPT}'
-            ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)""",
-    )
+    which = f"created_at < clock_timestamp() - interval '{KEPT}' ORDER BY created_at"
+    return await _delete_old(db, "idempotency_keys", "caller, key", which)
 
 
 async def delete_deliveries(db: AsyncConnection, age_s: float) -> int:
     """Delete some settled deliveries; returns how many."""
-    return await _count(
-        db,
-        """
-        DELETE FROM deliveries WHERE id IN (
-            SELECT id FROM deliveries
-            WHERE state <> 'pending' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
-            ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)""",
-        age_s=age_s,
-    )
+    is_old = "state <> 'pending' AND created_at < clock_timestamp() - make_interval(secs => :age_s)"
+    return await _delete_old(db, "deliveries", "id", f"{is_old} ORDER BY created_at", age_s=age_s)
 
 
 async def delete_minutes(db: AsyncConnection) -> int:
     """Delete some minutes that charts do not show any more; returns how many rows."""
+    which = "minute < now() - make_interval(days => :days) ORDER BY minute"
     return sum(
         [
-            await _count(
-                db,
-                f"""
-                DELETE FROM {table} WHERE ({key}) IN (
-                    SELECT {key} FROM {table} WHERE minute < now() - make_interval(days => :days)
-                    ORDER BY minute LIMIT :most FOR UPDATE SKIP LOCKED)""",
-                days=KEPT_DAYS,
-            )
+            await _delete_old(db, table, key, which, days=KEPT_DAYS)
             for table, key in (("queue_minutes", "minute, queue"), ("service_minutes", "minute"))
         ]
     )
@@ -168,6 +150,11 @@ async def _old_runs(db: AsyncConnection, age_s: float, condition: str) -> list[U
 async def _delete_hanging(db: AsyncConnection, table: str, condition: str, runs: list[UUID]) -> int:
     """Delete at most BATCH rows of a table that hang on these runs."""
     return await _count(db, HANGING.format(table=table, condition=condition), runs=runs)
+
+
+async def _delete_old(db: AsyncConnection, table: str, key: str, which: str, **parameters: object) -> int:
+    """Delete at most BATCH of the rows of a table that `which` names and nobody has locked."""
+    return await _count(db, FORGOTTEN_ROWS.format(table=table, key=key, which=which), **parameters)
 
 
 async def _count(db: AsyncConnection, delete: str, **parameters: object) -> int:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from app.persistence import sessions
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate
-from tests.support.databases import execute, fresh_database
+from tests.support.databases import connected, execute, fresh_database
 from tests.support.own_migrations import OwnMigrations
 from tests.support.stack import Servers
 
@@ -36,15 +36,6 @@ def own(tmp_path: Path) -> OwnMigrations:
 async def url(servers: Servers) -> AsyncIterator[str]:
     async with fresh_database(servers.postgres.url) as found:
         yield found
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @asynccontextmanager

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.images.store_local import INCOMING, LocalStore
-from app.persistence import job_verbs, retention
+from app.persistence import job_verbs, queue_numbers, retention
 from app.sync.upkeep.retention import forget_old
 from tests.support.ledger_rows import add_jobs, add_run
+from tests.support.plans import look_anew_for_each_row
 from tests.support.stack import Servers, Stack, open_stack
 
 AGE_S = 86_400.0
@@ -61,6 +63,42 @@ async def test_an_old_run_is_thinned_once_and_again_after_a_repair(stack: Stack)
     )
     assert await thin(stack) > 0
     assert await states(stack) == []
+
+
+OLD_ROWS = {
+    "removals": """INSERT INTO media_removals (sha256, removals, until)
+        SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, now() - interval '9 days' FROM generate_series(1, 7) n""",
+    "idempotency keys": """INSERT INTO idempotency_keys (caller, key, body_sha256, created_at)
+        SELECT 'somebody', CAST(n AS text), '', now() - interval '9 days' FROM generate_series(1, 7) n""",
+    "deliveries": """INSERT INTO deliveries (id, webhook_id, event, run_id, payload, state, created_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'run.finished', gen_random_uuid(), '', 'delivered',
+            now() - interval '9 days' FROM generate_series(1, 7) n""",
+    "minutes": """INSERT INTO queue_minutes (minute, queue, done, failed, waiting, active, oldest_s)
+        SELECT now() - interval '900 days' + make_interval(mins => n), 'image-upload', 0, 0, 0, 0, 0
+        FROM generate_series(1, 7) n""",
+    "moves": """INSERT INTO queue_moves (queue, state, jobs)
+        SELECT 'image-upload', 'waiting', 0 FROM generate_series(1, 7)""",
+}
+FORGETTING: dict[str, Callable[[AsyncConnection], Awaitable[int]]] = {
+    "removals": retention.delete_removals,
+    "idempotency keys": retention.delete_idempotency_keys,
+    "deliveries": lambda db: retention.delete_deliveries(db, AGE_S),
+    "minutes": retention.delete_minutes,
+    "moves": queue_numbers.fold_moves,
+}
+
+
+@pytest.mark.parametrize("what", FORGETTING)
+async def test_a_batch_is_no_larger_whatever_plan_postgresql_chooses(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(queue_numbers, "MOST", 2)
+    async with stack.services.database.begin() as db:
+        await db.execute(text("SET LOCAL session_replication_role = replica"))  # rows without those that they belong to
+        await db.execute(text(OLD_ROWS[what]))
+        await look_anew_for_each_row(db)
+        assert await FORGETTING[what](db) == 2
 
 
 async def test_a_run_of_many_jobs_is_thinned_batch_by_batch(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The parts of one test: a fresh database, an empty Redis, a sample feed over HTTP, and open services.
 
-Real PostgreSQL and Valkey, started once a session; a database of its own a test, copied from a migrated template.
+Real PostgreSQL and Valkey, started once a session; a database of its own a test (databases.py).
 """
 
 from __future__ import annotations
