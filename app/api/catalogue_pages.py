@@ -60,16 +60,17 @@ class Reading:
         self,
         find: Callable[[Connection], Awaitable[Key]],
         etag_of: Callable[[Key], str],
-        read: Callable[[Connection, Key], Awaitable[Sequence[Json]]],
+        read: Callable[[Connection], Awaitable[tuple[Key, Json]]],
     ) -> Response:
-        """The answer with one item: its key is looked up, and the item read only where its ETag is not known."""
+        """The answer with one item: its key is looked up, and the item read only where its ETag is not known.
+
+        `read` gives both of one moment: the item may have changed since its key was looked up.
+        """
         async with self.database.quick() as db:
             known = self.known(etag_of(await find(db)))
-        if known is not None:
-            return known
-        async with self.database.read() as db:  # of one moment: what it is, and what its ETag says
-            key = await find(db)
-            (item,) = await read(db, key)
+            if known is not None:
+                return known
+            key, item = await read(db)
         return await self.new(item, etag_of(key))
 
 

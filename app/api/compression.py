@@ -4,9 +4,9 @@
                └ no, or an event stream: as it is                                   └ no: as it is
 
 Every piece of a stream can be read as soon as it is sent. What takes more than a moment is encoded on a thread, which
-zlib and zstd leave the interpreter free for; a stream keeps no more than its encoder's window. Not starlette-compress:
-it passes over the order that a caller names codings in, encodes on the event loop, and brings brotli
-(docs/decisions/0020).
+zlib-ng and zstd leave the interpreter free for; a stream keeps no more than its encoder's window. Not
+starlette-compress: it passes over the order that a caller names codings in, encodes on the event loop, and brings
+brotli (docs/decisions/0020).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from app.persistence.database import Database
 from app.persistence.product_lists import ProductFilter, Sort
 from app.views.buying_prices import without_buying
 from app.views.by_sku import one_product
-from app.views.catalogue import products_json
+from app.views.catalogue import products_json, whole_product
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
 from app.views.explained import Explained, explain
 from app.views.products import CHOSEN, LISTED_PRODUCT, PRODUCT_EXAMPLE, ChosenOfProduct, ListedProduct, Product
@@ -178,7 +178,7 @@ async def get_product(
     return await reading.one(
         lambda db: one_product(db, sku, supplier),
         lambda key: etag_of("product", form.stamp, key.id, key.version, key.supplier),
-        lambda db, key: products_json(db, [key], form),
+        lambda db: whole_product(db, sku, supplier, form),
     )
 
 

@@ -18,7 +18,7 @@ from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import variant_lists
 from app.persistence.variant_lists import VariantFilter, VariantKey
 from app.views.by_sku import one_variant
-from app.views.catalogue import variants_json
+from app.views.catalogue import variants_json, whole_variant
 from app.views.products import LISTED_VARIANT, ListedVariant
 
 router = APIRouter(prefix="/api/v1/variants", tags=["catalogue"], route_class=GuardedRoute)
@@ -75,7 +75,7 @@ async def get_variant(*, sku: Sku, reading: ReadingNeeded, supplier: Word | None
     return await reading.one(
         lambda db: one_variant(db, sku, supplier),
         lambda key: etag_of("variant", form.stamp, _stamp(key)),
-        lambda db, key: variants_json(db, [key], form),
+        lambda db: whole_variant(db, sku, supplier, form),
     )
 
 

@@ -18,8 +18,7 @@ from app.persistence.database import Connection
 from app.persistence.product_lists import ProductFilter, Sort
 from app.persistence.variant_lists import VariantFilter
 from app.sync.services import Services
-from app.views.by_sku import one_product
-from app.views.catalogue import products_json, variants_json
+from app.views.catalogue import products_json, variants_json, whole_product
 from app.views.picture_addresses import addresses_of
 from app.views.whole import Form
 
@@ -90,8 +89,8 @@ def show_product(sku: str, *, supplier: str | None, as_json: bool) -> None:
     async def read(services: Services) -> Item:
         await know_supplier(services, supplier)
         async with services.database.read() as db:
-            key = await one_product(db, sku, supplier)
-            return _items(await products_json(db, [key], _form(services)))[0]
+            _, product = await whole_product(db, sku, supplier, _form(services))
+            return _items([product])[0]
 
     product = with_services(with_supplier_asked(read), shows_pictures=True)
     if as_json:

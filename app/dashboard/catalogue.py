@@ -5,7 +5,7 @@ What a product cost the seller is left out for viewers, as in the API.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import orjson
@@ -22,12 +22,10 @@ from app.dashboard.entering import PageRoute, Reader
 from app.dashboard.price_tables import price_tables
 from app.dashboard.showing import show
 from app.dashboard.wording import best
-from app.errors import NotFound, SeveralSuppliers
 from app.persistence import change_feed, product_lists
-from app.persistence.database import Connection
-from app.persistence.product_lists import ProductFilter, ProductKey, Sort
+from app.persistence.product_lists import ProductFilter, Sort
 from app.views.buying_prices import without_buying
-from app.views.catalogue import products_json
+from app.views.catalogue import products_json, whole_product
 from app.views.changes import history_json
 from app.views.explained import explain
 from app.views.whole import Form
@@ -98,8 +96,7 @@ async def get_product(
     before_id = LARGEST_BIGINT if position is None else position.number
     form = Form(addresses, caller.sees_buying_prices)
     async with services.database.read() as db:
-        row = await _one(db, sku, supplier or None)
-        (whole,) = await products_json(db, [row], form)
+        row, whole = await whole_product(db, sku, supplier or None, form)
         history = await change_feed.history_of(
             db, row.supplier_id, row.sku, before_id=before_id, limit=CHANGES_SHOWN + 1
         )
@@ -123,15 +120,6 @@ async def get_product(
 def by_colour(variants: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Variants with what is sold before what is not, then by colour and in the feed's order of sizes."""
     return sorted(variants, key=lambda variant: (variant["status"] != "active", variant.get("color") or ""))
-
-
-async def _one(db: Connection, sku: str, supplier: str | None) -> ProductKey:
-    found: Sequence[ProductKey] = await product_lists.find_keys(db, sku, supplier)
-    if not found:
-        raise NotFound(f"there is no product {sku}" + (f" of supplier {supplier}" if supplier else ""))
-    if len(found) > 1:
-        raise SeveralSuppliers(sku, sorted(row.supplier for row in found))
-    return found[0]
 
 
 def _visible(caller: Caller, value: Any) -> Any:

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence import product_search
-from app.persistence.statements import text
+from app.persistence.statements import ask
 
 
 class ProductFilter(msgspec.Struct, frozen=True):
@@ -94,8 +94,8 @@ async def list_keys(
     """A page of products, without their content."""
     common = wanted.words is not None and await product_search.are_common(db, wanted.words)
     statement, parameters = keys_statement(wanted, sort=sort, after=after, common=common)
-    rows = await db.execute(text(f"{statement} LIMIT :limit"), {**parameters, "limit": limit})
-    return [ProductKey(**row) for row in rows.mappings()]
+    rows = await ask(db, f"{statement} LIMIT :limit", {**parameters, "limit": limit})
+    return [ProductKey(*row) for row in rows]
 
 
 def keys_statement(
@@ -117,8 +117,9 @@ def keys_statement(
 
 async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[int, str]:
     """The stored JSON of each product, as text."""
-    rows = await db.execute(
-        text("SELECT id, CAST(content AS text) AS content FROM products WHERE id = ANY(CAST(:ids AS bigint[]))"),
+    rows = await ask(
+        db,
+        "SELECT id, CAST(content AS text) AS content FROM products WHERE id = ANY(CAST(:ids AS bigint[]))",
         {"ids": list(product_ids)},
     )
     return {row.id: row.content for row in rows}
@@ -133,12 +134,16 @@ def conditions_of(wanted: ProductFilter) -> tuple[list[str], dict[str, object]]:
 
 async def find_keys(db: AsyncConnection, sku: str, supplier: str | None) -> list[ProductKey]:
     """The products with this SKU, by supplier; `supplier` is a code or `documentId`, None means any."""
-    of_supplier = "" if supplier is None else f"AND {CONDITIONS['supplier']}"
-    rows = await db.execute(
-        text(f'SELECT {KEYS} FROM {VERSIONED} WHERE p.sku = :sku {of_supplier} ORDER BY s.code COLLATE "C"'),
-        {"sku": sku} | ({} if supplier is None else {"supplier": supplier}),
-    )
-    return [ProductKey(**row) for row in rows.mappings()]
+    condition, parameters = with_sku(sku, supplier)
+    rows = await ask(db, f'SELECT {KEYS} FROM {VERSIONED} WHERE {condition} ORDER BY s.code COLLATE "C"', parameters)
+    return [ProductKey(*row) for row in rows]
+
+
+def with_sku(sku: str, supplier: str | None) -> tuple[str, dict[str, object]]:
+    """The condition of the products with this SKU, and its parameters; `supplier` as in `find_keys`."""
+    if supplier is None:
+        return "p.sku = :sku", {"sku": sku}
+    return f"p.sku = :sku AND {CONDITIONS['supplier']}", {"sku": sku, "supplier": supplier}
 
 
 SHOWN = """s.variant_id = v.id
@@ -146,7 +151,7 @@ SHOWN = """s.variant_id = v.id
 STORED = "JOIN addresses a ON a.id = s.address_id AND a.state = 'stored' JOIN media m ON m.id = a.media_id"
 
 LIST_EXTRAS = f"""
-SELECT p.id, n.number AS variant_count, pic.key
+SELECT p.id, n.number, pic.key
 FROM unnest(CAST(:ids AS bigint[])) AS p(id)
 CROSS JOIN LATERAL (
     SELECT count(*) AS number FROM variants v WHERE v.product_id = p.id AND v.status = 'active') n
@@ -160,8 +165,8 @@ LEFT JOIN LATERAL (
 
 async def list_extras(db: AsyncConnection, product_ids: Sequence[int]) -> dict[int, ListExtra]:
     """How many active variants each product has, and its first picture: its primary variant's, else any's."""
-    rows = await db.execute(text(LIST_EXTRAS), {"ids": list(product_ids)})
-    return {row.id: ListExtra(row.variant_count, row.key) for row in rows}
+    rows = await ask(db, LIST_EXTRAS, {"ids": list(product_ids)})
+    return {row.id: ListExtra(row.number, row.key) for row in rows}
 
 
 class CatalogueTotals(msgspec.Struct, frozen=True):
@@ -175,11 +180,12 @@ class CatalogueTotals(msgspec.Struct, frozen=True):
 
 async def count_catalogue(db: AsyncConnection) -> CatalogueTotals:
     """Count what is active, and the stored pictures; by full scans, so not for every request."""
-    rows = await db.execute(
-        text("""
+    (row,) = await ask(
+        db,
+        """
         SELECT (SELECT count(*) FROM suppliers WHERE is_active) AS suppliers,
             (SELECT count(*) FROM products WHERE status = 'active') AS families,
             (SELECT count(*) FROM variants WHERE status = 'active') AS variants,
-            (SELECT count(*) FROM media) AS pictures""")
+            (SELECT count(*) FROM media) AS pictures""",
     )
-    return CatalogueTotals(**rows.mappings().one())
+    return CatalogueTotals(*row)

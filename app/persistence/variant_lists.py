@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.statements import ask
 
 
 class VariantFilter(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ async def list_keys(
 ) -> list[VariantKey]:
     """A page of variants by SKU, from after (`sku`, supplier's id)."""
     statement, parameters = keys_statement(wanted, after=after, limit=limit)
-    return [VariantKey(**row) for row in (await db.execute(text(statement), parameters)).mappings()]
+    return [VariantKey(*row) for row in await ask(db, statement, parameters)]
 
 
 def keys_statement(

@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.product_lists import SHOWN, STORED
+from app.persistence.statements import ask
 
 VariantPart = Literal["content", "prices", "imprintPositions", "images"]
 PARTS: frozenset[VariantPart] = frozenset({"content", "prices", "imprintPositions", "images"})
@@ -54,20 +54,26 @@ async def variants_of(
     db: AsyncConnection, product_ids: Sequence[int], parts: Collection[VariantPart] = PARTS
 ) -> list[WholeVariant]:
     """The variants of these products: one product after the other, each in the feed's order."""
-    rows = await db.execute(text(variants_statement(OF_PRODUCTS, parts)), {"ids": list(product_ids)})
+    rows = await ask(db, variants_statement(OF_PRODUCTS, parts), {"ids": list(product_ids)})
     return [WholeVariant(*row) for row in rows]
 
 
 async def variants_by_id(db: AsyncConnection, variant_ids: Sequence[int]) -> dict[int, WholeVariant]:
     """These variants, whole."""
-    rows = await db.execute(text(variants_statement(BY_ID, PARTS)), {"ids": list(variant_ids)})
+    rows = await ask(db, variants_statement(BY_ID, PARTS), {"ids": list(variant_ids)})
     return {row.id: WholeVariant(*row) for row in rows}
 
 
 def variants_statement(which: str, parts: Collection[VariantPart]) -> str:
     """The statement that reads variants with some of their parts; the others are null, and nothing of them is read."""
-    columns = ", ".join(COLUMNS[part][0] if part in parts else "NULL" for part in COLUMNS)
-    joins = " ".join(COLUMNS[part][1] for part in COLUMNS if part in parts)
+    columns, joins = columns_of(parts)
     return f"""
     WITH v AS (SELECT * FROM variants v WHERE {which})
-    SELECT v.id, v.product_id, v.sku, v.status, v.is_primary, {columns} FROM v {joins} ORDER BY {IN_ORDER}"""
+    SELECT {columns} FROM v {joins} ORDER BY {IN_ORDER}"""
+
+
+def columns_of(parts: Collection[VariantPart]) -> tuple[str, str]:
+    """The columns of a WholeVariant of `v`, and what has to be joined to `v` for them."""
+    columns = ", ".join(COLUMNS[part][0] if part in parts else "NULL" for part in COLUMNS)
+    joins = " ".join(COLUMNS[part][1] for part in COLUMNS if part in parts)
+    return f"v.id, v.product_id, v.sku, v.status, v.is_primary, {columns}", joins

@@ -10,7 +10,9 @@ from app.persistence import product_lists, whole_variants
 from app.persistence.database import Connection
 from app.persistence.product_lists import ListExtra, ProductKey
 from app.persistence.variant_lists import VariantKey
+from app.persistence.whole_products import Wanted
 from app.persistence.whole_variants import WholeVariant
+from app.views.by_sku import one_whole_product, one_whole_variant
 from app.views.whole import Form, Json, product_json, variant_alone
 
 EMPTY = "{}"
@@ -64,6 +66,25 @@ async def variants_json(db: Connection, keys: Sequence[VariantKey], form: Form) 
     """Variants by themselves, in the order of the keys."""
     found = await whole_variants.variants_by_id(db, [key.id for key in keys])
     return [await _giving_way(variant_alone(key, found[key.id], form)) for key in keys]
+
+
+async def whole_product(db: Connection, sku: str, supplier: str | None, form: Form) -> tuple[ProductKey, Json]:
+    """The product with this SKU in some form, and its key, of one moment and by one statement.
+
+    Raises:
+        NotFound: there is none.
+        SeveralSuppliers: several suppliers have it, and none was named.
+    """
+    wanted = Wanted(form.product_content, form.parts if form.expanded else None)
+    found = await one_whole_product(db, sku, supplier, wanted)
+    variants = found.variants if form.expanded else None
+    return found.key, product_json(found.key, found.content or EMPTY, form, variants=variants)
+
+
+async def whole_variant(db: Connection, sku: str, supplier: str | None, form: Form) -> tuple[VariantKey, Json]:
+    """The variant with this SKU and its key; as `whole_product`."""
+    key, found = await one_whole_variant(db, sku, supplier)
+    return key, variant_alone(key, found, form)
 
 
 async def _giving_way(made: Json) -> Json:

@@ -30,6 +30,7 @@ from app.persistence.product_lists import After, ProductFilter, Sort, keys_state
 from app.persistence.run_lists import problems_statement, runs_statement
 from app.persistence.supplier_records import SELECT as SELECT_SUPPLIERS
 from app.persistence.variant_lists import VariantFilter
+from app.persistence.whole_products import Wanted, whole_statement, whole_variants_statement
 from app.persistence.whole_variants import BY_ID, OF_PRODUCTS, PARTS, variants_statement
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -113,6 +114,11 @@ def products(
     return f"{statement} LIMIT 50", parameters
 
 
+def whole(sku: str, supplier: str | None, wanted: Wanted) -> tuple[str, dict[str, object]]:
+    condition, parameters = product_lists.with_sku(sku, supplier)
+    return whole_statement(condition, wanted), parameters
+
+
 def variants(*, after: bool = False, **wanted: Any) -> tuple[str, dict[str, object]]:
     position = ("P-000100-1", 3) if after else None
     return variant_lists.keys_statement(VariantFilter(**wanted), after=position, limit=50)
@@ -170,6 +176,10 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "product by sku": (
         "SELECT * FROM products p WHERE p.sku = :sku", {"sku": "P-000100"},
     ),
+    "a whole product": whole("P-000100", None, Wanted()),
+    "a supplier's whole product": whole("P-000100", "S3", Wanted()),
+    "a product without variants": whole("P-000100", None, Wanted(parts=None)),
+    "a whole variant": whole_variants_statement(VariantFilter(sku="P-000100-1"), limit=100),
     "what lists show of variants": (product_lists.LIST_EXTRAS, {"ids": list(range(1, 51))}),
     "changes": (change_feed.CHANGES_SINCE, {"since": 1000, "limit": 50}),
     "history": (change_feed.HISTORY, {"supplier_id": 3, "sku": "P-000100", "before_id": 10**9, "limit": 50}),

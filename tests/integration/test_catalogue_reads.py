@@ -7,7 +7,9 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
+import asyncpg
 import pytest
 from sqlalchemy import Engine, event, text
 
@@ -43,15 +45,21 @@ async def products(api: ApiClient) -> list[dict[str, Any]]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """The SQL that this process sends meanwhile."""
+    """The SQL that this process sends meanwhile, by SQLAlchemy and past it."""
     sent: list[str] = []
+    fetch = asyncpg.Connection.fetch
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
         sent.append(statement)
 
+    def fetched(self: asyncpg.Connection, query: str, *values: Any, **options: Any) -> Any:
+        sent.append(query)
+        return fetch(self, query, *values, **options)
+
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield sent
+        with patch.object(asyncpg.Connection, "fetch", fetched):
+            yield sent
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
@@ -125,6 +133,21 @@ async def test_whole_products_come_in_pages_with_as_many_statements_for_any_numb
     assert numbers[0] == numbers[1] <= 5
     assert Page[Product].model_validate(page).model_dump(mode="json", by_alias=True) == page
     assert await api.all_pages("/products", expand="variants", limit=3) == products
+
+
+async def test_what_nobody_asked_for_before_costs_two_statements(synced: Stack, products: list[dict[str, Any]]) -> None:
+    """A look at its version, and one that reads it with its key; in forms with parts of it, too."""
+    product, variant = f"/products/{products[1]['sku']}", f"/variants/{products[1]['variants'][0]['sku']}"
+    async with api_client(synced.settings, WORKER) as unasked:
+        for path, params in (
+            (product, {}),
+            (product, {"fields": "sku,name"}),
+            (product, {"fields": "name,variants.sku"}),
+            (variant, {}),
+        ):
+            with statements() as sent:
+                assert (await unasked.http.get(f"/api/v1{path}", params=params)).status_code == 200
+            assert len([statement for statement in sent if "products p" in statement]) == 2, sent
 
 
 async def test_what_was_built_before_costs_one_look_at_its_version(
