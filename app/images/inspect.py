@@ -1,7 +1,8 @@
 """Says whether bytes are a picture that we store, whole and unharmed, and how large it is as displayed.
 
     body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end
-         ─▶ without its metadata ─▶ Pillow: load (a PNG: verify, reopen, load) ─▶ PictureFacts
+         ─▶ a PNG of the usual kind, inflated: sound? ─ yes ─────────────────────┐
+             └ no ─▶ without its metadata ─▶ Pillow: load (a PNG: verify, reopen, load) ─▶ PictureFacts
 
 The bytes themselves are stored as they came, metadata and all.
 
@@ -25,7 +26,7 @@ from app.errors import OriginUnavailable, PictureRefused
 from app.images.containers import JPEG_START, CutShort, Layout, read_layout
 from app.images.orientation import read_orientation
 from app.images.parts import find_exif, without_metadata
-from app.images.png_data import check_png_data, check_png_metadata
+from app.images.png_data import check_png_data, check_png_metadata, is_sound
 
 MAX_FRAMES = 500
 DECODE_BUDGET_BYTES = 96 * 1024 * 1024
@@ -171,9 +172,10 @@ def _decoded_bytes(layout: Layout) -> float:
 
 
 def _examine(body: bytes, layout: Layout) -> PictureFacts:
-    fits = _decoded_bytes(layout) <= DECODE_BUDGET_BYTES
-    _decode(body, layout, whole=fits)
-    if layout.pillow_format == "PNG":
+    fits, is_png = _decoded_bytes(layout) <= DECODE_BUDGET_BYTES, layout.pillow_format == "PNG"
+    if not (is_png and fits and is_sound(body)):
+        _decode(body, layout, whole=fits)
+    if is_png:
         check_png_metadata(body)
         if not fits:
             check_png_data(body)

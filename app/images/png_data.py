@@ -1,21 +1,26 @@
-"""A PNG's compressed data, inflated and counted 1 MiB at a time without keeping any of it.
+"""A PNG's compressed data, inflated and counted a piece at a time without keeping any of it.
 
 IHDR ─▶ bytes expected over all passes ─┐
-IDAT… ─▶ inflated ──────────────────────┴▶ equal, or refused: for pictures too large to be decoded
+IDAT… ─▶ inflated ──────────────────────┼▶ equal, or refused: for pictures too large to be decoded
+                                        └▶ the usual kind, equal, each row's filter known, nothing behind: sound
 zTXt, iTXt, iCCP ─▶ inflated ─▶ at most 32 MiB together, or refused
+
+By zlib-ng, which takes a tenth of the time that Pillow takes to decode the same picture (docs/decisions/0037).
 """
 
 from __future__ import annotations
 
 import contextlib
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
+
+from zlib_ng import zlib_ng
 
 from app.errors import PictureRefused
 from app.images.parts import picture_parts
 
-PIECE_BYTES = 1 << 20
+DAMAGED: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # an instance, says the stub
+PIECE_BYTES = 256 << 10
 METADATA_MAX_BYTES = 32 << 20
 """Far above any text or colour profile, and little for whoever opens it."""
 CHECKSUM_BYTES = 4
@@ -26,6 +31,40 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 """First column, first row, step in columns, step in rows of each pass."""
 
 
+HEAD = struct.Struct(">I4sIIBBBBB")
+"""The first chunk's length and name, and what it says: width, height, depth, colour type, three methods."""
+HEAD_BYTES, SIGNATURE_BYTES = 13, 8
+USUAL_DEPTH, USUAL_COLOURS = 8, frozenset({0, 2, 4, 6})
+USUAL_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND"})
+FILTERS = bytes(range(5))
+"""What a row may begin with."""
+
+
+def is_sound(body: bytes) -> bool:
+    """Whether a PNG whose chunks were checked is of the usual kind and whole beyond doubt: any decoder takes it.
+
+    That is: 8 bits, no palette, not interlaced, nothing but pixel data to decode, which inflates to as many bytes as
+    the header promises, ends there with its checksum right, and begins each row with one of the five filters. What is
+    not may be a picture all the same: a decoder has to say.
+    """
+    length, _, width, height, depth, colour, *methods = HEAD.unpack_from(body, SIGNATURE_BYTES)
+    usual = length == HEAD_BYTES and depth == USUAL_DEPTH and colour in USUAL_COLOURS and not any(methods)
+    parts = (part.name for part in picture_parts(body, "PNG") if not part.is_metadata)
+    if not usual or any(name not in USUAL_CHUNKS for name in parts):
+        return False
+    row, found = 1 + width * CHANNELS[colour], 0
+    try:
+        for piece in _inflated(_data_chunks(body), to_the_end=True):
+            if piece[-found % row :: row].translate(None, FILTERS):
+                return False
+            found += len(piece)
+            if found > row * height:
+                return False
+    except DAMAGED:
+        return False
+    return bool(found == row * height)
+
+
 def check_png_data(body: bytes) -> None:
     """Inflate the pixel data of a PNG whose chunks were checked, and compare its length with what the header promises.
 
@@ -34,11 +73,11 @@ def check_png_data(body: bytes) -> None:
     """
     expected, found = _expected_bytes(body), 0
     try:
-        for piece_bytes in _inflated(_data_chunks(body)):
-            found += piece_bytes
+        for piece in _inflated(_data_chunks(body)):
+            found += len(piece)
             if found > expected:
                 break
-    except zlib.error:
+    except DAMAGED:
         found = -1
     if found != expected:
         raise PictureRefused("the PNG's data and header do not agree", kind="picture-damaged")
@@ -52,9 +91,9 @@ def check_png_metadata(body: bytes) -> None:
     """
     found = 0
     for packed in _packed_metadata(body):
-        with contextlib.suppress(zlib.error):
-            for piece_bytes in _inflated([packed]):
-                found += piece_bytes
+        with contextlib.suppress(DAMAGED):
+            for piece in _inflated([packed]):
+                found += len(piece)
                 if found > METADATA_MAX_BYTES:
                     raise PictureRefused(
                         "the PNG's texts or colour profile open to over 32 MiB", kind="picture-damaged"
@@ -70,15 +109,23 @@ def _expected_bytes(body: bytes) -> int:
     return total
 
 
-def _inflated(chunks: Iterable[bytes]) -> Iterator[int]:
-    """The length of each inflated piece."""
-    stream = zlib.decompressobj()
+def _inflated(chunks: Iterable[bytes], *, to_the_end: bool = False) -> Iterator[bytes]:
+    """The inflated pieces; the stream has `to_the_end` of the chunks, no byte before it and no byte after it.
+
+    Raises:
+        DAMAGED: the data is damaged, or ends elsewhere.
+    """
+    stream = zlib_ng.decompressobj()
     for data in chunks:
+        if to_the_end and stream.eof and data:
+            raise DAMAGED("there is more behind the end")
         pending, full = data, True
         while (pending or full) and not stream.eof:
             piece = stream.decompress(pending, PIECE_BYTES)
             pending, full = stream.unconsumed_tail, len(piece) == PIECE_BYTES
-            yield len(piece)
+            yield piece
+    if to_the_end and (not stream.eof or stream.unused_data):
+        raise DAMAGED("the data ends elsewhere")
 
 
 def _data_chunks(body: bytes) -> Iterator[bytes]:
