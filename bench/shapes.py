@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.cli.cores import available_cores, worker_counts
-from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName, StageName
-from app.settings import Settings
+from app.jobs.definitions import QueueName
 from app.sync.operating.discovery import discover
 from bench.bucket import Bucket, serving_bucket
 from bench.ground import Feed, Servers, fresh_ground, serving_feed
 from bench.plots import Plot, by_program
 from bench.report import Figure, Section, Table
 from bench.sync import Measured, measure_sync, median_cpu_s, reference_of, spread
+from bench.usual import queues_of, usual_workers
 
 Store = Literal["folder", "bucket"]
 STORES: tuple[Store, ...] = ("folder", "bucket")
@@ -67,11 +66,6 @@ SHAPES = {
 }
 
 
-def _usual(kind: StageName) -> int:
-    """How many workers `up` starts on this machine."""
-    return worker_counts(Settings.model_validate({}), available_cores())[kind]
-
-
 QUICK = {"quick": Shape(4, 2, 2, 30_000, 10_000, 0.0)}
 
 
@@ -84,13 +78,12 @@ class Choice:
     latency_s: float | None = None
     """In place of the shape's own."""
     rounds: int = 2
-    families_workers: int = field(default_factory=lambda: _usual("family"))
-    images_workers: int = field(default_factory=lambda: _usual("image"))
+    families_workers: int = field(default_factory=lambda: usual_workers("family"))
+    images_workers: int = field(default_factory=lambda: usual_workers("image"))
 
     def queues(self) -> list[QueueName]:
         """A worker process for each."""
-        several = [PRODUCT_FAMILY] * self.families_workers + [IMAGE_UPLOAD] * self.images_workers
-        return [SUPPLIER_SYNC, *several]
+        return queues_of(self.families_workers, self.images_workers)
 
 
 def measure(servers: Servers, choice: Choice, *, quick: bool) -> Section:

@@ -2,6 +2,8 @@
 
 a round: bare reference loop ─▶ cold + unchanged at 20 ms ─▶ cold + unchanged at 0 ms
 bound = the largest, over the stages, of items x latency / slots and items x reference CPU / cores
+
+With the worker processes that `up` starts here by default; where CPU goes is told of one process a queue.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from bench.meters import CORES, Cost, CostMeter
 from bench.plots import Plot, by_program
 from bench.reference import Reference, measure_reference
 from bench.report import Figure, Section, Table
+from bench.usual import usual_queues, usual_workers
 
 LATENCIES_S = (0.02, 0.0)
 ROUNDS = 2
 DEFAULT_SLOTS = 10
 """Documents at once, and pictures of a worker at once."""
-GOAL = 1.25
+GOAL, GOAL_BY_DEFAULT = 1.25, 1.5
+"""Of DESIGN.md, and what is asked of default settings on two cores."""
+CPU_GOAL = 1.6
 RUN_WITHIN_S = 1_200.0
 NOT_OURS = ("origin", "object store")
 
@@ -94,8 +99,8 @@ def measure(servers: Servers, *, quick: bool) -> Section:
         for _ in range(1 if quick else ROUNDS):
             references.append(asyncio.run(reference_of(servers, feed)))
             for latency_s in LATENCIES_S:
-                pairs[latency_s].append(asyncio.run(_pair(servers, feed, latency_s)))
-        sampled = asyncio.run(_pair(servers, feed, 0.0, "--sample", "--count"))
+                pairs[latency_s].append(asyncio.run(_pair(servers, feed, latency_s, usual_queues())))
+        sampled = asyncio.run(_pair(servers, feed, 0.0, QUEUES, "--sample", "--count"))
     return _section(size, references, pairs, sampled)
 
 
@@ -106,12 +111,12 @@ async def reference_of(servers: Servers, feed: Feed) -> Reference:
         return await measure_reference(ground, feed, os.getpid())
 
 
-async def _pair(servers: Servers, feed: Feed, latency_s: float, *options: str) -> Pair:
+async def _pair(servers: Servers, feed: Feed, latency_s: float, queues: Sequence[str], *options: str) -> Pair:
     feed.set_habits(latency_s=latency_s)
     async with fresh_ground(servers, feed.base_url) as ground:
         await discover(ground.services)
-        cold = await measure_sync(ground, feed, QUEUES, *options)
-        unchanged = await measure_sync(ground, feed, QUEUES)
+        cold = await measure_sync(ground, feed, queues, *options)
+        unchanged = await measure_sync(ground, feed, queues)
     return Pair(cold, unchanged)
 
 
@@ -161,12 +166,14 @@ async def _ended(ground: Ground) -> bool:
     return not await ground.rows("SELECT FROM runs WHERE status IN ('queued', 'running', 'cancelling')")
 
 
-def bound_s(reference: Reference, latency_s: float, slots: int = DEFAULT_SLOTS) -> dict[str, float]:
-    """The bound of each stage, in seconds, with so many slots for documents and for pictures."""
+def bound_s(
+    reference: Reference, latency_s: float, slots: int = DEFAULT_SLOTS, *, images_workers: int = 1
+) -> dict[str, float]:
+    """The bound of each stage, in seconds, with so many slots for documents and for pictures of a worker."""
     return {
         "documents, latency": reference.documents * latency_s / slots,
         "documents and families, CPU": reference.documents * reference.document_cpu_s / CORES,
-        "pictures, latency": reference.pictures * latency_s / slots,
+        "pictures, latency": reference.pictures * latency_s / (slots * images_workers),
         "pictures, CPU": reference.pictures * reference.picture_cpu_s / CORES,
     }
 
@@ -175,8 +182,9 @@ def _section(size: Size, references: list[Reference], pairs: dict[float, list[Pa
     section = Section(
         "Cold sync and the unchanged one after it",
         f"One supplier of {size.families} families x {size.variants} variants x {size.pictures} pictures "
-        f"({'small' if size.small else 'real'} document and picture sizes), three worker processes, the local store, "
-        f"the feed a process of its own on the same cores. {len(references)} interleaved rounds; medians.",
+        f"({'small' if size.small else 'real'} document and picture sizes), {len(usual_queues())} worker processes as "
+        "`up` starts them on this machine, the local store, the feed a process of its own on the same cores. "
+        f"{len(references)} interleaved rounds; medians.",
     )
     section.tables += [_bounds(section, references, pairs), _syncs(pairs), _costs(pairs), _parts(sampled)]
     section.plots += [_walls(references, pairs), _cpu(pairs)]
@@ -184,7 +192,7 @@ def _section(size: Size, references: list[Reference], pairs: dict[float, list[Pa
     section.remarks += [
         f"The run's own count: {run['families_completed']} families, {run['images_uploaded']} pictures uploaded.",
         "The reference loop decodes each picture whole; the product decodes with `draft`, which costs less.",
-        "CPU by part and round trips come from a run of their own, since looking costs something (about 5 %).",
+        "CPU by part and round trips come from a run of its own with one process a queue; looking costs about 5 %.",
     ]
     return section
 
@@ -193,12 +201,9 @@ def _bounds(section: Section, references: list[Reference], pairs: dict[float, li
     rows = []
     for latency_s, measured in pairs.items():
         walls = [pair.cold.wall_s for pair in measured]
-        ratios = [
-            pair.cold.wall_s / max(bound_s(one, latency_s).values())
-            for pair, one in zip(measured, references, strict=True)
-        ]
+        bounds = [_usual_bound_s(one, latency_s) for one in references]
+        ratios = [pair.cold.wall_s / max(bound.values()) for pair, bound in zip(measured, bounds, strict=True)]
         floors = [_floor_s(one) for one in references]
-        bounds = [bound_s(one, latency_s) for one in references]
         largest = max(bounds[0], key=lambda name: bounds[0][name])
         ratio = statistics.median(ratios)
         rows.append(
@@ -212,15 +217,17 @@ def _bounds(section: Section, references: list[Reference], pairs: dict[float, li
                 f"{statistics.median(walls) / statistics.median(floors):.2f}",
             ]
         )
-        section.figures.append(
+        section.figures += [
             Figure(
                 "F3",
                 f"cold sync at {latency_s * 1000:.0f} ms, wall / bound",
                 f"{ratio:.2f}",
-                f"<= {GOAL}",
-                ratio <= GOAL,
+                f"<= {goal}",
+                ratio <= goal,
             )
-        )
+            for goal in (GOAL_BY_DEFAULT, GOAL)
+        ]
+    section.figures.append(_cpu_figure(references, pairs[0.0]))
     head = (
         "origin latency",
         "wall, s",
@@ -234,7 +241,7 @@ def _bounds(section: Section, references: list[Reference], pairs: dict[float, li
 
 
 def _walls(references: list[Reference], pairs: dict[float, list[Pair]]) -> Plot:
-    bounds = {latency_s: [max(bound_s(one, latency_s).values()) for one in references] for latency_s in pairs}
+    bounds = {latency_s: [max(_usual_bound_s(one, latency_s).values()) for one in references] for latency_s in pairs}
     series = {
         "cold sync": [statistics.median(pair.cold.wall_s for pair in found) for found in pairs.values()],
         "unchanged": [statistics.median(pair.unchanged.wall_s for pair in found) for found in pairs.values()],
@@ -257,10 +264,26 @@ def median_cpu_s(syncs: Sequence[Measured]) -> dict[str, float]:
     return {name: statistics.median(sync.costs[name].cpu_s for sync in syncs) for name in syncs[0].costs}
 
 
+def _usual_bound_s(reference: Reference, latency_s: float) -> dict[str, float]:
+    return bound_s(reference, latency_s, images_workers=usual_workers("image"))
+
+
+def _cpu_figure(references: list[Reference], measured: list[Pair]) -> Figure:
+    """What our processes take, against the bare loop, which does without what they are for."""
+    ratio = statistics.median(
+        pair.cold.ours_cpu_s / _stages_cpu_s(one) for pair, one in zip(measured, references, strict=True)
+    )
+    name = "cold sync at 0 ms, CPU of workers, PostgreSQL and Valkey / the bare loop's"
+    return Figure("F3", name, f"{ratio:.2f}", f"<= {CPU_GOAL}", ratio <= CPU_GOAL)
+
+
+def _stages_cpu_s(reference: Reference) -> float:
+    return reference.documents * reference.document_cpu_s + reference.pictures * reference.picture_cpu_s
+
+
 def _floor_s(reference: Reference) -> float:
     """Seconds that all stages' reference CPU and the origin's take on these cores: they share them here."""
-    stages = reference.documents * reference.document_cpu_s + reference.pictures * reference.picture_cpu_s
-    return (stages + reference.origin_cpu_s) / CORES
+    return (_stages_cpu_s(reference) + reference.origin_cpu_s) / CORES
 
 
 def _syncs(pairs: dict[float, list[Pair]]) -> Table:

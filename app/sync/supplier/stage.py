@@ -3,7 +3,7 @@
     manifest ─▶ the one that left nothing to do? ─▶ done
        │
        └─▶ diff against what was applied ─▶ fetch what is new, changed or unfinished
-       10 %            │                              30 %  │ every 200 documents or 2 s, in one transaction:
+       10 %            │                              30 %  │ after 0.2 s, 0.4 s ... 2 s, or 200 documents:
        │               └─▶ pictures left unsettled          │ fence, bodies, listings, family jobs, counters
        │                                                    ▼
        └─▶ 50 % families of documents that wait for others ─▶ 60 % removals ─▶ 70 % sent ─▶ 100 %
