@@ -26,7 +26,7 @@ class Encoder(Protocol):
     """One answer's encoder; its calls may be made on any thread, one after the other."""
 
     at_once_bytes: float
-    """What is encoded where it is: about a millisecond's work. To go to a thread and back takes a tenth of that."""
+    """What is encoded where it is: a fraction of a millisecond for a product, three where nothing repeats itself."""
 
     def add(self, data: bytes) -> bytes:
         """Encode more; some of it may be given back later."""
@@ -59,7 +59,7 @@ class Plain:
 class Gzip:
     """See Encoder."""
 
-    at_once_bytes: float = 1024 * 1024
+    at_once_bytes: float = 256 * 1024
 
     def __init__(self) -> None:
         self._stream = zlib_ng.compressobj(GZIP_LEVEL, zlib_ng.DEFLATED, _GZIP_WINDOW_BITS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,10 @@ from sqlalchemy import text
 
 from app.api import kept_bodies
 from app.images.store import PRESIGNED_S
+from app.persistence.database import Connection
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
+from app.views.by_sku import one_product, one_variant
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -249,3 +252,37 @@ async def test_addresses_that_lead_elsewhere_or_end_soon_make_other_etags(
             again = await other.http.get(f"{path}?fields=sku,name", headers={"If-None-Match": without})
             assert again.status_code == 304, "no address is in it"
             monkeypatch.undo()
+
+
+@pytest.mark.parametrize("path", ["/products/{product}", "/variants/{variant}"])
+async def test_what_changes_between_the_look_and_the_reading_comes_with_the_etag_of_what_it_is(
+    stack: Stack, api: ApiClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Under the ETag of the look it would be a 304 for whoever has what was there before."""
+    (row,) = await stack.rows(
+        f"SELECT sku, (SELECT sku FROM products WHERE id = {ITS}) AS product FROM variants WHERE id = {ONE}".replace(
+            ":n", "0"
+        )
+    )
+    asked = path.format(product=row["product"], variant=row["sku"])
+    looks = {
+        "/products": ("app.api.products.one_product", one_product),
+        "/variants": ("app.api.variants.one_variant", one_variant),
+    }
+    name, look = looks[asked[:9]]
+
+    async def change() -> None:
+        async with stack.services.database.begin() as db:
+            await db.execute(text(SEEN["content of a variant"]), {"n": 0, "x": time.time_ns() % 10**9})
+
+    async def and_then_it_changes(db: Connection, *arguments: Any) -> Any:
+        found = await look(db, *arguments)
+        await change()
+        return found
+
+    await change()  # so that nobody has asked for it
+    with monkeypatch.context() as patched:
+        patched.setattr(name, and_then_it_changes)
+        changed = await api.http.get(f"/api/v1{asked}")
+    again = await api.http.get(f"/api/v1{asked}")
+    assert (again.headers["etag"], again.content) == (changed.headers["etag"], changed.content)

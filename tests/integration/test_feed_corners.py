@@ -228,6 +228,7 @@ async def test_a_document_is_its_familys_own_whatever_case_its_extension_has(
 async def test_another_spelling_of_a_familys_own_document_does_not_go_ahead_of_it(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(arrivals_step, "COMMIT_FIRST_AFTER_S", 0.05)
     monkeypatch.setattr(arrivals_step, "COMMIT_EVERY_S", 0.05)
     feed = plain_feed(families=1)
     sku = first_sku(feed)

@@ -19,7 +19,7 @@ from app.sync.operating.start import StartRequest, start_queued
 from app.sync.operating.suppliers import reset_supplier
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
-from app.sync.supplier import reparse
+from app.sync.supplier import arrivals_step, reparse
 from app.sync.supplier import stage as supplier_stage
 from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from app.sync.upkeep.reconcile import reconcile
@@ -218,6 +218,7 @@ async def test_documents_that_wait_for_their_commit_through_an_outage_are_not_fe
         return await store(db, run_id, arrived)
 
     monkeypatch.setattr(documents, "store_fetched", away_at_first)
+    monkeypatch.setattr(arrivals_step, "COMMIT_FIRST_AFTER_S", 30.0)  # all of them in one
     async with make_stack(plain_feed(families=5, variants=1), job_max_attempts=1) as stack:
         stack.server.log.reset()
         arm("supplier.arrivals_step.Arrivals._commit:cut" if answer_lost else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import pytest
@@ -84,6 +85,25 @@ def test_it_may_come_in_any_chunks(name: str) -> None:
 def test_what_is_not_of_the_usual_kind_or_not_whole_is_left_to_the_decoder(name: str) -> None:
     check_container(OTHERS[name], MAX_PIXELS)
     assert not is_sound(OTHERS[name])
+
+
+def test_little_of_a_large_chunk_is_held_at_once() -> None:
+    """What is left of it is copied for each piece: all of it would be, time and again."""
+    body = in_one_chunk(noise(1500, 1000))
+    tracemalloc.start()
+    try:
+        assert is_sound(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20 < len(body) / 4
+
+
+def in_one_chunk(image: Image.Image) -> bytes:
+    width, height = image.size
+    raw, row = image.convert("RGB").tobytes(), 3 * width
+    rows = b"".join(b"\0" + raw[at : at + row] for at in range(0, len(raw), row))
+    return picture(head(width, height, 2), chunk(b"IDAT", zlib.compress(rows, 1)))
 
 
 def test_rows_are_told_apart_across_pieces() -> None:
