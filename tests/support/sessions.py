@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import psutil
 
-PORTS = "SELECT client_port FROM pg_stat_activity WHERE usename = $1 AND client_port > 0"
+PORTS = "SELECT client_port, inet_server_port() AS ours FROM pg_stat_activity WHERE usename = $1 AND client_port > 0"
 
 
 @dataclass
@@ -53,13 +53,14 @@ async def watched(url: str, user: str, pids: list[int], every_s: float = 0.05) -
 
 async def sessions_by_process(server: asyncpg.Connection, user: str, pids: list[int]) -> Counter[int]:
     """The server's sessions of `user`, by the process that holds the other end."""
-    ports = {row["client_port"] for row in await server.fetch(PORTS, user)}
-    return await asyncio.to_thread(_held, pids, ports)
+    ends = {(row["client_port"], row["ours"]) for row in await server.fetch(PORTS, user)}
+    return await asyncio.to_thread(_held, pids, ends)
 
 
-def _held(pids: list[int], ports: set[int]) -> Counter[int]:
+def _held(pids: list[int], ends: set[tuple[int, int]]) -> Counter[int]:
+    """By both ports: a connection to Redis may have the same one on this side."""
     held: Counter[int] = Counter()
     for pid in pids:
-        ends = psutil.Process(pid).net_connections("tcp")
-        held[pid] = sum(bool(end.laddr) and end.laddr.port in ports for end in ends)
+        found = (end for end in psutil.Process(pid).net_connections("tcp") if end.laddr and end.raddr)
+        held[pid] = sum((end.laddr.port, end.raddr.port) in ends for end in found)
     return held
