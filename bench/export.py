@@ -26,12 +26,15 @@ from app.sync.operating.discovery import discover
 from app.sync.operating.start import StartRequest
 from app.sync.running.direct import sync_direct
 from bench.api_process import serving_api
+from bench.export_beside import Beside, measure_beside
 from bench.ground import Ground, Process, Servers, fresh_ground, serving_feed
 from bench.report import Figure, Section, Table
 
 PRODUCTS, QUICK_PRODUCTS = 20_000, 300
 FAMILIES, VARIANTS, DOCUMENT_BYTES = 40, 3, 110_000
 PIECE_BYTES = 2**20
+SUPPLIERS = ("A23", "A360")
+"""Whose products are copied and read, and who is synced beside that."""
 KEY = "bench-export-of-16-chars"
 COPY = """
 CREATE TEMP TABLE origin AS SELECT *, row_number() OVER (ORDER BY id) - 1 AS number FROM products;
@@ -90,7 +93,7 @@ def measure(servers: Servers, *, quick: bool, products: int | None = None) -> Se
 async def _measure(servers: Servers, products: int) -> Section:
     options = (
         "--suppliers",
-        "1",
+        str(len(SUPPLIERS)),
         "--families",
         str(FAMILIES),
         "--variants",
@@ -103,7 +106,7 @@ async def _measure(servers: Servers, products: int) -> Section:
     with serving_feed(*options) as feed:
         async with fresh_ground(servers, feed.base_url, settings=keys) as ground:
             await discover(ground.services)
-            await sync_direct(ground.services, StartRequest())
+            await sync_direct(ground.services, StartRequest(supplier=SUPPLIERS[0]))
             await _fill(ground, products)
             async with _api(ground) as (base, process):
                 whole = await _one_product(base)
@@ -114,7 +117,9 @@ async def _measure(servers: Servers, products: int) -> Section:
                     "zstd, viewer": await _read(base, process, "zstd", f"{KEY}-reader"),
                 }
                 unchanged_s = await _unchanged(base)
-    return _section(products, whole, readings, unchanged_s)
+                async with _reader(base, "zstd", KEY) as reader:
+                    beside = await measure_beside(ground, feed, process, reader, SUPPLIERS[1])
+    return _section(products, whole, readings, unchanged_s, beside)
 
 
 async def _fill(ground: Ground, products: int) -> None:
@@ -146,11 +151,7 @@ async def _read(base: str, process: Process, encoding: str, key: str) -> Reading
     reading = Reading(before_mb=_mb(watched))
     cpu = sum(watched.cpu_times()[:2])
     began = time.monotonic()
-    headers = {"X-API-Key": key, "Accept": "application/x-ndjson", "Accept-Encoding": encoding}
-    async with (
-        httpx.AsyncClient(base_url=base, headers=headers, timeout=120) as http,
-        http.stream("GET", "/api/v1/products") as answer,
-    ):
+    async with _reader(base, encoding, key) as http, http.stream("GET", "/api/v1/products") as answer:
         answer.raise_for_status()
         with TemporaryFile() as packed:
             lines = _Lines(answer.headers.get("content-encoding", "identity"), packed)
@@ -163,6 +164,11 @@ async def _read(base: str, process: Process, encoding: str, key: str) -> Reading
             reading.cpu_s = sum(watched.cpu_times()[:2]) - cpu
             reading.products = lines.counted()
     return reading
+
+
+def _reader(base: str, encoding: str, key: str) -> httpx.AsyncClient:
+    headers = {"X-API-Key": key, "Accept": "application/x-ndjson", "Accept-Encoding": encoding}
+    return httpx.AsyncClient(base_url=base, headers=headers, timeout=120)
 
 
 class _Lines:
@@ -215,7 +221,7 @@ def _mb(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 2**20
 
 
-def _section(products: int, whole: float, readings: dict[str, Reading], unchanged_s: float) -> Section:
+def _section(products: int, whole: float, readings: dict[str, Reading], unchanged_s: float, beside: Beside) -> Section:
     best = readings["zstd"]
     growth_mb = max(reading.peak_mb for reading in readings.values()) - readings["identity"].before_mb
     packed = best.bytes / best.products
@@ -241,6 +247,7 @@ def _section(products: int, whole: float, readings: dict[str, Reading], unchange
             Figure("F11", "first line", f"{best.first_line_s * 1000:.0f} ms", "<= 200 ms", best.first_line_s <= 0.2),
             Figure("F11", "the API process grows by", f"{growth_mb:.0f} MB", "<= 50 MB", growth_mb <= 50),
             Figure("F11", "bytes a product, zstd / not", f"{packed / whole:.3f}", "<= 0.1", packed / whole <= 0.1),
+            beside.figure(),
         ],
-        remarks=[f"The same again, nothing changed: 304 after {unchanged_s * 1000:.0f} ms."],
+        remarks=[f"The same again, nothing changed: 304 after {unchanged_s * 1000:.0f} ms.", beside.remark()],
     )
