@@ -24,9 +24,10 @@ from app.sync.operating.start import StartRequest, start_queued
 from bench.ground import Feed, Ground, Process, until, workers
 from bench.report import Figure
 
-ROUNDS, SYNCS = 3, 2
+ROUNDS, SYNCS = 3, 4
 MOST_SLOWER = 0.1
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.5
+"""For sessions of the API that are new: looking costs something, too."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ async def measure_beside(ground: Ground, feed: Feed, api: Process, read: httpx.A
     async with workers(ground, QUEUES) as running:
         servers = (ground.servers.postgres.pid, ground.servers.valkey.pid)
         _keep_on(cores[-1:], [*servers, feed.process.pid, *(process.pid for process in running.values())])
+        _keep_on(cores[:1], [os.getpid()])  # which waits, looks and reads
         await _forced(ground, supplier)
         for _ in range(ROUNDS):
             alone.extend([await _forced(ground, supplier) for _ in range(SYNCS)])
             async with _exporting(ground, api, read, cores[:1]) as begun:
                 beside.extend([await _forced(ground, supplier) for _ in range(SYNCS)])
             exports += len(begun)
-    _keep_on(cores, servers)
+    _keep_on(cores, [*servers, os.getpid()])
     return Beside(alone, beside, exports)
 
 
@@ -136,7 +138,7 @@ def _keep_on(cores: list[int], pids: Iterable[int]) -> None:
     for pid in pids:
         with suppress(psutil.Error):
             parent = psutil.Process(pid)
-            for process in (parent, *parent.children(recursive=True)):
+            for process in (parent, *(parent.children(recursive=True) if pid != os.getpid() else ())):
                 for thread in process.threads():
                     with suppress(OSError):
                         os.sched_setaffinity(thread.id, cores)
