@@ -127,8 +127,10 @@ async def _exporting(
 
 
 async def _sessions_of(ground: Ground, pid: int) -> list[int]:
-    """The backends that a process is connected to, by the ports that it has open."""
-    ports = [found.laddr.port for found in psutil.Process(pid).net_connections("tcp") if found.laddr]
+    """The backends that a process is connected to, by both ports: one to Redis may have the same on its side."""
+    (server,) = await ground.rows("SELECT inet_server_port() AS port")
+    open_now = psutil.Process(pid).net_connections("tcp")
+    ports = [end.laddr.port for end in open_now if end.laddr and end.raddr and end.raddr.port == server["port"]]
     rows = await ground.rows("SELECT pid FROM pg_stat_activity WHERE client_port = ANY($1::int[])", ports)
     return [row["pid"] for row in rows]
 

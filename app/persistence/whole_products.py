@@ -21,6 +21,7 @@ from app.persistence.variant_lists import VariantFilter, VariantKey
 from app.persistence.whole_variants import IN_ORDER, PARTS, VariantPart, WholeVariant, columns_of
 
 KEY_WIDTH, VARIANT_WIDTH = len(ProductKey.__struct_fields__), len(WholeVariant.__struct_fields__)
+KEY_OF_P = ", ".join(f"p.{name}" for name in ProductKey.__struct_fields__)
 
 
 class WholeProduct(msgspec.Struct, frozen=True):
@@ -80,7 +81,7 @@ def whole_statement(condition: str, wanted: Wanted) -> str:
     WITH p AS MATERIALIZED (
         SELECT {product_lists.KEYS}, {content} AS content FROM {product_lists.VERSIONED} WHERE {condition}),
     v AS (SELECT v.* FROM p JOIN variants v ON v.product_id = p.id)
-    SELECT p.id, p.sku, p.supplier_id, p.supplier, p.status, p.updated_at, p.version,
+    SELECT {KEY_OF_P},
         CASE WHEN row_number() OVER (PARTITION BY p.id ORDER BY {order}) = 1 THEN p.content END,
         {columns}
     FROM p {variants} ORDER BY {order}"""

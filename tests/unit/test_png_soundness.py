@@ -1,4 +1,4 @@
-"""A PNG that is judged without a decoder: each decoder would take it, and nothing else is judged so."""
+"""A PNG that is judged without a decoder: Pillow would take it, and nothing else is judged so."""
 
 from __future__ import annotations
 
