@@ -52,6 +52,7 @@ from app.api.kept_bodies import KeptBodies
 from app.api.live_events import LiveEvents
 from app.api.local_door import LocalDoor
 from app.api.metrics import Figures, Timing
+from app.api.pacing import Pacing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
 from app.api.request_traces import RequestTraces
@@ -169,6 +170,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.readiness = Readiness(services)
             app.state.verbs = set()
             app.state.live = LiveEvents(services.database, settings)
+            app.state.pacing = Pacing(services.database)
             if services.queue is None:
                 app.state.verbs.add(asyncio.create_task(do_chores_without_queue(services)))
             else:

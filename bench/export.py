@@ -117,8 +117,8 @@ async def _measure(servers: Servers, products: int) -> Section:
                     "zstd, viewer": await _read(base, process, "zstd", f"{KEY}-reader"),
                 }
                 unchanged_s = await _unchanged(base)
-                async with _reader(base, "zstd", KEY) as reader:
-                    beside = await measure_beside(ground, feed, process, reader, SUPPLIERS[1])
+            async with serving_api(ground) as (base, _), _reader(base, "zstd", KEY) as reader:
+                beside = await measure_beside(ground, reader, SUPPLIERS[1])
     return _section(products, whole, readings, unchanged_s, beside)
 
 
@@ -249,5 +249,5 @@ def _section(products: int, whole: float, readings: dict[str, Reading], unchange
             Figure("F11", "bytes a product, zstd / not", f"{packed / whole:.3f}", "<= 0.1", packed / whole <= 0.1),
             beside.figure(),
         ],
-        remarks=[f"The same again, nothing changed: 304 after {unchanged_s * 1000:.0f} ms.", beside.remark()],
+        remarks=[f"The same again, nothing changed: 304 after {unchanged_s * 1000:.0f} ms.", beside.remark(packed)],
     )

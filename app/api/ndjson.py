@@ -11,9 +11,10 @@ products, whatever the catalogue's size; other requests come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi.responses import Response
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
 from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding, weights_of
+from app.api.pacing import Pace, Pacing
 from app.api.validators import etag_of, unchanged, validator_headers
 from app.persistence import change_feed, exports
 from app.persistence.database import Connection, Database
@@ -68,6 +70,7 @@ class Export(Response):
         self._request = request
         self._database = database
         self._wanted = wanted
+        self._pacing: Pacing = request.app.state.pacing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it.
@@ -81,8 +84,11 @@ class Export(Response):
             await known(scope, receive, send)
             return
         coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
-        lines = _Lines(send, encoder_of(coding))
-        async with self._database.snapshot(idle_s=2 * STALL_S, place_within_s=PLACE_WITHIN_S) as db:
+        async with (
+            self._database.snapshot(idle_s=2 * STALL_S, place_within_s=PLACE_WITHIN_S) as db,
+            self._pacing.exporting() as pace,
+        ):
+            lines = _Lines(send, encoder_of(coding), pace)
             headers = await self._validated(db)
             await send(_start({**headers, "Content-Encoding": coding} if coding else headers))
             if not await self._sent_lines(db, receive, lines):
@@ -114,7 +120,7 @@ class Export(Response):
             async with asyncio.timeout(WHOLE_S), aclosing(self._batches(db)) as batches:
                 async for batch in batches:
                     for number in range(len(batch)):
-                        await lines.add(batch.json_of(number))
+                        await lines.add(partial(batch.json_of, number))
                         if gone.done():
                             return False
                     await lines.flush()
@@ -160,16 +166,18 @@ def _start(headers: Mapping[str, str]) -> Message:
 class _Lines:
     """The body on its way: each line is encoded while it is in the processor's cache, some are sent together."""
 
-    def __init__(self, send: Send, encoder: Encoder) -> None:
+    def __init__(self, send: Send, encoder: Encoder, pace: Pace) -> None:
         self._send = send
         self._encoder = encoder
+        self._pace = pace
         self._encoded: list[bytes] = []
         self._bytes = 0
 
-    async def add(self, json: Json) -> None:
+    async def add(self, make: Callable[[], Json]) -> None:
         """Add a line; after some of them others have their turn."""
-        line = b"".join((*json, b"\n"))
-        self._encoded.append(await in_passing(self._encoder, self._encoder.add, line))
+        with self._pace:
+            line = b"".join((*make(), b"\n"))
+        self._encoded.append(await in_passing(self._encoder, self._encode, line))
         self._bytes += len(line)
         if self._bytes > PIECE_BYTES:
             await self.flush()
@@ -179,6 +187,11 @@ class _Lines:
         if self._encoded:
             await self._send_piece(b"".join((*self._encoded, self._encoder.flush())), more=True)
             self._encoded, self._bytes = [], 0
+            await self._pace.rest()
+
+    def _encode(self, line: bytes) -> bytes:
+        with self._pace:
+            return self._encoder.add(line)
 
     async def end(self) -> None:
         """Send the end."""
@@ -187,7 +200,6 @@ class _Lines:
     async def _send_piece(self, piece: bytes, *, more: bool) -> None:
         async with asyncio.timeout(STALL_S):
             await self._send({"type": "http.response.body", "body": piece, "more_body": more})
-        await asyncio.sleep(0)
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.job_lists import LISTED, TIMES, JobRow
 from app.persistence.run_lists import COLUMNS, RunRow
+from app.persistence.statements import value
 from app.persistence.states import RUN_UNDER_WAY
 
 MOST_JOBS = 500
@@ -43,3 +44,8 @@ async def moving_jobs(
         text(MOVING_JOBS), {"ids": list(known), "run_ids": list(run_ids), "queues": list(queues), "most": MOST_JOBS}
     )
     return [JobRow(**row) for row in rows.mappings()]
+
+
+async def is_run_under_way(db: AsyncConnection) -> bool:
+    """Whether any run is."""
+    return bool(await value(db, f"SELECT EXISTS (SELECT FROM runs WHERE status IN {RUN_UNDER_WAY})"))
