@@ -42,7 +42,7 @@ PLACE_WITHIN_S = 5.0
 FIRST, AT_A_TIME = 10, 100
 """Products read with one set of statements: a few at first, so that the first line is there at once."""
 PIECE_BYTES = 512 * 1024
-"""Put together, encoded and sent before others have their turn: some four real products, a few milliseconds."""
+"""Encoded before they are sent: some four real products."""
 
 
 def wants_lines(request: Request) -> bool:
@@ -174,10 +174,11 @@ class _Lines:
         self._bytes = 0
 
     async def add(self, make: Callable[[], Json]) -> None:
-        """Add a line; after some of them others have their turn."""
+        """Add a line; after some of them they are sent."""
         with self._pace:
             line = b"".join((*make(), b"\n"))
         self._encoded.append(await in_passing(self._encoder, self._encode, line))
+        await asyncio.sleep(0)  # others', and what was read meanwhile: the next products come in many pieces
         self._bytes += len(line)
         if self._bytes > PIECE_BYTES:
             await self.flush()
