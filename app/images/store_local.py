@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from app.data_folder import make_data_folder
 from app.errors import StoreUnavailable
@@ -21,7 +22,8 @@ from app.images.store import StoredObject, is_media_key, require_bytes, require_
 from app.metrics.traffic import measured
 
 INCOMING = ".incoming"
-FOLDER_MODE = 0o700
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 UNFINISHED_S = 86_400.0
 """A put takes seconds; what is a day old belongs to a process that died."""
 
@@ -82,20 +84,38 @@ class LocalStore:
         return self._root / require_media_key(key)
 
     def _write(self, path: Path, body: bytes) -> None:
+        """In as few calls of the system as it takes: threads that write wait for each other after every one."""
         with _explained("write to", self._root):
-            self._make_folders(self._root / INCOMING, path.parent.parent, path.parent)
-            handle, name = tempfile.mkstemp(dir=self._root / INCOMING)
+            unfinished = self._root / INCOMING / uuid4().hex
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(body)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(path)
+                handle = self._open_new(unfinished)
+                try:
+                    _write_whole(handle, body)
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+                self._rename(unfinished, path)
             except BaseException:
                 with suppress(FileNotFoundError):
-                    Path(name).unlink()
+                    unfinished.unlink()
                 raise
             _sync_folder(path.parent)
+
+    def _open_new(self, path: Path) -> int:
+        try:
+            return os.open(path, NEW, FILE_MODE)
+        except FileNotFoundError:
+            self._make_incoming()
+            return os.open(path, NEW, FILE_MODE)
+
+    def _rename(self, unfinished: Path, path: Path) -> None:
+        """Folders are made where one is missing: most are there, and to be told so holds up whoever writes there."""
+        try:
+            unfinished.rename(path)
+        except FileNotFoundError:
+            for folder in (path.parent.parent, path.parent):
+                folder.mkdir(FOLDER_MODE, exist_ok=True)
+            unfinished.rename(path)
 
     def _read(self, key: str) -> bytes:
         with _explained("read from", self._root):
@@ -128,14 +148,14 @@ class LocalStore:
 
     def _probe(self) -> None:
         with _explained("write to", self._root):
-            self._make_folders(self._root / INCOMING)
+            self._make_incoming()
             with tempfile.TemporaryFile(dir=self._root / INCOMING) as file:
                 file.write(b"x")
 
-    def _make_folders(self, *folders: Path) -> None:
-        """Make each one by one, outermost first: `parents` would give those in between another mode."""
+    def _make_incoming(self) -> None:
+        """One folder by one, outermost first: `parents` would give those in between another mode."""
         make_data_folder(self._root.parent)
-        for folder in (self._root, *folders):
+        for folder in (self._root, self._root / INCOMING):
             folder.mkdir(FOLDER_MODE, exist_ok=True)
 
 
@@ -145,6 +165,13 @@ def _remove_if_old(path: Path) -> bool:
             path.unlink()
             return True
     return False
+
+
+def _write_whole(handle: int, body: bytes) -> None:
+    """A disk that is nearly full takes a part; it refuses the next one."""
+    left = memoryview(body)
+    while left:
+        left = left[os.write(handle, left) :]
 
 
 def _sync_folder(folder: Path) -> None:
