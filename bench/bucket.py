@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -42,8 +43,9 @@ class Bucket:
 
 @contextmanager
 def serving_bucket(folder: Path) -> Iterator[Bucket]:
-    """An empty bucket under `folder`, gone with everything in it when the context ends."""
-    (folder / NAME).mkdir(parents=True)
+    """An empty bucket in a new folder under `folder`, where it stays (see `running_servers`)."""
+    folder = Path(tempfile.mkdtemp(prefix="bucket-", dir=folder))
+    (folder / NAME).mkdir()
     port = _free_port()
     rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
     command = [rclone, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
@@ -55,7 +57,6 @@ def serving_bucket(folder: Path) -> Iterator[Bucket]:
         yield Bucket(f"http://127.0.0.1:{port}", process)
     finally:
         process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -128,9 +128,9 @@ def _rounds(servers: Servers, modules: Path, shape: Shape, choice: Choice) -> li
 
 
 def _round(servers: Servers, modules: Path, feed: Feed, shape: Shape, choice: Choice) -> Round:
-    with serving_bucket(servers.folder / "bucket") as bucket:
+    with serving_bucket(servers.folder) as bucket:
         ours = asyncio.run(sync_of_ours(servers, feed, choice, bucket))
-    with serving_bucket(servers.folder / "bucket") as bucket:
+    with serving_bucket(servers.folder) as bucket:
         wall_s, costs = _peers_sync(servers, modules, feed, shape, choice, bucket.endpoint_url)
     return Round(ours.wall_s, ours.ours_cpu_s, wall_s, sum(cost.cpu_s for cost in costs.values()), costs)
 

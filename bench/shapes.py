@@ -148,7 +148,7 @@ def _bucket(servers: Servers, store: Store) -> Iterator[Bucket | None]:
     if store == "folder":
         yield None
     else:
-        with serving_bucket(servers.folder / "bucket") as bucket:
+        with serving_bucket(servers.folder) as bucket:
             yield bucket
 
 

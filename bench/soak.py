@@ -104,7 +104,7 @@ def measure(servers: Servers, *, quick: bool) -> Section:
     """The part `soak`; SOAK_MINUTES says for how long."""
     minutes = 0.3 if quick else MINUTES
     options = ["--suppliers", "3", "--families", "40", "--small"]
-    with serving_feed(*options) as feed, serving_bucket(servers.folder / "bucket") as bucket:
+    with serving_feed(*options) as feed, serving_bucket(servers.folder) as bucket:
         return asyncio.run(_soak(servers, feed, bucket.endpoint_url, bucket.env, minutes * 60))
 
 
