@@ -37,6 +37,8 @@ STALL_S = 30
 """A client that takes nothing for so long is cut off."""
 WHOLE_S = 3600
 """And any other after so long, since old row versions are kept for it meanwhile."""
+RESTS_FOR_S = WHOLE_S / 2
+"""So long it gives way to syncs; the rest of the hour is for getting to its end."""
 PLACE_WITHIN_S = 5.0
 """For who finds all places taken: small exports follow each other, a large one does not end in time."""
 FIRST, AT_A_TIME = 10, 100
@@ -86,7 +88,7 @@ class Export(Response):
         coding = wanted_coding(self._request.headers.getlist("accept-encoding"))
         async with (
             self._database.snapshot(idle_s=2 * STALL_S, place_within_s=PLACE_WITHIN_S) as db,
-            self._pacing.exporting() as pace,
+            self._pacing.exporting(RESTS_FOR_S) as pace,
         ):
             lines = _Lines(send, encoder_of(coding), pace)
             headers = await self._validated(db)
@@ -155,7 +157,7 @@ class Export(Response):
 
 
 def _log_cut_off() -> None:
-    log.warning("an export was cut off: its reader is too slow", stall_s=STALL_S, whole_s=WHOLE_S)
+    log.warning("an export was cut off: it stood still or took too long", stall_s=STALL_S, whole_s=WHOLE_S)
 
 
 def _start(headers: Mapping[str, str]) -> Message:
@@ -170,11 +172,16 @@ class _Lines:
         self._send = send
         self._encoder = encoder
         self._pace = pace
+        self._owes_rest = False
         self._encoded: list[bytes] = []
         self._bytes = 0
 
     async def add(self, make: Callable[[], Json]) -> None:
         """Add a line; after some of them they are sent."""
+        if self._owes_rest:
+            self._owes_rest = False
+            await self._pace.rest()
+        self._pace.read(1)
         with self._pace:
             line = b"".join((*make(), b"\n"))
         self._encoded.append(await in_passing(self._encoder, self._encode, line))
@@ -184,11 +191,13 @@ class _Lines:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what was added."""
+        """Send what was added; what follows, if anything does, is for after a rest."""
         if self._encoded:
-            await self._send_piece(b"".join((*self._encoded, self._encoder.flush())), more=True)
+            with self._pace:
+                piece = b"".join((*self._encoded, self._encoder.flush()))
+            await self._send_piece(piece, more=True)
             self._encoded, self._bytes = [], 0
-            await self._pace.rest()
+            self._owes_rest = True
 
     def _encode(self, line: bytes) -> bytes:
         with self._pace:
