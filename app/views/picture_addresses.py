@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -49,6 +50,7 @@ def addresses_of(store: ObjectStore, base: str) -> PictureAddresses:
     return PictureAddresses(address, None, f"{before} presigned {int(time.time()) // RENEWED_S}")
 
 
+@lru_cache(maxsize=8)
 def _inner(text: str) -> bytes:
     """A text as it stands within a JSON string."""
     return orjson.dumps(text)[1:-1]

@@ -9,7 +9,7 @@ caller may not see all of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -24,9 +24,8 @@ from app.views.picture_addresses import PictureAddresses
 
 Json = list[bytes]
 """A JSON value in pieces, which are joined once, when it is sent: most of what it costs is to copy it."""
-Member = tuple[str, bytes | Json]
-CONTENT = ""
-"""In place of a member's name: what follows is an object, whose members belong here."""
+CONTENT = b""
+"""In place of a member's label: what follows are members with a comma before each, as `_inner` gives them."""
 Names = Collection[str] | None
 """Members that are wanted; None for all."""
 OWN = frozenset({"sku", "productSku", "isPrimary", "status"})
@@ -87,41 +86,41 @@ def product_json(
     extra: ListExtra | None = None,
 ) -> Json:
     """A product with its variants, with what lists count for it, or both; what `fields` does not name is left out."""
-    members: list[Member] = [
-        ("sku", orjson.dumps(key.sku)),
-        ("supplier", orjson.dumps(key.supplier)),
-        (CONTENT, _visible(content.encode(), form)),
-        ("status", orjson.dumps(key.status)),
-        ("updatedAt", orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z)),
-    ]
+    members = [
+        b',"sku":', orjson.dumps(key.sku),
+        b',"supplier":', orjson.dumps(key.supplier),
+        CONTENT, _inner(_visible(content.encode(), form)),
+        b',"status":', orjson.dumps(key.status),
+        b',"updatedAt":', orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z),
+    ]  # fmt: skip
     if extra is not None:
         url = None if extra.key is None else form.addresses.of(extra.key)
-        members += (("variantCount", b"%d" % extra.variant_count), ("primaryImageUrl", orjson.dumps(url)))
-    if variants is not None:
-        sku = orjson.dumps(key.sku)
-        items = [piece for item in variants for piece in (b",", *_variant(sku, item, form))][1:]
-        members.append(("variants", [b"[", *items, b"]"]))
-    return _object(members, form.product)
+        members += (b',"variantCount":', b"%d" % extra.variant_count, b',"primaryImageUrl":', orjson.dumps(url))
+    if variants is None or (form.product is not None and "variants" not in form.product):
+        return _object(members, form.product)
+    sku = orjson.dumps(key.sku)
+    items = [piece for item in variants for piece in (b",", *_variant(sku, item, form))][1:]
+    return _object(members, form.product, b',"variants":', b"[", *items, b"]")
 
 
 def variant_alone(key: VariantKey, item: WholeVariant, form: Form) -> Json:
     """A variant as in its product, with its supplier."""
-    return _variant(orjson.dumps(key.product_sku), item, form, ("supplier", orjson.dumps(key.supplier)))
+    return _variant(orjson.dumps(key.product_sku), item, form, b',"supplier":', orjson.dumps(key.supplier))
 
 
-def _variant(product_sku: bytes, item: WholeVariant, form: Form, *more: Member) -> Json:
+def _variant(product_sku: bytes, item: WholeVariant, form: Form, *more: bytes) -> Json:
     packed = item.imprint_packed
     members = (
-        ("sku", orjson.dumps(item.sku)),
-        ("productSku", product_sku),
-        (CONTENT, _visible((item.content or "{}").encode(), form)),
-        ("prices", _visible((item.prices or "[]").encode(), form)),
-        ("imprintPositions", b"[]" if packed is None else _unpacked(packed, sees_buying=form.sees_buying)),
-        ("images", b"[]" if item.images is None else form.addresses.in_images(item.images)),
-        ("isPrimary", b"true" if item.is_primary else b"false"),
-        ("status", orjson.dumps(item.status)),
+        b',"sku":', orjson.dumps(item.sku),
+        b',"productSku":', product_sku,
+        CONTENT, _inner(_visible((item.content or "{}").encode(), form)),
+        b',"prices":', _visible((item.prices or "[]").encode(), form),
+        b',"imprintPositions":', b"[]" if packed is None else _unpacked(packed, sees_buying=form.sees_buying),
+        b',"images":', b"[]" if item.images is None else form.addresses.in_images(item.images),
+        b',"isPrimary":', b"true" if item.is_primary else b"false",
+        b',"status":', orjson.dumps(item.status),
         *more,
-    )
+    )  # fmt: skip
     return _object(members, form.variant)
 
 
@@ -134,30 +133,29 @@ def _visible(raw: bytes, form: Form) -> bytes:
     return raw if form.sees_buying else json_without_buying(raw)
 
 
-def _object(members: Iterable[Member], wanted: Names) -> Json:
-    """One object of these members, in their order, without those that are not wanted."""
-    json: Json = []
-    for name, raw in members:
-        if name == CONTENT:
-            json += _inner(raw, wanted)
-        elif wanted is None or name in wanted:
-            json.append(_label(name))
-            json += [raw] if isinstance(raw, bytes) else raw
-    return [b"{", *_without_comma(json), b"}"]
+def _object(members: Sequence[bytes], wanted: Names, *more: bytes) -> Json:
+    """One object of these members, labels and values in turn, without those that are not wanted; and of `more`."""
+    pieces = [*(members if wanted is None else _chosen(members, wanted)), *more, b"}"]
+    pieces[0] = b"{" + pieces[0][1:] if len(pieces) > 1 else b"{}"
+    return pieces
+
+
+def _chosen(members: Sequence[bytes], wanted: Collection[str]) -> Iterator[bytes]:
+    for label, value in zip(members[::2], members[1::2], strict=True):
+        if label == CONTENT:
+            found = {name: part for name, part in orjson.loads(b"{" + value[1:] + b"}").items() if name in wanted}
+            if found:
+                yield _inner(orjson.dumps(found))
+        elif _name(label) in wanted:
+            yield label
+            yield value
 
 
 @cache
-def _label(name: str) -> bytes:
-    return b',"%s":' % name.encode()
+def _name(label: bytes) -> str:
+    return label[2:-2].decode()
 
 
-def _inner(content: bytes | Json, wanted: Names) -> Json:
+def _inner(content: bytes) -> bytes:
     """The members of a stored object, each with a comma before it; none where it has none."""
-    assert isinstance(content, bytes)
-    if wanted is not None:
-        content = orjson.dumps({name: part for name, part in orjson.loads(content).items() if name in wanted})
-    return [] if content == b"{}" else [b",", content[1:-1]]
-
-
-def _without_comma(json: Json) -> Json:
-    return [json[0][1:], *json[1:]] if json else json
+    return b"" if content == b"{}" else b"," + content[1:-1]
