@@ -45,7 +45,7 @@ class Beside:
         alone, beside = (sorted(seconds) for seconds in (self.alone_s, self.beside_s))
         a_second = self.exported_bytes / product_bytes / self.exported_s
         return (
-            f"{len(alone)} forced syncs of 40 families of another supplier, {alone[0]:.2f} to {alone[-1]:.2f} s alone, "
+            f"{len(alone)} forced syncs of another supplier, {alone[0]:.2f} to {alone[-1]:.2f} s alone, "
             f"and as many beside exports, {beside[0]:.2f} to {beside[-1]:.2f} s, in turn, all on the same processors; "
             f"the exports came to {a_second:,.0f} products a second meanwhile (zstd)."
         )

@@ -153,7 +153,7 @@ class LocalStore:
                 file.write(b"x")
 
     def _make_incoming(self) -> None:
-        """One folder by one, outermost first: `parents` would give those in between another mode."""
+        """Each folder by itself, outermost first: `parents` would give those in between another mode."""
         make_data_folder(self._root.parent)
         for folder in (self._root, self._root / INCOMING):
             folder.mkdir(FOLDER_MODE, exist_ok=True)

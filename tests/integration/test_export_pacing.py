@@ -24,6 +24,7 @@ HAD_ONE = {"took_s": 0.1, "cost_s": 0.095}
 def small_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "RESTS", 0.01)
     monkeypatch.setattr(pacing, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(pacing, "LINGERS_S", 3600.0)  # however long a busy machine takes for a look
 
 
 @pytest.fixture
