@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
+import aiohttp
 import httpx
 import psutil
 import zstandard
@@ -33,6 +34,8 @@ from bench.report import Figure, Section, Table
 PRODUCTS, QUICK_PRODUCTS = 20_000, 300
 FAMILIES, VARIANTS, DOCUMENT_BYTES = 40, 3, 110_000
 PIECE_BYTES = 2**20
+LOOK_EVERY_S = 0.02
+"""At the memory of the API."""
 SUPPLIERS = ("A23", "A360")
 """Whose products are copied and read, and who is synced beside that."""
 KEY = "bench-export-of-16-chars"
@@ -151,24 +154,30 @@ async def _read(base: str, process: Process, encoding: str, key: str) -> Reading
     reading = Reading(before_mb=_mb(watched))
     cpu = sum(watched.cpu_times()[:2])
     began = time.monotonic()
-    async with _reader(base, encoding, key) as http, http.stream("GET", "/api/v1/products") as answer:
-        answer.raise_for_status()
+    async with _reader(base, encoding, key) as http, http.get("/api/v1/products") as answer:
         with TemporaryFile() as packed:
             lines = _Lines(answer.headers.get("content-encoding", "identity"), packed)
-            async for piece in answer.aiter_raw():
+            looked = 0.0
+            async for piece in answer.content.iter_any():
                 lines.take(piece)
-                reading.first_line_s = reading.first_line_s or (time.monotonic() - began if lines.seen else 0.0)
-                reading.peak_mb = max(reading.peak_mb, _mb(watched))
+                now = time.monotonic()
+                reading.first_line_s = reading.first_line_s or (now - began if lines.seen else 0.0)
                 reading.bytes += len(piece)
+                if now - looked > LOOK_EVERY_S:
+                    looked, reading.peak_mb = now, max(reading.peak_mb, _mb(watched))
             reading.wall_s = time.monotonic() - began
             reading.cpu_s = sum(watched.cpu_times()[:2]) - cpu
             reading.products = lines.counted()
     return reading
 
 
-def _reader(base: str, encoding: str, key: str) -> httpx.AsyncClient:
+def _reader(base: str, encoding: str, key: str) -> aiohttp.ClientSession:
+    """One that costs little beside what is measured: 0.4 s for what httpx takes 1.5 s for, on PostgreSQL's core."""
     headers = {"X-API-Key": key, "Accept": "application/x-ndjson", "Accept-Encoding": encoding}
-    return httpx.AsyncClient(base_url=base, headers=headers, timeout=120)
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=120)
+    return aiohttp.ClientSession(
+        base, headers=headers, timeout=timeout, auto_decompress=False, read_bufsize=PIECE_BYTES, raise_for_status=True
+    )
 
 
 class _Lines:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp
 
 from app.jobs.definitions import QUEUES
 from app.sync.operating.start import StartRequest, start_queued
@@ -51,7 +51,7 @@ class Beside:
         )
 
 
-async def measure_beside(ground: Ground, read: httpx.AsyncClient, supplier: str) -> Beside:
+async def measure_beside(ground: Ground, read: aiohttp.ClientSession, supplier: str) -> Beside:
     """Sync `supplier` by force, alone and beside exports."""
     found = Beside()
     async with workers(ground, QUEUES):
@@ -81,14 +81,13 @@ async def _forced(ground: Ground, supplier: str) -> float:
 
 
 @asynccontextmanager
-async def _exporting(read: httpx.AsyncClient, found: Beside) -> AsyncIterator[None]:
+async def _exporting(read: aiohttp.ClientSession, found: Beside) -> AsyncIterator[None]:
     """Exports one after the other; what they give is counted."""
 
     async def export() -> None:
         while True:
-            async with read.stream("GET", "/api/v1/products") as answer:
-                answer.raise_for_status()
-                async for piece in answer.aiter_raw():
+            async with read.get("/api/v1/products") as answer:
+                async for piece in answer.content.iter_any():
                     found.exported_bytes += len(piece)
 
     before = found.exported_bytes

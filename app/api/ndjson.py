@@ -43,8 +43,8 @@ PLACE_WITHIN_S = 5.0
 """For who finds all places taken: small exports follow each other, a large one does not end in time."""
 FIRST, AT_A_TIME = 10, 100
 """Products read with one set of statements: a few at first, so that the first line is there at once."""
-PIECE_BYTES = 512 * 1024
-"""Encoded before they are sent: some four real products."""
+PIECE_BYTES = 1024 * 1024
+"""Encoded before they are sent: some eight real products."""
 
 
 def wants_lines(request: Request) -> bool:

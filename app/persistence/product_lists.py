@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence import product_search
-from app.persistence.statements import ask
+from app.persistence.statements import as_bytes, ask
 
 
 class ProductFilter(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ CONDITIONS = {
 }
 KEYS = """p.id, p.sku, p.supplier_id, s.code AS supplier, p.status, p.updated_at,
     COALESCE(pv.version, 0) AS version"""
+CONTENT = as_bytes("CAST(p.content AS text)")
 PRODUCTS = "products p JOIN suppliers s ON s.id = p.supplier_id"
 VERSIONED = f"{PRODUCTS} LEFT JOIN product_versions pv ON pv.product_id = p.id"
 ORDERS: dict[Sort, str] = {"sku": "p.sku, p.supplier_id", "updatedAt": "p.updated_at, p.sku, p.supplier_id"}
@@ -115,11 +116,11 @@ def keys_statement(
     return f"SELECT {KEYS} FROM {VERSIONED} WHERE {where} ORDER BY {ORDERS[sort]}", parameters
 
 
-async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[int, str]:
-    """The stored JSON of each product, as text."""
+async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[int, bytes]:
+    """The stored JSON of each product."""
     rows = await ask(
         db,
-        "SELECT id, CAST(content AS text) AS content FROM products WHERE id = ANY(CAST(:ids AS bigint[]))",
+        f"SELECT id, {CONTENT} AS content FROM products p WHERE id = ANY(CAST(:ids AS bigint[]))",
         {"ids": list(product_ids)},
     )
     return {row.id: row.content for row in rows}

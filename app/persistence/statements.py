@@ -45,6 +45,11 @@ def text(sql: str) -> sqlalchemy.TextClause:
     return sqlalchemy.text(sql)
 
 
+def as_bytes(value: str) -> str:
+    """The SQL of a text as bytes, for what goes out as it came: neither decoded nor encoded here."""
+    return f"convert_to({value}, 'UTF8')"
+
+
 async def ask(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
     """Run a statement with `:name` parameters; returns its rows, whose columns are attributes, keys and places.
 

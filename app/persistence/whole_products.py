@@ -28,7 +28,7 @@ class WholeProduct(msgspec.Struct, frozen=True):
     """A product with what was asked for."""
 
     key: ProductKey
-    content: str | None
+    content: bytes | None
     """Its stored JSON."""
     variants: list[WholeVariant]
 
@@ -70,7 +70,7 @@ def whole_variants_statement(wanted: VariantFilter, *, limit: int) -> tuple[str,
 
 def whole_statement(condition: str, wanted: Wanted) -> str:
     """The statement behind `find_whole`: a row a variant, the product's content in the first one alone."""
-    content = "CAST(p.content AS text)" if wanted.content else "CAST(NULL AS text)"
+    content = product_lists.CONTENT if wanted.content else "CAST(NULL AS bytea)"
     columns, variants = ", ".join(["NULL"] * VARIANT_WIDTH), ""
     order = "p.id"
     if wanted.parts is not None:

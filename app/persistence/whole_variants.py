@@ -1,5 +1,7 @@
 """Variants with all that belongs to them, as JSON that is stored or put together by PostgreSQL, not parsed here.
 
+It comes as bytes: as text it would be decoded, only to be encoded again for whoever asked.
+
 Of a product of three variants, 130 to 220 KB, nearly everything is imprint positions (docs/decisions/0021): they stay
 packed until somebody wants them. Only the parts that are asked for are read, in one statement for any number.
 """
@@ -13,19 +15,22 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.product_lists import SHOWN, STORED
-from app.persistence.statements import ask
+from app.persistence.statements import as_bytes, ask
 
 VariantPart = Literal["content", "prices", "imprintPositions", "images"]
 PARTS: frozenset[VariantPart] = frozenset({"content", "prices", "imprintPositions", "images"})
+IMAGE = """'{"role":"' || s.role || '","position":' || s.position || ',"url":"' || m.key
+    || '","sha256":"' || encode(m.sha256, 'hex') || '","width":' || m.width || ',"height":' || m.height
+    || ',"contentType":"' || m.content_type || '"}'"""
+"""One picture: its texts are names, hashes and types of ours, with nothing in them that JSON escapes. A chain takes
+a third of what `json_build_object` does."""
 IMAGES = f"""LEFT JOIN (
-    SELECT v.id, CAST(json_agg(json_build_object('role', s.role, 'position', s.position, 'url', m.key,
-        'sha256', encode(m.sha256, 'hex'), 'width', m.width, 'height', m.height, 'contentType', m.content_type)
-        ORDER BY s.position) AS text) AS images
+    SELECT v.id, {as_bytes(f"'[' || string_agg({IMAGE}, ',' ORDER BY s.position) || ']'")} AS images
     FROM v JOIN shown_pictures s ON {SHOWN} {STORED} GROUP BY v.id) shown ON shown.id = v.id"""
 """Of all variants together: as a subquery of each it is most of what the statement costs."""
 COLUMNS: dict[VariantPart, tuple[str, str]] = {
-    "content": ("CAST(v.content AS text)", ""),
-    "prices": ("CAST(t.tiers AS text)", "LEFT JOIN prices t ON t.variant_id = v.id"),
+    "content": (as_bytes("CAST(v.content AS text)"), ""),
+    "prices": (as_bytes("CAST(t.tiers AS text)"), "LEFT JOIN prices t ON t.variant_id = v.id"),
     "imprintPositions": ("i.packed", "LEFT JOIN imprint_positions i ON i.variant_id = v.id"),
     "images": ("shown.images", IMAGES),
 }
@@ -43,11 +48,11 @@ class WholeVariant(msgspec.Struct, frozen=True):
     sku: str
     status: str
     is_primary: bool
-    content: str | None
+    content: bytes | None
     """JSON, as are `prices` and `images`; in place of addresses these have the pictures' keys."""
-    prices: str | None
+    prices: bytes | None
     imprint_packed: bytes | None
-    images: str | None
+    images: bytes | None
 
 
 async def variants_of(

@@ -15,7 +15,7 @@ from app.persistence.whole_variants import WholeVariant
 from app.views.by_sku import one_whole_product, one_whole_variant
 from app.views.whole import Form, Json, product_json, variant_alone
 
-EMPTY = "{}"
+EMPTY = b"{}"
 
 
 class Batch:
@@ -25,7 +25,7 @@ class Batch:
         self,
         keys: Sequence[ProductKey],
         form: Form,
-        contents: dict[int, str],
+        contents: dict[int, bytes],
         extras: dict[int, ListExtra],
         variants: dict[int, list[WholeVariant]],
     ) -> None:

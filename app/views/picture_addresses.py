@@ -15,8 +15,8 @@ from app.images.store import PRESIGNED_S, ObjectStore, media_key
 A_KEY = media_key("0" * 64, "jpg")
 RENEWED_S = PRESIGNED_S // 2
 """Presigned addresses are given out anew that often, in seconds; one that a 304 lets stand is good as long."""
-_URL = b'"url" : "'
-"""As PostgreSQL writes the member in a variant's images, whose other texts are roles, types and hashes."""
+_URL = b'"url":"'
+"""As the member stands in a variant's images (`whole_variants`), whose other texts are roles, types and hashes."""
 _KEY = re.compile(_URL + rb'([^"]*)"')
 
 
@@ -30,11 +30,11 @@ class PictureAddresses:
     stamp: str
     """Differs as soon as addresses given out before are not those of now, or end too soon."""
 
-    def in_images(self, images: str) -> bytes:
+    def in_images(self, images: bytes) -> bytes:
         """A variant's images as JSON, with addresses in place of keys."""
         if self.prefix is not None:
-            return images.encode().replace(_URL, _URL + _inner(self.prefix))
-        return _KEY.sub(lambda found: _URL + _inner(self.of(found[1].decode())) + b'"', images.encode())
+            return images.replace(_URL, _URL + _inner(self.prefix))
+        return _KEY.sub(lambda found: _URL + _inner(self.of(found[1].decode())) + b'"', images)
 
 
 def addresses_of(store: ObjectStore, base: str) -> PictureAddresses:

@@ -79,7 +79,7 @@ class Form:
 
 def product_json(
     key: ProductKey,
-    content: str,
+    content: bytes,
     form: Form,
     *,
     variants: Iterable[WholeVariant] | None = None,
@@ -89,7 +89,7 @@ def product_json(
     members = [
         b',"sku":', orjson.dumps(key.sku),
         b',"supplier":', orjson.dumps(key.supplier),
-        CONTENT, _inner(_visible(content.encode(), form)),
+        CONTENT, _inner(_visible(content, form)),
         b',"status":', orjson.dumps(key.status),
         b',"updatedAt":', orjson.dumps(key.updated_at, option=orjson.OPT_UTC_Z),
     ]  # fmt: skip
@@ -113,8 +113,8 @@ def _variant(product_sku: bytes, item: WholeVariant, form: Form, *more: bytes) -
     members = (
         b',"sku":', orjson.dumps(item.sku),
         b',"productSku":', product_sku,
-        CONTENT, _inner(_visible((item.content or "{}").encode(), form)),
-        b',"prices":', _visible((item.prices or "[]").encode(), form),
+        CONTENT, _inner(_visible(item.content or b"{}", form)),
+        b',"prices":', _visible(item.prices or b"[]", form),
         b',"imprintPositions":', b"[]" if packed is None else _unpacked(packed, sees_buying=form.sees_buying),
         b',"images":', b"[]" if item.images is None else form.addresses.in_images(item.images),
         b',"isPrimary":', b"true" if item.is_primary else b"false",
