@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.product_lists import VERSIONED, ProductFilter, ProductKey, Sort, conditions_of, keys_statement
-from app.persistence.statements import text
+from app.persistence.statements import ask, text
 
 HASHED = "count(*), bit_xor(hashint8extended(id, version))"
 
@@ -43,6 +43,6 @@ async def in_chunks(
     statement, parameters = keys_statement(wanted, sort=sort)
     await db.execute(text(f"DECLARE exported NO SCROLL CURSOR FOR {statement}"), parameters)
     number = first
-    while rows := (await db.execute(text(f"FETCH {number} FROM exported"))).mappings().all():
-        yield [ProductKey(**row) for row in rows]
+    while rows := await ask(db, f"FETCH {number} FROM exported"):
+        yield [ProductKey(*row) for row in rows]
         number = then
