@@ -36,6 +36,7 @@ from app.sync.stage.tasks import end_all
 from app.sync.upkeep.chores import do_chores
 from workers.exchange import Exchange
 from workers.heart import STUCK_AFTER_S, Heart
+from workers.memory import LOOK_EVERY_S, IdleMemory
 from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
@@ -66,6 +67,7 @@ class Worker:
         self._handler = handler or handlers(self._stage)[name]
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._slots = Slots(policy.slots, self._run_job, self._look_again)
+        self._memory = IdleMemory(lambda: not self._slots.ids)
         self._exchange = Exchange(
             self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._stop.is_set
         )
@@ -104,6 +106,7 @@ class Worker:
             asyncio.create_task(self._exchange.listen()),
             asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=self._lease_ms)),
             asyncio.create_task(every(LOOK_AT_CLAIMS_EVERY_S, self._look_at_claims)),
+            asyncio.create_task(every(LOOK_EVERY_S, self._memory.look)),
             asyncio.create_task(self._exchange.run()),
         ]
         log.info("worker ready", queue=self._name, slots=self._policy.slots, worker=self.id)
@@ -142,6 +145,7 @@ class Worker:
             log.exception("a bug in settling a job; its lease runs out", job=job.id)
         finally:
             self._slots.give_back(running)
+            self._memory.worked()
             if self._slots.remove(running):
                 self._exchange.over([ended] if ended is not None else [])
 
