@@ -1,9 +1,9 @@
 """An idle worker's memory: what glibc keeps after a large manifest goes back to the system.
 
-    a job ended ─▶ nothing is held any more, for some seconds ─▶ malloc_trim ─▶ until the next job ended
+    a job ended ─▶ two looks, some seconds apart, with no job between ─▶ malloc_trim ─▶ until the next job ended
 
 Most of what a manifest of 100,000 lines needs is freed below something that stays, where glibc gives nothing back by
-itself: a supplier worker that had read one kept 115 MB, and keeps 84 (docs/decisions/0040).
+itself: a supplier worker that had read one kept 116 MB, and keeps 84 (docs/decisions/0040).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from functools import cache
 
 LOOK_EVERY_S = 5.0
-"""Seconds between two looks at whether the worker is idle; to give memory back takes a millisecond or two."""
+"""Seconds between two looks at whether the worker is idle."""
+LOOKS = 2
+"""That find it so: short jobs that follow each other take their memory from what the last one left."""
 
 
 class IdleMemory:
@@ -23,17 +25,18 @@ class IdleMemory:
         """Prepare it; `give` is what it does then, `give_back` unless something else is said."""
         self._is_idle = is_idle
         self._give = give or give_back
-        self._worked = False
+        self._looks_left = 0
 
     def worked(self) -> None:
         """A job was worked on."""
-        self._worked = True
+        self._looks_left = LOOKS
 
     async def look(self) -> None:
-        """Give memory back if there was work since the last time, and there is none now."""
-        if self._worked and self._is_idle():
-            self._worked = False
-            self._give()
+        """Give memory back if there was work since the last time, and none since the look before."""
+        if self._looks_left and self._is_idle():
+            self._looks_left -= 1
+            if not self._looks_left:
+                self._give()
 
 
 def give_back() -> None:
@@ -45,5 +48,8 @@ def give_back() -> None:
 
 @cache
 def _malloc_trim() -> Callable[[int], int] | None:
-    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim.argtypes = [ctypes.c_size_t]
+    found: Callable[[int], int] | None = trim
     return found

@@ -44,7 +44,9 @@ PLACE_WITHIN_S = 5.0
 FIRST, AT_A_TIME = 10, 100
 """Products read with one set of statements: a few at first, so that the first line is there at once."""
 PIECE_BYTES = 1024 * 1024
-"""Encoded before they are sent: some eight real products."""
+"""Of lines, sent together: some eight real products."""
+SENT_BYTES = 512 * 1024
+"""Encoded, sent as soon as there are so many: what a client has to take within STALL_S."""
 
 
 def wants_lines(request: Request) -> bool:
@@ -174,7 +176,7 @@ class _Lines:
         self._pace = pace
         self._owes_rest = False
         self._encoded: list[bytes] = []
-        self._bytes = 0
+        self._bytes = self._encoded_bytes = 0
 
     async def add(self, make: Callable[[], Json]) -> None:
         """Add a line; after some of them they are sent."""
@@ -184,10 +186,12 @@ class _Lines:
         self._pace.read(1)
         with self._pace:
             line = b"".join((*make(), b"\n"))
-        self._encoded.append(await in_passing(self._encoder, self._encode, line))
+        encoded = await in_passing(self._encoder, self._encode, line)
+        self._encoded.append(encoded)
         await asyncio.sleep(0)  # others', and what was read meanwhile: the next products come in many pieces
         self._bytes += len(line)
-        if self._bytes > PIECE_BYTES:
+        self._encoded_bytes += len(encoded)
+        if self._bytes > PIECE_BYTES or self._encoded_bytes > SENT_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
@@ -196,7 +200,7 @@ class _Lines:
             with self._pace:
                 piece = b"".join((*self._encoded, self._encoder.flush()))
             await self._send_piece(piece, more=True)
-            self._encoded, self._bytes = [], 0
+            self._encoded, self._bytes, self._encoded_bytes = [], 0, 0
             self._owes_rest = True
 
     def _encode(self, line: bytes) -> bytes:

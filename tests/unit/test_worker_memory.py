@@ -34,9 +34,14 @@ async def test_memory_is_given_back_once_for_each_time_of_work() -> None:
     assert not given, "there is work"
     idle = True
     await memory.look()
+    memory.worked()
+    await memory.look()
+    assert not given, "there was work between two looks"
+    await memory.look()
     await memory.look()
     assert len(given) == 1
     memory.worked()
+    await memory.look()
     await memory.look()
     assert len(given) == 2
 
