@@ -189,7 +189,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 PARTS: dict[str, Part] = {
-    "sync": Part("cold and unchanged, against a bare loop (F3)", 2, _plainly(sync.measure)),
+    "sync": Part("cold and unchanged, against a bare loop (F3)", 5, _plainly(sync.measure)),
     "shapes": Part("cold syncs of four shapes, folder and bucket (F12)", 5, _measure_shapes),
     "peer": Part("the same on BullMQ; needs Node.js 20 and npm's registry", 5, _measure_peer),
     "families": Part("cost and memory at 100, 1,000, 10,000 families (F4)", 3, _plainly(families.measure)),

@@ -27,7 +27,7 @@ from bench.report import Figure, Section, Table
 from bench.usual import usual_queues, usual_workers
 
 LATENCIES_S = (0.02, 0.0)
-ROUNDS = 2
+ROUNDS = 4
 DEFAULT_SLOTS = 10
 """Documents at once, and pictures of a worker at once."""
 GOAL, GOAL_BY_DEFAULT = 1.25, 1.5
