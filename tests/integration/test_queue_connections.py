@@ -161,12 +161,16 @@ async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(stack:
 async def test_what_a_busy_moment_opened_is_given_back(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host's Redis counts connections; redis-py's pool keeps the most that were ever in use at once."""
     monkeypatch.setattr(redis_pool, "LOOK_S", 0.2)
-    queue = RedisQueue(servers.valkey.url)
+    queue = RedisQueue(servers.valkey.url, answer_timeout_s=60)
     async with Redis.from_url(servers.valkey.url) as watcher:
         name = f"busy-{uuid4()}"
         queue.redis.connection_pool.connection_kwargs["client_name"] = name
-        await asyncio.gather(*(queue.redis.blpop([f"{name}:{i}"], timeout=1) for i in range(20)))  # type: ignore[arg-type] # sync or async, says redis-py
-        assert await _are_open(watcher, name, 20)
+        lists = [f"{name}:{number}" for number in range(20)]
+        busy = asyncio.gather(*(queue.redis.blpop([one], timeout=60) for one in lists))  # type: ignore[arg-type] # sync or async, says redis-py
+        await eventually(lambda: _are_open(watcher, name, 20))
+        for one in lists:
+            await watcher.rpush(one, "over")
+        await busy
         await eventually(lambda: _are_open(watcher, name, redis_pool.KEPT))
         await queue.check()
         await queue.close()
