@@ -22,8 +22,8 @@ PARTS: frozenset[VariantPart] = frozenset({"content", "prices", "imprintPosition
 IMAGE = """'{"role":"' || s.role || '","position":' || s.position || ',"url":"' || m.key
     || '","sha256":"' || encode(m.sha256, 'hex') || '","width":' || m.width || ',"height":' || m.height
     || ',"contentType":"' || m.content_type || '"}'"""
-"""One picture: its texts are names, hashes and types of ours, with nothing in them that JSON escapes. A chain takes
-a third of what `json_build_object` does."""
+"""One picture: its texts are names, hashes and types of ours, with nothing in them that JSON escapes. A chain is
+3 to 4 ms faster than `json_build_object` for a hundred products, whose images took 9 to 13 with their join."""
 SHOWN_BY_MANY = """s.variant_id = v.id AND (v.shown_generation > 0 AND s.generation = v.shown_generation
     OR v.shown_generation <= 0 AND s.generation = v.generation)"""
 """What `SHOWN` says, for a join of many variants: there PostgreSQL 18 takes the CASE to hold for half a percent of the
