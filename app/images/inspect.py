@@ -27,6 +27,7 @@ from app.images.containers import JPEG_START, CutShort, Layout, read_layout
 from app.images.orientation import read_orientation
 from app.images.parts import find_exif, without_metadata
 from app.images.png_data import check_png_data, check_png_metadata, is_sound
+from app.images.processors import Processors
 
 MAX_FRAMES = 500
 DECODE_BUDGET_BYTES = 96 * 1024 * 1024
@@ -34,6 +35,8 @@ HEAVY_BYTES = 24 * 1024 * 1024
 """From here on pictures are decoded one at a time."""
 SMALL_BYTES, SMALL_PIXELS = 16 * 1024, 128 * 1024
 """Up to here a JPEG is looked at on the spot: a third of a millisecond, 10 for the worst of its size."""
+USUAL_BYTES, USUAL_PIXELS = 256 * 1024, 4 * 1024 * 1024
+"""The same where processors are short, of one that is decoded in passing: 2 to 3 ms, 5 for the worst of its size."""
 INSPECTOR_THREADS = 2
 TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 CONTENT_TYPES = {
@@ -71,10 +74,15 @@ class Inspected(NamedTuple):
 
 
 class PictureInspector:
-    """Inspects on a small pool of threads, so that neither the event loop nor memory suffers. One a process."""
+    """Inspects on a small pool of threads, so that neither the event loop nor memory suffers. One a process.
 
-    def __init__(self, *, max_pixels: int) -> None:
+    Handing over to a thread is a tenth of what a picture costs an image worker. Where other processes have the
+    processors that the thread would run on, nothing is won by it (docs/decisions/0041).
+    """
+
+    def __init__(self, *, max_pixels: int, processors: Processors | None = None) -> None:
         self._max_pixels = max_pixels
+        self._processors = processors or Processors()
         self._pool = ThreadPoolExecutor(INSPECTOR_THREADS, thread_name_prefix="inspect")
         self._heavy_turn = asyncio.Lock()
 
@@ -83,9 +91,10 @@ class PictureInspector:
 
         A small picture takes less time than a thread takes to begin and to tell of its end.
         """
-        if len(body) <= SMALL_BYTES and body.startswith(JPEG_START):
+        short = self._processors.are_short()
+        if len(body) <= (USUAL_BYTES if short else SMALL_BYTES) and body.startswith(JPEG_START):
             layout = check_container(body, self._max_pixels)
-            if layout.width * layout.height <= SMALL_PIXELS:
+            if _is_quick(body, layout, usual_too=short):
                 return _examined(body, layout)
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._pool, _unless_heavy, body, self._max_pixels)
@@ -97,6 +106,13 @@ class PictureInspector:
     def close(self) -> None:
         """Give the threads back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_quick(body: bytes, layout: Layout, *, usual_too: bool) -> bool:
+    pixels = layout.width * layout.height
+    if len(body) <= SMALL_BYTES and pixels <= SMALL_PIXELS:
+        return True
+    return usual_too and layout.in_passing and pixels <= USUAL_PIXELS
 
 
 def _unless_heavy(body: bytes, max_pixels: int) -> Inspected | Layout:

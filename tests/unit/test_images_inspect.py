@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import OriginUnavailable, PictureRefused
-from app.images.inspect import check_container, inspect_picture
+from app.images import inspect
+from app.images.containers import read_layout
+from app.images.inspect import PictureInspector, check_container, inspect_picture
 from app.images.parts import without_metadata
 from app.images.png_data import check_png_data
+from app.images.processors import Processors
 from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Good, noise, saved, with_exif
 
 # What Pillow warns of is printed and ignored outside of tests.
@@ -107,14 +111,101 @@ def test_png_data_of_real_pictures_agrees_with_their_header(options: dict[str, o
         check_png_data(saved(noise(301, 99).convert(mode), "PNG", **(options if mode == "P" else {})))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "in_passing"),
+    [
+        (b"", b"", True),
+        (b"\xff\xc0", b"\xff\xc1", True),
+        (b"\xff\xc0", b"\xff\xc2", False),
+        (b"\xff\xc0", b"\xff\xc3", False),
+        (b"\xff\xc0", b"\xff\xc9", False),
+        (b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01", False),
+    ],
+    ids=["baseline", "extended", "progressive", "lossless", "arithmetic", "a scan for each colour"],
+)
+def test_only_a_jpeg_of_one_huffman_coded_scan_is_decoded_in_passing(old: bytes, new: bytes, in_passing: bool) -> None:
+    body = saved(noise(), "JPEG")
+    assert body.count(old) == 1 or not old
+    layout = read_layout(body.replace(old, new))
+    assert layout is not None
+    assert layout.in_passing is in_passing
+    assert layout.decoded_bytes_per_pixel == (0.3 if in_passing else 7.0)
+
+
+class Short(Processors):
+    """As where others have all of them."""
+
+    def are_short(self) -> bool:
+        return True
+
+
+class Idle(Processors):
+    """As where nobody has."""
+
+    def are_short(self) -> bool:
+        return False
+
+
+USUAL, SMALL = noise(500, 500), noise(60, 60)
+
+
+@pytest.mark.parametrize(
+    ("processors", "body", "on_the_spot"),
+    [
+        (Short, saved(USUAL, "JPEG"), True),
+        (Idle, saved(USUAL, "JPEG"), False),
+        (Short, saved(USUAL, "JPEG", progressive=True), False),
+        (Short, saved(noise(1200, 1200), "JPEG"), False),
+        (Short, saved(Image.new("RGB", (2100, 2100)), "JPEG"), False),
+        (Short, saved(SMALL, "PNG"), False),
+        (Idle, saved(SMALL, "JPEG"), True),
+        (Idle, saved(SMALL, "JPEG", progressive=True), True),
+    ],
+    ids=[
+        "usual",
+        "usual, processors to spare",
+        "usual, progressive",
+        "many bytes",
+        "many pixels",
+        "a small PNG",
+        "small",
+        "small, progressive",
+    ],
+)
+async def test_what_is_looked_at_on_the_spot(
+    processors: type[Processors], body: bytes, on_the_spot: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at_by: list[int] = []
+    examined = inspect._examined
+
+    def note(*args: object) -> object:
+        looked_at_by.append(threading.get_ident())
+        return examined(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inspect, "_examined", note)
+    inspector = PictureInspector(max_pixels=MAX_PIXELS, processors=processors())
+    try:
+        found = await inspector.inspect(body)
+    finally:
+        inspector.close()
+    assert found.facts == inspect_picture(body, max_pixels=MAX_PIXELS)
+    (thread,) = looked_at_by
+    assert (thread == threading.get_ident()) is on_the_spot
+
+
 MEASURE = """
 import asyncio, json, sys, time
 from pathlib import Path
 from app.errors import PromidataSyncError
 from app.images.inspect import PictureInspector
+from app.images.processors import Processors
+
+class Always(Processors):
+    def are_short(self):
+        return sys.argv[2] == "short"
 
 async def main(folder):
-    inspector, worst, done = PictureInspector(max_pixels=50_000_000), 0.0, asyncio.Event()
+    inspector, worst, done = PictureInspector(max_pixels=50_000_000, processors=Always()), 0.0, asyncio.Event()
     slots = asyncio.Semaphore(10)
 
     async def tick():
@@ -148,18 +239,21 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 @pytest.mark.chaos  # measures stalls, so it wants the machine for itself
-async def test_ten_at_a_time_they_neither_stall_the_event_loop_nor_fill_the_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processors", ["to spare", "short"])
+async def test_ten_at_a_time_they_neither_stall_the_event_loop_nor_fill_the_memory(
+    tmp_path: Path, processors: str
+) -> None:
     for name, _, make in MAKERS:
         if name != "hundred-megabytes":  # the byte cap of the download stops it long before
             (tmp_path / name).write_bytes(await asyncio.to_thread(make))
-    measured = [await asyncio.to_thread(_measure, tmp_path) for _ in range(2)]
+    measured = [await asyncio.to_thread(_measure, tmp_path, processors) for _ in range(2)]
     assert max(round_["peak_bytes"] for round_ in measured) < MAX_MEMORY_BYTES
     # The better of two rounds: other processes of a busy machine stall the loop, too.
     assert min(round_["stall_s"] for round_ in measured) < MAX_STALL_S
 
 
-def _measure(folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-c", MEASURE, str(folder)]
+def _measure(folder: Path, processors: str) -> dict[str, float]:
+    command = [sys.executable, "-c", MEASURE, str(folder), processors]
     result = subprocess.run(command, capture_output=True, check=False, text=True)
     assert result.returncode == 0, result.stderr
     measured: dict[str, float] = json.loads(result.stdout)
