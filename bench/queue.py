@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import uvloop
 from redis.asyncio import Redis
 
 from app.jobs.definitions import QUEUES, QueueName
@@ -70,7 +71,7 @@ Results = dict[str, dict[str, list[float]]]
 
 def measure(servers: Servers, *, quick: bool) -> Section:
     """The part `queue`."""
-    return asyncio.run(_measure(servers, QUICK if quick else Load()))
+    return uvloop.run(_measure(servers, QUICK if quick else Load()))  # as the API's process, which enqueues
 
 
 async def _measure(servers: Servers, load: Load) -> Section:

@@ -33,17 +33,40 @@ CLAIMED = f"""j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.dir
 """What `ClaimedJob` has, of a job `j` of a run `r`."""
 
 
+MANY = 'SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C"'
+ONE = "SELECT CAST(:ids AS text) AS id"
+"""What is asked for. An idle worker claims one job at a time: a plan for one is the same for each, so PostgreSQL keeps
+it, while an array is planned anew each time, for as many as it has: 0.7 and 1.6 ms."""
+
+
 async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple[list[ClaimedJob], list[Unclaimed]]:
     """Claim what may be claimed among `ids`, in one statement, and say of the rest what to do with it.
 
     A claim of a job that is already `active` means that its last worker lost its lease, which counts as a death. From
     the third one in a row on, such a job waits up to three seconds first.
     """
+    alone = len(ids) == 1
     rows = await ask(
         db,
-        f"""
+        _claim_of(ONE if alone else MANY),
+        {
+            "ids": ids[0] if alone else list(ids),
+            "queue": queue,
+            "claim": uuid4(),
+            "suspect": SUSPECT_DEATHS,
+            "most": MAX_DEATHS,
+            "spread_s": SPREAD_S,
+        },
+    )
+    claimed = [_claimed(row) for row in rows if row.claim is not None]
+    missing = set(ids) - {job.id for job in claimed}
+    return claimed, await _unclaimed(db, missing) if missing else []
+
+
+def _claim_of(asked: str) -> str:
+    return f"""
         WITH mine AS (
-            SELECT found.* FROM (SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C") asked
+            SELECT found.* FROM ({asked}) asked
             CROSS JOIN LATERAL (
                 SELECT j.id, CAST(j.state = 'active' AS int) AS died,
                     j.state = 'active' AND j.deaths + 1 >= :suspect AND j.deaths + 1 < :most AS suspect
@@ -58,19 +81,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
                           ELSE j.run_at END
         FROM mine, runs r WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine)) AND r.id = j.run_id
-        RETURNING {CLAIMED}""",
-        {
-            "ids": list(ids),
-            "queue": queue,
-            "claim": uuid4(),
-            "suspect": SUSPECT_DEATHS,
-            "most": MAX_DEATHS,
-            "spread_s": SPREAD_S,
-        },
-    )
-    claimed = [_claimed(row) for row in rows if row.claim is not None]
-    missing = set(ids) - {job.id for job in claimed}
-    return claimed, await _unclaimed(db, missing) if missing else []
+        RETURNING {CLAIMED}"""
 
 
 async def claim_of_run(
