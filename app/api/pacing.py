@@ -3,7 +3,7 @@
     a look every 0.25 s, while anything is exported: a run under way? ─ no ─▶ full speed
         └ yes, and none was seen for two seconds ─▶ slow for a second ─▶ full speed, watched
                              slow for 15 seconds ◀─ it waited for a processor a tenth of the time ┘
-    slow: before each piece a rest, by the processor's time that the piece before it has cost
+    slow: before each piece a rest, by the processor's time that the piece before it has cost beyond what is free
 
 The sync is what the catalogue is true by, an export can take longer; where processors are left over neither has to.
 The kernel's priorities do not do it: they end at a container's walls, and one thread with a lower one holds up all
@@ -44,6 +44,8 @@ RESTS = 20
 """Seconds for a second that was counted: 0.2 of the 0.27 ms that a product takes the API, beside PostgreSQL's time."""
 READ_S = 0.00005
 """Counted for each product beside what is measured: to read it costs at least that, however little of it is wanted."""
+FREE_S, FREE_EVERY_S = 0.2, 20.0
+"""So much of what is counted costs no rest, and so often: an export of some hundred products ends at once."""
 MOST_REST_S = 0.4
 """Of one rest: a hundred of them fit into what a session of PostgreSQL may idle between two reads (60 s)."""
 
@@ -57,6 +59,7 @@ class Pacing:
         self._looking: asyncio.Task[None] | None = None
         self._run_until = 0.0
         self._slow_until = 0.0
+        self._free_s, self._free_since = FREE_S, time.monotonic()
 
     @asynccontextmanager
     async def exporting(self, rests_for_s: float) -> AsyncIterator[Pace]:
@@ -78,8 +81,17 @@ class Pacing:
 
     def rest_for(self, cost_s: float) -> float:
         """Seconds to rest after what took a processor so long; exports beside each other rest for each other, too."""
-        slow = time.monotonic() < self._slow_until
-        return min(cost_s * RESTS * self._exports, MOST_REST_S) if slow else 0.0
+        now = time.monotonic()
+        if now >= self._slow_until:
+            return 0.0
+        return min((cost_s - self._take_free(cost_s, now)) * RESTS * self._exports, MOST_REST_S)
+
+    def _take_free(self, cost_s: float, now: float) -> float:
+        self._free_s = min(FREE_S, self._free_s + (now - self._free_since) * FREE_S / FREE_EVERY_S)
+        self._free_since = now
+        taken = min(cost_s, self._free_s)
+        self._free_s -= taken
+        return taken
 
     def strained(self) -> None:
         """Processors are short: go slow, if there is somebody to give way to."""

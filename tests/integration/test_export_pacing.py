@@ -23,6 +23,7 @@ HAD_ONE = {"took_s": 0.1, "cost_s": 0.095}
 @pytest.fixture(autouse=True)
 def small_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "RESTS", 0.01)
+    monkeypatch.setattr(pacing, "FREE_S", 0.0)
     monkeypatch.setattr(pacing, "LOOK_EVERY_S", 0.01)
     monkeypatch.setattr(pacing, "LINGERS_S", 3600.0)  # however long a busy machine takes for a look
 
@@ -145,3 +146,27 @@ async def test_it_rests_for_a_bounded_time_and_no_more_once_it_is_late(
         await eventually(has_seen_it)
         late.worked(**HAD_ONE)
         assert await late.rest() == 0
+
+
+async def test_a_small_export_is_free_and_the_next_ones_are_not(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, shared: Pacing
+) -> None:
+    monkeypatch.setattr(pacing, "AT_FIRST_S", 3600.0)
+    await start_queued(stack.services, StartRequest(supplier="A23"))
+    async with shared.exporting(3600.0) as pace:
+
+        async def has_seen_it() -> bool:
+            pace.worked(**HAD_ONE)
+            return await pace.rest() > 0
+
+        await eventually(has_seen_it)
+    monkeypatch.setattr(pacing, "FREE_S", 0.2)
+    monkeypatch.setattr(pacing, "FREE_EVERY_S", 0.001)
+    async with shared.exporting(3600.0) as pace:
+        pace.worked(**HAD_ONE)
+        assert await pace.rest() == 0
+        monkeypatch.setattr(pacing, "FREE_EVERY_S", 3600.0)
+        pace.worked(**HAD_ONE)
+        assert await pace.rest() == 0
+        pace.worked(**HAD_ONE)
+        assert await pace.rest() == pytest.approx((3 * HAD_ONE["cost_s"] - 0.2) * pacing.RESTS, rel=0.01)
