@@ -25,7 +25,7 @@ class Cost:
     cpu_s: float = 0.0
     peak_mb: float = 0.0
     end_mb: float = 0.0
-    """Of its own, so without what processes share, when the context is left."""
+    """Of its own, so without what processes share, when the context is left or `note_end` is called."""
 
 
 class CostMeter:
@@ -53,6 +53,11 @@ class CostMeter:
         self._look()
         for name, root in self._roots.items():
             self.costs[name].cpu_s = _cpu_s(root) - self._before[name]
+        self.note_end()
+
+    def note_end(self) -> None:
+        """Memory at the end is what the processes hold now; the context may have been left before."""
+        for name, root in self._roots.items():
             self.costs[name].end_mb = _memory_mb(root, "uss")
 
     @property

@@ -121,11 +121,17 @@ async def _pair(servers: Servers, feed: Feed, latency_s: float, queues: Sequence
 
 
 async def measure_sync(
-    ground: Ground, feed: Feed, queues: Sequence[str], *options: str, beside: Mapping[str, int] | None = None
+    ground: Ground,
+    feed: Feed,
+    queues: Sequence[str],
+    *options: str,
+    beside: Mapping[str, int] | None = None,
+    settled_after_s: float = 0.0,
 ) -> Measured:
     """One sync of all suppliers with new worker processes, from startSync to its end.
 
-    `beside` names processes whose cost is wanted, too, by their ids.
+    `beside` names processes whose cost is wanted, too, by their ids. Their memory at the end is looked at
+    `settled_after_s` seconds later.
 
     Raises:
         RuntimeError: the run did not end as `completed`.
@@ -138,6 +144,9 @@ async def measure_sync(
             started_at = time.time()
             await start_queued(ground.services, StartRequest())
             run = await wait_for_end(ground)
+        if settled_after_s:
+            await asyncio.sleep(settled_after_s)
+            meter.note_end()
         told = {name: process.stop() for name, process in processes.items()}
     for name in processes:
         meter.costs[name].peak_mb = told[name]["peak_mb"]
