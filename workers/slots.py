@@ -19,7 +19,7 @@ from typing import Any
 
 from app.persistence.ledger import ClaimedJob
 
-AHEAD_S = 0.2
+AHEAD_S = 0.4
 """As much work is held ready as the slots do in this time: many times what claiming takes, so that claims are few."""
 LONG_S = 0.5
 """Jobs that hold a slot for so long are not claimed ahead."""

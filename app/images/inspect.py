@@ -82,7 +82,7 @@ class PictureInspector:
 
     def __init__(self, *, max_pixels: int, processors: Processors | None = None) -> None:
         self._max_pixels = max_pixels
-        self._processors = processors or Processors()
+        self.processors = processors or Processors()
         self._pool = ThreadPoolExecutor(INSPECTOR_THREADS, thread_name_prefix="inspect")
         self._heavy_turn = asyncio.Lock()
 
@@ -91,7 +91,7 @@ class PictureInspector:
 
         A small picture takes less time than a thread takes to begin and to tell of its end.
         """
-        short = self._processors.are_short()
+        short = self.processors.are_short()
         if len(body) <= (USUAL_BYTES if short else SMALL_BYTES) and body.startswith(JPEG_START):
             layout = check_container(body, self._max_pixels)
             if _is_quick(body, layout, usual_too=short):

@@ -34,7 +34,7 @@ from app.sync.stage.context import Stage
 
 READ_AT_ONCE = 16
 WRITTEN_AT_ONCE = 32
-LINGER_S = 0.02
+LINGER_S = 0.1
 """How long a family waits for others while some are being read: a commit is a dozen statements whatever its size."""
 SMALL_BYTES = 256_000
 """Of documents that are loaded and read beyond the slots: some tens of milliseconds of work."""

@@ -12,7 +12,9 @@ outage (`in_hand.py`): the next go begins there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from app import traces
 from app.errors import ClaimLost, OutageError
@@ -33,9 +35,9 @@ from app.sync.services import Services
 from app.sync.stage.batching import Batcher
 from app.sync.stage.context import Stage
 
-LINGER_S = 0.15
+LINGER_S = 0.4
 """How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
-the slot is free meanwhile, so the wait costs no picture anything."""
+the slot is free meanwhile, so the wait costs no picture anything (docs/decisions/0042)."""
 
 
 class ImageStage:
@@ -46,9 +48,9 @@ class ImageStage:
         self._storer = PictureStorer(stage.services)
         self._hands = Hands()
         self._addresses = AddressForesight(stage)
-        self._under_way = 0
+        self._under_way = set[str]()
         self._ends: Batcher[Settled, PictureEnd] = Batcher(
-            self._commit, most=200, linger_s=LINGER_S, more_coming=lambda: self._under_way > 0
+            self._commit, most=200, linger_s=LINGER_S, more_coming=lambda: bool(self._under_way)
         )
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
@@ -74,26 +76,34 @@ class ImageStage:
 
     async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> PictureEnd:
         """One go; `again` when the object was removed, or the address named, between the look and the commit."""
-        self._under_way += 1
-        try:
+        with self._coming(job) as comes:
             address = await self._addresses.of(arguments.address_id)
             got = await self._get(job, address, revalidate=arguments.revalidate)
+            if address is None or got is None:
+                end = _without_download(job, arguments, address)
+            elif isinstance(got, NotModified):
+                end = Settled(job, address.id, sha256=_sha256_of(address), confirmed=True)
+            elif isinstance(got, StoredPicture):
+                end = Settled(job, address.id, sha256=got.sha256.hex(), picture=got)
+            else:
+                async with self._storer.stored(got) as removals:
+                    picture = stored_picture(address.id, got, removals)
+                    self._hands.hold(job.id, picture)
+                    comes()
+                    free_slot()
+                    return await self._ends.ask(Settled(job, address.id, sha256=got.sha256, picture=picture))
+        free_slot()
+        return await self._ends.ask(end)
+
+    @contextmanager
+    def _coming(self, job: ClaimedJob) -> Iterator[Callable[[], None]]:
+        """While a job is on its way to a commit; gives what is to be called when it comes there within the block."""
+        self._under_way.add(job.id)
+        comes = partial(self._under_way.discard, job.id)
+        try:
+            yield comes
         finally:
-            self._under_way -= 1
-        if address is None or got is None:
-            free_slot()
-            return await self._ends.ask(_without_download(job, arguments, address))
-        if isinstance(got, NotModified):
-            free_slot()
-            return await self._ends.ask(Settled(job, address.id, sha256=_sha256_of(address), confirmed=True))
-        if isinstance(got, StoredPicture):
-            free_slot()
-            return await self._ends.ask(Settled(job, address.id, sha256=got.sha256.hex(), picture=got))
-        async with self._storer.stored(got) as removals:
-            picture = stored_picture(address.id, got, removals)
-            self._hands.hold(job.id, picture)
-            free_slot()
-            return await self._ends.ask(Settled(job, address.id, sha256=got.sha256, picture=picture))
+            comes()
 
     async def _get(self, job: ClaimedJob, address: Address | None, *, revalidate: bool) -> InHand | None:
         """What the job has in hand, or the origin has; None where it need not be asked."""

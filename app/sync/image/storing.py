@@ -24,6 +24,9 @@ from app.time_limits import within
 
 LOOK_AGAIN_S = 0.5
 """While the same bytes are being removed."""
+KNOWN_LINGER_S = 0.01
+"""How long the question whether bytes are known waits for others, where processors are short: a picture has its slot
+for a tenth of a second there anyway."""
 HEAD_WITHIN_S = 10.0
 PUT_WITHIN_S = 40.0
 """With every retry of the store's client; enough for 20 MB over a slow line."""
@@ -50,7 +53,9 @@ class PictureStorer:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._media: Batcher[bytes, KnownMedia] = Batcher(self._known)
+        self._media: Batcher[bytes, KnownMedia] = Batcher(
+            self._known, linger_s=KNOWN_LINGER_S, more_coming=services.inspector.processors.are_short
+        )
         self._turns: dict[str, asyncio.Future[int | None]] = {}
         """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
 

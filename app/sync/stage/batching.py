@@ -12,6 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from app.errors import OutageError
 
+LOOK_S = 0.05
+"""So soon a batch that waits for others sees that there are none."""
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -36,8 +39,8 @@ class Batcher(Generic[Item, Answer]):
         Args:
             work: answers a batch.
             most: the largest batch.
-            linger_s: how long the first of a batch waits for others, where `more_coming` says that there will be any.
-            more_coming: asked when a batch is about to begin; a lone item never waits.
+            linger_s: how long the first of a batch waits for others, while `more_coming` says that there will be any.
+            more_coming: asked when a batch is about to begin and while it waits; a lone item never does.
         """
         self._work = work
         self._most = most
@@ -58,12 +61,17 @@ class Batcher(Generic[Item, Answer]):
     async def _run(self) -> None:
         await asyncio.sleep(0)  # lets everything that is ready in this turn of the loop join the first batch
         while self._waiting:
-            if self._linger_s and len(self._waiting) < self._most and self._more_coming():
-                await asyncio.sleep(self._linger_s)
+            await self._linger()
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             batch = [(item, future) for item, future in batch if not future.done()]
             if batch:
                 await self._answer(batch)
+
+    async def _linger(self) -> None:
+        left_s = self._linger_s
+        while left_s > 0 and len(self._waiting) < self._most and self._more_coming():
+            await asyncio.sleep(min(LOOK_S, left_s))
+            left_s -= LOOK_S
 
     async def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
