@@ -23,7 +23,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from app.errors import OriginUnavailable, PictureRefused
-from app.images.containers import JPEG_START, CutShort, Layout, read_layout
+from app.images.containers import JPEG_START, CutShort, Layout, plain_jpeg, read_layout
 from app.images.orientation import read_orientation
 from app.images.parts import find_exif, without_metadata
 from app.images.png_data import check_png_data, check_png_metadata, is_sound
@@ -34,9 +34,9 @@ DECODE_BUDGET_BYTES = 96 * 1024 * 1024
 HEAVY_BYTES = 24 * 1024 * 1024
 """From here on pictures are decoded one at a time."""
 SMALL_BYTES, SMALL_PIXELS = 16 * 1024, 128 * 1024
-"""Up to here a JPEG is looked at on the spot: a third of a millisecond, 10 for the worst of its size."""
+"""Up to here a plain JPEG is looked at on the spot: a third of a millisecond."""
 USUAL_BYTES, USUAL_PIXELS = 256 * 1024, 4 * 1024 * 1024
-"""The same where processors are short, of one that is decoded in passing: 2 to 3 ms, 5 for the worst of its size."""
+"""The same where processors are short: 2 to 3 ms, 5 to 9 for what was made to take long."""
 INSPECTOR_THREADS = 2
 TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 CONTENT_TYPES = {
@@ -76,8 +76,8 @@ class Inspected(NamedTuple):
 class PictureInspector:
     """Inspects on a small pool of threads, so that neither the event loop nor memory suffers. One a process.
 
-    Handing over to a thread is a tenth of what a picture costs an image worker. Where other processes have the
-    processors that the thread would run on, nothing is won by it (docs/decisions/0041).
+    Handing over to a thread is a tenth of what a picture costs an image worker. So a small one is looked at on the
+    spot, and a usual one where other processes have the processors that the thread would run on (decision 0041).
     """
 
     def __init__(self, *, max_pixels: int, processors: Processors | None = None) -> None:
@@ -87,15 +87,16 @@ class PictureInspector:
         self._heavy_turn = asyncio.Lock()
 
     async def inspect(self, body: bytes) -> Inspected:
-        """As `inspect_picture`, without stalling the event loop; large pictures wait for each other.
+        """As `inspect_picture`, without stalling the event loop for more than some ms.
 
-        A small picture takes less time than a thread takes to begin and to tell of its end.
+        Large pictures wait for each other.
         """
         short = self.processors.are_short()
-        if len(body) <= (USUAL_BYTES if short else SMALL_BYTES) and body.startswith(JPEG_START):
-            layout = check_container(body, self._max_pixels)
-            if _is_quick(body, layout, usual_too=short):
-                return _examined(body, layout)
+        most_bytes, most_pixels = (USUAL_BYTES, USUAL_PIXELS) if short else (SMALL_BYTES, SMALL_PIXELS)
+        layout = plain_jpeg(body) if len(body) <= most_bytes and body.startswith(JPEG_START) else None
+        if layout is not None and layout.width * layout.height <= most_pixels:
+            _check_limits(body, layout, self._max_pixels)
+            return _examined(body, layout)
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._pool, _unless_heavy, body, self._max_pixels)
         if isinstance(found, Inspected):
@@ -106,13 +107,6 @@ class PictureInspector:
     def close(self) -> None:
         """Give the threads back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _is_quick(body: bytes, layout: Layout, *, usual_too: bool) -> bool:
-    pixels = layout.width * layout.height
-    if len(body) <= SMALL_BYTES and pixels <= SMALL_PIXELS:
-        return True
-    return usual_too and layout.in_passing and pixels <= USUAL_PIXELS
 
 
 def _unless_heavy(body: bytes, max_pixels: int) -> Inspected | Layout:
@@ -150,9 +144,13 @@ def check_container(body: bytes, max_pixels: int) -> Layout:
         raise OriginUnavailable(f"the picture ended early, after {len(body)} bytes") from None
     if layout is None:
         raise _refuse_stranger(body)
+    _check_limits(body, layout, max_pixels)
+    return layout
+
+
+def _check_limits(body: bytes, layout: Layout, max_pixels: int) -> None:
     _check_caps(layout, max_pixels)
     _check_tail(body, layout.end)
-    return layout
 
 
 def _check_caps(layout: Layout, max_pixels: int) -> None:
@@ -203,6 +201,8 @@ def _examine(body: bytes, layout: Layout) -> PictureFacts:
 
 def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
     pixels = without_metadata(body, layout)
+    if layout.pillow_format == "JPEG" and not layout.plain:
+        _check_same(pixels.getvalue(), layout)
     try:
         if layout.pillow_format == "PNG":  # of the four formats the one that Pillow has something to verify in
             with Image.open(pixels, formats=["PNG"]) as picture:
@@ -214,3 +214,21 @@ def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
                 picture.load()
     except Exception as error:  # noqa: BLE001 (Pillow raises what its parsers stumble over, from KeyError to SyntaxError)
         raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None
+
+
+def _check_same(left: bytes, layout: Layout) -> None:
+    """Bytes around what was left out may form a segment that hides the picture which was checked, and show another.
+
+    Raises:
+        PictureRefused: they do.
+    """
+    try:
+        found = read_layout(left)
+    except CutShort:
+        found = None
+    if found is None or _size_of(found) != _size_of(layout):
+        raise PictureRefused("without its metadata it is another picture", kind="picture-damaged")
+
+
+def _size_of(layout: Layout) -> tuple[int, int, float]:
+    return layout.width, layout.height, layout.decoded_bytes_per_pixel

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_EVERY_S = 1.0
+FORGOTTEN_AFTER_S = 5.0
+"""What was before says nothing of now: nothing was asked for so long, since there was nothing to do."""
 MOST_WAITED = 0.1
 """Of the time that this thread could have run. On two processors 0.4 to 0.8 in each of two image workers of a cold
 sync; 0.003 in a process that takes two thirds of one for itself, 0.4 in one whose own threads want more than there are.
@@ -55,7 +57,7 @@ class Processors:
         self._short = False
 
     def are_short(self) -> bool:
-        """Whether others have them, said anew once a second of asking."""
+        """Whether others have them; said anew once a second of asking, and no after a pause."""
         last = self._last
         if last is not None and time.monotonic() - last.at >= LOOK_EVERY_S:
             now = self._last = self._look()
@@ -66,5 +68,6 @@ class Processors:
 def _lacked(last: Used, now: Used) -> bool:
     waited = now.waited - last.waited
     could_have_run = waited + now.ran - last.ran
-    processors = (now.process_ran - last.process_ran) / (now.at - last.at)
-    return waited > could_have_run * MOST_WAITED and processors < ONE_PROCESSOR
+    for_s = now.at - last.at
+    processors = (now.process_ran - last.process_ran) / for_s
+    return for_s < FORGOTTEN_AFTER_S and waited > could_have_run * MOST_WAITED and processors < ONE_PROCESSOR

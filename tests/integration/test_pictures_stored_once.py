@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.samplefeed import SampleFeed
+from app.sync.image import stage
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
@@ -63,6 +64,16 @@ async def image_results(stack: Stack) -> list[Json]:
     return await stack.rows(
         "SELECT (result ->> 'deduplicated')::boolean AS deduplicated FROM jobs WHERE queue = 'image-upload'"
     )
+
+
+async def test_no_picture_waits_for_itself_nor_for_one_with_its_bytes(
+    make_stack: MakeStack, origin: PictureOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit waits while others are on their way to it, and not for those that are there."""
+    monkeypatch.setattr(stage, "LINGER_S", 3600.0)
+    async with make_stack(ten_addresses(origin, jpeg(1))) as stack, asyncio.timeout(60):
+        await stack.sync()
+        assert await stack.rows("SELECT count(*) AS n FROM addresses WHERE state = 'stored'") == [{"n": 10}]
 
 
 async def test_the_same_bytes_at_ten_addresses_are_one_object_with_ten_links(

@@ -364,6 +364,21 @@ def jpeg_markers() -> bytes:
     return b"\xff\xd8" + b"\xff\xd0" * 1_000_000
 
 
+@_case("jpeg-of-empty-comments", Good("image/jpeg", 300, 100))
+def jpeg_of_empty_comments() -> bytes:
+    """Half a second of walking, in a quarter of a megabyte."""
+    return saved(noise(), "JPEG").replace(b"\xff\xc0", b"\xff\xfe\x00\x02" * 55_000 + b"\xff\xc0", 1)
+
+
+@_case("jpeg-hidden-by-what-metadata-leaves", "picture-damaged")
+def jpeg_hidden_by_what_metadata_leaves() -> bytes:
+    """A 0xFF before metadata becomes a comment with what stands behind it, and hides the frame of 16 x 16."""
+    real = saved(noise(200, 200), "JPEG", progressive=True)
+    decoy = b"\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    hidden = b"\xfe" + struct.pack(">H", len(decoy) + 2) + decoy
+    return real[:2] + b"\xff" + b"\xff\xe1\x00\x02" + hidden + real[2:]
+
+
 @_case("gif-of-tiny-blocks", EARLY)
 def gif_blocks() -> bytes:
     return gif(10, 10, b"!\xfe" + b"\x01x" * 2_000_000, end=b"")

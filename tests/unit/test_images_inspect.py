@@ -11,6 +11,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,23 @@ from PIL import Image
 
 from app.errors import OriginUnavailable, PictureRefused
 from app.images import inspect
-from app.images.containers import read_layout
+from app.images.containers import MOST_PLAIN_SEGMENTS, _walk_any_jpeg, plain_jpeg, read_layout
 from app.images.inspect import PictureInspector, check_container, inspect_picture
 from app.images.parts import without_metadata
 from app.images.png_data import check_png_data
 from app.images.processors import Processors
-from tests.support.hostile_pictures import EARLY, FORMS, MAKERS, MAX_PIXELS, Good, noise, saved, with_exif
+from tests.support.hostile_pictures import (
+    EARLY,
+    FORMS,
+    MAKERS,
+    MAX_PIXELS,
+    Good,
+    jpeg_hidden_by_what_metadata_leaves,
+    jpeg_of_empty_comments,
+    noise,
+    saved,
+    with_exif,
+)
 
 # What Pillow warns of is printed and ignored outside of tests.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -112,24 +124,68 @@ def test_png_data_of_real_pictures_agrees_with_their_header(options: dict[str, o
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "in_passing"),
+    ("old", "new", "plain", "a_pixel"),
     [
-        (b"", b"", True),
-        (b"\xff\xc0", b"\xff\xc1", True),
-        (b"\xff\xc0", b"\xff\xc2", False),
-        (b"\xff\xc0", b"\xff\xc3", False),
-        (b"\xff\xc0", b"\xff\xc9", False),
-        (b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01", False),
+        (b"", b"", True, 0.3),
+        (b"\xff\xc0", b"\xff\xc1", True, 0.3),
+        (b"\xff\xc0", b"\xff\xc2", False, 7.0),
+        (b"\xff\xc0", b"\xff\xc3", False, 7.0),
+        (b"\xff\xc0", b"\xff\xc9", False, 0.3),
+        (b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01", False, 7.0),
+        (b"\xff\xc0", b"\xff\xff\xc0", False, 0.3),
+        (b"\xff\xc0", b"x\xff\xc0", False, 0.3),
+        (b"\xff\xc0", b"\xff\xfe\x00\x02" * MOST_PLAIN_SEGMENTS + b"\xff\xc0", False, 0.3),
+        (b"\xff\xd9", b"\xff\xda\x00\x02\xff\xd9", False, 0.3),
     ],
-    ids=["baseline", "extended", "progressive", "lossless", "arithmetic", "a scan for each colour"],
+    ids=[
+        "baseline",
+        "extended",
+        "progressive",
+        "lossless",
+        "arithmetic",
+        "a scan for each colour",
+        "a byte between segments that may be there",
+        "one that may not",
+        "many segments",
+        "one more scan",
+    ],
 )
-def test_only_a_jpeg_of_one_huffman_coded_scan_is_decoded_in_passing(old: bytes, new: bytes, in_passing: bool) -> None:
+def test_a_plain_jpeg_has_few_segments_and_one_huffman_coded_scan(
+    old: bytes, new: bytes, plain: bool, a_pixel: float
+) -> None:
     body = saved(noise(), "JPEG")
     assert body.count(old) == 1 or not old
-    layout = read_layout(body.replace(old, new))
+    body = body.replace(old, new)
+    layout = read_layout(body)
     assert layout is not None
-    assert layout.in_passing is in_passing
-    assert layout.decoded_bytes_per_pixel == (0.3 if in_passing else 7.0)
+    assert layout.decoded_bytes_per_pixel == a_pixel
+    assert layout.plain is plain
+    assert plain_jpeg(body) == (layout if plain else None)
+
+
+@pytest.mark.parametrize("at", range(0, 700, 7))
+def test_whatever_is_cut_off_a_plain_jpeg_is_not_plain(at: int) -> None:
+    assert plain_jpeg(saved(noise(16, 16), "JPEG")[:at]) is None
+
+
+@given(at=st.integers(2, 1_000), value=st.integers(0, 255))
+@settings(max_examples=500)
+def test_what_is_said_of_a_plain_jpeg_is_what_walking_it_says(at: int, value: int) -> None:
+    body = bytearray(saved(noise(16, 16), "JPEG"))
+    body[at % len(body)] = value
+    plain = plain_jpeg(bytes(body))
+    if plain is not None:
+        assert replace(plain, plain=False) == _walk_any_jpeg(bytes(body))
+
+
+def test_no_segment_can_be_made_of_what_metadata_leaves_behind() -> None:
+    body = jpeg_hidden_by_what_metadata_leaves()
+    layout = check_container(body, MAX_PIXELS)
+    assert (layout.width, layout.height) == (16, 16)
+    with Image.open(without_metadata(body, layout)) as shown:
+        assert shown.size == (200, 200)
+    with pytest.raises(PictureRefused, match="another picture"):
+        inspect_picture(body, max_pixels=MAX_PIXELS)
 
 
 class Short(Processors):
@@ -159,7 +215,8 @@ USUAL, SMALL = noise(500, 500), noise(60, 60)
         (Short, saved(Image.new("RGB", (2100, 2100)), "JPEG"), False),
         (Short, saved(SMALL, "PNG"), False),
         (Idle, saved(SMALL, "JPEG"), True),
-        (Idle, saved(SMALL, "JPEG", progressive=True), True),
+        (Idle, saved(SMALL, "JPEG", progressive=True), False),
+        (Short, jpeg_of_empty_comments(), False),
     ],
     ids=[
         "usual",
@@ -170,6 +227,7 @@ USUAL, SMALL = noise(500, 500), noise(60, 60)
         "a small PNG",
         "small",
         "small, progressive",
+        "of comments",
     ],
 )
 async def test_what_is_looked_at_on_the_spot(

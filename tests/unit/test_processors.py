@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.images.processors import LOOK_EVERY_S, Processors, Used, used_until_now
+from app.images.processors import FORGOTTEN_AFTER_S, LOOK_EVERY_S, Processors, Used, used_until_now
+
+AGO_S = 2.0
 
 
 def _seen(*later: tuple[float, float, float]) -> Processors:
     """One that saw nothing used long ago, and now these: run and waited by the thread, run by the process."""
     now = time.monotonic()
-    first = Used(now - 100, 0.0, 0.0, 0.0)
+    first = Used(now - AGO_S, 0.0, 0.0, 0.0)
     looks = iter([first, *(Used(now, *used) for used in later)])
     return Processors(lambda: next(looks))
 
@@ -21,10 +23,10 @@ def _seen(*later: tuple[float, float, float]) -> Processors:
 @pytest.mark.parametrize(
     ("ran", "waited", "process_ran", "short"),
     [
-        (40.0, 40.0, 60.0, True),
-        (90.0, 9.0, 95.0, False),
-        (90.0, 11.0, 95.0, True),
-        (50.0, 40.0, 170.0, False),
+        (0.8, 0.8, 1.2, True),
+        (1.8, 0.18, 1.9, False),
+        (1.7, 0.2, 1.9, True),
+        (1.0, 0.8, 3.4, False),
         (0.0, 0.0, 0.0, False),
     ],
     ids=["others have them", "a little waiting", "a tenth of it", "its own threads have them", "idle"],
@@ -39,6 +41,12 @@ def test_it_is_said_anew_after_a_second_and_not_before() -> None:
     assert not seen.are_short()
     time.sleep(LOOK_EVERY_S)
     assert seen.are_short()
+
+
+def test_what_was_before_a_pause_says_nothing_of_now() -> None:
+    now = time.monotonic()
+    looks = iter([Used(now - 2 * FORGOTTEN_AFTER_S, 0.0, 0.0, 0.0), Used(now, 0.1, 5.0, 0.1)])
+    assert not Processors(lambda: next(looks)).are_short()
 
 
 def test_where_nothing_is_counted_they_never_are(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class ImageStage:
 
     def __init__(self, stage: Stage) -> None:
         self._services = stage.services
-        self._storer = PictureStorer(stage.services)
+        self._storer = PictureStorer(stage.services, more_coming=self._others_come_and_processors_are_short)
         self._hands = Hands()
         self._addresses = AddressForesight(stage)
         self._under_way = set[str]()
@@ -94,6 +94,9 @@ class ImageStage:
                     return await self._ends.ask(Settled(job, address.id, sha256=got.sha256, picture=picture))
         free_slot()
         return await self._ends.ask(end)
+
+    def _others_come_and_processors_are_short(self) -> bool:
+        return len(self._under_way) > 1 and self._services.inspector.processors.are_short()
 
     @contextmanager
     def _coming(self, job: ClaimedJob) -> Iterator[Callable[[], None]]:

@@ -9,7 +9,7 @@ Who stored them says so until the commit is through, so that what is stored and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app import traces
@@ -51,11 +51,10 @@ def _answered_within(seconds: float) -> AbstractAsyncContextManager[None]:
 class PictureStorer:
     """The puts of one process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, more_coming: Callable[[], bool] = lambda: False) -> None:
+        """Prepare it; while `more_coming` says so, questions wait for each other a little."""
         self._services = services
-        self._media: Batcher[bytes, KnownMedia] = Batcher(
-            self._known, linger_s=KNOWN_LINGER_S, more_coming=services.inspector.processors.are_short
-        )
+        self._media: Batcher[bytes, KnownMedia] = Batcher(self._known, linger_s=KNOWN_LINGER_S, more_coming=more_coming)
         self._turns: dict[str, asyncio.Future[int | None]] = {}
         """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
 
