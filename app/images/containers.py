@@ -27,10 +27,14 @@ _JPEG_BY_ROWS = frozenset({0xC0, 0xC1, 0xC9})
 _JPEG_USUAL_FRAMES = frozenset({0xC0, 0xC1})
 """Those of them with Huffman codes; arithmetic ones take many times as long."""
 _BY_ROWS_BYTES = 0.3
+_JPEG_TABLES = 0xDB
+_JPEG_PLAIN_SEGMENTS = _JPEG_USUAL_FRAMES | {0xC4, 0xDA, _JPEG_TABLES, 0xDD, *range(0xE0, 0xF0), 0xFE}
+"""Frame, tables, restart interval, applications' and comments; a decoder reads others in its own way."""
 MOST_PLAIN_SEGMENTS = 32
+MOST_TABLE_BYTES = 1_024
+"""Of quantization in a plain JPEG: Pillow takes 64 KB of it apart in Python. Four tables are 260, or 516."""
 _JPEG_START_OF_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_NO_SEGMENT = JPEG_ALONE | {0xD9}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -111,20 +115,22 @@ def plain_jpeg(body: bytes) -> Layout | None:
     A few segments, each right behind the one before; one sequential frame with Huffman codes; one scan, of all colours,
     with the picture's end behind it. None for any other, whatever is the matter with it.
     """
-    frame, position = b"", 2
+    frame, tables, position = b"", 0, 2
     for _ in range(MOST_PLAIN_SEGMENTS):
         start, content = body[position : position + 2], position + 4
-        if len(start) < 2 or start[0] != 0xFF or start[1] < 0xC0 or start[1] in _NO_SEGMENT:
+        length = int.from_bytes(body[position + 2 : content], "big")
+        if len(start) < 2 or start[0] != 0xFF or start[1] not in _JPEG_PLAIN_SEGMENTS or length < 2:
             return None
-        if start[1] in _JPEG_FRAMES:
-            if frame or start[1] not in _JPEG_USUAL_FRAMES:
+        if start[1] in _JPEG_USUAL_FRAMES:
+            if frame or length != 8 + 3 * int.from_bytes(body[content + 5 : content + 6], "big"):
                 return None
             frame = body[content : content + 6]
-        position += 2 + int.from_bytes(body[position + 2 : content], "big")
+        tables += length if start[1] == _JPEG_TABLES else 0
+        position += 2 + length
         if start[1] == _JPEG_START_OF_SCAN:
             found = _JPEG_MARKER_AFTER_SCAN.search(body, position)
             all_colours = len(frame) == 6 and body[content : content + 1] == frame[5:]
-            if not all_colours or found is None or found[0] != _JPEG_END:
+            if not all_colours or tables > MOST_TABLE_BYTES or found is None or found[0] != _JPEG_END:
                 return None
             height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
             return Layout("JPEG", width, height, 1, found.end(), _BY_ROWS_BYTES, plain=True)

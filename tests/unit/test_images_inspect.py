@@ -136,6 +136,9 @@ def test_png_data_of_real_pictures_agrees_with_their_header(options: dict[str, o
         (b"\xff\xc0", b"x\xff\xc0", False, 0.3),
         (b"\xff\xc0", b"\xff\xfe\x00\x02" * MOST_PLAIN_SEGMENTS + b"\xff\xc0", False, 0.3),
         (b"\xff\xd9", b"\xff\xda\x00\x02\xff\xd9", False, 0.3),
+        (b"\xff\xc0", b"\xff\xf0\x00\x06\xff\xe1\x00\x02\xff\xc0", False, 0.3),
+        (b"\xff\xc0", (b"\xff\xdb\x00\x43" + bytes(65)) * 14 + b"\xff\xc0", False, 0.3),
+        (b"\xff\xc0\x00\x11", b"\xff\xc0\x00\x12", False, 0.3),
     ],
     ids=[
         "baseline",
@@ -148,6 +151,9 @@ def test_png_data_of_real_pictures_agrees_with_their_header(options: dict[str, o
         "one that may not",
         "many segments",
         "one more scan",
+        "a segment that Pillow reads as markers",
+        "many tables",
+        "a frame that is too long",
     ],
 )
 def test_a_plain_jpeg_has_few_segments_and_one_huffman_coded_scan(
@@ -184,6 +190,14 @@ def test_no_segment_can_be_made_of_what_metadata_leaves_behind() -> None:
     assert (layout.width, layout.height) == (16, 16)
     with Image.open(without_metadata(body, layout)) as shown:
         assert shown.size == (200, 200)
+    with pytest.raises(PictureRefused, match="another picture"):
+        inspect_picture(body, max_pixels=MAX_PIXELS)
+
+
+def test_no_metadata_can_be_made_of_what_metadata_leaves_behind() -> None:
+    real = saved(noise(200, 200), "JPEG")
+    body = real[:2] + b"\xff" + b"\xff\xfe\x00\x02" + b"\xe1\x00\x08Exif\x00\x00" + real[2:]
+    check_container(body, MAX_PIXELS)
     with pytest.raises(PictureRefused, match="another picture"):
         inspect_picture(body, max_pixels=MAX_PIXELS)
 
