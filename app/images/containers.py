@@ -21,6 +21,7 @@ JPEG_START = b"\xff\xd8\xff"
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
 _JPEG_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Without a repetition or a group, so that the search runs from 0xFF to 0xFF at memory speed: 24 times as fast."""
+JPEG_START_OF_SCAN, _JPEG_END = 0xDA, 0xD9
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BY_ROWS = frozenset({0xC0, 0xC1, 0xC9})
 """Sequential: a row is done with once it is read. Neither progressive nor lossless."""
@@ -28,12 +29,11 @@ _JPEG_USUAL_FRAMES = frozenset({0xC0, 0xC1})
 """Those of them with Huffman codes; arithmetic ones take many times as long."""
 _BY_ROWS_BYTES = 0.3
 _JPEG_TABLES = 0xDB
-_JPEG_PLAIN_SEGMENTS = _JPEG_USUAL_FRAMES | {0xC4, 0xDA, _JPEG_TABLES, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_JPEG_PLAIN_SEGMENTS = _JPEG_USUAL_FRAMES | {0xC4, JPEG_START_OF_SCAN, _JPEG_TABLES, 0xDD, *range(0xE0, 0xF0), 0xFE}
 """Frame, tables, restart interval, applications' and comments; a decoder reads others in its own way."""
 MOST_PLAIN_SEGMENTS = 32
 MOST_TABLE_BYTES = 1_024
 """Of quantization in a plain JPEG: Pillow takes 64 KB of it apart in Python. Four tables are 260, or 516."""
-_JPEG_START_OF_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -87,7 +87,7 @@ def _walk_any_jpeg(body: bytes) -> Layout:
             raise CutShort
         marker, position = body[found.end() - 1], found.end()
         pattern = JPEG_MARKER
-        if marker == 0xD9:
+        if marker == _JPEG_END:
             break
         if marker in JPEG_ALONE:
             continue
@@ -96,7 +96,7 @@ def _walk_any_jpeg(body: bytes) -> Layout:
             height, width = _number(body, position + 3, 2, "big"), _number(body, position + 5, 2, "big")
             size = width, height
             by_rows, components = marker in _JPEG_BY_ROWS, _number(body, position + 7, 1, "big")
-        if marker == 0xDA:
+        if marker == JPEG_START_OF_SCAN:
             if scans == 0:
                 by_rows = by_rows and _number(body, position + 2, 1, "big") == components
             scans, pattern = scans + 1, _JPEG_MARKER_AFTER_SCAN
@@ -127,10 +127,10 @@ def plain_jpeg(body: bytes) -> Layout | None:
             frame = body[content : content + 6]
         tables += length if start[1] == _JPEG_TABLES else 0
         position += 2 + length
-        if start[1] == _JPEG_START_OF_SCAN:
+        if start[1] == JPEG_START_OF_SCAN:
             found = _JPEG_MARKER_AFTER_SCAN.search(body, position)
             all_colours = len(frame) == 6 and body[content : content + 1] == frame[5:]
-            if not all_colours or tables > MOST_TABLE_BYTES or found is None or found[0] != _JPEG_END:
+            if not all_colours or tables > MOST_TABLE_BYTES or found is None or found[0][1] != _JPEG_END:
                 return None
             height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
             return Layout("JPEG", width, height, 1, found.end(), _BY_ROWS_BYTES, plain=True)

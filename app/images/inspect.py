@@ -2,7 +2,8 @@
 
     body ─▶ container walked ─▶ pixel and frame caps ─▶ nothing hides behind the end
          ─▶ a PNG of the usual kind, inflated: sound? ─ yes ─────────────────────┐
-             └ no ─▶ without its metadata ─▶ Pillow: load (a PNG: verify, reopen, load) ─▶ PictureFacts
+             └ no ─▶ without its metadata ─▶ a JPEG that is not plain: still the same picture?
+                  ─▶ Pillow: load (a PNG: verify, reopen, load) ─▶ PictureFacts
 
 The bytes themselves are stored as they came, metadata and all.
 

@@ -13,14 +13,13 @@ import io
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from app.images.containers import JPEG_ALONE, JPEG_MARKER, Layout, skip_gif_head, skip_sub_blocks
+from app.images.containers import JPEG_ALONE, JPEG_MARKER, JPEG_START_OF_SCAN, Layout, skip_gif_head, skip_sub_blocks
 
 _PNG_ANCILLARY_TO_DECODE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})
 _WEBP_TO_DECODE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_EXIF_FLAG = 0x08
 _WEBP_METADATA_FLAGS = 0x20 | _WEBP_EXIF_FLAG | 0x04
 """Colour profile, EXIF and XMP."""
-_JPEG_START_OF_SCAN = 0xDA
 _JPEG_METADATA = frozenset({0xFE, *range(0xE1, 0xF0)}) - {0xEE}
 """Comments and application segments, but for JFIF's and Adobe's, which say what colours the samples are."""
 _GIF_GRAPHIC_CONTROL = 0xF9
@@ -85,7 +84,7 @@ def _jpeg_segments(body: bytes) -> Iterator[Part]:
     position = 2
     while found := JPEG_MARKER.search(body, position):
         marker, position = body[found.end() - 1], found.end()
-        if marker == _JPEG_START_OF_SCAN:
+        if marker == JPEG_START_OF_SCAN:
             return
         if marker in JPEG_ALONE:
             continue

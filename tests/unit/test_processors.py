@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from app.images import processors
 from app.images.processors import FORGOTTEN_AFTER_S, LOOK_EVERY_S, Processors, Used, used_until_now
 
 AGO_S = 2.0
 
 
 def _seen(*later: tuple[float, float, float]) -> Processors:
-    """One that saw nothing used long ago, and now these: run and waited by the thread, run by the process."""
+    """One that saw nothing used two seconds ago, and now these: run and waited by the thread, run by the process."""
     now = time.monotonic()
     first = Used(now - AGO_S, 0.0, 0.0, 0.0)
     looks = iter([first, *(Used(now, *used) for used in later)])
@@ -35,11 +36,12 @@ def test_they_are_short_where_others_have_them(ran: float, waited: float, proces
     assert _seen((ran, waited, process_ran)).are_short() is short
 
 
-def test_it_is_said_anew_after_a_second_and_not_before() -> None:
-    looks = iter([Used(time.monotonic(), 0.0, 0.0, 0.0), Used(time.monotonic() + LOOK_EVERY_S, 0.1, 0.9, 0.1)])
-    seen = Processors(lambda: next(looks))
+def test_it_is_said_anew_after_a_second_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LOOK_EVERY_S == 1.0
+    monkeypatch.setattr(processors, "LOOK_EVERY_S", 3600.0)
+    seen = _seen((0.8, 0.8, 1.2))
     assert not seen.are_short()
-    time.sleep(LOOK_EVERY_S)
+    monkeypatch.setattr(processors, "LOOK_EVERY_S", AGO_S)
     assert seen.are_short()
 
 
