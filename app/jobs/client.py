@@ -1,14 +1,20 @@
-"""redis-py's client, whose calls end when they are cancelled, on connections that say so when they are closed."""
+"""redis-py's client, whose calls end when they are cancelled, and its connections, which send at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 
 from app.outages import end_if_cancelled
+
+SMALL = 32 * 1024
+"""Bytes of a command that an empty transport takes without a pause: half of asyncio's limit."""
 
 
 class CancellableRedis(Redis):
@@ -25,24 +31,54 @@ class CancellableRedis(Redis):
         end_if_cancelled()
         return answer
 
+    def register_script(self, script: Any) -> Any:
+        """A script, to be called with its keys and arguments."""
+        return Script(self, script)
 
-def saying_closed(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """A kind of connection for which writing to a closed one is an error of the connection, on uvloop too.
 
-    uvloop raises a RuntimeError where asyncio's own loop drops what is written: a Redis that went away between
-    connecting and the first command ended the worker.
+class Script(AsyncScript):
+    """A script that is sent as the command that it is: redis-py first looks whether its client is a pipeline."""
+
+    async def __call__(
+        self, keys: Sequence[Any] | None = None, args: Iterable[Any] | None = None, client: Redis | None = None
+    ) -> Any:
+        """Run it by its hash; a server that does not know it is sent its text."""
+        to = client or self.registered_client
+        given = keys or ()
+        try:
+            return await to.execute_command("EVALSHA", self.sha, len(given), *given, *(args or ()))  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            return await super().__call__(keys, args, client)
+
+
+def direct(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """A kind of connection that sends what is small without waiting, and for which a closed one is an error of it.
+
+    redis-py waits with a time-out, a tenth of a call's time, until the transport has room again, also where it has not
+    run out of it; a connection has one command at a time. And where asyncio's own loop drops what is written to a
+    closed connection, uvloop raises a RuntimeError: a Redis that went away between connecting and the first command
+    ended the worker.
     """
 
-    class SayingClosed(kind):  # type: ignore[misc, valid-type]
-        async def send_packed_command(self, *args: Any, **options: Any) -> None:
+    class Direct(kind):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             try:
-                await super().send_packed_command(*args, **options)
+                if self.is_connected and _is_small(command):
+                    if check_health:
+                        await self.check_health()
+                    self._writer.writelines(command)
+                else:
+                    await super().send_packed_command(command, check_health)
             except RuntimeError as error:
                 if not is_closed_handle(error):
                     raise
                 raise RedisConnectionError("Connection closed by server.") from error
 
-    return SayingClosed
+    return Direct
+
+
+def _is_small(command: Any) -> bool:
+    return isinstance(command, list) and sum(map(len, command)) <= SMALL
 
 
 def is_closed_handle(error: RuntimeError) -> bool:

@@ -7,8 +7,8 @@ worker would believe. `RedisQueue` is the API's and the workers' way to Redis; a
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
-from app.jobs.client import CancellableRedis, saying_closed
+from app.jobs.client import CancellableRedis, direct
 from app.jobs.redis_errors import advice
 from app.jobs.redis_pool import ShrinkingRedisPool
 from app.jobs.scripts import scripts_for
@@ -88,7 +88,7 @@ def _prepare(url: str, **options: Any) -> Redis:
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],
         )
-        pool.connection_class = saying_closed(pool.connection_class)
+        pool.connection_class = direct(pool.connection_class)
         pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
     except (TypeError, ValueError):  # their words may hold a password
         raise SettingsError(
@@ -127,7 +127,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away or refuses writes.
         """
-        async with self._translated():
+        with self._translated():
             for queue, alike in _alike(messages):
                 for start in range(0, len(alike), CHUNK):
                     await self._send_chunk(queue, alike[start : start + CHUNK])
@@ -147,7 +147,7 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         waits = [str(part) for pair in again for part in pair]
-        async with self._translated():
+        with self._translated():
             ids, next_ms = await self._exchange(
                 keys=[self.keys.queue(queue), self.keys.wake(queue)],
                 args=[token, lease_ms, room, len(done), *done, *waits],
@@ -160,7 +160,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._translated():
+        with self._translated():
             unknown = await self._known(keys=[self.keys.queue(queue)], args=list(ids))
         return [_text(job_id) for job_id in unknown]
 
@@ -170,7 +170,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._translated():
+        with self._translated():
             return int(await self.redis.zcard(self.keys.queue(queue)))
 
     async def set_marker(self, queue: str) -> bool:
@@ -179,7 +179,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away or refuses writes.
         """
-        async with self._translated():
+        with self._translated():
             return bool(await self.redis.set(self.keys.marker(queue), "1", nx=True))
 
     async def wake(self, queue: str) -> None:
@@ -188,7 +188,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away or refuses writes.
         """
-        async with self._translated():
+        with self._translated():
             await self.redis.zadd(self.keys.wake(queue), {"w": 0})
 
     async def page(self, queue: str, start: int, number: int) -> list[str]:
@@ -197,7 +197,7 @@ class RedisQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._translated():
+        with self._translated():
             return [
                 _text(job_id) for job_id in await self.redis.zrange(self.keys.queue(queue), start, start + number - 1)
             ]
@@ -213,7 +213,7 @@ class RedisQueue:
         except SettingsError as error:
             raise QueueUnavailable(str(error)) from error
         if self.tenancy.id is None:
-            async with self._translated():
+            with self._translated():
                 await self.redis.set(self.keys.check, "1", px=1000)
             return
         await self.hold()
@@ -251,7 +251,7 @@ class RedisQueue:
         """
         if self.tenancy.id is None:
             return
-        async with self._translated():
+        with self._translated():
             asked_at = time.monotonic()
             holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
         self.tenancy.note(_text(holder), left_ms, asked_at)
@@ -263,15 +263,15 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         if self.tenancy.id is not None:
-            async with self._translated():
+            with self._translated():
                 await self._let_go(keys=[self.keys.installation, self.keys.workers], args=[self.tenancy.id])
 
     async def close(self) -> None:
         """Close the pool."""
         await self.redis.aclose()
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:

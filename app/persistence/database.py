@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util import greenlet_spawn
 
 from app.errors import DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, name_of, reach
@@ -45,7 +46,7 @@ from app.persistence.failures import (
     throw_away_broken,
     undressed,
 )
-from app.persistence.lending import Lender
+from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Kind, Lender
 from app.persistence.pool import ShrinkingPool
 from app.persistence.sessions import connect_arguments, migration_arguments, openings
 
@@ -57,7 +58,6 @@ MOST_REPEATS = 20
 MOST_TIMEOUTS = 2
 SNAPSHOTS_SHARE, ROOM_FOR_SNAPSHOTS = 4, 3
 """Of so many connections one may be held by a snapshot, and from so many on it is one of them, not one beside them."""
-READ_ONLY: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 STAGE_WAIT_S = 30.0
 """For how long a stage waits for a connection, in seconds, before that is an outage."""
 END_STALLED = """
@@ -127,8 +127,8 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
             StatementRefused: a statement in it was wrong, or lost a conflict.
         """
-        with undone_with_errors():
-            async with self._translated(), self._transaction(self._openings.durable) as connection:
+        with undone_with_errors(), self._translated():
+            async with self._transaction(self._openings.durable) as connection:
                 yield connection
 
     @asynccontextmanager
@@ -141,12 +141,12 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away, read-only, closed the connection, or another was in the way.
         """
-        async with self._translated(conflicts=True):
+        with self._translated(conflicts=True):
             if self._pooler:
                 async with self._transaction(self._openings.quick, long=False) as connection:
                     yield connection
             else:
-                async with self._lender.lend("", long=False, autocommit=True) as connection:
+                async with self._lender.lend("", AUTOCOMMIT, long=False) as connection:
                     yield connection
 
     @asynccontextmanager
@@ -156,8 +156,9 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
-        async with self._translated(conflicts=True), self._transaction(self._openings.read, **READ_ONLY) as connection:
-            yield connection
+        with self._translated(conflicts=True):
+            async with self._transaction(self._openings.read, READING) as connection:
+                yield connection
 
     @asynccontextmanager
     async def snapshot(self, *, idle_s: int, place_within_s: float) -> AsyncIterator[AsyncConnection]:
@@ -171,12 +172,10 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
         opening = f"{self._openings.read}SET LOCAL idle_in_transaction_session_timeout TO '{idle_s}s';"
-        async with (
-            self._snapshot_place(place_within_s),
-            self._translated(conflicts=True),
-            self._transaction(opening, lender=self._snapshot_lender, **READ_ONLY) as connection,
-        ):
-            yield connection
+        async with self._snapshot_place(place_within_s):
+            with self._translated(conflicts=True):
+                async with self._transaction(opening, READING, lender=self._snapshot_lender) as connection:
+                    yield connection
 
     @asynccontextmanager
     async def _snapshot_place(self, within_s: float) -> AsyncIterator[None]:
@@ -193,14 +192,19 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(
-        self, opening: str, *, long: bool = True, lender: Lender | None = None, **options: Any
+        self, opening: str, kind: Kind = WRITING, *, long: bool = True, lender: Lender | None = None
     ) -> AsyncIterator[AsyncConnection]:
-        async with (lender or self._lender).lend(opening, long=long) as connection:
-            if options:
-                await connection.execution_options(**options)
+        async with (lender or self._lender).lend(opening, kind, long=long) as connection:
+            lent = connection.sync_connection
+            assert lent is not None
             with committing(connection):
-                async with connection.begin():
+                transaction = lent.begin()  # without the event loop: nothing is sent before the first statement
+                try:
                     yield connection
+                    await greenlet_spawn(transaction.commit)
+                finally:
+                    if transaction.is_active:
+                        await greenlet_spawn(transaction.close)
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` in a durable transaction; a deadlock or serialization failure repeats it at once.
@@ -253,7 +257,7 @@ class Database:
         arguments = migration_arguments(self.address, pooler=self._pooler)
         engine = create_async_engine(DIALECT, poolclass=NullPool, connect_args=arguments)
         try:
-            async with self._translated(migrating=True):
+            with self._translated(migrating=True):
                 yield engine
         finally:
             await engine.dispose()
@@ -279,8 +283,8 @@ class Database:
         if self._snapshot_lender is not self._lender:
             await self._snapshot_lender.close()
 
-    @asynccontextmanager
-    async def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> AsyncIterator[None]:
+    @contextmanager
+    def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> Iterator[None]:
         try:
             yield
         except Exception as error:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import chain, repeat
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
@@ -36,6 +36,20 @@ LET_GO_EVERY_S, LET_GO_FOR_S = 3.0, 0.3
 seconds: a process that has none at all, on a server at its limit, finds room then. Longer than the last pause above."""
 
 
+class Kind(NamedTuple):
+    """Of the transactions on a connection, in the driver's words. Set anew for each loan, so nothing is put back."""
+
+    isolation: str | None
+    read_only: bool
+
+
+WRITING = Kind(None, read_only=False)
+READING = Kind("repeatable_read", read_only=True)
+"""All that is read is of one moment."""
+AUTOCOMMIT = Kind("autocommit", read_only=False)
+"""None: each statement commits by itself."""
+
+
 class Lender:
     """The one that all connections of a process are asked of."""
 
@@ -49,7 +63,6 @@ class Lender:
             shown: the address, for messages.
         """
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turns = Turns(size)
         self._wait_s = wait_s
         self._shown = shown
@@ -75,11 +88,8 @@ class Lender:
     def _explain(self, error: BaseException) -> str:
         return explain_refusal(self._shown, error, self._pool.open, self._turns.size)
 
-    @asynccontextmanager
-    async def lend(
-        self, opening: str, *, long: bool = True, autocommit: bool = False
-    ) -> AsyncIterator[AsyncConnection]:
-        """A connection whose transactions begin with `opening`.
+    def lend(self, opening: str, kind: Kind, *, long: bool = True) -> Loan:
+        """A connection for a block, whose transactions are of a kind and begin with `opening`.
 
         However the block ends, its place is free only when the connection is back or closed.
 
@@ -88,11 +98,15 @@ class Lender:
             ConnectionsRefused: the server is at its limit, and was so for `wait_s`.
             Exception: what the driver says when it cannot connect.
         """
-        connection = await self._take(self._autocommit if autocommit else self._engine, long=long)
-        try:
-            _set_opening(connection, opening)
-            yield connection
-        finally:
+        return Loan(self, opening, kind, long=long)
+
+    async def take(self, *, long: bool) -> AsyncConnection:
+        """A connection and its place; see `lend`."""
+        return self._take_at_once(long=long) or await self._take(long=long)
+
+    async def give(self, connection: AsyncConnection, *, long: bool) -> None:
+        """Take a connection back."""
+        if not self._return_at_once(connection, long=long):
             returning = asyncio.create_task(self._return(connection, long=long))
             self._returning.add(returning)
             returning.add_done_callback(self._returning.discard)
@@ -107,12 +121,26 @@ class Lender:
                 await self._sweeper
         await self._engine.dispose()
 
-    async def _take(self, engine: AsyncEngine, *, long: bool) -> AsyncConnection:
+    def _take_at_once(self, *, long: bool) -> AsyncConnection | None:
+        """A connection that is open and that nobody waits for, which is most of what is lent, else None.
+
+        Neither a round trip nor a wait is needed then, so SQLAlchemy is called as it is: through the event loop it
+        takes several times as long (docs/decisions/0043).
+        """
+        if not (self._pool.is_ready and self._turns.take_at_once(long=long)):
+            return None
+        try:
+            return AsyncConnection(self._engine, self._engine.sync_engine.connect())
+        except BaseException:
+            self._turns.give(long=long)
+            raise
+
+    async def _take(self, *, long: bool) -> AsyncConnection:
         refusals: list[BaseException] = []
         scope = asyncio.timeout(self._wait_s)
         try:
             async with scope:
-                return await self._through_refusals(engine, refusals, long=long)
+                return await self._through_refusals(refusals, long=long)
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -123,13 +151,11 @@ class Lender:
                 f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
             ) from None
 
-    async def _through_refusals(
-        self, engine: AsyncEngine, refusals: list[BaseException], *, long: bool
-    ) -> AsyncConnection:
+    async def _through_refusals(self, refusals: list[BaseException], *, long: bool) -> AsyncConnection:
         for pause_s in chain(REFUSED_PAUSE_S, repeat(REFUSED_PAUSE_S[-1])):
             await self._turns.take(long=long, first=bool(refusals))
             try:
-                return await engine.connect()
+                return await self._engine.connect()
             except BaseException as error:
                 refused = sqlstate(error) == TOO_MANY_CONNECTIONS
                 one_may_come_free = refused and self._turns.refused()
@@ -141,6 +167,24 @@ class Lender:
             if not one_may_come_free:
                 await asyncio.sleep(pause_s)
         raise AssertionError("the pauses never end")
+
+    def _return_at_once(self, connection: AsyncConnection, *, long: bool) -> bool:
+        """Take back a connection on which nothing has to be ended, if nobody is to have its place; whether it was so.
+
+        No round trip is needed then, so this one is back when the call returns.
+        """
+        lent = connection.sync_connection
+        if lent is None or lent.closed or lent.invalidated or self._turns.contended:
+            return False
+        adapted: Any = lent.connection.dbapi_connection
+        if adapted._transaction is not None:  # noqa: SLF001  to be rolled back
+            return False
+        try:
+            lent.close()
+        finally:
+            self._turns.give(long=long)
+            self._begin_to_sweep()
+        return True
 
     async def _return(self, connection: AsyncConnection, *, long: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -155,8 +199,11 @@ class Lender:
                 loop.call_later(rest_s, partial(self._turns.give, long=long))
             else:
                 self._turns.give(long=long)
-            if self._sweeper is None or self._sweeper.done():
-                self._sweeper = asyncio.create_task(self._sweep())
+            self._begin_to_sweep()
+
+    def _begin_to_sweep(self) -> None:
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
         """Close what is idle for long, until nothing is; each closing takes a place, so none is opened beside it."""
@@ -178,9 +225,20 @@ class Lender:
         return pool
 
 
-def _set_opening(connection: AsyncConnection, opening: str) -> None:
-    lent = connection.sync_connection
-    assert lent is not None
-    session = lent.connection.driver_connection
-    assert session is not None
-    session.opening = opening
+class Loan:
+    """See `Lender.lend`. A class of its own, since an asynchronous generator takes several times as long to begin."""
+
+    def __init__(self, lender: Lender, opening: str, kind: Kind, *, long: bool) -> None:
+        self._lender, self._opening, self._kind, self._long = lender, opening, kind, long
+
+    async def __aenter__(self) -> AsyncConnection:
+        self._connection = await self._lender.take(long=self._long)
+        lent = self._connection.sync_connection
+        assert lent is not None
+        adapted: Any = lent.connection.dbapi_connection
+        adapted.isolation_level, adapted.readonly = self._kind
+        adapted.driver_connection.opening = self._opening
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._lender.give(self._connection, long=self._long)

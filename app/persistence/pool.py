@@ -36,6 +36,21 @@ class ShrinkingPool(Pool):
         """For how long the one that is idle the longest has been so, in seconds; None when none is."""
         return time.monotonic() - self._idle[0][0] if self._idle else None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the one that is lent next is open and need not be asked whether it lives.
+
+        One that is older than another's breaking is opened anew.
+        """
+        if not self._idle:
+            return False
+        since, entry = self._idle[-1]
+        assert isinstance(entry, _ConnectionRecord)
+        session = entry.driver_connection
+        if entry._is_hard_or_soft_invalidated() or session is None or session.is_closed() or session.has_unread():  # noqa: SLF001
+            return False
+        return not self._pre_ping or time.monotonic() - since < TRUSTED_S
+
     def close_oldest(self) -> None:
         """Close the one that is idle the longest; returns once the server let go of it, or after two seconds."""
         if self._idle:

@@ -80,6 +80,14 @@ class Turns:
                 self._asking.remove(asker)
             raise
 
+    def take_at_once(self, *, long: bool) -> bool:
+        """A place that a connection was opened for, if one is free and nobody waits; whether there was one."""
+        if self._asking or self.held >= min(self.limit, self.ready) or (long and self._long >= self._most_long()):
+            return False
+        self.held += 1
+        self._long += long
+        return True
+
     def take_spare(self) -> bool:
         """A place that nobody waits for, now or not at all."""
         if self._asking or self.held >= self.limit:

@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 from arq.jobs import deserialize_job_raw
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from app.errors import QueueUnavailable, SettingsError
@@ -156,6 +157,20 @@ async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(stack:
             ended[call.cancelled()] += 1
     assert ended[True] > 50
     assert ended[False] == 0
+
+
+async def test_what_the_server_closed_or_forgot_a_moment_ago_goes_unnoticed(servers: Servers) -> None:
+    """The loop stands still meanwhile, as on a busy machine: that a connection was closed has not been read yet."""
+    queue, name = RedisQueue(servers.valkey.url), f"closed-{uuid4()}"
+    queue.redis.connection_pool.connection_kwargs["client_name"] = name
+    for _ in range(3):
+        assert (await queue.exchange(name, "token", lease_ms=1000, room=1, done=[], again=[])).ids == []
+        with SyncRedis.from_url(servers.valkey.url) as administrator:
+            (ours,) = [client for client in administrator.client_list() if client["name"] == name]
+            administrator.client_kill_filter(_id=ours["id"])
+            administrator.script_flush()
+    assert await queue.length(name) == 0
+    await queue.close()
 
 
 async def test_what_a_busy_moment_opened_is_given_back(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
+from app.persistence.lending import WRITING
 from app.persistence.migrations import current_revision, migrate, newest_revision
 from tests.support.api_client import ApiClient, api_at
 from tests.support.api_process import api_process
@@ -72,7 +73,7 @@ async def test_every_kind_of_use_has_its_time_outs_and_leaves_none_to_the_next_c
             assert await shown(db) == {**bounds, "synchronous_commit": "off"}
         async with database.read() as db:
             assert await shown(db) == {**bounds, "synchronous_commit": "local"}
-        async with pooled(lone_server, url) as another, another._lender.lend("") as raw, raw.begin():
+        async with pooled(lone_server, url) as another, another._lender.lend("", WRITING) as raw, raw.begin():
             assert await shown(raw) == {**none, "synchronous_commit": "local"}
             assert await raw.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
 

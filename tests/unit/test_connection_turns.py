@@ -50,6 +50,28 @@ async def test_long_work_leaves_places_to_the_quick(size: int, long_at_most: int
     await asyncio.gather(*transactions, quick, return_exceptions=True)
 
 
+async def test_a_place_is_given_at_once_only_where_a_connection_is_open_and_nobody_waits() -> None:
+    turns = Turns(4, patience_s=60)
+    assert turns.take_at_once(long=True)
+    assert not turns.take_at_once(long=False)  # one more would have to be opened
+    waiting = await asked(turns, long=False)
+    turns.ready = 2
+    assert not turns.take_at_once(long=False)  # the other one was first
+    waiting.cancel()
+    await settled()
+    assert turns.take_at_once(long=False)
+    assert turns.held == 2
+
+
+async def test_long_work_that_takes_at_once_leaves_places_to_the_quick() -> None:
+    turns = Turns(4)
+    turns.ready = 4
+    assert [turns.take_at_once(long=True) for _ in range(3)] == [True, True, False]
+    turns.give(long=True)
+    assert turns.take_at_once(long=True)
+    assert turns.take_at_once(long=False)
+
+
 async def test_the_quick_do_not_keep_a_transaction_waiting_for_ever() -> None:
     turns = Turns(1, patience_s=0)
     await turns.take(long=False)

@@ -1,0 +1,135 @@
+"""A connection is lent without the event loop where one is open, and each loan and transaction is what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.persistence.after_commit import after_commit
+from app.persistence.database import Database
+from app.persistence.failures import StatementRefused
+from app.persistence.statements import ask, column, value
+from tests.support.databases import execute, fresh_database
+from tests.support.stack import Servers
+
+KINDS = ["begin", "quick", "read"]
+Kind = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
+@pytest.fixture
+async def url(servers: Servers) -> AsyncIterator[str]:
+    async with fresh_database(servers.postgres.url) as url:
+        await execute(url, "CREATE TABLE once (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        yield url
+
+
+@pytest.fixture(params=[False, True], ids=["straight", "as behind a pooler"])
+async def database(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """One connection, so that each loan is what the one before left."""
+    database = Database(url, pool_size=1, transaction_pooler=request.param)
+    yield database
+    await database.close()
+
+
+def is_over_at_once(coroutine: Coroutine[object, object, None]) -> bool:
+    """Whether it comes to its end without waiting for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return True
+    coroutine.close()
+    return False
+
+
+async def use(kind: Kind) -> None:
+    async with kind():
+        pass
+
+
+@pytest.mark.parametrize("pre_ping", [False, True])
+async def test_what_is_open_is_lent_and_taken_back_without_waiting(url: str, pre_ping: bool) -> None:
+    database = Database(url, pool_size=2, pre_ping=pre_ping)
+    async with database.quick() as db:
+        await ask(db, "SELECT 1")
+    for _ in range(3):
+        for kind in KINDS:
+            assert is_over_at_once(use(getattr(database, kind)))
+    await database.close()
+
+
+async def test_what_is_not_open_is_waited_for(url: str) -> None:
+    database = Database(url, pool_size=2)
+    assert not is_over_at_once(use(database.quick))
+    async with database.quick(), database.begin():
+        assert not is_over_at_once(use(database.quick))
+    await use(database.quick)
+    await database.close()
+
+
+@pytest.mark.parametrize("before", KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_loan_has_nothing_of_the_one_before(database: Database, before: str, kind: str) -> None:
+    async with getattr(database, before)() as db:
+        await ask(db, "SELECT 1")
+    async with getattr(database, kind)() as db:
+        isolation = await value(db, "SHOW transaction_isolation")
+        assert isolation == ("repeatable read" if kind == "read" else "read committed")
+        assert await value(db, "SHOW transaction_read_only") == ("on" if kind == "read" else "off")
+        if kind != "read":
+            await ask(db, "INSERT INTO once VALUES (1)")
+    async with database.read() as db:
+        assert await column(db, "SELECT number FROM once") == ([] if kind == "read" else [1])
+
+
+async def insert(database: Database, numbers: str, then: Callable[[], Awaitable[None]], done: list[str]) -> None:
+    async with database.begin() as db:
+        after_commit(db, lambda: done.append(numbers))
+        await ask(db, f"INSERT INTO once VALUES {numbers}")
+        await then()
+
+
+async def go_on() -> None:
+    pass
+
+
+async def fail() -> None:
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("numbers", "then", "error"),
+    [("(1), (1)", go_on, StatementRefused), ("(1)", fail, KeyError)],
+    ids=["a commit that is refused", "a block that raises"],
+)
+async def test_of_what_is_not_committed_nothing_stays(
+    database: Database, numbers: str, then: Callable[[], Awaitable[None]], error: type[Exception]
+) -> None:
+    done: list[str] = []
+    with pytest.raises(error):
+        await insert(database, numbers, then, done)
+    await insert(database, "(3)", go_on, done)
+    async with database.read() as db:
+        assert await column(db, "SELECT number FROM once") == [3]
+    assert done == ["(3)"]
+
+
+async def test_a_cancelled_block_is_rolled_back(database: Database) -> None:
+    done: list[str] = []
+    inserted = asyncio.Event()
+
+    async def wait() -> None:
+        inserted.set()
+        await asyncio.sleep(60)
+
+    waiting = asyncio.create_task(insert(database, "(1)", wait, done))
+    await inserted.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with database.read() as db:
+        assert await column(db, "SELECT number FROM once") == []
+    assert done == []
