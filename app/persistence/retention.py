@@ -1,8 +1,8 @@
 """Forgetting what is old, in small batches, so that no statement is long and no lock is held for long.
 
 Changes are forgotten from the beginning of the feed alone: first the mark moves (a follower from before it gets a 410),
-then the rows go. The newest run of a supplier is never forgotten, nor anything of one that is under way or is being
-repaired.
+then the rows go. The newest run of a supplier is never forgotten, nor one whose guard still holds something back, nor
+anything of one that is under way or is being repaired.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ NOT_NEWEST = """EXISTS (SELECT FROM runs n WHERE n.supplier_id = r.supplier_id
 OLD_RUN = f"""r.finished_at < clock_timestamp() - make_interval(secs => :age_s) AND r.open_jobs = 0
     AND (r.repaired_at IS NULL OR r.repaired_at < clock_timestamp() - make_interval(secs => :age_s)) AND {NOT_NEWEST}"""
 """A run that is repaired by hand has open jobs again, and is as old as its repair."""
+DONE_WITH = f"""{OLD_RUN} AND (r.guard IS NULL OR NOT EXISTS (
+    SELECT FROM variants v WHERE v.supplier_id = r.supplier_id AND v.dropped_run_id = r.id))"""
+"""Without the run whose guard holds variants back they would go, and nobody has confirmed that."""
 OLD_RUNS = """
 SELECT r.id FROM runs r WHERE {condition} ORDER BY r.finished_at LIMIT :most FOR UPDATE OF r SKIP LOCKED
 """
@@ -128,7 +131,7 @@ async def delete_runs(db: AsyncConnection, age_s: float) -> int:
 
     A run is never deleted with many jobs or problems still hanging on it, which one cascade would have to delete.
     """
-    runs = await _old_runs(db, age_s, OLD_RUN)
+    runs = await _old_runs(db, age_s, DONE_WITH)
     jobs = await _delete_hanging(db, "jobs", f"h.state IN {CLOSED_JOB}", runs)
     problems = await _delete_hanging(db, "problems", "true", runs)
     gone = await db.scalars(

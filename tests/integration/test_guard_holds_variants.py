@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from app.persistence import retention
+from app.persistence.statements import ask
 from app.samplefeed import SampleFeed
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, numbered, plain_feed
@@ -75,6 +77,33 @@ async def test_a_variant_that_its_document_dropped_goes_once_a_manifest_is_belie
         assert await active(stack, family) == 2
         assert (await stack.run("A23"))["variants_discontinued"] == 1
         assert await told_of(stack, gone, before) == [("updated", ["isPrimary"]), ("discontinued", [])]
+
+
+async def test_what_is_held_back_outlives_the_age_of_its_run(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=8)
+    async with make_stack(feed) as stack:
+        family = skus_of(feed)[0]
+        await stack.sync()
+        feed.remove_variant(family, feed.document(family)["ChildProducts"][2]["Sku"])
+        shrink(feed)
+        await stack.sync()
+        await assert_held(stack, 8)
+        await stack.sync("A23", reparse=True)
+        await forget_all_but_the_newest(stack)
+        await stack.sync("A23", reparse=True)
+        assert await active(stack, family) == 3
+        make_whole(feed)
+        await stack.sync()
+        assert await active(stack, family) == 2
+        await forget_all_but_the_newest(stack)
+        assert await stack.value("SELECT count(*) FROM runs") == 1, "nothing is held back any more"
+
+
+async def forget_all_but_the_newest(stack: Stack) -> None:
+    async with stack.services.database.begin() as db:
+        await ask(db, "UPDATE runs SET finished_at = finished_at - interval '3 days'")
+        while await retention.delete_runs(db, 86_400):
+            pass
 
 
 async def test_a_variant_that_moved_to_what_the_manifest_hides_is_not_gone_for_a_day(make_stack: MakeStack) -> None:
