@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 from app.jobs.definitions import QUEUES, QueueName
 from bench.contenders import Contender, Ours, StockArq
 from bench.ground import Ground, Process, Servers, fresh_ground
+from bench.least import Least
 from bench.plots import Plot
 from bench.queue_jobs import HANG_S, STAMPS
 from bench.report import Figure, Section, Table
@@ -76,6 +77,7 @@ def measure(servers: Servers, *, quick: bool) -> Section:
 
 async def _measure(servers: Servers, load: Load) -> Section:
     results: Results = defaultdict(lambda: defaultdict(list))
+    least: list[float] = []
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(fresh_ground(servers))
         slow = await stack.enter_async_context(fresh_ground(servers, database_settings=SLOW_FLUSH))
@@ -88,12 +90,13 @@ async def _measure(servers: Servers, load: Load) -> Section:
         for _ in range(load.rounds):
             for contender in contenders:
                 await _round(ground, contender, load, results[contender.name])
+            least += await _least_pick_ups(ground, load.pick_ups)
         for contender in contenders:
             await _count(ground, contender, load, results[contender.name])
             await contender.close()
     async with fresh_ground(servers) as ground:
         results[OURS]["recovery, s"] = await _recoveries(ground, load.kills)
-    return _section(load, results)
+    return _section(load, results, least)
 
 
 async def _round(ground: Ground, contender: Contender, load: Load, result: dict[str, list[float]]) -> None:
@@ -111,7 +114,8 @@ async def _round(ground: Ground, contender: Contender, load: Load, result: dict[
             result["enqueue/s in bulk"].append(count / (time.perf_counter() - started))
         stamp = await _drain(ground, contender, name)
         result[name].append(count / (stamp["last"] - stamp["first"]))
-    result["pick-up, ms"] += await _pick_ups(ground, contender, load)
+    pick_ups = load.pick_ups_stock if contender.name.endswith("500 ms") else load.pick_ups
+    result["pick-up, ms"] += await _pick_ups(ground, contender, pick_ups)
 
 
 async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, Any]:
@@ -136,10 +140,9 @@ async def _stamp(ground: Ground, batch: str) -> dict[str, Any]:
                 return stamp
 
 
-async def _pick_ups(ground: Ground, contender: Contender, load: Load) -> list[float]:
+async def _pick_ups(ground: Ground, contender: Contender | Least, count: int) -> list[float]:
     """From the call to the start of a job, in ms, with an idle worker; at random moments of its polling."""
     worker = await contender.start_worker()
-    count = load.pick_ups_stock if contender.name.endswith("500 ms") else load.pick_ups
     waits = []
     for number in range(count):
         await asyncio.sleep(random.uniform(0.02, 0.06))
@@ -149,6 +152,14 @@ async def _pick_ups(ground: Ground, contender: Contender, load: Load) -> list[fl
         waits.append((stamp["first"] - called_at) * 1000)
     worker.stop()
     return waits
+
+
+async def _least_pick_ups(ground: Ground, count: int) -> list[float]:
+    least = Least(ground)
+    try:
+        return await _pick_ups(ground, least, count)
+    finally:
+        await least.close()
 
 
 async def _count(ground: Ground, contender: Contender, load: Load, result: dict[str, list[float]]) -> None:
@@ -217,7 +228,7 @@ async def _both_types(answer: Awaitable[Any] | object) -> Any:
     return await answer
 
 
-def _section(load: Load, results: Results) -> Section:
+def _section(load: Load, results: Results, least: Sequence[float]) -> Section:
     return Section(
         "The queue, against stock ARQ",
         f"One worker process with 10 slots, {load.rounds} rounds of each in turn on the same Valkey and PostgreSQL "
@@ -228,10 +239,20 @@ def _section(load: Load, results: Results) -> Section:
         [
             "ARQ has no bulk enqueue: its figure is 100 single calls at once.",
             "Pick-up: from the call that enqueues to the job's code; for ours with the row's commit and the claim.",
+            _beside_the_least(results[OURS]["pick-up, ms"], least),
             f"ARQ takes a dead worker's job back after its time-out and 10 s: {ARQ_RECOVERY_S} s at 30 min; not tried.",
             f"Slower flushes: {', '.join(f'{name}={value}' for name, value in SLOW_FLUSH.items())} for that database.",
         ],
         _plots(results),
+    )
+
+
+def _beside_the_least(ours: Sequence[float], least: Sequence[float]) -> str:
+    ratio = statistics.median(ours) / statistics.median(least)
+    return (
+        f"The least that a pick-up takes here, by bare asyncpg and redis-py: {_quantiles(least)} ms for a row that is "
+        "committed, a message, a wake-up, a lease and a claim of the row (`bench/least.py`); "
+        f"ours takes {ratio:.1f} times that."
     )
 
 

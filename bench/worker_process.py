@@ -10,6 +10,7 @@ It is the product's worker. `--count` counts round trips to PostgreSQL and Redis
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import resource
 import sys
@@ -21,7 +22,6 @@ from typing import Any
 import orjson
 import uvloop
 from prometheus_client import Counter, Histogram
-from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -104,13 +104,13 @@ def count_round_trips() -> Counts[str]:
     def listen(connection: Any, _: object) -> None:
         connection.driver_connection.add_query_logger(note)
 
-    send = AbstractConnection.send_packed_command
+    write = asyncio.StreamWriter.writelines  # redis-py's, and nobody else's here
 
-    async def counting(self: AbstractConnection, *args: Any, **kwargs: Any) -> None:
+    def counting(self: asyncio.StreamWriter, data: Any) -> None:
         trips["redis"] += 1
-        await send(self, *args, **kwargs)
+        write(self, data)
 
-    AbstractConnection.send_packed_command = counting  # type: ignore[method-assign]
+    asyncio.StreamWriter.writelines = counting  # type: ignore[method-assign]
     return trips
 
 

@@ -201,7 +201,8 @@ class Database:
                 transaction = lent.begin()  # without the event loop: nothing is sent before the first statement
                 try:
                     yield connection
-                    await greenlet_spawn(transaction.commit)
+                    if transaction.is_active:  # the block may have rolled it back
+                        await greenlet_spawn(transaction.commit)
                 finally:
                     if transaction.is_active:
                         await greenlet_spawn(transaction.close)
