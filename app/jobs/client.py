@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from app.outages import end_if_cancelled
 
 SMALL = 32 * 1024
 """Bytes of a command that an empty transport takes without a pause: half of asyncio's limit."""
+
+BROKEN = (OSError, RuntimeError, AttributeError)
+"""What writing to a connection raises that is gone: uvloop a RuntimeError, and asyncio's own loop, in some Pythons, an
+AttributeError for one that was reset (cpython gh-136234)."""
 
 
 class CancellableRedis(Redis):
@@ -42,13 +47,14 @@ class Script(AsyncScript):
     async def __call__(
         self, keys: Sequence[Any] | None = None, args: Iterable[Any] | None = None, client: Redis | None = None
     ) -> Any:
-        """Run it by its hash; a server that does not know it is sent its text."""
-        to = client or self.registered_client
-        given = keys or ()
+        """Run it by its hash; a server that does not know it is sent its text first."""
+        to: Any = client or self.registered_client
+        command = ("EVALSHA", self.sha, len(keys or ()), *(keys or ()), *(args or ()))
         try:
-            return await to.execute_command("EVALSHA", self.sha, len(given), *given, *(args or ()))  # type: ignore[no-untyped-call]
+            return await to.execute_command(*command)
         except NoScriptError:
-            return await super().__call__(keys, args, client)
+            await to.script_load(self.script)
+            return await to.execute_command(*command)
 
 
 def direct(kind: type[AbstractConnection]) -> type[AbstractConnection]:
@@ -61,14 +67,26 @@ def direct(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """
 
     class Direct(kind):  # type: ignore[misc, valid-type]
+        async def on_connect(self) -> None:
+            # its health is not asked yet: with nobody to answer, each PING would connect anew, for ever
+            self.next_health_check = asyncio.get_running_loop().time() + self.health_check_interval
+            await super().on_connect()
+
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            if not self.is_connected or not _is_small(command):
+                await self._send_and_wait(command, check_health)
+                return
+            if check_health:
+                await self.check_health()
             try:
-                if self.is_connected and _is_small(command):
-                    if check_health:
-                        await self.check_health()
-                    self._writer.writelines(command)
-                else:
-                    await super().send_packed_command(command, check_health)
+                self._writer.writelines(command)
+            except BROKEN as error:
+                await self.disconnect(nowait=True)
+                raise RedisConnectionError("Connection closed by server.") from error
+
+        async def _send_and_wait(self, command: Any, check_health: bool) -> None:
+            try:
+                await super().send_packed_command(command, check_health)
             except RuntimeError as error:
                 if not is_closed_handle(error):
                     raise

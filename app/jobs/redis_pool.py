@@ -30,8 +30,7 @@ class ShrinkingRedisPool(ConnectionPool):
         """A connection that is ready for a command.
 
         redis-py looks on each one for something that came unasked, by reading for no time at all: a tenth of a call's
-        time. What ends in the middle of a command closes its connection, so nothing but its end comes unasked, and
-        that is known without reading.
+        time. Whether something came that far, or an end, is known without.
         """
         if self._available_connections and _is_open(self._available_connections[-1]):
             return self.get_available_connection()
@@ -66,5 +65,8 @@ class ShrinkingRedisPool(ConnectionPool):
 
 
 def _is_open(connection: AbstractConnection) -> bool:
+    """Whether it is connected, and nothing came that no command asked for: an answer, an end, an error."""
     reader = connection._reader  # noqa: SLF001
-    return connection.is_connected and reader is not None and not reader.at_eof()
+    if not connection.is_connected or reader is None:
+        return False
+    return not (reader.at_eof() or reader.exception() or reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001

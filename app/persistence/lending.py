@@ -127,8 +127,10 @@ class Lender:
         Neither a round trip nor a wait is needed then, so SQLAlchemy is called as it is: through the event loop it
         takes several times as long (docs/decisions/0043).
         """
-        if not (self._pool.is_ready and self._turns.take_at_once(long=long)):
+        ready = self._pool.ready()
+        if ready is None or not self._turns.take_at_once(long=long):
             return None
+        self._pool.promise(ready)
         try:
             return AsyncConnection(self._engine, self._engine.sync_engine.connect())
         except BaseException:
@@ -177,7 +179,7 @@ class Lender:
         if lent is None or lent.closed or lent.invalidated or self._turns.contended:
             return False
         adapted: Any = lent.connection.dbapi_connection
-        if adapted._transaction is not None:  # noqa: SLF001  to be rolled back
+        if adapted is None or adapted._transaction is not None:  # noqa: SLF001  being thrown away, or to be rolled back
             return False
         try:
             lent.close()
@@ -233,12 +235,19 @@ class Loan:
 
     async def __aenter__(self) -> AsyncConnection:
         self._connection = await self._lender.take(long=self._long)
+        try:
+            self._set()
+        except BaseException:
+            await self._lender.give(self._connection, long=self._long)
+            raise
+        return self._connection
+
+    def _set(self) -> None:
         lent = self._connection.sync_connection
         assert lent is not None
         adapted: Any = lent.connection.dbapi_connection
         adapted.isolation_level, adapted.readonly = self._kind
         adapted.driver_connection.opening = self._opening
-        return self._connection
 
     async def __aexit__(self, *_: object) -> None:
         await self._lender.give(self._connection, long=self._long)

@@ -26,6 +26,7 @@ class ShrinkingPool(Pool):
         super().__init__(*args, **options)
         self._idle: list[tuple[float, ConnectionPoolEntry]] = []
         self._lent = 0
+        self._promised: ConnectionPoolEntry | None = None
 
     @property
     def open(self) -> int:
@@ -36,20 +37,23 @@ class ShrinkingPool(Pool):
         """For how long the one that is idle the longest has been so, in seconds; None when none is."""
         return time.monotonic() - self._idle[0][0] if self._idle else None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the one that is lent next is open and need not be asked whether it lives.
+    def ready(self) -> ConnectionPoolEntry | None:
+        """The one that is lent next, if it is open and need not be asked whether it lives, else None.
 
         One that is older than another's breaking is opened anew.
         """
         if not self._idle:
-            return False
+            return None
         since, entry = self._idle[-1]
         assert isinstance(entry, _ConnectionRecord)
         session = entry.driver_connection
         if entry._is_hard_or_soft_invalidated() or session is None or session.is_closed() or session.has_unread():  # noqa: SLF001
-            return False
-        return not self._pre_ping or time.monotonic() - since < TRUSTED_S
+            return None
+        return entry if not self._pre_ping or time.monotonic() - since < TRUSTED_S else None
+
+    def promise(self, entry: ConnectionPoolEntry) -> None:
+        """Lend what `ready` just gave to whoever asks next, without looking again: a moment later it may not be."""
+        self._promised = entry
 
     def close_oldest(self) -> None:
         """Close the one that is idle the longest; returns once the server let go of it, or after two seconds."""
@@ -66,6 +70,12 @@ class ShrinkingPool(Pool):
 
     def _take_idle(self) -> ConnectionPoolEntry | None:
         """The last one given back to which the server has said nothing since, if there is one."""
+        promised, self._promised = self._promised, None
+        if promised is not None:
+            _, entry = self._idle.pop()
+            assert entry is promised and isinstance(entry, _ConnectionRecord)  # noqa: PT018
+            entry.fresh = True
+            return entry
         while self._idle:
             since, entry = self._idle.pop()
             session = entry.driver_connection

@@ -20,6 +20,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
+from app.errors import DatabaseUnavailable
+
 MOST_KEPT = 1_000
 """Texts; those that are put together from parts come in few kinds."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)(?!:)")
@@ -55,9 +57,12 @@ async def ask(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = N
 
     Raises:
         DBAPIError: as SQLAlchemy's `execute`.
+        DatabaseUnavailable: the connection broke in a statement before this one.
     """
     connection = db.sync_connection
     assert connection is not None
+    if connection.invalidated:  # or SQLAlchemy would take another one, whose place nobody has
+        raise DatabaseUnavailable("the connection to PostgreSQL broke in a statement before this one")
     adapted: Any = connection.connection.dbapi_connection
     numbered, names = _numbered(sql)
     values = [given[name] for name in names] if given else ()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import DatabaseUnavailable
 from app.persistence.after_commit import after_commit
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
+from app.persistence.sessions import Session
 from app.persistence.statements import ask, column, value
 from tests.support.databases import execute, fresh_database
 from tests.support.stack import Servers
@@ -67,6 +71,56 @@ async def test_what_is_not_open_is_waited_for(url: str) -> None:
     async with database.quick(), database.begin():
         assert not is_over_at_once(use(database.quick))
     await use(database.quick)
+    await database.close()
+
+
+@pytest.mark.parametrize("pre_ping", [False, True])
+async def test_what_a_connection_is_is_decided_once(url: str, pre_ping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends it, or its time is over, in the moment after: that is the next statement's business."""
+    database = Database(url, pool_size=1, pre_ping=pre_ping)
+    await use(database.quick)
+    looks = iter([False, True])
+    monkeypatch.setattr(Session, "has_unread", lambda _: next(looks))
+    async with database.quick() as db:
+        assert await value(db, "SELECT 1") == 1
+    monkeypatch.undo()
+    await database.close()
+
+
+@pytest.mark.parametrize("kind", ["begin", "quick"])
+async def test_who_is_cancelled_while_a_broken_connection_is_thrown_away_leaves_its_place(
+    database: Database, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = database._lender._pool
+    throw_away = pool._invalidate
+
+    async def break_it() -> None:
+        async with getattr(database, kind)() as db:
+            await ask(db, "DO $$ BEGIN RAISE EXCEPTION 'a primary no more' USING ERRCODE = '25006'; END $$")
+
+    for _ in range(3):
+        breaking = asyncio.create_task(break_it())
+
+        def cancelled(*args: Any, task: asyncio.Task[None] = breaking) -> None:
+            asyncio.get_running_loop().call_soon(task.cancel)
+            throw_away(*args)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "_invalidate", cancelled)
+            with pytest.raises((asyncio.CancelledError, DatabaseUnavailable)):
+                await breaking
+    async with asyncio.timeout(5), getattr(database, kind)() as db:
+        assert await value(db, "SELECT 1") == 1
+
+
+async def test_a_block_that_goes_on_after_its_connection_broke_is_told_so(url: str) -> None:
+    database = Database(url, pool_size=1)
+    async with database.quick() as db:
+        with pytest.raises(DBAPIError):
+            await ask(db, "DO $$ BEGIN RAISE EXCEPTION 'a primary no more' USING ERRCODE = '25006'; END $$")
+        with pytest.raises(DatabaseUnavailable, match="broke in a statement before"):
+            await ask(db, "SELECT 1")
+    await use(database.begin)
     await database.close()
 
 

@@ -1,0 +1,105 @@
+"""A connection to Redis that somebody in between broke or spoke on is not used again, and none waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from app.errors import QueueUnavailable
+from app.jobs.queue import RedisQueue
+
+LOOPS: list[Callable[[Coroutine[Any, Any, None]], None]] = [asyncio.run, uvloop.run]
+Answer = Callable[[asyncio.StreamWriter, list[bytes]], None]
+
+
+class Server:
+    """Speaks as much of Redis's protocol as it takes; `answer` writes the answer to a command."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.clients: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[RedisQueue]:
+        """A queue on it."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        queue = RedisQueue(f"redis://127.0.0.1:{port}", answer_timeout_s=0.3)
+        try:
+            yield queue
+        finally:
+            await queue.close()
+            server.close()
+            for client in self.clients:
+                client.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(writer)
+        while head := await reader.readline():
+            parts = []
+            for _ in range(int(head[1:])):
+                size = int((await reader.readline())[1:])
+                parts.append((await reader.readexactly(size + 2))[:-2])
+            self._answer(writer, parts)
+
+
+def count(writer: asyncio.StreamWriter, parts: list[bytes]) -> None:
+    """Of ZCARD the number in its key's name, of all else OK."""
+    writer.write(b":%d\r\n" % int(parts[1].rpartition(b":")[2]) if parts[0] == b"ZCARD" else b"+OK\r\n")
+
+
+def keep_silent(_: asyncio.StreamWriter, __: list[bytes]) -> None:
+    """Answer nothing."""
+
+
+def speak(client: asyncio.StreamWriter) -> None:
+    client.write(b":99\r\n")
+
+
+def speak_and_end(client: asyncio.StreamWriter) -> None:
+    client.write(b"-ERR the proxy goes away\r\n")
+    client.close()
+
+
+def end(client: asyncio.StreamWriter) -> None:
+    client.close()
+
+
+def reset(client: asyncio.StreamWriter) -> None:
+    client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.transport.abort()
+
+
+async def ask_before_and_after(what: Callable[[asyncio.StreamWriter], None]) -> None:
+    server = Server(count)
+    async with server.listening() as queue:
+        assert await queue.length("0") == 0
+        what(server.clients[-1])
+        await asyncio.sleep(0.05)
+        assert [await queue.length(str(number)) for number in range(1, 5)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("run", LOOPS)
+@pytest.mark.parametrize("what", [speak, speak_and_end, end, reset])
+def test_nobody_notices_what_happened_between_two_commands(
+    run: Callable[[Coroutine[Any, Any, None]], None], what: Callable[[asyncio.StreamWriter], None]
+) -> None:
+    run(ask_before_and_after(what))
+
+
+async def ask_nobody() -> None:
+    async with asyncio.timeout(5), Server(keep_silent).listening() as queue:
+        await queue.length("1")
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_redis_that_accepts_and_never_answers_is_away(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    with pytest.raises(QueueUnavailable):
+        run(ask_nobody())
