@@ -22,7 +22,7 @@ from bench.queue_jobs import Stamps
 QUEUE, WAKE, READY = "least:queue", "least:wake", "least:ready"
 SEND = "redis.call('RPUSH', KEYS[1], ARGV[1]) redis.call('ZADD', KEYS[2], 0, 'w')"
 LEASE = "return redis.call('LPOP', KEYS[1])"
-CREATE = "CREATE TABLE IF NOT EXISTS least (id text PRIMARY KEY, state text NOT NULL)"
+CREATE = "DROP TABLE IF EXISTS least; CREATE TABLE least (id text PRIMARY KEY, state text NOT NULL)"
 ADD = "INSERT INTO least VALUES ($1, 'waiting')"
 CLAIM = "UPDATE least SET state = 'active' WHERE id = $1 AND state = 'waiting' RETURNING id"
 """Without waiting for the disk, as ours: a claim that is lost only makes the job run again."""
