@@ -12,8 +12,8 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,31 +72,51 @@ Results = dict[str, dict[str, list[float]]]
 
 def measure(servers: Servers, *, quick: bool) -> Section:
     """The part `queue`."""
-    return uvloop.run(_measure(servers, QUICK if quick else Load()))  # as the API's process, which enqueues
-
-
-async def _measure(servers: Servers, load: Load) -> Section:
+    load = QUICK if quick else Load()
     results: Results = defaultdict(lambda: defaultdict(list))
-    least: list[float] = []
-    async with AsyncExitStack() as stack:
-        ground = await stack.enter_async_context(fresh_ground(servers))
-        slow = await stack.enter_async_context(fresh_ground(servers, database_settings=SLOW_FLUSH))
+    asyncio.run(_measure_rates(servers, load, results))  # ARQ's callers have asyncio's own loop
+    least = uvloop.run(_measure_waits(servers, load, results))  # as the API's process, which enqueues
+    return _section(load, results, least)
+
+
+@asynccontextmanager
+async def _contenders(servers: Servers) -> AsyncIterator[tuple[Ground, list[Contender]]]:
+    async with (
+        fresh_ground(servers) as ground,
+        fresh_ground(servers, database_settings=SLOW_FLUSH) as slow,
+    ):
         contenders: list[Contender] = [
             StockArq(ground, 0.5),
             StockArq(ground, 0.01),
             Ours(ground, OURS),
             Ours(slow, OURS_SLOW),
         ]
+        yield ground, contenders
+        for contender in contenders:
+            await contender.close()
+
+
+async def _measure_rates(servers: Servers, load: Load, results: Results) -> None:
+    async with _contenders(servers) as (ground, contenders):
         for _ in range(load.rounds):
             for contender in contenders:
                 await _round(ground, contender, load, results[contender.name])
-            least += await _least_pick_ups(ground, load.pick_ups)
         for contender in contenders:
             await _count(ground, contender, load, results[contender.name])
-            await contender.close()
+
+
+async def _measure_waits(servers: Servers, load: Load, results: Results) -> list[float]:
+    """Pick-ups and recoveries; returns the least that a pick-up takes."""
+    least: list[float] = []
+    async with _contenders(servers) as (ground, contenders):
+        for _ in range(load.rounds):
+            for contender in contenders:
+                pick_ups = load.pick_ups_stock if contender.name.endswith("500 ms") else load.pick_ups
+                results[contender.name]["pick-up, ms"] += await _pick_ups(ground, contender, pick_ups)
+            least += await _least_pick_ups(ground, load.pick_ups)
     async with fresh_ground(servers) as ground:
         results[OURS]["recovery, s"] = await _recoveries(ground, load.kills)
-    return _section(load, results, least)
+    return least
 
 
 async def _round(ground: Ground, contender: Contender, load: Load, result: dict[str, list[float]]) -> None:
@@ -114,8 +134,6 @@ async def _round(ground: Ground, contender: Contender, load: Load, result: dict[
             result["enqueue/s in bulk"].append(count / (time.perf_counter() - started))
         stamp = await _drain(ground, contender, name)
         result[name].append(count / (stamp["last"] - stamp["first"]))
-    pick_ups = load.pick_ups_stock if contender.name.endswith("500 ms") else load.pick_ups
-    result["pick-up, ms"] += await _pick_ups(ground, contender, pick_ups)
 
 
 async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, Any]:
@@ -238,7 +256,9 @@ def _section(load: Load, results: Results, least: Sequence[float]) -> Section:
         _figures(results),
         [
             "ARQ has no bulk enqueue: its figure is 100 single calls at once.",
+            "Rates: the client has asyncio's own loop, as ARQ's callers have; on uvloop its single calls are quicker.",
             "Pick-up: from the call that enqueues to the job's code; for ours with the row's commit and the claim.",
+            "Pick-ups: the client has uvloop, as our API.",
             _beside_the_least(results[OURS]["pick-up, ms"], least),
             f"ARQ takes a dead worker's job back after its time-out and 10 s: {ARQ_RECOVERY_S} s at 30 min; not tried.",
             f"Slower flushes: {', '.join(f'{name}={value}' for name, value in SLOW_FLUSH.items())} for that database.",
