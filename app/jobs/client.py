@@ -17,9 +17,9 @@ from app.outages import end_if_cancelled
 SMALL = 32 * 1024
 """Bytes of a command that an empty transport takes without a pause: half of asyncio's limit."""
 
-BROKEN = (OSError, RuntimeError, AttributeError)
-"""What writing to a connection raises that is gone: uvloop a RuntimeError, and asyncio's own loop, in some Pythons, an
-AttributeError for one that was reset (cpython gh-136234)."""
+BROKEN = (OSError, RuntimeError, AttributeError, TypeError)
+"""What writing to a connection raises that is gone: uvloop a RuntimeError, and asyncio's own loop, in some Pythons, one
+of the last two for a connection that was reset (cpython gh-136234)."""
 
 
 class CancellableRedis(Redis):
@@ -73,32 +73,20 @@ def direct(kind: type[AbstractConnection]) -> type[AbstractConnection]:
             await super().on_connect()
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            if not self.is_connected or not _is_small(command):
-                await self._send_and_wait(command, check_health)
-                return
-            if check_health:
+            is_small = self.is_connected and _is_small(command)
+            if is_small and check_health:
                 await self.check_health()
             try:
-                self._writer.writelines(command)
+                if is_small:
+                    self._writer.writelines(command)
+                else:
+                    await super().send_packed_command(command, check_health)
             except BROKEN as error:
                 await self.disconnect(nowait=True)
-                raise RedisConnectionError("Connection closed by server.") from error
-
-        async def _send_and_wait(self, command: Any, check_health: bool) -> None:
-            try:
-                await super().send_packed_command(command, check_health)
-            except RuntimeError as error:
-                if not is_closed_handle(error):
-                    raise
-                raise RedisConnectionError("Connection closed by server.") from error
+                raise RedisConnectionError(f"Connection closed by server ({error})") from error
 
     return Direct
 
 
 def _is_small(command: Any) -> bool:
     return isinstance(command, list) and sum(map(len, command)) <= SMALL
-
-
-def is_closed_handle(error: RuntimeError) -> bool:
-    """Whether it is what uvloop says of writing to a connection that is closed."""
-    return "the handler is closed" in str(error)

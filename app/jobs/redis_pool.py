@@ -30,11 +30,17 @@ class ShrinkingRedisPool(ConnectionPool):
         """A connection that is ready for a command.
 
         redis-py looks on each one for something that came unasked, by reading for no time at all: a tenth of a call's
-        time. Whether something came that far, or an end, is known without.
+        time. Whether something came that far, or an end, is known without. And it connects one at a time, under a lock:
+        while Redis keeps silent each caller would wait for the time-outs of all before.
         """
-        if self._available_connections and _is_open(self._available_connections[-1]):
-            return self.get_available_connection()
-        return await super().get_connection()  # type: ignore[no-any-return]
+        connection = self.get_available_connection()
+        if not _is_open(connection):
+            try:
+                await self.ensure_connection(connection)
+            except BaseException:
+                await self.release(connection)
+                raise
+        return connection
 
     def get_available_connection(self) -> AbstractConnection:
         """The free connection that was used last, or a new one."""
@@ -67,6 +73,12 @@ class ShrinkingRedisPool(ConnectionPool):
 def _is_open(connection: AbstractConnection) -> bool:
     """Whether it is connected, and nothing came that no command asked for: an answer, an end, an error."""
     reader = connection._reader  # noqa: SLF001
-    if not connection.is_connected or reader is None:
+    if not connection.is_connected or reader is None or _holds_more(connection._parser):  # noqa: SLF001
         return False
     return not (reader.at_eof() or reader.exception() or reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _holds_more(parser: Any) -> bool:
+    """Whether more than the last answer came with it; hiredis' parser and redis-py's own keep that in their ways."""
+    hiredis: Any = getattr(parser, "_reader", None)
+    return bool(hiredis.has_data() if hiredis is not None else getattr(parser, "_buffer", b""))

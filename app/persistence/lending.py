@@ -134,6 +134,7 @@ class Lender:
         try:
             return AsyncConnection(self._engine, self._engine.sync_engine.connect())
         except BaseException:
+            self._pool.promise(None)
             self._turns.give(long=long)
             raise
 

@@ -51,7 +51,7 @@ class ShrinkingPool(Pool):
             return None
         return entry if not self._pre_ping or time.monotonic() - since < TRUSTED_S else None
 
-    def promise(self, entry: ConnectionPoolEntry) -> None:
+    def promise(self, entry: ConnectionPoolEntry | None) -> None:
         """Lend what `ready` just gave to whoever asks next, without looking again: a moment later it may not be."""
         self._promised = entry
 
@@ -80,11 +80,11 @@ class ShrinkingPool(Pool):
             since, entry = self._idle.pop()
             session = entry.driver_connection
             assert isinstance(entry, _ConnectionRecord)
-            if session is not None and session.has_unread():
+            if session is not None and (session.is_closed() or session.has_unread()):
                 session.terminate()
                 entry.invalidate()
                 continue
-            entry.fresh = time.monotonic() - since < TRUSTED_S and session is not None and not session.is_closed()
+            entry.fresh = time.monotonic() - since < TRUSTED_S and session is not None
             return entry
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from unittest.mock import Mock
 
 import pytest
 import uvloop
@@ -18,7 +19,7 @@ async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
     writer.transport.abort()
 
 
-async def write_to_closed(kind: type[Connection]) -> None:
+async def write_to_closed(kind: type[Connection], command: bytes | list[bytes]) -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     connection = kind(socket_timeout=1)
@@ -26,19 +27,34 @@ async def write_to_closed(kind: type[Connection]) -> None:
     writer.transport.abort()
     await asyncio.sleep(0.01)
     try:
-        await connection.send_packed_command(b"PING", check_health=False)
+        await connection.send_packed_command(command, check_health=False)
     finally:
         server.close()
 
 
 def test_uvloop_says_something_of_its_own_without_ours() -> None:
     with pytest.raises(RuntimeError, match="the handler is closed"):
-        uvloop.run(write_to_closed(Connection))
+        uvloop.run(write_to_closed(Connection, b"PING"))
 
 
-def test_a_closed_connection_is_an_error_of_the_connection() -> None:
+@pytest.mark.parametrize("command", [[b"PING"], [b"x" * 2 * SMALL]], ids=["small", "large"])
+def test_a_closed_connection_is_an_error_of_the_connection(command: list[bytes]) -> None:
     with pytest.raises(RedisConnectionError):
-        uvloop.run(write_to_closed(direct(Connection)))  # type: ignore[arg-type]
+        uvloop.run(write_to_closed(direct(Connection), command))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", [[b"PING"], [b"x" * 2 * SMALL]], ids=["small", "large"])
+@pytest.mark.parametrize("error", [AttributeError, TypeError, OSError])
+async def test_what_a_loop_says_of_a_reset_connection_is_one_too_and_it_is_not_kept(
+    error: type[Exception], command: list[bytes]
+) -> None:
+    connection = direct(Connection)(socket_timeout=1)
+    reader, writer = Mock(), Mock()
+    writer.writelines.side_effect = error("'NoneType' object has no attribute '_add_writer'")
+    connection._reader, connection._writer = reader, writer
+    with pytest.raises(RedisConnectionError):
+        await connection.send_packed_command(command, check_health=False)
+    assert not connection.is_connected
 
 
 async def send_while_nobody_reads(size: int) -> None:

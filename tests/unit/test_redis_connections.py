@@ -59,6 +59,12 @@ def keep_silent(_: asyncio.StreamWriter, __: list[bytes]) -> None:
     """Answer nothing."""
 
 
+def count_and_say_more(writer: asyncio.StreamWriter, parts: list[bytes]) -> None:
+    """The same, and to the first one something more, at once."""
+    is_first = parts[0] == b"ZCARD" and parts[1].endswith(b":0")
+    writer.writelines([b":0\r\n:99\r\n"]) if is_first else count(writer, parts)
+
+
 def speak(client: asyncio.StreamWriter) -> None:
     client.write(b":99\r\n")
 
@@ -77,8 +83,12 @@ def reset(client: asyncio.StreamWriter) -> None:
     client.transport.abort()
 
 
-async def ask_before_and_after(what: Callable[[asyncio.StreamWriter], None]) -> None:
-    server = Server(count)
+def do_nothing(_: asyncio.StreamWriter) -> None:
+    pass
+
+
+async def ask_before_and_after(what: Callable[[asyncio.StreamWriter], None], answer: Answer) -> None:
+    server = Server(answer)
     async with server.listening() as queue:
         assert await queue.length("0") == 0
         what(server.clients[-1])
@@ -87,19 +97,29 @@ async def ask_before_and_after(what: Callable[[asyncio.StreamWriter], None]) -> 
 
 
 @pytest.mark.parametrize("run", LOOPS)
-@pytest.mark.parametrize("what", [speak, speak_and_end, end, reset])
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [
+        (speak, count),
+        (speak_and_end, count),
+        (end, count),
+        (reset, count),
+        (do_nothing, count_and_say_more),
+    ],
+)
 def test_nobody_notices_what_happened_between_two_commands(
-    run: Callable[[Coroutine[Any, Any, None]], None], what: Callable[[asyncio.StreamWriter], None]
+    run: Callable[[Coroutine[Any, Any, None]], None], what: Callable[[asyncio.StreamWriter], None], answer: Answer
 ) -> None:
-    run(ask_before_and_after(what))
+    run(ask_before_and_after(what, answer))
 
 
 async def ask_nobody() -> None:
+    """Forty at once: one after the other they would wait for twelve seconds."""
     async with asyncio.timeout(5), Server(keep_silent).listening() as queue:
-        await queue.length("1")
+        answers = await asyncio.gather(*(queue.length("1") for _ in range(40)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {QueueUnavailable}
 
 
 @pytest.mark.parametrize("run", LOOPS)
 def test_a_redis_that_accepts_and_never_answers_is_away(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
-    with pytest.raises(QueueUnavailable):
-        run(ask_nobody())
+    run(ask_nobody())
