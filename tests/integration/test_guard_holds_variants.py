@@ -32,6 +32,14 @@ def shrink(feed: SampleFeed) -> None:
         feed.hide_family(sku)
 
 
+def drop_one_and_shrink(feed: SampleFeed) -> str:
+    """A variant goes from its document, and most families from the manifest; returns the variant's family."""
+    family = skus_of(feed)[0]
+    feed.remove_variant(family, feed.document(family)["ChildProducts"][2]["Sku"])
+    shrink(feed)
+    return family
+
+
 def turn_odd(feed: SampleFeed) -> None:
     lines = feed.manifest().decode().splitlines()
     feed.set_manifest("\n".join([*lines[:-1], lines[-1].replace("http:", "htps:")]).encode())
@@ -82,24 +90,22 @@ async def test_a_variant_that_its_document_dropped_goes_once_a_manifest_is_belie
 async def test_what_is_held_back_outlives_the_age_of_its_run(make_stack: MakeStack) -> None:
     feed = plain_feed(families=8)
     async with make_stack(feed) as stack:
-        family = skus_of(feed)[0]
         await stack.sync()
-        feed.remove_variant(family, feed.document(family)["ChildProducts"][2]["Sku"])
-        shrink(feed)
+        family = drop_one_and_shrink(feed)
         await stack.sync()
         await assert_held(stack, 8)
         await stack.sync("A23", reparse=True)
-        await forget_all_but_the_newest(stack)
+        await forget_old_runs(stack)
         await stack.sync("A23", reparse=True)
         assert await active(stack, family) == 3
         make_whole(feed)
         await stack.sync()
         assert await active(stack, family) == 2
-        await forget_all_but_the_newest(stack)
+        await forget_old_runs(stack)
         assert await stack.value("SELECT count(*) FROM runs") == 1, "nothing is held back any more"
 
 
-async def forget_all_but_the_newest(stack: Stack) -> None:
+async def forget_old_runs(stack: Stack) -> None:
     async with stack.services.database.begin() as db:
         await ask(db, "UPDATE runs SET finished_at = finished_at - interval '3 days'")
         while await retention.delete_runs(db, 86_400):
@@ -126,10 +132,8 @@ async def test_a_variant_that_moved_to_what_the_manifest_hides_is_not_gone_for_a
 async def test_an_operator_who_confirms_the_manifest_lets_variants_go_too(make_stack: MakeStack) -> None:
     feed = plain_feed(families=8)
     async with make_stack(feed) as stack:
-        family = skus_of(feed)[0]
         await stack.sync()
-        feed.remove_variant(family, feed.document(family)["ChildProducts"][2]["Sku"])
-        shrink(feed)
+        family = drop_one_and_shrink(feed)
         for _ in range(2):
             await stack.sync()
             await assert_held(stack, 8)
