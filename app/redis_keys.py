@@ -65,6 +65,10 @@ class RedisKeys:
         """A worker's beat."""
         return f"{self.prefix}promidata:worker:{worker_id}"
 
+    def room(self, worker_id: str) -> str:
+        """How many jobs an idle worker takes with the wake-up."""
+        return f"{self.worker(worker_id)}:room"
+
     def budget(self, host: str) -> str:
         """What all processes together may ask of an origin host."""
         return f"{self.prefix}promidata:budget:{host}"

@@ -2,7 +2,8 @@
 
     wake-up, freed slot, or 1 s ─▶ exchange with Redis ─▶ one claim in PostgreSQL for all that came ─▶ slots
 
-An idle worker blocks on the queue's marker, so that an enqueue wakes it at once; polling is the fallback.
+An idle worker blocks on the queue's marker, so that an enqueue wakes it at once, and has leased what came with that
+(`listener.py`); polling is the fallback.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from redis.exceptions import RedisError
-
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import cuts, reach
 from app.jobs.definitions import QueueName
-from app.jobs.queue import RedisQueue
+from app.jobs.queue import Exchanged, RedisQueue
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.outages import outages
 from app.persistence import ledger
@@ -26,11 +25,11 @@ from app.persistence.breaking import break_off
 from app.persistence.ledger import ClaimedJob
 from app.sync.running.outcomes import Ended, end_cancelled
 from app.sync.stage.context import Stage
+from workers.listener import Listener
 from workers.pulse import late
 from workers.slots import Slots
 
 IDLE_POLL_S = 1.0
-BLOCK_S = 2
 LATE_S = 120.0
 """A round, its waits for Redis and for a claim in PostgreSQL among it, gives up long before."""
 
@@ -53,7 +52,8 @@ class Exchange:
         self._slots, self._lease_ms, self._stopping = slots, lease_ms, stopping
         self._database = stage.services.database
         self._ended: deque[Ended] = deque()
-        self._wake, self._thirsty = asyncio.Event(), asyncio.Event()
+        self._wake = asyncio.Event()
+        self._listener = Listener(queue, name, worker_id, lease_ms=lease_ms, heard=self.look)
         self._paused = False
         self._one_at_a_time = asyncio.Lock()
         self._round_at = time.monotonic()
@@ -90,15 +90,8 @@ class Exchange:
                 outages.over("exchange")
 
     async def listen(self) -> None:
-        """Block on the queue's marker, only while there is room: a marker eaten by a full worker is lost time."""
-        while True:
-            await self._thirsty.wait()
-            try:
-                if await self._queue.redis.bzpopmin([self._queue.keys.wake(self._name)], timeout=BLOCK_S):
-                    self._thirsty.clear()
-                    self._wake.set()
-            except (RedisError, OSError):
-                await asyncio.sleep(IDLE_POLL_S)
+        """Wake up when something is sent, until cancelled."""
+        await self._listener.run()
 
     async def round(self) -> float:
         """Hand over what ended, claim what came; returns how long to wait for a reason to do it again, in seconds.
@@ -109,10 +102,10 @@ class Exchange:
         async with self._one_at_a_time:  # two would each lease what there is room for
             return await self._round_alone()
 
-    async def until_round_is_over(self) -> None:
-        """Wait for a round that is under way, and may still bring jobs."""
+    async def take_no_more(self) -> None:
+        """Wait for a round that is under way and may still bring jobs; once `stopping` says so no other brings any."""
         async with self._one_at_a_time:
-            pass
+            await self._listener.lease_nothing()
 
     async def leave_to_others(self, jobs: list[ClaimedJob]) -> None:
         """Give claims back unspent; the next round says so to Redis.
@@ -127,11 +120,21 @@ class Exchange:
     async def _round_alone(self) -> float:
         if self._paused:
             await self._look_whether_paused()
-        ended, self._ended = self._ended, deque()
+        leased, fresh = self._listener.take()
+        if leased and fresh and not self._stopping():
+            return await self._take(Exchanged(leased, 0 if self._ended else None))
+        self._ended.extend(Ended(job_id, 0) for job_id in leased)
         room = self._room()
-        if not ended and room <= 0:
-            self._listen_only_if(self._paused)
+        if not self._ended and room <= 0:
+            self._listener.listen_only_if(self._is_thirsty())
             return IDLE_POLL_S
+        return await self._take(await self._ask(room))
+
+    async def _ask(self, room: int) -> Exchanged:
+        ended, self._ended = self._ended, deque()
+        idle = room > 0 and self._slots.is_idle()
+        if idle:
+            self._listener.room_is_kept(True)
         reach(f"exchange.{self._name}:before")
         try:
             got = await self._queue.exchange(
@@ -141,16 +144,24 @@ class Exchange:
                 room=max(0, room),
                 done=[end.job_id for end in ended if end.wait_ms is None],
                 again=[(end.job_id, end.wait_ms) for end in ended if end.wait_ms is not None],
+                keep_room=idle,
             )
         except QueueUnavailable:
             self._ended.extendleft(reversed(ended))
             raise
+        self._listener.room_is_kept(idle and not got.ids)
         reach(f"exchange.{self._name}:after")
+        return got
+
+    async def _take(self, got: Exchanged) -> float:
         if got.ids:
             await self._claim(got.ids)
-        if len(got.ids) < room:
-            self._listen_only_if(self._slots.has_free())
+        self._listener.listen_only_if(self._is_thirsty())
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
+
+    def _is_thirsty(self) -> bool:
+        """A paused worker hears of the resuming; a full one, or one that stops, leaves the marker to others."""
+        return not self._stopping() and (self._paused or (self._room() > 0 and self._slots.has_free()))
 
     def _room(self) -> int:
         return 0 if self._stopping() or self._paused or self._queue.tenancy.foreign else self._slots.room()
@@ -158,13 +169,6 @@ class Exchange:
     async def _look_whether_paused(self) -> None:
         async with self._database.quick() as db:
             self._paused = await ledger.is_paused(db, self._name)
-
-    def _listen_only_if(self, wanted: bool) -> None:
-        """A paused worker hears of the resuming; a full one leaves the marker to others."""
-        if wanted:
-            self._thirsty.set()
-        else:
-            self._thirsty.clear()
 
     async def _claim(self, ids: list[str]) -> None:
         """Claim in the ledger what Redis leased; what may not run goes back, or is forgotten when it is closed."""

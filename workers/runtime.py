@@ -196,7 +196,7 @@ class Worker:
         log.info("draining", queue=self._name, jobs=len(self._slots.ids))
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
-                await self._exchange.until_round_is_over()  # from now on there is no room for new jobs
+                await self._exchange.take_no_more()
                 unstarted = self._slots.take_unstarted()
                 if unstarted:
                     await self._hand_back(unstarted)

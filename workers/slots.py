@@ -89,6 +89,10 @@ class Slots:
         """Whether a slot is empty."""
         return self.busy < self.count
 
+    def is_idle(self) -> bool:
+        """Whether there is no job, not even one whose commit is waited for."""
+        return not self._held
+
     def add(self, job: ClaimedJob) -> None:
         """Begin a job, at once or when a slot is free."""
         before = self._held.pop(job.id, None)

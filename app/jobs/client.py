@@ -8,10 +8,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
+from app.errors import SettingsError
+from app.jobs.redis_pool import ShrinkingRedisPool
 from app.outages import end_if_cancelled
 
 SMALL = 32 * 1024
@@ -20,6 +24,32 @@ SMALL = 32 * 1024
 BROKEN = (OSError, RuntimeError, AttributeError, TypeError)
 """What writing to a connection raises that is gone: uvloop a RuntimeError, and asyncio's own loop, in some Pythons, one
 of the last two for a connection that was reset (cpython gh-136234)."""
+
+
+def prepare_client(url: str, **options: Any) -> Redis:
+    """A client that is not connected yet.
+
+    Raises:
+        SettingsError: `url` has a parameter that is not known, or with a value that makes no sense.
+    """
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    try:
+        pool = ShrinkingRedisPool.from_url(
+            url,
+            **options,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RedisConnectionError],
+        )
+        pool.connection_class = direct(pool.connection_class)
+        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
+    except (TypeError, ValueError):  # their words may hold a password
+        raise SettingsError(
+            "REDIS_URL: a parameter behind the ? is not known, or its value makes no sense; "
+            "none is needed, and redis://user:password@host:6379/0 is enough"
+        ) from None
+    return CancellableRedis.from_pool(pool)
 
 
 class CancellableRedis(Redis):

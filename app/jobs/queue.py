@@ -13,18 +13,13 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 from arq.jobs import serialize_job
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
-from app.jobs.client import CancellableRedis, direct
+from app.jobs.client import prepare_client
 from app.jobs.redis_errors import advice
-from app.jobs.redis_pool import ShrinkingRedisPool
 from app.jobs.scripts import scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
 from app.jobs.trial import Trial
@@ -36,6 +31,9 @@ T = TypeVar("T")
 
 PAYLOAD_TTL_MS = 14 * 24 * 3600 * 1000
 """How long ARQ's payload key lives; a queue that was paused for longer is sent again by the reconciler."""
+KEEP_ROOM_MS = 3_000
+"""For how long an idle worker takes jobs with the wake-up after its last exchange, of which it makes one a second. So a
+worker that is cut off takes nothing for longer."""
 CHUNK = 1_000
 """Messages a script call, so that no call holds Redis for long."""
 FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
@@ -76,28 +74,6 @@ def unpack(value: bytes) -> dict[str, Any]:
     return msgspec.msgpack.decode(value, type=dict[str, Any])
 
 
-def _prepare(url: str, **options: Any) -> Redis:
-    """A client that is not connected yet."""
-    if not url.startswith("unix:"):
-        options["socket_keepalive"] = True
-    try:
-        pool = ShrinkingRedisPool.from_url(
-            url,
-            **options,
-            health_check_interval=15,
-            retry=Retry(NoBackoff(), 1),
-            retry_on_error=[RedisConnectionError],
-        )
-        pool.connection_class = direct(pool.connection_class)
-        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
-    except (TypeError, ValueError):  # their words may hold a password
-        raise SettingsError(
-            "REDIS_URL: a parameter behind the ? is not known, or its value makes no sense; "
-            "none is needed, and redis://user:password@host:6379/0 is enough"
-        ) from None
-    return CancellableRedis.from_pool(pool)
-
-
 class RedisQueue:
     """Redis as dispatch. One per process; safe to share between tasks."""
 
@@ -113,7 +89,7 @@ class RedisQueue:
         self.keys = RedisKeys(prefix)
         self.tenancy = Tenancy(prefix)
         self._fits = False
-        self.redis = _prepare(url, socket_connect_timeout=connect_timeout_s, socket_timeout=answer_timeout_s)
+        self.redis = prepare_client(url, socket_connect_timeout=connect_timeout_s, socket_timeout=answer_timeout_s)
         scripts, register = scripts_for(self.keys), self.redis.register_script
         self._send: AsyncScript = register(scripts.send)
         self._exchange: AsyncScript = register(scripts.exchange)
@@ -139,20 +115,72 @@ class RedisQueue:
         reach(f"send.{queue}:after")
 
     async def exchange(
-        self, queue: str, token: str, *, lease_ms: int, room: int, done: Sequence[str], again: Sequence[tuple[str, int]]
+        self,
+        queue: str,
+        token: str,
+        *,
+        lease_ms: int,
+        room: int,
+        done: Sequence[str] = (),
+        again: Sequence[tuple[str, int]] = (),
+        keep_room: bool = False,
     ) -> Exchanged:
         """Hand over what ended (`done`) or waits (`again`: id and ms), and lease up to `room` jobs.
+
+        If nothing came, and `keep_room`, a `listen` may lease as many when something does; else it leases nothing.
 
         Raises:
             QueueUnavailable: Redis is away or refuses writes.
         """
         waits = [str(part) for pair in again for part in pair]
         with self._translated():
-            ids, next_ms = await self._exchange(
-                keys=[self.keys.queue(queue), self.keys.wake(queue)],
-                args=[token, lease_ms, room, len(done), *done, *waits],
+            answer = await self._exchange(
+                keys=self._exchange_keys(queue, token),
+                args=[token, lease_ms, room, KEEP_ROOM_MS if keep_room else 0, len(done), *done, *waits],
             )
-        return Exchanged([_text(job_id) for job_id in ids], None if next_ms < 0 else int(next_ms))
+        return _exchanged(answer)
+
+    async def listen(self, queue: str, token: str, *, lease_ms: int, wait_s: float) -> Exchanged | None:
+        """Wait for the marker that wakes an idle worker, and lease what the last exchange kept room for.
+
+        Both commands go out at once, and Redis runs the second one when the wait is over: that saves the round trip
+        between hearing of a job and having it.
+
+        Returns:
+            None if the marker was not set within `wait_s` seconds and nothing was leased. An answer without ids says
+            that there may be something, which nothing was leased of.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        keys = self._exchange_keys(queue, token)
+        with self._translated():
+            async with self.redis.pipeline(transaction=False) as both:
+                both.bzpopmin([self.keys.wake(queue)], timeout=wait_s)
+                both.execute_command(
+                    "EVALSHA", self._exchange.sha, len(keys), *keys, token, lease_ms, "kept", KEEP_ROOM_MS, 0
+                )
+                marker, answer = await both.execute(raise_on_error=False)
+            if isinstance(answer, NoScriptError):
+                await self.redis.script_load(self._exchange.script)
+                answer = [], -1
+            for error in (marker, answer):
+                if isinstance(error, RedisError):
+                    raise error
+        got = _exchanged(answer)
+        return got if marker or got.ids else None
+
+    async def keep_no_room(self, token: str) -> bool:
+        """From now on no `listen` leases anything; whether one could have until now.
+
+        Raises:
+            QueueUnavailable: Redis is away or refuses writes.
+        """
+        with self._translated():
+            return bool(await self.redis.delete(self.keys.room(token)))
+
+    def _exchange_keys(self, queue: str, token: str) -> list[str]:
+        return [self.keys.queue(queue), self.keys.wake(queue), self.keys.room(token)]
 
     async def unknown(self, queue: str, ids: Sequence[str]) -> list[str]:
         """Which of these ids Redis neither queues nor leases.
@@ -297,6 +325,11 @@ def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
         "\n".join(message.run_id for message in messages),
         "\n".join("-" if message.wait_ms is None else str(message.wait_ms) for message in messages),
     ]
+
+
+def _exchanged(answer: Any) -> Exchanged:
+    ids, next_ms = answer
+    return Exchanged([_text(job_id) for job_id in ids], None if next_ms < 0 else int(next_ms))
 
 
 def _text(value: bytes | str) -> str:

@@ -67,11 +67,14 @@ return added
 """
 
 _EXCHANGE = """
--- KEYS: queue, wake; ARGV: token, lease_ms, room, n_done, done ids, then (id, wait_ms)* to be looked at again
+-- KEYS: queue, wake, kept; ARGV: token, lease_ms, room, keep_ms, n_done, done ids, (id, wait_ms)* to be looked at again
 -- Forgets what ended, puts back what waits, and leases as many as there is room for. Returns {ids, ms to the next}.
-local queue, wake = KEYS[1], KEYS[2]
-local token, lease, room, done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-for i = 5, 4 + done do
+-- Where nothing came the room is kept for keep_ms: a call whose room is 'kept' has it, and what it leases ends it.
+local queue, wake, kept = KEYS[1], KEYS[2], KEYS[3]
+local token, lease, keep, done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local room = tonumber(ARGV[3] == 'kept' and redis.call('GET', kept) or ARGV[3])
+if not room then return {{}, -1} end
+for i = 6, 5 + done do
   local id = ARGV[i]
   local holder = redis.call('GET', HELD .. id)
   if not holder or holder == token then
@@ -79,7 +82,7 @@ for i = 5, 4 + done do
     redis.call('ZREM', queue, id)
   end
 end
-for i = 5 + done, #ARGV, 2 do
+for i = 6 + done, #ARGV, 2 do
   local id = ARGV[i]
   local holder = redis.call('GET', HELD .. id)
   if not holder or holder == token then
@@ -112,6 +115,11 @@ else
   if first then next_ms = math.max(0, tonumber(first) - now) end
 end
 if next_ms == 0 then redis.call('ZADD', wake, 0, 'w') end
+if #ids > 0 or keep == 0 then
+  redis.call('DEL', kept)
+elseif ARGV[3] ~= 'kept' then
+  redis.call('SET', kept, room, 'PX', keep)
+end
 return {ids, next_ms}
 """
 

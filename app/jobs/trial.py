@@ -48,6 +48,7 @@ class Trial:
         touches += [
             (keys.workers, lambda key: redis.zrem(key, nobody)),
             (keys.worker(nobody), self._write_once),
+            (keys.room(nobody), self._write_once),
             (keys.budget(nobody), lambda key: redis.hdel(key, nobody)),
             (keys.shares(nobody), lambda key: redis.hdel(key, nobody)),
             (keys.check, self._write_once),
@@ -65,19 +66,19 @@ class Trial:
             QueueUnavailable: Redis is away.
         """
         name, nobody = self._keys.check + f":{self._nobody}", self._nobody
-        wake, fair = f"{name}:wake", f"{name}:fair"
+        wake, fair, room = f"{name}:wake", f"{name}:fair", f"{name}:room"
         async with self._telling(name):
             await send(keys=[name, wake, fair], args=[1000, nobody, nobody, nobody, "-"])
-            await exchange(keys=[name, wake], args=[nobody, 1000, 1, 0])
+            await exchange(keys=[name, wake, room], args=[nobody, 1000, 1, 1000, 0])
             await known(keys=[name], args=[nobody])
-            await exchange(keys=[name, wake], args=[nobody, 1000, 0, 1, nobody])
+            await exchange(keys=[name, wake, room], args=[nobody, 1000, 0, 1000, 1, nobody])
             await self._redis.zadd(wake, {"w": 0})
             await self._redis.bzpopmin([wake], timeout=1)
             await self._redis.mget([name])
             await self._redis.zrange(wake, 0, -1)
             await self._redis.zcard(wake)
             await self._redis.expire(name, 1)
-            await self._redis.delete(name, fair, wake)
+            await self._redis.delete(name, fair, wake, room)
 
     async def _write_once(self, key: str) -> None:
         await self._redis.set(key, "1", px=1000)

@@ -71,6 +71,7 @@ STAGES = ALL_MODULES - ELSEWHERE
 COMMITS = [f"{name}:{side}" for name in commits_of(STAGES) for side in ("before-commit", "after-commit")]
 SENDS = [f"send.{queue}:{side}" for queue in (PRODUCT_FAMILY, IMAGE_UPLOAD) for side in ("before", "after")]
 EXCHANGES = [f"exchange.{queue}:{side}" for queue in QUEUE_NAMES for side in ("before", "after")]
+LISTENS = [f"listen.{queue}:after" for queue in QUEUE_NAMES]
 CLAIMS = [f"claim.{queue}:after-commit" for queue in QUEUE_NAMES]
 PUTS = ["picture:before-put", "picture:after-put"]
 
@@ -80,13 +81,15 @@ class Scenario:
     """What brings a sync to a point that it does not come by otherwise."""
 
     prepare: Callable[[Workers], Awaitable[None]] | None = None
-    """Before the start."""
+    """Before the workers."""
     meanwhile: Callable[[Workers], Awaitable[None]] | None = None
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Of the sync."""
     mended: bool = False
     """The first run does not bring everything: the next ordinary one does."""
+    begin_idle: bool = False
+    """The workers wait for jobs when the sync starts."""
 
 
 async def _sync_before(workers: Workers) -> None:
@@ -159,10 +162,11 @@ SCENARIOS = {
     ),
     "supplier.reparse.reparse_supplier": REPARSE,
     "supplier.reparse._send_page": REPARSE,
+    **{f"listen.{queue}": Scenario(begin_idle=True) for queue in QUEUE_NAMES},
 }
 
 
-POINTS = [*COMMITS, *SENDS, *EXCHANGES, *CLAIMS, *PUTS]
+POINTS = [*COMMITS, *SENDS, *EXCHANGES, *LISTENS, *CLAIMS, *PUTS]
 CUTS = [f"{name}:cut" for name in (*commits_of(STAGES), *(f"claim.{queue}" for queue in QUEUE_NAMES))]
 
 
@@ -194,6 +198,9 @@ async def struck_at(servers: Servers, folder: Path, point: str, is_struck: Calla
         if scenario.prepare is not None:
             await scenario.prepare(workers)
         workers.spawn_all(PROMIDATA_FAILPOINT=point)
+        if scenario.begin_idle:
+            await workers.ready()
+            await until(lambda: _all_keep_room(workers))
         await workers.start(**scenario.options)
         replacing = asyncio.create_task(workers.keep_alive())
         try:
@@ -208,6 +215,12 @@ async def struck_at(servers: Servers, folder: Path, point: str, is_struck: Calla
             await assert_mended(workers)
         else:
             await assert_as_if_nothing_had_happened(workers.stack)
+
+
+async def _all_keep_room(workers: Workers) -> bool:
+    assert workers.stack.services.queue is not None
+    keys = workers.stack.services.queue.keys.room("*")
+    return len(await workers.stack.services.queue.redis.keys(keys)) == len(workers.all)
 
 
 async def assert_mended(workers: Workers) -> None:
