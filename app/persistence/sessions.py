@@ -8,6 +8,7 @@ set for the transaction alone, and no statement stays prepared (docs/decisions/0
 
 from __future__ import annotations
 
+import asyncio
 import select
 import shlex
 from collections.abc import Collection, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 import asyncpg
 
+from app.persistence.beginning import Beginning
 from app.persistence.builtin_types import NOTHING_SENT, known_types
 from app.persistence.connecting import connect
 from app.persistence.database_address import DatabaseAddress
@@ -68,6 +70,39 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         return await super()._introspect_types(typeoids, timeout)
 
 
+class PipeliningSession(Session):
+    """The same straight to PostgreSQL, whose BEGIN goes out with the statement that follows."""
+
+    _beginning: Beginning | None = None
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """As asyncpg's; BEGIN is only sent, and where the server refuses it the session ends."""
+        if query.startswith("BEGIN") and not self.is_closed():
+            await self._protocol._wait_for_cancellation(COMMAND_TIMEOUT_S)  # noqa: SLF001  or its answers were BEGIN's
+            self._beginning = Beginning(self._transport, self._protocol, query + self.opening)
+            return ""
+        await self._settle()
+        return await super().execute(query, *args, timeout=timeout)
+
+    async def _executemany(self, *args: Any, **given: Any) -> Any:
+        """As asyncpg's, which rolls back by itself where it has not been told yet that it is in a transaction."""
+        if self._beginning is not None and not self._beginning.over:
+            await self.fetchval("SELECT 1")
+        return await super()._executemany(*args, **given)
+
+    async def _settle(self) -> None:
+        if self._beginning is None or self._beginning.over or self.is_closed():
+            return
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                await self._protocol._wait_for_cancellation(COMMAND_TIMEOUT_S)  # noqa: SLF001
+                if not self._beginning.over:
+                    await self._beginning.settle()
+        except BaseException:
+            self.terminate()
+            raise
+
+
 @dataclass(frozen=True, slots=True)
 class Openings:
     """What follows BEGIN in each kind of transaction."""
@@ -95,7 +130,7 @@ def connect_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, An
     arguments = {
         **address.arguments,
         "command_timeout": COMMAND_TIMEOUT_S,
-        "connection_class": Session,
+        "connection_class": Session if pooler else PipeliningSession,
         "server_settings": {"application_name": address.application_name},
     }
     if pooler:
