@@ -156,9 +156,8 @@ class Ours:
         run_id, supplier_id = await self._under_way()
 
         async def work(db: AsyncConnection) -> list[str]:
-            added = await ledger.add_jobs(db, jobs, run_id=run_id, supplier_id=supplier_id, direct=False)
-            await runs.book(db, run_id, Counter(images_total=len(added)), added=len(added))
-            return added
+            owner = (run_id, supplier_id, False)
+            return await runs.book_with_jobs(db, owner, Counter(), jobs, counted="images_total")
 
         services = self._ground.services
         added = await services.database.transact(work)

@@ -12,7 +12,7 @@ join: the join alone reads the whole table, as long as it is smaller than so man
 
 from __future__ import annotations
 
-from app.persistence.ledger.adding import add_children, add_jobs
+from app.persistence.ledger.adding import ADDED, Owner, add_children, add_jobs, added_values
 from app.persistence.ledger.claims import (
     MAX_DEATHS,
     SPREAD_S,
@@ -42,18 +42,21 @@ from app.persistence.ledger.progress import PastDocuments, runs_past_their_docum
 from app.persistence.ledger.rows import ClaimedJob, NewJob, RunOptions, Unclaimed, new_job_id, to_json
 
 __all__ = [
+    "ADDED",
     "ERROR_MAX_CHARS",
     "MAX_DEATHS",
     "SPREAD_S",
     "SUSPECT_DEATHS",
     "ClaimedJob",
     "NewJob",
+    "Owner",
     "PastDocuments",
     "RunOptions",
     "Unclaimed",
     "active_unheld",
     "add_children",
     "add_jobs",
+    "added_values",
     "bounded",
     "checkpoint",
     "claim",

@@ -7,7 +7,7 @@ commit itself.
 
 from __future__ import annotations
 
-from app.persistence.runs.books import COUNTERS, book, commonest_reason
+from app.persistence.runs.books import COUNTERS, book, book_with_jobs, commonest_reason
 from app.persistence.runs.cancelling import cancel, cancelled_counts
 from app.persistence.runs.direct import direct_totals, end_abandoned, is_over, renew_lease, silent_runs
 from app.persistence.runs.noting import families_so_far, set_fatal, set_guard, set_manifest
@@ -17,6 +17,7 @@ __all__ = [
     "COUNTERS",
     "RunStart",
     "book",
+    "book_with_jobs",
     "cancel",
     "cancelled_counts",
     "commonest_reason",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.errors import RunCancelled
 from app.metrics.work import RUN_SECONDS, count_items
 from app.persistence import webhooks
 from app.persistence.after_commit import after_commit
+from app.persistence.ledger import ADDED, NewJob, Owner, added_values
 from app.persistence.statements import ask, value
 
 COUNTERS = frozenset(
@@ -33,6 +35,40 @@ async def book(db: AsyncConnection, run_id: str, counts: Counter[str], *, added:
         RunCancelled: the run is being cancelled and this transaction wanted to add jobs to it; roll back.
     """
     row = await _move(db, run_id, counts, added - finished)
+    await _look(db, run_id, row, added)
+
+
+async def book_with_jobs(
+    db: AsyncConnection, owner: Owner, counts: Counter[str], jobs: Sequence[NewJob], *, counted: str
+) -> list[str]:
+    """As `book`, with the jobs that it adds in one statement, where they are the last that the transaction writes.
+
+    What is new to the run moves the counter `counted`, too; returns the ids of that.
+
+    Raises:
+        RunCancelled: as with `book`.
+    """
+    run_id = owner[0]
+    if not jobs:
+        await book(db, run_id, counts)
+        return []
+    moved = _known(counts)
+    (row,) = await ask(
+        db,
+        f"""
+        WITH added AS ({ADDED}), number AS (SELECT CAST(count(*) AS int) AS new FROM added)
+        UPDATE runs SET open_jobs = open_jobs + new, {counted} = {counted} + new{_sets(moved)}
+        FROM number WHERE id = CAST(:id AS uuid)
+        RETURNING open_jobs, status, new, ARRAY(SELECT id FROM added) AS ids""",
+        {"id": run_id, **moved, **added_values([(owner, job) for job in jobs])},
+    )
+    after_commit(db, partial(count_items, {**moved, counted: row.new}))
+    await _look(db, run_id, row, row.new)
+    return list(row.ids)
+
+
+async def _look(db: AsyncConnection, run_id: str, row: Any, added: int) -> None:
+    """Whether the run, whose row is held now, may go on, or ends."""
     if row.status == "cancelling" and added:
         raise RunCancelled(f"run {run_id} is being cancelled")
     if row.open_jobs == 0:
@@ -40,20 +76,29 @@ async def book(db: AsyncConnection, run_id: str, counts: Counter[str], *, added:
 
 
 async def _move(db: AsyncConnection, run_id: str, counts: Counter[str], opened: int) -> Any:
-    moved = {name: number for name, number in sorted(counts.items()) if number}
-    unknown = set(moved) - COUNTERS
-    if unknown:
-        raise KeyError(f"no such counter of a run: {sorted(unknown)}")
-    sets = "".join(f", {name} = {name} + :{name}" for name in moved)
+    moved = _known(counts)
     (row,) = await ask(
         db,
         f"""
-        UPDATE runs SET open_jobs = open_jobs + :opened{sets} WHERE id = CAST(:id AS uuid)
+        UPDATE runs SET open_jobs = open_jobs + :opened{_sets(moved)} WHERE id = CAST(:id AS uuid)
         RETURNING open_jobs, status""",
         {"id": run_id, "opened": opened, **moved},
     )
     after_commit(db, partial(count_items, moved))
     return row
+
+
+def _known(counts: Counter[str]) -> dict[str, int]:
+    """What the counters move by, in the order of their names, so that alike moves are alike statements."""
+    moved = {name: number for name, number in sorted(counts.items()) if number}
+    unknown = set(moved) - COUNTERS
+    if unknown:
+        raise KeyError(f"no such counter of a run: {sorted(unknown)}")
+    return moved
+
+
+def _sets(moved: Iterable[str]) -> str:
+    return "".join(f", {name} = {name} + :{name}" for name in moved)
 
 
 async def _end(db: AsyncConnection, run_id: str) -> None:

@@ -21,12 +21,20 @@ async def add_family_jobs(
     again: str = "",
     judged: bool = False,
 ) -> list[str]:
-    """Write family jobs, (SKU, version) each, as children of `job`; returns the ids of those that are new to the run.
+    """Write family jobs as children of `job`; returns the ids of those that are new to the run. See `family_jobs`."""
+    new = family_jobs(job, families, again=again, judged=judged)
+    return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
+
+
+def family_jobs(
+    job: ClaimedJob, families: Sequence[tuple[str, int]], *, again: str = "", judged: bool = False
+) -> list[NewJob]:
+    """Family jobs, for a SKU and a version each, as children of `job`.
 
     `again` marks jobs for a version that the run may have written already, but has a reason to write once more;
     `judged` those whose missing variants the guard has judged.
     """
-    new = [
+    return [
         NewJob(
             id=ledger.new_job_id(PRODUCT_FAMILY),
             queue=PRODUCT_FAMILY,
@@ -37,7 +45,6 @@ async def add_family_jobs(
         )
         for sku, version in families
     ]
-    return await ledger.add_jobs(db, new, run_id=job.run_id, supplier_id=job.supplier_id, direct=job.direct)
 
 
 async def add_doubted(db: Connection, job: ClaimedJob) -> list[str]:

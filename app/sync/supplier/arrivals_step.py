@@ -20,7 +20,7 @@ from app.persistence.database import Connection
 from app.persistence.documents import FailedDocument, FetchedDocument
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
-from app.sync.stage.children import add_family_jobs
+from app.sync.stage.children import family_jobs
 from app.sync.stage.context import Stage, messages_of
 from app.sync.supplier.documents_step import Arrival
 
@@ -82,10 +82,10 @@ class Arrivals:
             versions = await documents.store_fetched(db, job.run_id, fetched)
             await documents.note_failed(db, job.run_id, failed)
             await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
-            added = await add_family_jobs(db, job, self._ready(fetched, versions))
-            counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed), families_total=len(added))
-            await runs.book(db, job.run_id, counts, added=len(added))
-            return added
+            counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed))
+            new = family_jobs(job, self._ready(fetched, versions))
+            owner = (job.run_id, job.supplier_id, job.direct)
+            return await runs.book_with_jobs(db, owner, counts, new, counted="families_total")
 
         added = await self.stage.services.database.transact(work)
         self.stage.progress.note_checkpoint(job)  # what failed is not asked for again in this run: progress, too
