@@ -121,20 +121,21 @@ class Exchange:
         if self._paused:
             await self._look_whether_paused()
         leased, fresh = self._listener.take()
-        if leased and fresh and not self._stopping():
-            return await self._take(Exchanged(leased, 0 if self._ended else None))
-        self._ended.extend(Ended(job_id, 0) for job_id in leased)
+        if leased.ids and fresh and not self._stopping():
+            return await self._begin_with(leased)
+        self._ended.extend(Ended(job_id, 0) for job_id in leased.ids)
         room = self._room()
         if not self._ended and room <= 0:
+            await self._listener.give_up_room()
             self._listener.listen_only_if(self._is_thirsty())
             return IDLE_POLL_S
-        return await self._take(await self._ask(room))
+        return await self._begin_with(await self._ask(room))
 
     async def _ask(self, room: int) -> Exchanged:
         ended, self._ended = self._ended, deque()
         idle = room > 0 and self._slots.is_idle()
         if idle:
-            self._listener.room_is_kept(True)
+            self._listener.note_room(kept=True)
         reach(f"exchange.{self._name}:before")
         try:
             got = await self._queue.exchange(
@@ -149,13 +150,15 @@ class Exchange:
         except QueueUnavailable:
             self._ended.extendleft(reversed(ended))
             raise
-        self._listener.room_is_kept(idle and not got.ids)
+        self._listener.note_room(kept=idle and not got.ids)
         reach(f"exchange.{self._name}:after")
         return got
 
-    async def _take(self, got: Exchanged) -> float:
+    async def _begin_with(self, got: Exchanged) -> float:
         if got.ids:
             await self._claim(got.ids)
+        if self._ended:
+            self._wake.set()
         self._listener.listen_only_if(self._is_thirsty())
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
 

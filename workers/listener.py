@@ -2,7 +2,7 @@
 
     thirsty ─▶ wait for the marker, and lease what there is room for ─▶ heard: kept for the next round, which is now
 
-Only while there is room: a marker eaten by a full worker is lost time.
+Only while there is room, or to hear of a resuming: a marker that a full worker ate is set again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from app.errors import QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName
-from app.jobs.queue import RedisQueue
+from app.jobs.queue import Exchanged, RedisQueue
 
 BLOCK_S = 2
 PAUSE_S = 1.0
@@ -37,8 +37,10 @@ class Listener:
         self._wait_s = min(BLOCK_S, lease_ms / 1000 * FRESH / 2)
         self._thirsty, self._answered = asyncio.Event(), asyncio.Event()
         self._leased: list[str] = []
+        self._next_ms: int | None = None
         self._asked_at = 0.0
-        self._may_lease = False
+        self._is_room_kept = self._may_bring = False
+        """`_may_bring`: the wait that is under way could lease something until now."""
 
     def listen_only_if(self, wanted: bool) -> None:
         """Whether to listen from now on; a wait that has begun goes on."""
@@ -47,17 +49,19 @@ class Listener:
         else:
             self._thirsty.clear()
 
-    def room_is_kept(self, kept: bool) -> None:
+    def note_room(self, *, kept: bool) -> None:
         """Whether the last exchange left room, or may have, for what comes with a wake-up."""
-        self._may_lease = kept
+        self._is_room_kept = kept
+        self._may_bring |= kept
 
-    def take(self) -> tuple[list[str], bool]:
+    def take(self) -> tuple[Exchanged, bool]:
         """What was leased with a wake-up and is in nobody's hands yet, and whether the lease is as good as new.
 
         A process that stood still finds it long after; by now others may have it.
         """
         leased, self._leased = self._leased, []
-        return leased, time.monotonic() - self._asked_at < self._lease_ms / 1000 * FRESH
+        fresh = time.monotonic() - self._asked_at < self._lease_ms / 1000 * FRESH
+        return Exchanged(leased, self._next_ms), fresh
 
     async def run(self) -> None:
         """Listen whenever that is wanted, until cancelled."""
@@ -76,19 +80,34 @@ class Listener:
         self._answered.clear()
         with suppress(TimeoutError, QueueUnavailable):
             async with asyncio.timeout(ON_ITS_WAY_S):
-                if self._may_lease and not await self._queue.keep_no_room(self._worker_id) and not self._leased:
+                was_kept = await self._queue.keep_no_room(self._worker_id)
+                if not was_kept and self._may_bring and not self._leased:
                     await self._answered.wait()  # where the room was kept for too long ago, nothing comes
-        self._may_lease = False
+        self._is_room_kept = self._may_bring = False
+
+    async def give_up_room(self) -> None:
+        """Lease nothing more with a wake-up, but do not wait for what is on its way.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        if self._is_room_kept:
+            await self._queue.keep_no_room(self._worker_id)
+            self._is_room_kept = False
 
     async def _listen(self) -> None:
         asked_at = time.monotonic()
         got = await self._queue.listen(self._name, self._worker_id, lease_ms=self._lease_ms, wait_s=self._wait_s)
+        self._may_bring = self._is_room_kept
         if got is None:
             return
-        self._thirsty.clear()
         if got.ids:
             reach(f"listen.{self._name}:after")
             self._leased += got.ids
-            self._asked_at, self._may_lease = asked_at, False
+            self._next_ms, self._asked_at = got.next_ms, asked_at
+            self._is_room_kept = self._may_bring = False
+        elif not self._thirsty.is_set():  # the wait began when there was room: others have to hear of it
+            await self._queue.wake(self._name)
+        self._thirsty.clear()
         self._answered.set()
         self._heard()

@@ -161,13 +161,15 @@ class RedisQueue:
                     "EVALSHA", self._exchange.sha, len(keys), *keys, token, lease_ms, "kept", KEEP_ROOM_MS, 0
                 )
                 marker, answer = await both.execute(raise_on_error=False)
+            end_if_cancelled()
             if isinstance(answer, NoScriptError):
                 await self.redis.script_load(self._exchange.script)
                 answer = [], -1
-            for error in (marker, answer):
-                if isinstance(error, RedisError):
-                    raise error
-        got = _exchanged(answer)
+            if isinstance(answer, RedisError):
+                raise answer
+            got = _exchanged(answer)
+            if isinstance(marker, RedisError) and not got.ids:
+                raise marker
         return got if marker or got.ids else None
 
     async def keep_no_room(self, token: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.pool.base import _ConnectionRecord
 
 TRUSTED_S = 1.0
-"""A connection given back no longer ago, in seconds, is not asked whether it lives, which takes three round trips: the
+"""A connection given back no longer ago, in seconds, is not asked whether it lives, which takes two round trips: the
 server closes its side when it goes, and that can be seen here."""
 
 

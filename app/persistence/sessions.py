@@ -1,6 +1,6 @@
 """One session with PostgreSQL: what is set in it, and at which cost.
 
-What holds in a transaction goes in one message with its BEGIN and costs no round trip. Straight to PostgreSQL the
+What holds in a transaction goes out together with its BEGIN and costs no round trip. Straight to PostgreSQL the
 session has the time-outs and `synchronous_commit=off` for good, and a durable transaction takes the server's own value
 back. Behind a transaction pooler the session is another one after each COMMIT, and other clients get it: everything is
 set for the transaction alone, and no statement stays prepared (docs/decisions/0010).
@@ -79,8 +79,9 @@ class PipeliningSession(Session):
         """As asyncpg's; BEGIN is only sent, and where the server refuses it the session ends."""
         if query.startswith("BEGIN") and not self.is_closed():
             await self._protocol._wait_for_cancellation(COMMAND_TIMEOUT_S)  # noqa: SLF001  or its answers were BEGIN's
-            self._beginning = Beginning(self._transport, self._protocol, query + self.opening)
-            return ""
+            if not self.is_closed():  # as a statement that could not be cancelled leaves it
+                self._beginning = Beginning(self._transport, self._protocol, query + self.opening)
+                return ""
         await self._settle()
         return await super().execute(query, *args, timeout=timeout)
 

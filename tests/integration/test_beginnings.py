@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 import uvloop
+from asyncpg import connect_utils
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -170,18 +171,32 @@ async def test_begin_waits_for_the_end_of_a_statement_that_was_given_up(database
                 assert [tuple(row) for row in await session.fetch("SELECT 7")] == [(7,)]
 
 
-async def test_a_cancellation_that_hits_begin_writes_nothing(database: Database, url: str) -> None:
-    """One that was meant for the statement before and came late."""
-    async with database.quick() as db:
-        pid = await value(db, "SELECT pg_backend_pid()")
-    for _ in range(100):
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_a_connection_that_broke_while_begin_waited_is_an_outage(
+    url: str, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement before was given up, and nobody could be told to cancel it: the network is gone."""
+
+    async def unreachable(*_: object, **__: object) -> None:
+        await asyncio.sleep(0.2)
+        raise OSError("no route")
+
+    async def use() -> None:
+        database = Database(url, pool_size=1)
         with suppress(DatabaseUnavailable):
+            async with database.quick() as db:
+                assert db.sync_connection is not None
+                session: Any = db.sync_connection.connection.driver_connection
+                await session.fetch("SELECT pg_sleep(5)", timeout=0.05)
+        try:
             async with database.begin() as db:
-                await asyncio.gather(_begin(db), execute(url, f"SELECT pg_cancel_backend({pid})"))
-                await ask(db, "INSERT INTO noted VALUES (1)")
-                raise DatabaseUnavailable("on purpose")
-    async with database.begin() as db:
-        assert await column(db, "SELECT number FROM noted") == []
+                await ask(db, "SELECT 1")
+        finally:
+            await database.close()
+
+    monkeypatch.setattr(connect_utils, "_cancel", unreachable)
+    with pytest.raises(DatabaseUnavailable):
+        await _on(LOOPS[loop], use)
 
 
 @contextmanager

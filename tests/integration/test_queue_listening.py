@@ -18,6 +18,7 @@ from app.sync.running.outcomes import Ended
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from tests.support.stack import Servers, Stack
+from tests.support.waiting import eventually
 from workers.exchange import Exchange
 from workers.slots import Running, Slots
 
@@ -197,6 +198,35 @@ async def test_what_was_leased_when_the_worker_stops_goes_back_at_once(
     ]
 
 
+async def test_when_the_next_job_is_due_is_not_forgotten_by_a_wake_up(stack: Stack) -> None:
+    worker = OneWorker(stack)
+    await worker.queue.send([Message("later", SUPPLIER_SYNC, "run", wait_ms=300)])
+    await worker.rounds.round()
+    tasks = await worker.working("listen")
+    await asyncio.sleep(0.1)
+    await start_queued(stack.services, StartRequest(supplier="A23"))
+    await asyncio.sleep(0.05)
+    assert await worker.rounds.round() < 0.3
+    await asyncio.sleep(0)
+    assert worker.begun.qsize() == 1  # it came with the wake-up
+    await _end(worker, tasks)
+
+
+async def test_a_marker_that_nobody_wanted_any_more_is_set_again(stack: Stack) -> None:
+    """The wait began when there was room, and the worker stops, or is full, before it is over."""
+    worker = OneWorker(stack)
+    tasks = await worker.working("listen")
+    await worker.rounds.round()
+    await asyncio.sleep(0.1)
+    worker.is_stopping = True
+    await worker.rounds.take_no_more()
+    await worker.rounds.round()
+    await worker.queue.wake(SUPPLIER_SYNC)
+    await asyncio.sleep(0.2)
+    assert await worker.queue.redis.zcard(worker.queue.keys.wake(SUPPLIER_SYNC)) == 1
+    await _end(worker, tasks)
+
+
 async def test_a_worker_that_stops_leaves_the_marker_to_others(stack: Stack) -> None:
     """Also when one of its jobs ends, of which it tells Redis."""
     worker = OneWorker(stack)
@@ -215,7 +245,7 @@ async def test_a_worker_that_stops_leaves_the_marker_to_others(stack: Stack) -> 
     await _end(worker, tasks)
 
 
-async def test_what_was_leased_to_a_process_that_stood_still_is_left_to_others(
+async def test_what_was_leased_to_a_process_that_stood_still_is_handed_back(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another may have it by now, and a claim of an active job would count as a death."""
@@ -225,6 +255,7 @@ async def test_what_was_leased_to_a_process_that_stood_still_is_left_to_others(
     tasks = await worker.working("listen")
     await asyncio.sleep(0.1)
     (job,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    await eventually(lambda: worker.queue.redis.exists(worker.queue.keys.held(job.job_id)))
     await asyncio.sleep(0.1)
     after_long = time.monotonic() + LEASE_MS / 1000
     monkeypatch.setattr("workers.listener.time", SimpleNamespace(monotonic=lambda: after_long))

@@ -52,6 +52,8 @@ async def book_with_jobs(
     if not jobs:
         await book(db, run_id, counts)
         return []
+    if counted not in COUNTERS or counts[counted]:
+        raise KeyError(f"{counted} is no counter of a run, or is counted twice")
     moved = _known(counts)
     (row,) = await ask(
         db,
