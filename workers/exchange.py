@@ -195,8 +195,6 @@ class Exchange:
         closing = [other.id for other in unclaimed if other.closed]
         if closing:
             await end_cancelled(self._stage, closing)
-        if unclaimed:
-            self._wake.set()
 
     async def _wait_of_unknown(self) -> int | None:
         """When to look again at messages of jobs that the ledger does not have: never, if the keys are ours alone."""

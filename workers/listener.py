@@ -18,6 +18,7 @@ from app.jobs.definitions import QueueName
 from app.jobs.queue import Exchanged, RedisQueue
 
 BLOCK_S = 2
+"""The longest wait for the marker, in seconds; Redis answers a command within five."""
 PAUSE_S = 1.0
 """Between two tries while Redis is away."""
 ON_ITS_WAY_S = 0.5
@@ -99,6 +100,7 @@ class Listener:
         asked_at = time.monotonic()
         got = await self._queue.listen(self._name, self._worker_id, lease_ms=self._lease_ms, wait_s=self._wait_s)
         self._may_bring = self._is_room_kept
+        self._answered.set()
         if got is None:
             return
         if got.ids:
@@ -109,5 +111,4 @@ class Listener:
         elif not self._thirsty.is_set():  # the wait began when there was room: others have to hear of it
             await self._queue.wake(self._name)
         self._thirsty.clear()
-        self._answered.set()
         self._heard()

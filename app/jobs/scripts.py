@@ -70,6 +70,7 @@ _EXCHANGE = """
 -- KEYS: queue, wake, kept; ARGV: token, lease_ms, room, keep_ms, n_done, done ids, (id, wait_ms)* to be looked at again
 -- Forgets what ended, puts back what waits, and leases as many as there is room for. Returns {ids, ms to the next}.
 -- Where nothing came the room is kept for keep_ms: a call whose room is 'kept' has it, and what it leases ends it.
+-- Where none is kept that does nothing: to set the marker would wake who cannot take what there is, again and again.
 local queue, wake, kept = KEYS[1], KEYS[2], KEYS[3]
 local token, lease, keep, done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local room = tonumber(ARGV[3] == 'kept' and redis.call('GET', kept) or ARGV[3])

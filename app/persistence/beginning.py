@@ -19,6 +19,7 @@ from typing import Any
 
 SYNC = b"S\x00\x00\x00\x04"
 MOST_KEPT = 50
+"""Openings in the form in which they are sent; there is a handful."""
 DONE, READY, ERROR = b"CZE"
 BESIDE = b"NSA"
 """A notice, a parameter's new value, a notification: they may come at any time."""

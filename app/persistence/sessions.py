@@ -97,7 +97,7 @@ class PipeliningSession(Session):
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await self._protocol._wait_for_cancellation(COMMAND_TIMEOUT_S)  # noqa: SLF001
-                if not self._beginning.over:
+                if not self._beginning.over and not self.is_closed():
                     await self._beginning.settle()
         except BaseException:
             self.terminate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -13,26 +12,16 @@ from sqlalchemy import text
 from app.errors import RunCancelled
 from app.jobs.definitions import IMAGE_UPLOAD
 from app.persistence import ledger, runs
-from app.persistence.ledger import NewJob, Owner, RunOptions
+from app.persistence.ledger import NewJob, Owner
+from tests.support.ledger_rows import add_run
 from tests.support.stack import Stack
 
 
 @pytest.fixture
 async def owner(stack: Stack) -> Owner:
-    """A run under way, whose supplier job is open."""
-    async with stack.services.database.begin() as db:
-        supplier = await db.scalar(text("SELECT min(id) FROM suppliers"))
-        run = await runs.start_run(
-            db,
-            run_id=str(uuid4()),
-            supplier_id=supplier,
-            job_id="supplier-job",
-            mode="queued",
-            trigger="api",
-            options=RunOptions(),
-        )
-        await runs.mark_running(db, run.run_id)
-    return run.run_id, supplier, False
+    """A run under way."""
+    run_id = await add_run(stack, status="running")
+    return run_id, await stack.value("SELECT supplier_id FROM runs"), False
 
 
 async def add(stack: Stack, owner: Owner, keys: Sequence[int], counts: Counter[str] | None = None) -> list[str]:
@@ -54,7 +43,7 @@ async def test_what_is_new_is_written_counted_and_told(stack: Stack, owner: Owne
     assert await add(stack, owner, [], Counter(documents_fetched=4)) == []
     assert (len(first), len(second)) == (2, 1)
     assert sorted(first + second) == [row["id"] for row in await stack.rows("SELECT id FROM jobs ORDER BY id")]
-    assert await books(stack) == (4, 3, 5, 3)
+    assert await books(stack) == (3, 3, 5, 3)
 
 
 async def test_many_at_once_lose_and_double_nothing(stack: Stack, owner: Owner) -> None:
@@ -62,7 +51,7 @@ async def test_many_at_once_lose_and_double_nothing(stack: Stack, owner: Owner) 
     batches = [[number, number + 1] for number in range(60)]
     told = await asyncio.gather(*(add(stack, owner, batch, Counter(documents_fetched=1)) for batch in batches))
     assert len({job_id for ids in told for job_id in ids}) == sum(map(len, told)) == 61
-    assert await books(stack) == (62, 61, 60, 61)
+    assert await books(stack) == (61, 61, 60, 61)
 
 
 async def test_nothing_is_added_to_a_run_that_is_being_cancelled(stack: Stack, owner: Owner) -> None:
@@ -70,4 +59,4 @@ async def test_nothing_is_added_to_a_run_that_is_being_cancelled(stack: Stack, o
         await db.execute(text("UPDATE runs SET status = 'cancelling'"))
     with pytest.raises(RunCancelled):
         await add(stack, owner, [1])
-    assert await books(stack) == (1, 0, 0, 0)
+    assert await books(stack) == (0, 0, 0, 0)

@@ -134,8 +134,9 @@ class OneWorker:
         assert stack.services.queue is not None
         self.queue, self.begun, self.is_stopping = stack.services.queue, asyncio.Queue[str](), False
         self.slots = Slots(2, self._begin, lambda: None)
+        self.stage = Stage(stack.services, self.queue, ProgressBoard(stack.services.database))
         self.rounds = Exchange(
-            Stage(stack.services, self.queue, ProgressBoard(stack.services.database)),
+            self.stage,
             self.queue,
             SUPPLIER_SYNC,
             uuid4().hex,
@@ -147,6 +148,15 @@ class OneWorker:
     async def _begin(self, running: Running) -> None:
         self.begun.put_nowait(running.job.id)
         await asyncio.Event().wait()
+
+    async def hears_of(self, supplier: str) -> tuple[str, list[asyncio.Task[None]]]:
+        """It is idle and listens when a job is sent; returns that, which is leased, and the task that listens."""
+        await self.rounds.round()
+        tasks = await self.working("listen")
+        await asyncio.sleep(0.1)
+        (job,) = await start_queued(self.stage.services, StartRequest(supplier=supplier))
+        await eventually(lambda: self.queue.redis.exists(self.queue.keys.held(job.job_id)))
+        return job.job_id, tasks
 
     async def working(self, *parts: str) -> list[asyncio.Task[None]]:
         return [asyncio.create_task(getattr(self.rounds, part)()) for part in parts]
@@ -182,33 +192,31 @@ async def test_what_was_leased_when_the_worker_stops_goes_back_at_once(
     monkeypatch.setattr(RedisQueue, "listen", listen_from_afar)
     monkeypatch.setattr("app.jobs.queue.KEEP_ROOM_MS", 60_000)
     worker = OneWorker(stack)
-    await worker.rounds.round()
-    tasks = await worker.working("listen")
-    await asyncio.sleep(0.1)
-    (job,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    job_id, tasks = await worker.hears_of("A23")
     worker.is_stopping = True
     await worker.rounds.take_no_more()
     await worker.rounds.round()
     await _end(worker, tasks)
     assert worker.begun.empty()
     other = Idle(worker.queue)
-    assert (await other.exchange(1)).ids == [job.job_id]
+    assert (await other.exchange(1)).ids == [job_id]
     assert await stack.rows("SELECT state, attempts, deaths FROM jobs") == [
         {"state": "waiting", "attempts": 0, "deaths": 0}
     ]
 
 
-async def test_when_the_next_job_is_due_is_not_forgotten_by_a_wake_up(stack: Stack) -> None:
+async def test_when_the_next_job_is_due_is_not_forgotten_by_a_wake_up(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.queue.KEEP_ROOM_MS", 60_000)
+    monkeypatch.setattr("workers.exchange.IDLE_POLL_S", 3600.0)
     worker = OneWorker(stack)
-    await worker.queue.send([Message("later", SUPPLIER_SYNC, "run", wait_ms=300)])
-    await worker.rounds.round()
-    tasks = await worker.working("listen")
+    await worker.queue.send([Message("later", SUPPLIER_SYNC, "run", wait_ms=LEASE_MS // 2)])
+    await worker.queue.redis.delete(worker.queue.keys.wake(SUPPLIER_SYNC))
+    job_id, tasks = await worker.hears_of("A23")
     await asyncio.sleep(0.1)
-    await start_queued(stack.services, StartRequest(supplier="A23"))
-    await asyncio.sleep(0.05)
-    assert await worker.rounds.round() < 0.3
-    await asyncio.sleep(0)
-    assert worker.begun.qsize() == 1  # it came with the wake-up
+    assert await worker.rounds.round() <= LEASE_MS / 2000
+    assert await worker.begun.get() == job_id
     await _end(worker, tasks)
 
 
@@ -251,11 +259,7 @@ async def test_what_was_leased_to_a_process_that_stood_still_is_handed_back(
     """Another may have it by now, and a claim of an active job would count as a death."""
     monkeypatch.setattr("app.jobs.queue.KEEP_ROOM_MS", 60_000)
     worker = OneWorker(stack)
-    await worker.rounds.round()
-    tasks = await worker.working("listen")
-    await asyncio.sleep(0.1)
-    (job,) = await start_queued(stack.services, StartRequest(supplier="A23"))
-    await eventually(lambda: worker.queue.redis.exists(worker.queue.keys.held(job.job_id)))
+    job_id, tasks = await worker.hears_of("A23")
     await asyncio.sleep(0.1)
     after_long = time.monotonic() + LEASE_MS / 1000
     monkeypatch.setattr("workers.listener.time", SimpleNamespace(monotonic=lambda: after_long))
@@ -263,7 +267,7 @@ async def test_what_was_leased_to_a_process_that_stood_still_is_handed_back(
     await worker.rounds.round()
     await _end(worker, tasks)
     assert worker.begun.empty()
-    assert (await Idle(worker.queue).exchange(1)).ids == [job.job_id]
+    assert (await Idle(worker.queue).exchange(1)).ids == [job_id]
 
 
 async def _end(worker: OneWorker, tasks: list[asyncio.Task[None]]) -> None:

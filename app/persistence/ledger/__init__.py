@@ -12,7 +12,7 @@ join: the join alone reads the whole table, as long as it is smaller than so man
 
 from __future__ import annotations
 
-from app.persistence.ledger.adding import ADDED, Owner, add_children, add_jobs, added_values
+from app.persistence.ledger.adding import ADDED, add_children, add_jobs, added_values
 from app.persistence.ledger.claims import (
     MAX_DEATHS,
     SPREAD_S,
@@ -39,7 +39,7 @@ from app.persistence.ledger.ends import (
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
 from app.persistence.ledger.progress import PastDocuments, runs_past_their_documents, write_progress
-from app.persistence.ledger.rows import ClaimedJob, NewJob, RunOptions, Unclaimed, new_job_id, to_json
+from app.persistence.ledger.rows import ClaimedJob, NewJob, Owner, RunOptions, Unclaimed, new_job_id, to_json
 
 __all__ = [
     "ADDED",

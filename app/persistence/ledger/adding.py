@@ -7,12 +7,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.ledger.rows import ClaimedJob, NewJob, to_json
+from app.persistence.ledger.rows import ClaimedJob, NewJob, Owner, to_json
 from app.persistence.statements import column
-
-Owner = tuple[str, int, bool]
-"""Whose a job is: its run, its supplier, and whether its run is a direct one."""
-
 
 ADDED = """
     INSERT INTO jobs (id, queue, run_id, supplier_id, parent_id, key, args, traceparent, direct, dispatched_at)
@@ -48,7 +44,7 @@ async def add_children(db: AsyncConnection, children: Sequence[tuple[ClaimedJob,
     So two transactions that write the same keys wait for each other in one order.
     """
     ordered = sorted(children, key=lambda pair: (pair[0].run_id, pair[1].queue, pair[1].key))
-    return await _add(db, [((job.run_id, job.supplier_id, job.direct), child) for job, child in ordered])
+    return await _add(db, [(job.owner, child) for job, child in ordered])
 
 
 async def _add(db: AsyncConnection, rows: Sequence[tuple[Owner, NewJob]]) -> list[str]:

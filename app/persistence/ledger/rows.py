@@ -9,6 +9,9 @@ from uuid import UUID
 
 import msgspec
 
+Owner = tuple[str, int, bool]
+"""Whose a job is: its run, its supplier, and whether its run is a direct one."""
+
 
 class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a run was asked for beside its supplier; kept with the run, and handed to each of its jobs at its claim."""
@@ -57,6 +60,11 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     """The supplier's code, for traces and logs."""
     traceparent: str | None = None
     """What it is part of in a trace; to its stage, what the job's own work is: its children hang on that."""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose it is, and whose its children are."""
+        return self.run_id, self.supplier_id, self.direct
 
 
 class Unclaimed(msgspec.Struct, frozen=True):

@@ -84,8 +84,7 @@ class Arrivals:
             await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
             counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed))
             new = family_jobs(job, self._ready(fetched, versions))
-            owner = (job.run_id, job.supplier_id, job.direct)
-            return await runs.book_with_jobs(db, owner, counts, new, counted="families_total")
+            return await runs.book_with_jobs(db, job.owner, counts, new, counted="families_total")
 
         added = await self.stage.services.database.transact(work)
         self.stage.progress.note_checkpoint(job)  # what failed is not asked for again in this run: progress, too
