@@ -14,10 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.middleware import HttpMiddleware
 from app.api.request_traces import key_of, route_of
-from app.logs import add_trace, mask_path
+from app.logs import add_ids, add_trace, mask_path
 
 PROCESSORS = (
-    structlog.contextvars.merge_contextvars,
+    add_ids,
     add_trace,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.JSONRenderer(),

@@ -13,10 +13,10 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from app import traces
 from app.api.middleware import HttpMiddleware
+from app.logs import about
 from app.traces import Span
 
 REQUEST_ID = "X-Request-Id"
@@ -68,7 +68,7 @@ class RequestTraces(HttpMiddleware):
         taken = GIVEN_ID.fullmatch(given) is not None
         request_id = given if taken else uuid4().hex
         scope[_ASKED] = Asked()
-        with bound_contextvars(request=request_id), self._span(scope, headers, request_id) as span:
+        with about(request=request_id), self._span(scope, headers, request_id) as span:
 
             async def identified(message: Message) -> None:
                 if message["type"] == "http.response.start":

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
-from structlog.contextvars import bound_contextvars
 
 from app import traces
 from app.jobs.definitions import STAGE_OF
+from app.logs import about
 from app.persistence.ledger import ClaimedJob
 from app.traces import Span
 
@@ -22,7 +22,7 @@ from app.traces import Span
 def attempt_at(job: ClaimedJob) -> Iterator[tuple[ClaimedJob, Span]]:
     """Gives the job as its stage is to have it, with its own work as the `traceparent`, and the attempt's span."""
     with (
-        bound_contextvars(run=job.run_id, job=job.id),
+        about(run=job.run_id, job=job.id),
         traces.span(
             f"{STAGE_OF[job.queue]} job",
             parent=job.traceparent or "",
