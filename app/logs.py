@@ -27,7 +27,7 @@ _ids: ContextVar[Mapping[str, str]] = ContextVar("ids", default=MappingProxyType
 class about:  # noqa: N801  as a context manager of the standard library
     """Each line that is logged within the block has these ids, beside those of a block around it.
 
-    As structlog's `bound_contextvars`, which keeps a variable for each name and takes ten times as long; a worker does
+    As structlog's `bound_contextvars`, which keeps a variable for each name and takes five times as long; a worker does
     this for each job.
     """
 

@@ -28,8 +28,8 @@ MOST_AHEAD = 16
 READY_S = 1.0
 """What has waited for a slot for so long is better off with another worker."""
 UNSETTLED = 16
-"""Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts. As many as one commit
-takes (`most` of each stage's ends), or slow flushes are what short jobs wait for."""
+"""Jobs that gave their slot back and wait for their commit, a slot; beyond that no new one starts. About as many as one
+commit takes (`most` of each stage's ends), or slow flushes are what short jobs wait for."""
 WEIGHT = 0.1
 """Of the newest job in the average of how long a slot is held."""
 
