@@ -45,6 +45,7 @@ from app.api.answer_in_time import AnswerInTime
 from app.api.body_limit import BodyLimit
 from app.api.compression import Compression
 from app.api.cross_origin import for_origins
+from app.api.examples import complete_examples
 from app.api.head import HeadAsGet
 from app.api.health import Readiness
 from app.api.ingress import Ingress
@@ -101,6 +102,7 @@ class Api(FastAPI):
         # 3.1 has no word for a stream's items; `itemSchema` is of 3.2
         streams.pop("itemSchema", None)
         streams["schema"] = {"type": "string"}
+        complete_examples(schema)
         return schema
 
 

@@ -1,7 +1,8 @@
 """A shop that keeps its own copy of the catalogue, in SQLite, as docs/shop.md explains. Needs httpx, standardwebhooks.
 
     nothing kept, 410 or 422 ─▶ rebuild: everything as of one moment, a product a line, and the number to go on from
-    else                 ─▶ follow: the changes since that number; the products that they name are read anew
+    else                 ─▶ follow: the changes since that number; the products that they name are read anew, and
+                            those that a variant has moved from
     nothing new          ─▶ one 304, and nothing is read
 
     python shop_client.py http://127.0.0.1:8000 shop.sqlite           once, as every night
@@ -28,6 +29,8 @@ LINES = {"Accept": "application/x-ndjson"}
 EVERY_S = 3600
 TABLES = """
 CREATE TABLE IF NOT EXISTS products (supplier TEXT, sku TEXT, product TEXT, PRIMARY KEY (supplier, sku));
+CREATE TABLE IF NOT EXISTS variants (supplier TEXT, sku TEXT, product_sku TEXT, PRIMARY KEY (supplier, sku));
+CREATE INDEX IF NOT EXISTS variants_of_product ON variants (supplier, product_sku);
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER, etag TEXT);
 """
 
@@ -51,6 +54,7 @@ class Shop:
         with self.http.stream("GET", "/products", headers=LINES) as answer, self.db:
             answer.raise_for_status()
             self.db.execute("DELETE FROM products")
+            self.db.execute("DELETE FROM variants")
             for line in answer.iter_lines():
                 self.keep(json.loads(line))
             self.move(int(answer.headers["X-Changes-Head"]), None)
@@ -73,7 +77,7 @@ class Shop:
                     self.move(seq, answer.headers["ETag"])
                 return f"up to date, {read} products read"
             with self.db:
-                for supplier, sku in {(item["supplier"], item["productSku"]) for item in page["items"]}:
+                for supplier, sku in set().union(*(self.meant(item) for item in page["items"])):
                     self.keep(self.product(supplier, sku))
                     read += 1
                 seq, etag = page["items"][-1]["seq"], None
@@ -87,8 +91,19 @@ class Shop:
 
     def keep(self, product: dict[str, Any]) -> None:
         """Nothing ever leaves the catalogue: what is no longer sold has `status: discontinued`."""
-        row = (product["supplier"], product["sku"], json.dumps(product))
-        self.db.execute("INSERT OR REPLACE INTO products VALUES (?, ?, ?)", row)
+        supplier, sku = product["supplier"], product["sku"]
+        self.db.execute("INSERT OR REPLACE INTO products VALUES (?, ?, ?)", (supplier, sku, json.dumps(product)))
+        self.db.execute("DELETE FROM variants WHERE supplier = ? AND product_sku = ?", (supplier, sku))
+        rows = [(supplier, variant["sku"], sku) for variant in product["variants"]]
+        self.db.executemany("INSERT OR REPLACE INTO variants VALUES (?, ?, ?)", rows)
+
+    def meant(self, change: dict[str, Any]) -> set[tuple[str, str]]:
+        """The products that look otherwise: the one that is named, and the one that a variant has moved from."""
+        supplier, found = change["supplier"], {change["productSku"]}
+        if "productSku" in change["fields"]:
+            had = "SELECT product_sku FROM variants WHERE supplier = ? AND sku = ?"
+            found |= {sku for (sku,) in self.db.execute(had, (supplier, change["sku"]))}
+        return {(supplier, sku) for sku in found}
 
     def move(self, seq: int, etag: str | None) -> None:
         """Remember how far the copy is, in the transaction that brought it there."""

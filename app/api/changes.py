@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from pydantic import JsonValue
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.cursors import LARGEST_BIGINT, AfterText
+from app.api.cursors import LARGEST_BIGINT, AfterCategory
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.ndjson import NDJSON, wants_lines
 from app.api.paging import DEFAULT_LIMIT, Limit, Page, PagingNeeded, page_example
@@ -139,10 +139,10 @@ async def list_categories(
     request: Request, response: Response, database: DatabaseNeeded, _: Viewer, paging: PagingNeeded
 ) -> Page[Category] | Response:
     """Of the profile's category file; a profile without one has none."""
-    after = paging.after(AfterText)
+    after = paging.after(AfterCategory)
     async with database.quick() as db:
         rows = await categories.list_categories(db, after_key="" if after is None else after.key, limit=paging.rows)
     known = unchanged_page(request, response, "categories", paging.limit, [astuple(row) for row in rows])
     if known is not None:
         return known
-    return paging.page(rows, lambda row: Category(key=row.key, name=dict(row.name)), lambda row: AfterText(row.key))
+    return paging.page(rows, lambda row: Category(key=row.key, name=dict(row.name)), lambda row: AfterCategory(row.key))

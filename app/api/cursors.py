@@ -40,10 +40,22 @@ class AfterRun(msgspec.Struct, array_like=True, frozen=True, tag="r"):
     id: Uuid
 
 
-class AfterText(msgspec.Struct, array_like=True, frozen=True, tag="k"):
-    """After an item by its key."""
+class AfterSupplier(msgspec.Struct, array_like=True, frozen=True, tag="k"):
+    """After a supplier, by code."""
+
+    code: Text
+
+
+class AfterCategory(msgspec.Struct, array_like=True, frozen=True, tag="c"):
+    """After a category."""
 
     key: Text
+
+
+class AfterWorker(msgspec.Struct, array_like=True, frozen=True, tag="w"):
+    """After a worker."""
+
+    place: Text
 
 
 class AfterNumber(msgspec.Struct, array_like=True, frozen=True, tag="n"):
@@ -86,7 +98,7 @@ def read_cursor(kind: type[Key], cursor: str | None) -> Key | None:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=kind)
-    except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError, UnicodeDecodeError):
+    except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         message = "is not a cursor of this list: take nextCursor of the page before as it is"
         raise ProblemError(422, f"cursor: {message}", errors=[{"field": "cursor", "message": message}]) from None
 

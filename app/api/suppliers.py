@@ -10,7 +10,7 @@ from msgspec import to_builtins
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
-from app.api.cursors import AfterText
+from app.api.cursors import AfterSupplier
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import DatabaseNeeded, ServicesNeeded
@@ -46,7 +46,7 @@ async def list_suppliers(
     request: Request, response: Response, database: DatabaseNeeded, _: Viewer, paging: PagingNeeded
 ) -> Page[Supplier] | Response:
     """Each with its last run."""
-    after, settings = paging.after(AfterText), request.app.state.settings
+    after, settings = paging.after(AfterSupplier), request.app.state.settings
     async with database.quick() as db:
         rows = await supplier_records.list_suppliers(
             db, after_code="" if after is None else after.key, limit=paging.rows
@@ -55,7 +55,7 @@ async def list_suppliers(
     known = unchanged_page(request, response, "suppliers", stamp)
     if known is not None:
         return known
-    return paging.page(rows, partial(supplier_out, settings), lambda row: AfterText(row.code))
+    return paging.page(rows, partial(supplier_out, settings), lambda row: AfterSupplier(row.code))
 
 
 @router.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.api.auth import GuardedRoute, Viewer
-from app.api.cursors import AfterText
+from app.api.cursors import AfterWorker
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import ServicesNeeded
@@ -23,6 +23,6 @@ router = APIRouter(prefix="/api/v1/workers", tags=["jobs and queues"], route_cla
 )
 async def list_workers(services: ServicesNeeded, _: Viewer, paging: PagingNeeded) -> Page[Worker]:
     """One that died is gone within ten seconds."""
-    after = paging.after(AfterText)
+    after = paging.after(AfterWorker)
     left = [worker for worker in await workers_now(services) if after is None or place_of(worker) > after.key]
-    return paging.page(left, lambda worker: worker, lambda worker: AfterText(place_of(worker)))
+    return paging.page(left, lambda worker: worker, lambda worker: AfterWorker(place_of(worker)))

@@ -38,12 +38,16 @@ VARIANT: dict[str, Any] = {
     "sku": "A360-100804-001",
     "productSku": "A360-100804",
     "ean": "8712345678906",
+    "name": {"nl": "Tas zwart", "de": "Tasche schwarz"},
+    "description": {},
+    "shortDescription": {},
     "color": "black",
     "hexColor": "232325",
     "size": None,
     "configuration": {},
     "weightGrams": 120,
     "dimensionsMm": {"length": 300},
+    "attributes": {},
     "prices": [
         {
             "region": "BENELUX",

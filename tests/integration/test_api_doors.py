@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -167,6 +167,38 @@ async def test_the_description_is_valid_openapi(api: ApiClient, monkeypatch: pyt
     description = await api.get("//openapi.json")
     assert description["openapi"].startswith("3.1.")
     assert [str(error) for error in OpenAPIV31SpecValidator(description).iter_errors()] == []
+
+
+async def test_each_example_is_what_its_schema_describes(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)
+    from openapi_schema_validator import OAS31Validator  # noqa: PLC0415
+
+    description = await api.get("//openapi.json")
+    components = {"components": description["components"]}
+    seen, wrong = 0, []
+    for where, schema, example in _examples(description, ""):
+        seen += 1
+        wrong += [f"{where}: {error.message}" for error in OAS31Validator(schema | components).iter_errors(example)]
+    assert wrong == []
+    assert seen > 300
+
+
+def _examples(part: Any, where: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Where an example stands, the schema that it is of, and the example."""
+    if isinstance(part, list):
+        for number, item in enumerate(part):
+            yield from _examples(item, f"{where}/{number}")
+    if not isinstance(part, dict):
+        return
+    if isinstance(part.get("examples"), list):
+        yield from ((where, {name: one for name, one in part.items() if name != "examples"}, one)
+                    for one in part["examples"])  # fmt: skip
+    if isinstance(part.get("schema"), dict):
+        named = [example["value"] for example in part.get("examples", {}).values()]
+        yield from ((where, part["schema"], one) for one in [*named, *(part[n] for n in ("example",) if n in part)])
+    for name, item in part.items():
+        if name not in {"example", "examples"}:
+            yield from _examples(item, f"{where}/{name}")
 
 
 async def test_every_operation_is_described(api: ApiClient) -> None:

@@ -28,6 +28,10 @@ from tests.support.stack import Servers, Stack, open_stack
 PAGE = Path(__file__).parents[2] / "docs/shop.md"
 CLIENT = Path(__file__).parents[2] / "scripts/shop_client.py"
 KEY = "reader-secret-of-16-chars"
+TWO_PRODUCTS = """
+SELECT p.sku FROM products p JOIN suppliers s ON s.id = p.supplier_id
+WHERE s.code = 'A23' AND p.sku <> :but AND (SELECT count(*) FROM variants v WHERE v.product_id = p.id) > 1
+ORDER BY p.sku LIMIT 2"""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,26 @@ async def test_the_copy_equals_the_api_night_after_night(stack: Stack, api: ApiC
     assert await night(api, file) == "rebuilt"
     assert kept(file) == await truth(api)
     assert await night(api, file) == "up to date, 0 products read"
+
+
+async def move_variant(stack: Stack) -> tuple[str, str, str]:
+    """Move a variant by a sync; its SKU, and those of its product before and after."""
+    before, after = (row["sku"] for row in await stack.rows(TWO_PRODUCTS, but=SKU))
+    moving: list[dict[str, Any]] = []
+    stack.feed.edit(before, lambda document: moving.append(document["ChildProducts"].pop()))
+    stack.feed.edit(after, lambda document: document["ChildProducts"].extend(moving))
+    await stack.sync("A23")
+    return moving[0]["Sku"], before, after
+
+
+async def test_a_variant_that_moved_is_in_one_product_of_the_copy(stack: Stack, api: ApiClient, tmp_path: Path) -> None:
+    file = tmp_path / "shop.sqlite"
+    assert await night(api, file) == "rebuilt"
+    moved, _, after = await move_variant(stack)
+    assert await night(api, file) == "up to date, 2 products read"
+    copy = kept(file)
+    assert copy == await truth(api)
+    assert [sku for (_, sku), one in copy.items() if moved in [item["sku"] for item in one["variants"]]] == [after]
 
 
 async def test_a_webhook_wakes_it_and_a_forged_one_does_not(stack: Stack, api: ApiClient, tmp_path: Path) -> None:
@@ -166,12 +190,13 @@ async def test_the_same_in_javascript(stack: Stack, api: ApiClient, tmp_path: Pa
     (tmp_path / "shop.mjs").write_text(_block("js"))
     since = (await api.get("/changes"))["head"]
     stack.feed.change_price(SKU)
-    await stack.sync("A23")
+    moved, before, after = await move_variant(stack)
     (tmp_path / "run.mjs").write_text(f"""
         import {{ rebuild, follow, verified }} from './shop.mjs';
         const copy = {{}}, again = {{}};
         const seq = await rebuild((one) => {{ copy[`${{one.supplier}} ${{one.sku}}`] = one; }});
-        const on = await follow({since}, null, (one) => {{ again[`${{one.supplier}} ${{one.sku}}`] = one; }});
+        const on = await follow({since}, null, (one) => {{ again[`${{one.supplier}} ${{one.sku}}`] = one; }},
+                                (supplier, sku) => sku === {json.dumps(moved)} ? {json.dumps(before)} : sku);
         const still = await follow(on.seq, on.etag, () => {{ throw new Error('nothing is new'); }});
         const hook = [{json.dumps(headers)}, {json.dumps(body)}];
         const told = [verified(...hook, {json.dumps(secret)}), verified(...hook, {json.dumps(new_secret())})];
@@ -180,7 +205,7 @@ async def test_the_same_in_javascript(stack: Stack, api: ApiClient, tmp_path: Pa
     ran = json.loads(await _ran(tmp_path, api, "node", "run.mjs"))
     everything = {" ".join(key): product for key, product in (await truth(api)).items()}
     assert ran["copy"] == everything
-    assert ran["again"] == {f"A23 {SKU}": everything[f"A23 {SKU}"]}
+    assert ran["again"] == {key: everything[key] for key in (f"A23 {SKU}", f"A23 {before}", f"A23 {after}")}
     assert ran["seq"] == ran["on"]["seq"] == (await api.get("/changes"))["head"]
     assert ran["still"] == ran["on"]
     assert ran["told"] == [True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -10,10 +11,21 @@ from typing import Any
 import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from msgspec import Struct
 
 from app.api import local_door, path_segments
 from app.api.auth import find_caller
-from app.api.cursors import AfterRun, AfterTime, from_micros, read_cursor, to_micros, write_cursor
+from app.api.cursors import (
+    AfterCategory,
+    AfterRun,
+    AfterSupplier,
+    AfterTime,
+    AfterWorker,
+    from_micros,
+    read_cursor,
+    to_micros,
+    write_cursor,
+)
 from app.api.kept_bodies import LARGEST_SHARE, OVERHEAD_BYTES, Body, KeptBodies
 from app.api.problems import ProblemError
 from app.logs import mask_address
@@ -40,10 +52,20 @@ def test_a_cursor_gives_its_key_back_to_the_microsecond() -> None:
     assert cursor.replace("-", "").replace("_", "").isalnum()
 
 
-def test_a_cursor_of_another_list_is_refused() -> None:
-    cursor = write_cursor(AfterTime(1, "image-1"))
+@pytest.mark.parametrize(
+    ("kind", "cursor"),
+    [
+        (AfterRun, write_cursor(AfterTime(1, "image-1"))),
+        (AfterSupplier, write_cursor(AfterCategory("BAGS"))),
+        (AfterCategory, write_cursor(AfterSupplier("BAGS"))),
+        (AfterWorker, write_cursor(AfterCategory("BAGS"))),
+        (AfterRun, urlsafe_b64encode(b"[" * 10_000).decode()),
+    ],
+    ids=["a run's", "a category's", "a supplier's", "for workers", "nothing's, and deep"],
+)
+def test_a_cursor_of_another_list_is_refused(kind: type[Struct], cursor: str) -> None:
     with pytest.raises(ProblemError) as refused:
-        read_cursor(AfterRun, cursor)
+        read_cursor(kind, cursor)
     assert refused.value.status == 422
 
 
