@@ -1,6 +1,6 @@
 """The states of jobs and runs, and who may move a job: one table, which the database enforces too.
 
-`alembic/versions/0001` carries the same table in a trigger and a test holds the two together;
+`alembic/versions/0013` carries the same table in a trigger and a test holds the two together;
 `promidata-sync states` draws the diagram from it.
 """
 
@@ -16,7 +16,8 @@ TRANSITIONS: dict[JobState, dict[JobState, str]] = {
     "active": {
         "completed": "its results were committed",
         "failed": "attempts spent, a permanent error, or ten deaths",
-        "delayed": "it is tried again, waits as asked, or was handed back",
+        "delayed": "it is tried again, or waits as asked",
+        "waiting": "it was handed back unspent",
         "cancelled": "its run is cancelled",
     },
     "failed": {"waiting": "retried by hand"},

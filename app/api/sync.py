@@ -195,7 +195,7 @@ async def start_sync(
 
 async def _start(request: Request, services: Services, asked: StartSync) -> tuple[int, dict[str, Any]]:
     answer: Out
-    audit.mention(asked.supplier_id, dryRun=asked.dry_run or None)
+    audit.mention(asked.supplier_id, **({"dryRun": True} if asked.dry_run else {}))
     if asked.dry_run:
         takes_long(request, ASKED_WITHIN_S)
         answer, status = await _dry_run(services, asked), 200

@@ -39,7 +39,7 @@ def run_api(descriptor: int | None = None) -> None:
         SchemaTooNew: the schema is of a newer version.
         UpError: the port is taken.
     """
-    settings = find_settings()
+    settings = find_settings(serves=True)
     asyncio.run(_try_parts(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:

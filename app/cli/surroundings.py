@@ -26,8 +26,8 @@ from app.sync.services import Services, open_services
 T = TypeVar("T")
 
 
-def find_settings() -> Settings:
-    """The settings of this command; sets the logs up, too.
+def find_settings(*, serves: bool = False) -> Settings:
+    """The settings of this command; sets the logs up, too. `serves` where it is an API at an address of its own.
 
     Raises:
         SettingsError: a setting makes no sense.
@@ -35,11 +35,11 @@ def find_settings() -> Settings:
     """
     settings = load_settings()
     configure_logs(settings.log_level)
-    return beside(settings, find_running(settings.data_dir) if _is_lacking(settings) else None)
+    return beside(settings, find_running(settings.data_dir) if _is_lacking(settings) else None, serves=serves)
 
 
-def beside(settings: Settings, running: RunningUp | None) -> Settings:
-    """The settings with what they lack taken from a running `up`."""
+def beside(settings: Settings, running: RunningUp | None, *, serves: bool = False) -> Settings:
+    """The settings with what they lack taken from a running `up`; where it serves, but for that one's address."""
     if running is None or _names_another(settings, running):
         return settings
     update: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def beside(settings: Settings, running: RunningUp | None) -> Settings:
         update["allow_private_addresses"] = tuple(
             ipaddress.ip_network(part) for part in running.allow_private_addresses.split(",") if part
         )
-    if settings.public_url is None:
+    if settings.public_url is None and not serves:
         update["public_url"] = running.api_url.rstrip("/")
     return settings.model_copy(update=update)
 

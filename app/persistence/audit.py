@@ -114,8 +114,7 @@ def _cut(target: str | None) -> str | None:
 
 
 def _json(detail: Mapping[str, object]) -> str:
-    said = {name: _short(value) for name, value in detail.items() if value is not None}
-    return msgspec.json.encode(said).decode()
+    return msgspec.json.encode({name: _short(value) for name, value in detail.items()}).decode()
 
 
 def _short(value: object) -> object:

@@ -17,6 +17,7 @@ from app.failpoints import arm
 from app.persistence.audit import Act, note
 from app.persistence.database import Database, RepeatTransaction
 from app.persistence.failures import StatementRefused
+from app.sync.operating import acting as acting_module
 from app.sync.operating.acting import audited
 from app.sync.operating.by_hand import pause
 from app.sync.operating.media import find_orphans, verify_media
@@ -142,6 +143,8 @@ async def test_what_is_done_says_what_it_was_about(api: ApiClient) -> None:
     assert (entry["action"], entry["detail"]) == ("createSupplier", {"code": "B1", "schedule": "0 5 * * *"})
     await api.call("PATCH", "/suppliers/B1", json={"isActive": False})
     assert (await newest(api, target="B1"))["detail"] == {"isActive": False}
+    await api.call("PATCH", "/suppliers/B1", json={"schedule": None})
+    assert (await newest(api, target="B1"))["detail"] == {"schedule": None}
     await api.call("POST", "/queues/image-upload/pause")
     assert (await newest(api))["target"] == "image-upload"
     await api.call("POST", "/queues/image-upload/resume")
@@ -268,6 +271,22 @@ async def test_what_was_done_stays_done_where_no_entry_can_be_written(
     await away.close()
     assert "no entry in the audit trail" in "".join(capsys.readouterr())
     assert (await api.get("/audit", target="unwritten"))["items"] == []
+
+
+async def test_whoever_was_told_of_an_outage_waits_a_second_for_the_entry_about_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PostgreSQL may stand still: each further wait for it would be one on top of the ten seconds of an answer."""
+    monkeypatch.setattr(acting_module, "AFTER_OUTAGE_S", 0.05)
+    act = Act("boss", "admin", "api", "retryFailed", "unwritten", detail={})
+    assert stack.settings.database_url is not None
+    full = Database(stack.settings.database_url.get_secret_value(), pool_size=1, wait_s=300)
+    async with full.begin():  # nobody else gets a connection of it
+        with pytest.raises(DatabaseUnavailable):
+            async with asyncio.timeout(60), audited(full, stack.settings, act):
+                raise DatabaseUnavailable("away")
+    await full.close()
+    assert "no answer in time" in "".join(capsys.readouterr())
 
 
 async def test_why_something_went_wrong_does_not_say_where_the_feed_is(stack: Stack, api: ApiClient) -> None:

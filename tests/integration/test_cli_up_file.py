@@ -88,6 +88,8 @@ def test_a_data_folder_that_cannot_be_made_is_one_clear_message(tmp_path: Path) 
 def test_what_the_environment_lacks_comes_from_a_running_up(tmp_path: Path) -> None:
     with announced(API_URL, PARTS, tmp_path):
         found = beside(settings(), find_running(tmp_path))
+        second = beside(settings(), find_running(tmp_path), serves=True)
+    assert (found.public_url, second.public_url) == (API_URL, None), "an API has an address of its own"
     assert revealed(found) == (PARTS["DATABASE_URL"], PARTS["REDIS_URL"], PARTS["PROMIDATA_BASE_URL"])
     assert [str(network) for network in found.allow_private_addresses] == ["127.0.0.0/8"]
 

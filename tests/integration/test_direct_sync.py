@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import DatabaseUnavailable
 from app.failpoints import arm
+from app.jobs.definitions import IMAGE_UPLOAD, policies
 from app.persistence import ledger, runs
 from app.persistence.breaking import break_off
 from app.sync.operating.by_hand import cancel_run
@@ -39,6 +40,15 @@ async def test_a_cold_sync_completes_and_its_summary_adds_up(stack: Stack) -> No
     assert await stack.value("SELECT count(*) FROM problems") == 0
     created = await stack.value("SELECT sum(variants_created) FROM runs")
     assert created == await stack.value("SELECT count(*) FROM variants")
+
+
+async def test_it_never_waits_for_the_next_look_where_there_is_something_to_do(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "LOOK_EVERY_S", 300)
+    async with asyncio.timeout(120):
+        await stack.sync()
+    assert (await stack.run("A23"))["images_total"] > policies(stack.settings)[IMAGE_UPLOAD].slots
 
 
 async def test_a_second_sync_of_an_unchanged_feed_asks_for_the_manifest_alone(stack: Stack) -> None:

@@ -77,8 +77,10 @@ async def test_a_second_sigterm_hands_back_at_once(servers: Servers, tmp_path: P
         await until(lambda: "draining" in images.said())
         images.terminate()
         assert await images.exit_code(60) == 0  # far from the end of the picture and of the grace period
-        rows = await workers.stack.rows("SELECT DISTINCT state, attempts, deaths FROM jobs WHERE state = 'delayed'")
-        assert [(row["attempts"], row["deaths"]) for row in rows] == [(0, 0)]
+        rows = await workers.stack.rows(
+            "SELECT DISTINCT state, attempts, deaths, started_at FROM jobs WHERE finished_at IS NULL"
+        )
+        assert [dict(row) for row in rows] == [{"state": "waiting", "attempts": 0, "deaths": 0, "started_at": None}]
         workers.stack.server.faults.clear()
         workers.spawn("image-upload")
         await workers.over()
@@ -95,7 +97,7 @@ async def test_a_time_out_while_draining_spends_no_attempt(servers: Servers, tmp
         images.terminate()
         assert await images.exit_code() == 0
         assert await workers.stack.value("SELECT max(attempts) FROM jobs") == 0
-        assert await workers.stack.rows("SELECT 1 FROM jobs WHERE state = 'delayed' AND queue = 'image-upload'")
+        assert await workers.stack.rows("SELECT 1 FROM jobs WHERE state = 'waiting' AND queue = 'image-upload'")
 
 
 async def test_six_rolling_restarts_during_one_sync_spend_nothing(servers: Servers, tmp_path: Path) -> None:

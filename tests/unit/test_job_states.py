@@ -13,12 +13,12 @@ from app.states import CLOSED, OPEN, TRANSITIONS, draw
 from app.sync.operating.start import StartRequest, start_runs
 from tests.support.stack import Stack
 
-MIGRATION = Path(__file__).parents[2] / "alembic/versions/0001_ledger_and_catalogue.py"
+MIGRATION = Path(__file__).parents[2] / "alembic/versions/0013_handed_back.py"
 
 
 def test_the_database_enforces_the_same_table() -> None:
     in_code = {f"{old}>{new}" for old, moves in TRANSITIONS.items() for new in moves}
-    in_database = set(re.findall(r"'(\w+>\w+)'", MIGRATION.read_text()))
+    in_database = set(re.findall(r'"(\w+>\w+)"', MIGRATION.read_text()))
     assert in_code == in_database
 
 

@@ -115,12 +115,14 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
 async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
     """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
 
-    What the guard holds back stays.
+    What the guard holds back stays. One that was its family's first is not so beside another.
     """
     rows = await db.execute(
         text(f"""
         WITH placed AS (
-        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp()
+        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp(),
+            is_primary = v.is_primary AND NOT EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id
+                AND o.id <> v.id AND o.is_primary AND o.status = 'active')
         FROM products p WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}

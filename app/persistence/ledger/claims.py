@@ -138,8 +138,8 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
     return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0, unknown=True)) for job_id in ids]
 
 
-async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: float = 0) -> list[str]:
-    """Give claimed jobs back unspent, due in `wait_s` seconds; return the ids of those whose claim still held."""
+async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> list[str]:
+    """Give claimed jobs back unspent, to wait as before; return the ids of those whose claim still held."""
     return await column(
         db,
         """
@@ -149,10 +149,10 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], wait_s: flo
                 ORDER BY id COLLATE "C") r
             CROSS JOIN LATERAL (
                 SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
-        UPDATE jobs j SET state = 'delayed', claim = NULL, run_at = clock_timestamp() + make_interval(secs => :wait_s),
-            dispatched_at = clock_timestamp()
+        UPDATE jobs j SET state = 'waiting', claim = NULL, run_at = clock_timestamp(),
+            dispatched_at = clock_timestamp(), started_at = CASE WHEN attempts > 0 THEN started_at END
         FROM mine WHERE j.id = mine.id RETURNING j.id""",
-        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
+        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
     )
 
 

@@ -25,6 +25,8 @@ log = get_logger()
 
 REASON_CHARS = 500
 STOPPED = "stopped before its end"
+AFTER_OUTAGE_S = 1.0
+"""For so long whoever was told of an outage waits for an entry about it: PostgreSQL may be what is away."""
 Told = tuple[Result, str]
 """What came of something, and why."""
 
@@ -45,7 +47,7 @@ async def audited(
     except Exception as error:
         act.result, why = tell(error)
         act.detail["reason"] = mask_base(settings, why)[:REASON_CHARS]
-        await _write(database, act)
+        await _write(database, act, within_s=AFTER_OUTAGE_S if isinstance(error, OutageError) else None)
         raise
     except asyncio.CancelledError:
         if not act.is_noted:
@@ -56,14 +58,16 @@ async def audited(
         await _write(database, act)
 
 
-async def _write(database: Database, act: Act) -> None:
-    """Write the entry after what was done, which is told all the same where that is not possible."""
+async def _write(database: Database, act: Act, *, within_s: float | None = None) -> None:
+    """Write the entry after what was done, which is told all the same where that is not possible, or not so soon."""
 
     async def work(db: Connection) -> None:
         await write_entry(db, act)
 
     try:
-        await database.transact(work)
-    except OutageError as error:
+        async with asyncio.timeout(within_s):
+            await database.transact(work)
+    except (OutageError, TimeoutError) as error:
         entry = {"actor": act.actor, "action": act.action, "target": act.target, "result": act.result}
-        log.error("no entry in the audit trail", error=str(error), **entry)  # noqa: TRY400 - the outage is told elsewhere
+        why = str(error) or "no answer in time"
+        log.error("no entry in the audit trail", error=why, **entry)  # noqa: TRY400 - the outage is told elsewhere

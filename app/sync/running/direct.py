@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
@@ -60,13 +61,27 @@ class InlineQueue:
     """Stands where Redis is otherwise: only says that there may be something to do."""
 
     def __init__(self) -> None:
-        self.something = asyncio.Condition()
+        self.woken = 0
+        """How often the loops were woken: whoever looked before the last time has to look again."""
+        self._more = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to do, or room for it."""
+        self.woken += 1
+        self._more.set()
+        self._more = asyncio.Event()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Wake the loops; the ledger has the jobs."""
         del messages
-        async with self.something:
-            self.something.notify_all()
+        self.wake()
+
+    async def wait(self, seen: int, timeout_s: float) -> None:
+        """Until the loops were woken once more than `seen` times, or for so long."""
+        if self.woken == seen:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._more.wait()
 
 
 async def sync_direct(
@@ -137,8 +152,10 @@ class DirectRun:
                 group.create_task(self._drop_lost()),
                 *[group.create_task(self._work_off(name)) for name in QUEUES],
             ]
+            seen = self._queue.woken
             while not await self._is_over():
-                await self._pause()
+                await self._queue.wait(seen, LOOK_EVERY_S)
+                seen = self._queue.woken
             for task in background:
                 task.cancel()
         await through_outages(partial(number_all, self._services.database))  # no worker may be there to do it
@@ -175,13 +192,14 @@ class DirectRun:
         mine: set[asyncio.Task[None]] = set()
         async with together() as group:
             while True:
+                seen = self._queue.woken
                 room = slots - len(mine)
                 for job in await self._claim(name, room) if room else []:
                     task = group.create_task(self._run(job, name))
                     self._running[job.id] = (job, task)
                     mine.add(task)
-                    task.add_done_callback(mine.discard)
-                await self._pause()
+                    task.add_done_callback(partial(self._over, mine))
+                await self._queue.wait(seen, LOOK_EVERY_S)
 
     async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
         try:
@@ -204,20 +222,16 @@ class DirectRun:
         finally:
             if job.id in self._running and self._running[job.id][0] is job:  # it may have been claimed anew by now
                 del self._running[job.id]
-            await self._queue.send([])
+
+    def _over(self, mine: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        mine.discard(task)
+        self._queue.wake()
 
     async def _close(self, job_id: str) -> None:
         try:
             await end_cancelled(self._stage, [job_id])
         except DatabaseUnavailable as error:
             outages.noted(error, "a cancelled job is closed by the next look")
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_EVERY_S), self._queue.something:
-                await self._queue.something.wait()
-        except TimeoutError:
-            return
 
 
 def _claim_of(job: ClaimedJob) -> Claim:
