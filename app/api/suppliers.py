@@ -49,7 +49,7 @@ async def list_suppliers(
     after, settings = paging.after(AfterSupplier), request.app.state.settings
     async with database.quick() as db:
         rows = await supplier_records.list_suppliers(
-            db, after_code="" if after is None else after.key, limit=paging.rows
+            db, after_code="" if after is None else after.code, limit=paging.rows
         )
     stamp = [settings.removal_guard_share, paging.limit, to_builtins(rows)]
     known = unchanged_page(request, response, "suppliers", stamp)

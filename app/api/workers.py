@@ -24,5 +24,5 @@ router = APIRouter(prefix="/api/v1/workers", tags=["jobs and queues"], route_cla
 async def list_workers(services: ServicesNeeded, _: Viewer, paging: PagingNeeded) -> Page[Worker]:
     """One that died is gone within ten seconds."""
     after = paging.after(AfterWorker)
-    left = [worker for worker in await workers_now(services) if after is None or place_of(worker) > after.key]
+    left = [worker for worker in await workers_now(services) if after is None or place_of(worker) > after.place]
     return paging.page(left, lambda worker: worker, lambda worker: AfterWorker(place_of(worker)))

@@ -57,7 +57,7 @@ def check_removals(
     Args:
         manifest: the manifest as a whole.
         would_remove: active families of the supplier that the manifest does not name any more.
-        active: the supplier's families that were active before the run.
+        active: the supplier's families that were active before the run, and before those that the guard held back.
         share: the share of them that may go at once, e.g. 0.2.
         confirmed: an operator confirmed this very manifest.
         new_odd_lines: the lines that may be what is missing, turned unreadable; 0 where no document is missing.
@@ -68,7 +68,7 @@ def check_removals(
     reason = _manifest_reason(manifest) or _supplier_reason(would_remove, active, limit) or _line_reason(new_odd_lines)
     if reason is None:
         return None
-    removed_share = round(would_remove / active, 4) if active else 0.0
+    removed_share = min(1.0, round(would_remove / active, 4)) if active else 0.0
     return Guard(would_remove, active, removed_share, limit, manifest.sha256), reason
 
 

@@ -141,6 +141,33 @@ async def test_families_that_documents_left_stay_guarded_until_the_manifest_is_c
         assert ((await stack.run("A23"))["guard"], await stack.value(CLEAN)) == (None, True)
 
 
+async def test_what_came_with_a_manifest_that_is_held_back_makes_nothing_of_it_few_of_many(
+    make_stack: MakeStack,
+) -> None:
+    """Three families go and three come; next time three of six would be few enough to go without anybody's word."""
+    feed = plain_feed(families=3, variants=1)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        for sku in skus_of(feed):
+            feed.remove_family(sku)
+        for _ in range(3):
+            feed.add_family("A23")
+        for more in (0, 0, 1):  # also where the manifest goes on changing
+            for _ in range(more):
+                feed.add_family("A23")
+            await stack.sync()
+            run = await stack.run("A23")
+            assert (run["guard"]["wouldRemove"], run["guard"]["active"]) == (3, 3)
+            (look,) = await dry_run(stack.services, StartRequest())
+            assert look.guard == run["guard"]
+        await confirm(stack, str(run["manifest_sha256"]))
+        assert {"status": "discontinued", "number": 3} in await stack.rows(STATUSES)
+        feed.remove_family(skus_of(feed)[0])
+        await stack.sync()
+        run = await stack.run("A23")
+        assert (run["guard"], run["manifest_removed"]) == (None, 1)
+
+
 async def test_what_only_a_missing_document_listed_goes_though_the_familys_job_never_ends(
     make_stack: MakeStack,
 ) -> None:

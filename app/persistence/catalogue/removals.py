@@ -170,18 +170,29 @@ async def families_without_documents(db: AsyncConnection, supplier_id: int) -> l
 
 
 async def count_active_families(db: AsyncConnection, supplier_id: int, before_run: str | None = None) -> int:
-    """How many active products the supplier has; with a run, without those that the run itself has made active.
+    """How many active products a removal is measured by; with a run, without those that it has itself made active.
 
-    A sync that is retried by hand after its run's end finds products that later runs brought in.
+    Nor do those count that came with manifests which the guard held back: else what is held back would soon be few of
+    many, and would go without anybody's word. A sync that is retried by hand after its run's end finds products that
+    later runs brought in.
     """
     return int(
         await db.scalar(
             text("""
+            WITH believed AS (
+                SELECT max(created_at) AS at FROM runs WHERE supplier_id = :supplier_id AND guard IS NULL
+                  AND status IN ('completed', 'completed_with_errors')
+                  AND NOT jsonb_exists(options, 'skus') AND NOT jsonb_exists(options, 'reparse')),
+            bringing AS (
+                SELECT id FROM runs LEFT JOIN believed ON true WHERE supplier_id = :supplier_id AND guard IS NOT NULL
+                  AND created_at > COALESCE(believed.at, '-infinity')
+                UNION SELECT CAST(:run_id AS uuid))
             SELECT count(*) FROM products p LEFT JOIN runs r ON r.id = CAST(:run_id AS uuid)
             WHERE p.supplier_id = :supplier_id AND p.status = 'active'
               AND (r.id IS NULL OR r.finished_at IS NOT NULL OR p.created_at < r.created_at)
-              AND p.sku NOT IN (SELECT sku FROM changes WHERE run_id = CAST(:run_id AS uuid) AND entity = 'product'
-                                AND supplier_id = :supplier_id AND kind IN ('created', 'reactivated'))"""),
+              AND p.sku NOT IN (SELECT c.sku FROM bringing b JOIN changes c ON c.run_id = b.id
+                                WHERE c.entity = 'product' AND c.supplier_id = :supplier_id
+                                  AND c.kind IN ('created', 'reactivated'))"""),
             {"supplier_id": supplier_id, "run_id": before_run},
         )
         or 0
