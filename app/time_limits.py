@@ -1,4 +1,4 @@
-"""Bounds on how long something may take, told as an error of ours."""
+"""Bounds on how long something may take, told as an error of ours, and on how long another try is waited for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from app.errors import PromidataSyncError
+
+LONGEST_WAIT_S = 300.0
+"""Before another try. ENGINE.md 1: at most five minutes; a longer `Retry-After` is an error that states the wish."""
 
 
 def within(seconds: float, otherwise: Callable[[], PromidataSyncError]) -> AbstractAsyncContextManager[None]:

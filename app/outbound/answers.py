@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from app.errors import OriginRefused, OriginUnavailable
+from app.time_limits import LONGEST_WAIT_S
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -32,8 +33,13 @@ def judge_status(status: int, headers: Mapping[str, str], *, shown: object, whol
         return
     if status in TRANSIENT_STATUSES or not 300 <= status < 500:
         wish = parse_retry_after(headers.get("Retry-After"), _reference(headers))
-        raise OriginUnavailable(f"{shown} answered {status}", retry_after_s=wish, status=status)
+        raise OriginUnavailable(f"{shown} answered {status}{_stated(wish)}", retry_after_s=wish, status=status)
     raise OriginRefused(f"{shown} answered {status}", status)
+
+
+def _stated(wish_s: float | None) -> str:
+    """A wish that nobody waits for, as an error says it."""
+    return "" if wish_s is None or wish_s <= LONGEST_WAIT_S else f" and asks for a wait of {wish_s:.0f} s"
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

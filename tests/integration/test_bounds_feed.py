@@ -194,7 +194,9 @@ async def test_a_wish_to_wait_for_ever_is_an_error_that_states_it(make_stack: Ma
         assert (run["status"], run["documents_failed"], run["images_failed"]) == ("completed_with_errors", 3, 3)
         assert (run["families_completed"], run["families_failed"]) == (3, 0)
         assert [fault.hits for fault in stack.server.faults.all()] == [1] * 6
-        assert all("503" in row["reason"] for row in await stack.problems("A23"))
+        reasons = [row["reason"] for row in await stack.problems("A23")]
+        assert all("503 and asks for a wait of " in reason for reason in reasons), reasons
+        assert sum("asks for a wait of 86400 s" in reason for reason in reasons) == 2
         await stack.sync()
         await assert_all_there(stack)
 
@@ -204,7 +206,7 @@ async def test_a_manifest_that_is_to_be_waited_for_for_ever_fails_the_run(make_s
         stack.server.faults.add("manifest", "status", times=1, status=503, retry_after="86400")
         await stack.sync()
         run = await stack.run("A23")
-        assert (run["status"], "503" in run["error"]) == ("failed", True)
+        assert (run["status"], "503 and asks for a wait of 86400 s" in run["error"]) == ("failed", True)
         await stack.sync()
         await assert_all_there(stack)
 

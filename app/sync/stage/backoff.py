@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 
 from app.settings import Settings
-
-LONGEST_WAIT_S = 300.0
-"""ENGINE.md 1: at most five minutes; a longer `Retry-After` is an error that states the wish."""
+from app.time_limits import LONGEST_WAIT_S
 
 
 def retry_wait_s(settings: Settings, attempts: int, retry_after_s: float | None) -> float | None:
