@@ -16,10 +16,12 @@ LAST_CHARACTER = "\U0010ffff"
 MANY = 5_000
 """From here on words count as common; so many ids are sorted in some milliseconds."""
 
-_BETWEEN = "[!#-&(-+/;-@^-`|~]|[.](?![0-9])|(?<![0-9])[.]|-(?=[0-9])"
-"""What stands between words: punctuation, a dot that is no decimal point, a hyphen that would be a number's sign.
+_BEYOND = r"\u00A0-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7\u2000-\u206F\u20A0-\u20CF\u2122\u2212"
+"""Signs beyond ASCII that are no letters: no-break and other blanks, dashes, quotation marks, ®, ™, currencies."""
+_BETWEEN = rf"[!#-&(-+/;-@^-`|~{_BEYOND}]|[.](?![0-9])|(?<![0-9])[.]|-(?=[0-9])"
+"""What stands between words: signs, a dot that is no decimal point, a hyphen that would be a number's sign.
 
-ASCII's, without what JSON is written with, which the parser takes apart by itself, as it does other hyphens.
+Of ASCII's without what JSON is written with, which the parser takes apart by itself, as it does other hyphens.
 """
 
 
@@ -33,7 +35,7 @@ def _apart(written: str) -> str:
 
 
 def _in_parts(row: str, asked: str) -> str:
-    """Letter by letter what the index of 0012 is made of, so that it is used."""
+    """Letter by letter what the index of 0014 is made of, so that it is used."""
     names = _apart(f"{row}.content ->> 'name'")
     parts = f"jsonb_to_tsvector('simple', CAST({names} AS jsonb), '[\"string\"]')"
     return f"(CAST(strip({row}.words) AS text) ~ '{_BETWEEN}' AND {parts} @@ {asked})"

@@ -287,4 +287,4 @@ async def test_forgetting_finds_what_has_grown_old_since_in_an_index(filled: Sta
 
 async def test_words_beside_a_slash_are_found_in_the_index_that_has_them_apart(filled: Stack) -> None:
     found = await plan_of(filled, *STATEMENTS["products by words apart"])
-    assert "products_by_words_apart" in {node.get("Index Name") for node in found}, outline(found)
+    assert "products_by_words_between_signs" in {node.get("Index Name") for node in found}, outline(found)

@@ -23,11 +23,12 @@ NAMES = {
     "signs": "Set 3+1 a_b key:value ~tilde/x",
     "end": "Becher. Deckel, (rot)/blau...",
     "none": "Schirm",
+    "beyond": "Moleskine® d’étui Mok\u00a0XL rood–blauw „Pen“ 5€ Café™ 30×40 µm Nº",
 }
 FOUND = {
     "tasche": "slash plain", "RUCKSACK": "slash plain", "Tasche/Rucksack": "slash plain", "maß": "slash",
     "rucksack tasche": "slash plain", "größe/maß": "slash", "öse": "slash", "tasche maß": "slash", "tasche schirm": "",
-    "pen": "host address", "blue": "host", "pen.blue": "host", "blue.pen": "host", "pen/blue": "host",
+    "pen": "host address beyond", "blue": "host", "pen.blue": "host", "blue.pen": "host", "pen/blue": "host",
     "2.0": "decimal", "usb 2.0": "decimal", "2": "", "0": "", "500ml": "decimal", "0.5l": "decimal",
     "stick/usb": "decimal",
     "shirt": "hyphens", "t-shirt": "hyphens", "2000": "hyphens", "bic-2000": "hyphens", "bic": "hyphens",
@@ -35,6 +36,9 @@ FOUND = {
     "http://shop.example/bags/tote?colour=red#top": "address", "example": "address",
     "1": "signs", "3+1": "signs", "a_b": "signs", "key": "signs", "value": "signs", "tilde": "signs",
     "becher": "end", "rot": "end", "blau": "end", "(rot)/blau...": "end",
+    "moleskine": "beyond", "Moleskine®": "beyond", "étui": "beyond", "ÉTUI": "beyond", "d'étui": "beyond",
+    "mok": "beyond", "xl": "beyond", "rood": "beyond", "blauw": "beyond", "rood–blauw": "beyond", "pens": "",
+    "5": "beyond", "café": "beyond", "cafe": "", "40": "beyond", "µm": "beyond", "nº": "beyond",
     "nl": "", "/": "", "...": "", "%": "", "schirm.": "none", "/schirm/": "none",
 }  # fmt: skip
 
