@@ -118,5 +118,6 @@ def _replay(first: idempotency.FirstCall) -> Answer:
         raise ProblemError(422, "this Idempotency-Key was used with another body", errors=[])
     audit.mention(None, repeated=True)
     if first.status is None or first.answer is None:
-        raise ProblemError(409, "the first call with this Idempotency-Key is still under way")
+        died = f"one that died with its process is forgotten after {idempotency.ABANDONED}"
+        raise ProblemError(409, f"the first call with this Idempotency-Key is still under way; {died}")
     return first.status, first.answer
