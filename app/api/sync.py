@@ -115,7 +115,7 @@ class DirectSupplier(Out):
 
 
 class DirectAnswer(Out):
-    """What a direct sync did."""
+    """What a direct sync did; `success` is false where a run failed or was cancelled."""
 
     model_config = example(
         success=True,
@@ -232,7 +232,8 @@ def _direct_answer(results: Sequence[DirectResult]) -> DirectAnswer:
         )
         for result in results
     ]
-    return DirectAnswer(suppliers_processed=len(suppliers), results=suppliers)
+    success = all(result.succeeded for result in results)
+    return DirectAnswer(success=success, suppliers_processed=len(suppliers), results=suppliers)
 
 
 async def _dry_run(services: Services, asked: StartSync) -> DryRunAnswer:

@@ -51,7 +51,7 @@ def _refusal(error: BaseException, text: str, keys: RedisKeys) -> str | None:
 
 
 def _fault(error: BaseException, text: str) -> str:
-    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN")):
+    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS")):
         replica = ": it is a replica, let REDIS_URL name the primary" if isinstance(error, ReadOnlyError) else ""
         return f"it refuses writes ({text}){replica}"
     return f"{text}; is it running, and is REDIS_URL right?"

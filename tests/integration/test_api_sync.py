@@ -161,6 +161,13 @@ async def test_a_direct_sync_answers_when_it_is_done(api: ApiClient, stack: Stac
     assert (again["results"][0]["productsProcessed"], again["results"][0]["errors"]) == (0, 0)
 
 
+async def test_a_direct_sync_whose_run_failed_is_no_success(api: ApiClient, stack: Stack) -> None:
+    stack.server.faults.add("manifest", "status", status=404, times=1)
+    answer = await api.post("/sync", {"supplierId": "A23", "useQueue": False})
+    assert (answer["success"], answer["results"][0]["errors"]) == (False, 1)
+    assert (await api.post("/sync", {"supplierId": "A23", "useQueue": False}))["success"] is True
+
+
 async def test_a_direct_sync_needs_no_redis(make_stack: MakeStack) -> None:
     async with make_stack(redis_url=None) as stack, api_client(stack.settings) as api:
         answer = await api.post("/sync", {"useQueue": False})
@@ -245,7 +252,7 @@ async def test_a_second_call_while_the_first_is_under_way_is_refused_however_lon
             await db.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '11 min'"))
         await eventually(lambda: stack.value("SELECT created_at > now() - interval '1 min' FROM idempotency_keys"))
         refused = await api.problem("POST", "/sync", 409, json=body, headers=key)
-        assert refused["detail"].startswith("the first call with this Idempotency-Key is still under way; one that died")
+        assert refused["detail"].startswith("the first call with this Idempotency-Key is still under way; one")
     done = await first
     assert await api.post("/sync", body, headers=key) == done
 

@@ -40,7 +40,8 @@ async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
             documents_failed + families_failed + images_failed + CAST(fatal AS int) AS errors,
             COALESCE((SELECT CAST(j.result ->> 'familiesSkipped' AS int) FROM jobs j
                       WHERE j.id = runs.supplier_job_id), 0) AS skipped,
-            CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s
+            CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s,
+            status NOT IN ('failed', 'cancelled') AS succeeded
         FROM runs WHERE id = CAST(:id AS uuid)"""),
         {"id": run_id},
     )

@@ -55,6 +55,8 @@ class DirectResult(msgspec.Struct, frozen=True):
     errors: int
     skipped: int
     duration_s: float
+    succeeded: bool
+    """Whether the run came to its end, with errors or without."""
 
 
 class InlineQueue:
