@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import re
 
 import msgspec
 
@@ -14,7 +13,6 @@ from app.errors import CategoriesRefused
 
 _KEY_MAX_CHARS = 255
 _UNCLOSED = "a quote in the category file is never closed, so the names stay as they are"
-_OTHER_LINES = re.compile(r"[\r\n][^;]*;")
 
 
 class CategoryData(msgspec.Struct, frozen=True):
@@ -49,9 +47,15 @@ def _rows(text: str) -> list[list[str]]:
         rows = list(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=";"))
     except csv.Error:  # a cell beyond any length
         raise CategoriesRefused(_UNCLOSED) from None
-    if any(_OTHER_LINES.search(cell) for row in rows for cell in row):
+    if any(_holds_other_lines(cell) for row in rows for cell in row):
         raise CategoriesRefused(_UNCLOSED)
     return rows
+
+
+def _holds_other_lines(cell: str) -> bool:
+    """Whether a `;` stands behind the end of a line."""
+    last = cell.rfind(";")
+    return any(0 <= cell.find(line_end) < last for line_end in "\r\n")
 
 
 def _header(row: list[str]) -> list[str]:

@@ -27,6 +27,8 @@ _SIZE_WORDS = frozenset((
     "veľkosť", "veličina", "méret", "mărime", "beden", "размер", "розмір", "μέγεθος", "dydis", "izmērs", "suurus",
 ))
 # fmt: on
+_NAME_MAX_CHARS = 255
+"""A longer text names nothing; to normalise a row of accents takes its length squared."""
 _WORD = re.compile(r"\w+")
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _LANGUAGE = KnownFields(
@@ -124,7 +126,7 @@ def _configured(configuration: Configuration, names: frozenset[str], words: froz
 
 
 def _means(name: str, words: frozenset[str]) -> bool:
-    return not words.isdisjoint(_WORD.findall(normalize("NFC", name).lower()))
+    return len(name) <= _NAME_MAX_CHARS and not words.isdisjoint(_WORD.findall(normalize("NFC", name).lower()))
 
 
 def hex_of(candidates: Iterable[object]) -> str | None:

@@ -19,6 +19,8 @@ INT8_MAX = 2**63 - 1
 KEY_MAX_CHARS = 255
 """Longer SKUs are no keys: PostgreSQL's index entries end at 2,700 bytes."""
 
+_NUMBER_MAX_CHARS = 100
+"""A longer text is no number, whatever stands in it; no pattern looks at it."""
 _AMOUNT_LIMIT = Decimal(10) ** 10  # numeric(14,4)
 _FOUR_PLACES = Decimal("0.0001")
 _NO_WIDTH = (
@@ -37,7 +39,9 @@ _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?\s*[eE]\s*[+-]?[0-9]+")
 _EXPANDED = re.compile(r"([0-9]+)[.,]0*")
-_CURRENCY_SIGNS = re.compile(r"^(?:€|EUROS?|EUR)\s*|\s*(?:€|EUROS?|EUR)$", re.IGNORECASE)
+_SIGN_BEFORE = re.compile(r"^(?:€|EUROS?|EUR)\s*", re.IGNORECASE)
+_SIGN_BEHIND = re.compile(r"(?:€|EUROS?|EUR)$", re.IGNORECASE)
+"""Without the blanks before it: looked for together with them, every blank of a row is a new beginning."""
 _NO_CENTS = re.compile(r"(?<=[0-9])([.,])(?:[-\u2010-\u2015\u2212]{1,2}|=)$")
 """`8,-`: whole euros."""
 _TRUE = frozenset(("true", "1", "yes", "y", "on", "ja", "j", "waar", "wahr", "oui", "vrai"))
@@ -230,8 +234,10 @@ def _digits_of(value: int | Decimal) -> str:
 
 
 def _parsed(text: str) -> Decimal | None:
-    storable(text)
-    digits = _NO_CENTS.sub(r"\g<1>00", _CURRENCY_SIGNS.sub("", without_edges(text)))
+    text = without_edges(storable(text))
+    if len(text) > _NUMBER_MAX_CHARS:
+        raise _no_number(text)
+    digits = _NO_CENTS.sub(r"\g<1>00", _SIGN_BEHIND.sub("", _SIGN_BEFORE.sub("", text)).rstrip())
     if grouped_by_blanks := _BLANK_GROUPED.fullmatch(digits):
         digits = re.sub(_BLANK, "", grouped_by_blanks[1]) + (grouped_by_blanks[2] or "")
     if not digits:
@@ -242,8 +248,12 @@ def _parsed(text: str) -> Decimal | None:
         return Decimal(digits.replace(",", "."))
     grouped = _GROUPED.fullmatch(digits)
     if grouped is None:
-        raise Unfit(f"{text.strip()[:40]!r} is not a number")
+        raise _no_number(text)
     return Decimal(digits.replace(grouped.group(1), "").replace(",", "."))
+
+
+def _no_number(text: str) -> Unfit:
+    return Unfit(f"{text[:40]!r} is not a number")
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,5 @@
 import contextlib
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,14 @@ def test_no_bytes_raise_anything(body: bytes) -> None:
 def test_a_quote_that_never_ends_is_told_and_takes_no_line_along(lines: list[str], line_end: str) -> None:
     with pytest.raises(CategoriesRefused, match="is never closed"):
         read_categories(line_end.join(lines).encode())
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r"])
+def test_a_name_of_line_ends_is_read_at_once(line_end: str) -> None:
+    body = f'KEY;de\nA;"x{line_end * 130_000}"\nB;y'.encode()
+    began = process_time()
+    assert read_categories(body) == [CategoryData("A", {"de": "x"}), CategoryData("B", {"de": "y"})]
+    assert process_time() - began < 1
 
 
 def test_a_quote_inside_a_name_is_one() -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -376,6 +377,16 @@ def test_texts_of_an_imprint_option_are_read_as_meant_too() -> None:
 def test_an_ean_is_text(ean: object, read: str | None, warned: bool) -> None:
     found, warnings = variant(Ean=ean)
     assert (found.ean, [one.field for one in warnings]) == (read, ["ChildProducts[0].Ean"] if warned else [])
+
+
+def test_a_configuration_name_of_accents_is_none_at_once() -> None:
+    accents = {"ConfigurationNameTranslated": "Farbe a" + "\u0300\u0316" * 20_000, "ConfigurationValue": "navy"}
+    began = time.process_time()
+    found, _ = variant(
+        ProductDetails={"de": details("x", "y", ConfigurationFields=[accents])},
+        NonLanguageDependedProductDetails=plain_details(SearchColor="Undefined"),
+    )
+    assert (found.color, time.process_time() - began < 1) == (None, True)
 
 
 def test_a_child_twice_is_one_variant_and_a_warning() -> None:

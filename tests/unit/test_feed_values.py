@@ -1,11 +1,16 @@
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
+from time import process_time
 
 import pytest
 
+from app.feed.details import hex_of
 from app.feed.measures import centimetres_of, grams_of, kilograms_of, millimetres_of, percent_of
 from app.feed.pictures import address_of
+from app.feed.prices import currency_of
 from app.feed.values import Unfit, amount_of, ean_of, flag_of, key_of, list_of, not_negative_of, text_of, whole_of
+from app.feed.variants import country_of
 
 NAN = Decimal("NaN")
 
@@ -107,6 +112,48 @@ def test_an_amount_that_four_places_would_make_nothing_is_unfit(value: object) -
 def test_an_ambiguous_amount_is_told_with_both_meanings() -> None:
     with pytest.raises(Unfit, match=r"1\.234 may mean 1\.234 or 1234"):
         amount_of("1.234")
+
+
+def test_a_text_too_long_for_a_number_is_none_and_shown_short() -> None:
+    assert amount_of(" " * 1000 + "8" + "\ufeff" * 1000) == 8
+    for text in ("0" * 100 + "8", "8" + " " * 100 + "euro"):
+        with pytest.raises(Unfit, match="is not a number") as caught:
+            amount_of(text)
+        assert len(str(caught.value)) < 80
+
+
+READERS = (amount_of, whole_of, ean_of, key_of, flag_of, text_of, grams_of, percent_of, country_of, currency_of)
+REPEATED = (
+    "1",
+    " ",
+    "\u00a0",
+    "\n",
+    "1 ",
+    ".",
+    "1,",
+    " 234",
+    ".234",
+    "-",
+    "e",
+    "1e",
+    "€",
+    "EURO ",
+    "g",
+    "1g",
+    "#",
+    "\u0300",
+)
+
+
+@pytest.mark.parametrize("reader", [*READERS, address_of, lambda value: hex_of([value])])
+def test_no_text_takes_long_to_read(reader: Callable[[object], object]) -> None:
+    """A pattern that begins anew at each blank of a row takes minutes for one of these."""
+    for repeated in REPEATED:
+        for start, end in (("", "!"), ("1", "1"), ("€", "g")):
+            began = process_time()
+            with suppress(Unfit):
+                reader(start + repeated * (50_000 // len(repeated)) + end)
+            assert process_time() - began < 1, (start, repeated, end)
 
 
 def test_a_price_below_zero_is_unfit() -> None:
