@@ -16,9 +16,8 @@ from app.feed.jsontext import decode
 from app.feed.measures import centimetres_of, kilograms_of
 from app.feed.node import Memo, Node, Notes, fields_of, is_name
 from app.feed.pictures import address_of
-from app.feed.values import INT8_MAX, Unfit, flag_of, key_of, storable, text_of, whole_of
+from app.feed.values import INT8_MAX, MAX_DEPTH, Unfit, flag_of, key_of, storable, text_of, whole_of
 
-_MAX_DEPTH = 16
 _CARTON = {
     "OuterCartonLengthCM": ("lengthCm", centimetres_of),
     "OuterCartonWidthCM": ("widthCm", centimetres_of),
@@ -154,7 +153,7 @@ def plain(node: Node, key: str) -> Any:
 
 
 def _plain(value: object, node: Node, key: str, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         node.note(key, "nested too deep")
         return None
     if isinstance(value, dict):

@@ -18,7 +18,7 @@ import msgspec
 from app.catalogue.grouping import family_key, primary_sku, speaking_document
 from app.catalogue.types import DocumentOutline, FamilyData, ReadingWarning
 from app.errors import DocumentUnreadable
-from app.feed.jsontext import read_object
+from app.feed.jsontext import read_object, too_deep
 from app.feed.node import Node, Notes
 from app.feed.outline import children_of, own_sku
 from app.feed.pictures import HTTPS
@@ -74,15 +74,21 @@ def read_family(
     Raises:
         DocumentUnreadable: a document is none, or none of its children has a usable SKU.
     """
-    opened = sorted((open_family_document(*document) for document in documents), key=lambda item: item.file_name)
-    key = family_sku or family_key(opened[0].outline(), supplier)
+    try:
+        opened = sorted((open_family_document(*document) for document in documents), key=lambda item: item.file_name)
+        key = family_sku or family_key(opened[0].outline(), supplier)
+        family = _family(opened, key, price_regions, FamilyReader(languages, scheme))
+    except RecursionError:  # the first look at the document found room on the stack, a later one further down did not
+        raise too_deep() from None
+    return family, tuple(warning for document in opened for warning in _warnings(document, key))
+
+
+def _family(opened: list[Document], key: str, price_regions: tuple[str, ...], reader: FamilyReader) -> FamilyData:
     chosen = _speaking(opened, key)
     members = _members(chosen)
     primary = primary_sku(_defaults(chosen), [member.sku for member in members], price_regions)
-    reader = FamilyReader(languages, scheme)
     variants = tuple(reader.variant(member) for member in members)
-    family = reader.family(key, _root_of(chosen, key, primary).root, variants, primary)
-    return family, tuple(warning for document in opened for warning in _warnings(document, key))
+    return reader.family(key, _root_of(chosen, key, primary).root, variants, primary)
 
 
 def _speaking(documents: list[Document], key: str) -> list[Document]:

@@ -123,7 +123,7 @@ def open_document(raw: bytes, quick: Callable[[bytes], dict[str, Shape]]) -> dic
     except msgspec.DecodeError:
         return _tolerant_object(text)
     except RecursionError:
-        raise _too_deep() from None
+        raise too_deep() from None
 
 
 def _text_of(body: bytes) -> str:
@@ -147,7 +147,7 @@ def _tolerant_object(text: str) -> dict[str, object]:
     except json.JSONDecodeError as error:
         raise _broken(text, error) from None
     except RecursionError:
-        raise _too_deep() from None
+        raise too_deep() from None
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict):
@@ -166,7 +166,8 @@ def _cut(message: str) -> DocumentUnreadable:
     return DocumentUnreadable(message, KIND_CUT)
 
 
-def _too_deep() -> DocumentUnreadable:
+def too_deep() -> DocumentUnreadable:
+    """Its values are nested deeper than the stack goes."""
     return DocumentUnreadable("nested too deep")
 
 

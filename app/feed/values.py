@@ -18,6 +18,8 @@ INT4_MAX = 2**31 - 1
 INT8_MAX = 2**63 - 1
 KEY_MAX_CHARS = 255
 """Longer SKUs are no keys: PostgreSQL's index entries end at 2,700 bytes."""
+MAX_DEPTH = 16
+"""What is nested deeper is not read: Python's own stack ends at some hundred lists."""
 
 _NUMBER_MAX_CHARS = 100
 """A longer text is no number, whatever stands in it; no pattern looks at it."""
@@ -52,8 +54,8 @@ class Unfit(Exception):
     """The value makes no sense where it stands; the message is the warning's reason."""
 
 
-def text_of(value: object, joiner: str = " ") -> str | None:
-    """A stripped text; a number in its own digits; a list of texts joined."""
+def text_of(value: object, joiner: str = " ", depth: int = 0) -> str | None:
+    """A stripped text; a number in its own digits; a list of texts joined, `depth` lists down."""
     if isinstance(value, str):
         return storable(value.strip()) or None
     if value is None or value in ([], {}):
@@ -61,7 +63,9 @@ def text_of(value: object, joiner: str = " ") -> str | None:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return _digits_of(value)
     if isinstance(value, list) or is_numbered(value):
-        parts = [text_of(item, joiner) for item in list_of(value)]
+        if depth > MAX_DEPTH:
+            raise Unfit("nested too deep")
+        parts = [text_of(item, joiner, depth + 1) for item in list_of(value)]
         return joiner.join(part for part in parts if part) or None
     raise Unfit(f"{kind_of(value)} where a text was expected")
 
