@@ -43,6 +43,9 @@ class Schedules(msgspec.Struct, frozen=True):
     """What stands beside the prices: VAT percentage, minimum order, increments."""
 
 
+_NOTHING = Schedules((), {})
+
+
 def read_schedules(node: Node, memo: Memo) -> Schedules:
     """All prices below a node; regions that stand in both sources are taken from the first."""
     first, second = (memo.read(node.raw(source), node, f".{source}", _regions) for source in _SOURCES)
@@ -87,9 +90,21 @@ _USUAL = msgspec.json.Decoder(dict[str, _UsualSchedule], float_hook=number_from_
 def _regions(value: object, notes: Notes) -> dict[str, Schedules]:
     """The usual shape by a typed decode, ten times faster; whatever is unusual field by field, with notes."""
     if value is None or (usual := _usual_regions(value)) is None:
-        regions = Node(fields_of(decode(value), "", notes), "", notes)
-        return {name.strip(): _region(name.strip(), regions.child(name)) for name in sorted(regions.keys())}
+        return _unusual_regions(Node(fields_of(decode(value), "", notes), "", notes))
     return usual
+
+
+def _unusual_regions(regions: Node) -> dict[str, Schedules]:
+    """By trimmed name. Of names that are equal then, the last in alphabetical order counts that says anything."""
+    found: dict[str, Schedules] = {}
+    for key in sorted(regions.keys()):
+        name = key.strip()
+        schedules = _region(name, regions.child(key))
+        known = found.setdefault(name, schedules)
+        if _NOTHING not in (known, schedules) and known != schedules:
+            regions.note(key, f"a second region {name}; the last one counts")
+        found[name] = known if schedules == _NOTHING else schedules
+    return found
 
 
 def _usual_regions(value: object) -> dict[str, Schedules] | None:

@@ -390,6 +390,22 @@ def test_a_configuration_name_of_accents_is_none_at_once() -> None:
     assert (found.color, time.process_time() - began < 1) == (None, True)
 
 
+def test_a_region_twice_is_a_warning() -> None:
+    first, last = schedule(tier(8, 1)), schedule(tier(9, 1))
+    for regions, warned in (
+        ({"EURO": first, "EURO ": last}, True),
+        ({"EURO ": last, "EURO": first}, True),
+        ({"EURO": last, "EURO ": dict(last)}, False),
+        ({"EURO": last, "EURO ": {}}, False),
+        ({" EURO": {}, "EURO": last}, False),
+    ):
+        found, warnings = variant(ProductPriceCountryBased=regions)
+        assert [(one.region, one.price) for one in found.prices] == [("EURO", Decimal(9))]
+        told = [(one.field, one.reason) for one in warnings]
+        expected = ("ChildProducts[0].ProductPriceCountryBased.EURO ", "a second region EURO; the last one counts")
+        assert told == ([expected] if warned else [])
+
+
 def test_a_child_twice_is_one_variant_and_a_warning() -> None:
     found, warnings = family(
         document(child("001"), child("001", Sku="A99-100804-001 "), child("001", Sku="a99-100804-001"))
