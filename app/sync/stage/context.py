@@ -38,4 +38,8 @@ def messages_of(queue: str, run_id: str, job_ids: Sequence[str]) -> list[Message
 
 def plain_reason(message: str, url: str) -> str:
     """A reason without its address, so that equal reasons can be counted; the problem names the address beside it."""
-    return message.replace(mask_address(url), "").replace(url, "").strip(" :") or message
+    reason = message
+    for address in (url, mask_address(url)):
+        for written in (f"{address}: ", f": {address}", address):
+            reason = reason.replace(written, "")
+    return reason.strip() or message
