@@ -24,7 +24,7 @@ import msgspec
 from app.catalogue.guard import OddLines
 from app.errors import ManifestUnreadable
 from app.feed.last_line import LineLengths
-from app.feed.values import without_edges
+from app.feed.values import has_endless_host, without_edges
 
 LINE_MAX_CHARS = 4096
 INVALID_KEPT = 1000
@@ -228,16 +228,18 @@ class _Reader:
             raise _Refused("longer than any address and hash")
         if not name.lower().endswith(".json") or "?" in url or "#" in url:
             raise _Refused("not an address that ends in .json")
-        supplier = self._folders.get(folder) or self._supplier_of(folder)
         file_name = _decoded(name)
         if _CONTROL.search(url) or _CONTROL.search(token or "") or len(file_name) > _FILE_NAME_MAX_CHARS:
             raise _Refused("holds control characters, or a name that is too long")
+        supplier = self._folders.get(folder) or self._supplier_of(folder)
         of_supplier = self.entries.setdefault(supplier, {})
         of_supplier[file_name] = ManifestEntry(supplier, file_name, url, token, number)
         self._lengths.add_document(token)
 
     def _supplier_of(self, folder: str) -> str:
         """The supplier of a folder that has not been seen yet; checked once, since 100,000 lines share a few."""
+        if has_endless_host(folder):
+            raise _Refused("not an address")
         try:
             parts = urlsplit(folder)
             host, port = ascii_host(parts.hostname or ""), parts.port

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from app.catalogue.types import PictureData
 from app.feed.details import Languages
 from app.feed.node import Node
-from app.feed.values import Unfit, list_of, only_text_of, without_edges
+from app.feed.values import Unfit, has_endless_host, list_of, only_text_of, without_edges
 
 URL_MAX_CHARS = 2000
 HTTPS = "https"
@@ -67,8 +67,10 @@ def address_of(value: object, scheme: str = HTTPS) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _is_web_address(url: str) -> bool:
+    if _CONTROL.search(url) or has_endless_host(url):
+        return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and not _CONTROL.search(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False

@@ -40,6 +40,9 @@ _PLAIN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?|[+-]?[.,][0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:([.,])[0-9]{3})(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?\s*[eE]\s*[+-]?[0-9]+")
+_HOST = re.compile(r"://([^/?#]*)")
+_HOST_MAX_CHARS = 300
+"""DNS ends at 253, and a port."""
 _EXPANDED = re.compile(r"([0-9]+)[.,]0*")
 _SIGN_BEFORE = re.compile(r"^(?:€|EUROS?|EUR)\s*", re.IGNORECASE)
 _SIGN_BEHIND = re.compile(r"(?:€|EUROS?|EUR)$", re.IGNORECASE)
@@ -89,6 +92,12 @@ def without_edges(text: str) -> str:
     'https://host/p.png'
     """
     return text.strip() if text.isascii() else text.strip(_EDGES)
+
+
+def has_endless_host(url: str) -> bool:
+    """Whether its host is no ASCII and longer than any: to bring a row of accents in order takes its length squared."""
+    host = None if url.isascii() else _HOST.search(url)
+    return host is not None and len(host[1]) > _HOST_MAX_CHARS
 
 
 def storable(text: str) -> str:

@@ -1,4 +1,5 @@
 import codecs
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -119,6 +120,14 @@ def test_a_line_that_is_nothing_is_invalid_and_never_an_entry(line: str, reason:
     assert reason in invalid.reason
     assert "\0" not in invalid.text_start
     assert len(invalid.text_start) <= 200
+
+
+@pytest.mark.parametrize("host", ["a" + "\u0300\u0316" * 1800, "\xe4" * 2000, "\xe4." * 1500])
+def test_an_endless_host_is_refused_at_once(host: str) -> None:
+    lines = [f"{BASE}/A23/a.json|aa", *(f"https://{host}{number}/A23/x.json" for number in range(100))]
+    began = process_time()
+    assert read(*lines).invalid_total == 100
+    assert process_time() - began < 1
 
 
 def test_an_invalid_line_names_its_supplier_where_that_has_entries() -> None:

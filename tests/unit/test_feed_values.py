@@ -156,6 +156,15 @@ def test_no_text_takes_long_to_read(reader: Callable[[object], object]) -> None:
             assert process_time() - began < 1, (start, repeated, end)
 
 
+def test_an_endless_host_is_no_address_at_once() -> None:
+    began = process_time()
+    for number in range(100):
+        with pytest.raises(Unfit, match="is not an http"):
+            address_of("https://a" + "\u0300\u0316" * 950 + f"{number}/p.png")
+    assert process_time() - began < 0.5
+    assert address_of("https://b\u00fccher.example/" + "\u00fc" * 400 + ".png")
+
+
 def test_a_price_below_zero_is_unfit() -> None:
     with pytest.raises(Unfit, match="-3 is below zero"):
         not_negative_of(-3)
