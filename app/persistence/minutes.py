@@ -86,8 +86,11 @@ async def write_minute(db: AsyncConnection) -> bool:
 
 
 def _since(row: dict[str, Any], before: dict[str, dict[str, int]] | None) -> dict[str, Any]:
-    """What a queue gained; the first time there is nothing to compare with, and after a restore it may be less."""
-    last = (before or {}).get(row["queue"], {"done": row["done"], "failed": row["failed"]})
+    """What a queue gained; after a restore it may be less than before.
+
+    The first time all of it counts: `gained` begins at zero with this table, also where jobs were there before.
+    """
+    last = (before or {}).get(row["queue"], {"done": 0, "failed": 0})
     return {**row, **{name: max(0, row[name] - last[name]) for name in ("done", "failed")}}
 
 

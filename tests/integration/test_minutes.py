@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from app.persistence.database import Database
+from app.persistence.migrations import migrate
 from app.persistence.minutes import QueueSpan, queue_spans, service_span
 from app.sync.upkeep.minutes import write_minutes
 from app.sync.upkeep.queue_numbers import fold_queue_numbers
 from app.sync.upkeep.retention import forget_old
+from tests.support.databases import database_named, execute
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -22,6 +25,23 @@ OLD = """
 INSERT INTO queue_minutes SELECT now() - n * interval '7 hours', 'image-upload', 1, 0, 1, 0, 0
 FROM generate_series(1, 100) n
 """
+BEFORE_THE_UPGRADE = (
+    "INSERT INTO suppliers (code, document_id, name) VALUES ('A23', 'A23', 'A23')",
+    """
+    INSERT INTO runs (id, supplier_id, mode, trigger, status, supplier_job_id)
+    SELECT gen_random_uuid(), id, 'queued', 'api', 'running', 'none' FROM suppliers""",
+)
+JOBS_THAT_ENDED = """
+INSERT INTO jobs (id, queue, run_id, supplier_id, key, args, state, finished_at)
+SELECT '{0}-' || n, 'image-upload', r.id, r.supplier_id, '{0}-' || n, '{{}}', 'completed', now()
+FROM runs r, generate_series(1, {1}) n
+"""
+FOLD_OF_0010 = (
+    """
+    INSERT INTO queue_totals (queue, state, jobs)
+    SELECT queue, state, sum(jobs) FROM queue_moves GROUP BY queue, state""",
+    "DELETE FROM queue_moves",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +71,7 @@ async def test_a_minute_is_written_once_with_what_it_added_whether_folded_delete
     run = await add_run(stack, status="running")
     await add_jobs(stack, run, queue="image-upload", state="completed", count=7)
     await minute(stack)
-    assert (await newest(stack, "image-upload")).done == 0, "what was before the first minute is of none"
+    assert (await newest(stack, "image-upload")).done == 7, "the first minute of a new database has what it did"
     await add_jobs(stack, run, queue="image-upload", state="waiting", count=4)
     await do(stack, CLAIM, END.format("completed"), "DELETE FROM jobs WHERE state = 'completed'", key="%")
     await add_jobs(stack, run, queue="image-upload", state="failed", count=2)
@@ -65,6 +85,29 @@ async def test_a_minute_is_written_once_with_what_it_added_whether_folded_delete
     await write_minutes(stack.services.database)
     await minute(stack)
     assert (await newest(stack, "image-upload")).done == 0, "nothing is counted twice"
+
+
+async def test_jobs_of_before_the_upgrade_are_of_no_minute(servers: Servers) -> None:
+    """0010 knew totals and no `gained`: what its programs did long ago is not done in the first minute of ours."""
+    name = "upgraded_with_jobs"
+    await execute(servers.postgres.url, f"CREATE DATABASE {name}")
+    database = Database(database_named(servers.postgres.url, name))
+    try:
+        await migrate(database, "0010")
+        async with database.begin() as db:
+            for statement in (*BEFORE_THE_UPGRADE, JOBS_THAT_ENDED.format("old", 1000), *FOLD_OF_0010):
+                await db.execute(text(statement))
+        await migrate(database)
+        async with database.begin() as db:
+            await db.execute(text(A_MINUTE_AGO))
+            await db.execute(text(JOBS_THAT_ENDED.format("new", 3)))
+        await write_minutes(database)
+        async with database.read() as db:
+            found = [span.done for span in await queue_spans(db, span_s=86_400, bar_s=60) if span.done]
+        assert found == [3]
+    finally:
+        await database.close()
+        await execute(servers.postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_runs_and_bytes_are_those_that_came_since(stack: Stack) -> None:
