@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import stat
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -29,6 +30,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 HEALTHY_AFTER_S = 60.0
 _HURRIED_GRACE_S = 1.0
+STDOUT, STDERR = 1, 2
 
 
 class StopRequest:
@@ -43,10 +45,17 @@ class StopRequest:
         (self.hurried if self.asked.is_set() else self.asked).set()
 
     def listen(self) -> None:
-        """Let SIGINT (Ctrl-C) and SIGTERM ask, in the running event loop."""
+        """Let SIGINT (Ctrl-C), SIGTERM and a closed terminal ask, in the running event loop; `nohup` is obeyed."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, self.ask)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, self.hang_up)
+
+    def hang_up(self) -> None:
+        """Ask to stop, nobody being there any more; the shell and the kernel both may say so, which is no hurry."""
+        _speak_to_nobody()
+        self.asked.set()
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,16 @@ async def _first_of(timeout_s: float | None, *waits: Coroutine[Any, Any, object]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def _speak_to_nobody() -> None:
+    """Drop what is still said, but to a file: a closed terminal, or the `tee` that went with it, makes it an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (STDOUT, STDERR):
+        with suppress(OSError):  # started with it closed
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _send(process: Process, signum: signal.Signals) -> None:

@@ -1,7 +1,8 @@
 """`promidata-sync up`: everything on one machine, with what is not set up started by itself.
 
     lock DATA_DIR ─▶ embedded servers ─▶ migrate ─▶ feed, API, workers (supervised) ─▶ ready ─▶ up.json
-        ─▶ discover, first sync, summary ─▶ addresses ─▶ serve until Ctrl-C or SIGTERM ─▶ stop all, in order
+        ─▶ discover, first sync, summary ─▶ addresses ─▶ serve until Ctrl-C, SIGTERM or
+        a closed terminal ─▶ stop all, in order
 
 The programs are stopped first and the servers last, so that jobs can be handed back.
 """

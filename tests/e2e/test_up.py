@@ -25,9 +25,17 @@ from tests.support.command_line import OURS, command, environment, environment_o
 from tests.support.plain_http import plain_client
 from tests.support.processes import still_there
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SERVING = "serving; Ctrl-C stops everything"
+IN_A_TERMINAL = """
+import fcntl, sys, termios
+from app.cli.main import main
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.exit(main(["up", "--port", "0"]))
+"""
 
 
 class RunningCommand:
@@ -198,6 +206,29 @@ async def test_a_feed_that_cannot_be_read_is_said_and_the_rest_serves(stack: Sta
         up.process.send_signal(signal.SIGTERM)
         await up.end()
         assert "the first sync did not come about" in await up.everything()
+
+
+async def test_a_closed_terminal_ends_it_in_order_and_its_passwords_go(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", IN_A_TERMINAL, env=environment(DEMO="0", WORKERS_IMAGES="1"), cwd=tmp_path,
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    announced = tmp_path / ".data" / "up.json"
+    try:
+        await eventually(lambda: asyncio.to_thread(announced.exists), timeout_s=90)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        os.close(ours)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert still_there(tree) == []
+    assert not announced.exists()
+    assert "worker stopped" in (tmp_path / ".data" / "logs" / "worker-image.log").read_text(), "it was asked to"
 
 
 @pytest.mark.chaos

@@ -197,7 +197,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 0), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("signum", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGHUP, 0)]
+)
 def test_no_program_outlives_the_supervisor(signum: signal.Signals, exit_code: int) -> None:
     command = [sys.executable, "-c", SUPERVISING, *OBEDIENT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -208,6 +210,18 @@ def test_no_program_outlives_the_supervisor(signum: signal.Signals, exit_code: i
         assert process.wait(10) == exit_code
     assert len(children) == 2
     assert still_there(children) == []
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    command = ["nohup", sys.executable, "-c", SUPERVISING, *OBEDIENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 STARTING = """
