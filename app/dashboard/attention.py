@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from app.dashboard.wording import QUEUE_TITLES, number, segment
+from app.dashboard.wording import QUEUE_TITLES, counted, number, segment
 from app.jobs.definitions import QueueName
 from app.views.jobs import QueueStats
 from app.views.runs import Run
@@ -61,13 +61,14 @@ def _of_queues(seen: Seen) -> list[Concern]:
     for name, queue in seen.queues.items():
         title, path = QUEUE_TITLES[name], f"/queues/{name}"
         if seen.workers is not None and not any(worker.queue_name == name for worker in seen.workers):
-            waiting = f"{number(queue.waiting + queue.delayed)} jobs wait." if queue.waiting + queue.delayed else ""
+            due = queue.waiting + queue.delayed
+            waiting = f"{counted(due, 'job waits', 'jobs wait')}." if due else ""
             level: Literal["bad", "warn"] = "bad" if waiting or queue.active else "warn"
             found.append(Concern(level, f"No worker lives for {title}", waiting or "Nothing waits yet.", path))
         if queue.paused:
             found.append(Concern("warn", f"{title} is paused", "No job is started until it is resumed.", path))
         if queue.failed:
-            why = f"{number(queue.failed)} jobs have spent their attempts."
+            why = f"{counted(queue.failed, 'job has', 'jobs have')} failed."
             found.append(Concern("warn", f"Failed jobs in {title}", why, f"{path}?state=failed"))
     return found
 

@@ -39,6 +39,15 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
+def counted(value: int, one: str, several: str) -> str:
+    """A count and what it counts.
+
+    >>> counted(1, "job", "jobs"), counted(2000, "job", "jobs")
+    ('1 job', '2 000 jobs')
+    """
+    return f"{number(value)} {one if value == 1 else several}"
+
+
 def moment(at: datetime | None) -> str:
     """A time in UTC, such as 2026-01-05 03:02:35; a dash for none."""
     return "–" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
