@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from app.dashboard.wording import number
+from app.dashboard.wording import counted, number
 from app.persistence.minutes import QueueSpan
 from app.views.progress import duration
 
@@ -22,6 +22,11 @@ class Window(msgspec.Struct, frozen=True):
     said: str
     span_s: int
     bar_s: int
+
+    @property
+    def last(self) -> str:
+        """The window at the end of a sentence: the last hour, the last 6 hours."""
+        return f"the last {self.said.removeprefix('1 ')}"
 
 
 WINDOWS = {
@@ -105,7 +110,7 @@ def _throughput(bars: Sequence[QueueSpan], window: Window, name: str) -> Chart:
             f"{name}-done",
             "Jobs done a minute",
             f"at most {number(peak) if peak >= 10 else f'{peak:.1f}'}",
-            f"{number(done)} jobs done and {number(failed)} failed in the last {window.said}.",
+            f"{counted(done, 'job', 'jobs')} done and {number(failed)} failed in {window.last}.",
         ),
         [(bar.done / most, bar.failed / most) if most else (0.0, 0.0) for bar in bars],
         (("Done", "Failed"), [(number(bar.done), number(bar.failed)) for bar in bars]),
@@ -113,16 +118,18 @@ def _throughput(bars: Sequence[QueueSpan], window: Window, name: str) -> Chart:
 
 
 def _waiting(bars: Sequence[QueueSpan], window: Window, name: str) -> Chart:
+    """Looked at once a minute: what came and went in between is seen by nobody, and the words claim no more."""
     most = max(bar.waiting for bar in bars)
     oldest_s = max(bar.oldest_s for bar in bars)
+    found = f"at most {counted(most, 'job', 'jobs')} waited, the longest for {duration(oldest_s)}"
     return _chart(
         bars,
         window,
         (
             f"{name}-waiting",
-            "Jobs waiting",
+            "Jobs waiting at the end of each minute",
             f"at most {number(most)}",
-            f"At most {number(most)} jobs waited in the last {window.said}, the longest for {duration(oldest_s)}.",
+            f"At the end of each minute of {window.last}, {found if most else 'no job waited'}.",
         ),
         [(bar.waiting / most, 0.0) if most else (0.0, 0.0) for bar in bars],
         (("Waiting", "Oldest"), [(number(bar.waiting), duration(bar.oldest_s)) for bar in bars]),
