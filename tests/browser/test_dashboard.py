@@ -225,6 +225,27 @@ async def test_each_role_signs_in_and_axe_finds_nothing_on_any_page(
         assert found == []
 
 
+async def test_a_long_name_wraps_and_a_phone_shows_all_of_it(browser: Browser, workers: Workers, url: str) -> None:
+    run = (await workers.stack.run("A23"))["id"]
+    await call_it(workers, f"{'Werbeartikel und Geschenke aus aller Welt ' * 4}{'Donaudampfschiff' * 4}")
+    async with visiting(browser, viewport={"width": 390, "height": 844}) as visit:
+        for path in ("/", "/suppliers", "/suppliers/A23", "/suppliers/A23/dry-run", f"/runs/{run}", "/queues", "/runs"):
+            await visit.page.goto(url + path)
+            assert await visit.page.evaluate("document.documentElement.scrollWidth") == 390, path
+        well(visit, url)
+    async with visiting(browser) as visit:
+        for path in ("/", "/suppliers"):
+            await visit.page.goto(url + path)
+            table = visit.page.locator(".scroll[aria-label=Suppliers]")
+            assert await table.evaluate("node => node.scrollWidth - node.clientWidth") == 0, path
+
+
+async def call_it(workers: Workers, name: str) -> None:
+    await workers.stack.services.database.transact(
+        lambda db: db.execute(text("UPDATE suppliers SET name = :name WHERE code = 'A23'"), {"name": name})
+    )
+
+
 async def counts_on(page: Page) -> dict[str, dict[str, int]]:
     """A run's counts as its page shows them, under the API's names."""
     rows = await page.locator("table.plain tr").evaluate_all(

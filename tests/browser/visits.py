@@ -65,7 +65,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def visiting(browser: Browser, **options: Any) -> AsyncIterator[Visit]:
-    context = await browser.new_context(viewport={"width": 1100, "height": 900}, **options)
+    context = await browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})
     await context.add_init_script(TELL_VIOLATIONS)
     visit = Visit(await context.new_page())
     visit.listen()
