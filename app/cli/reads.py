@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from app.cli.named import know_supplier, read_runs
-from app.cli.run_tables import guard_lines, problem_lines, run_lines, whole_run
+from app.cli.run_tables import guard_lines, problem_lines, repair_lines, run_lines, whole_run
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
 from app.jobs.definitions import QUEUES
@@ -68,7 +68,7 @@ def show_run(run_id: str, *, limit: int, as_json: bool) -> None:
     for said in run_lines(run):
         teller.say(said)
     said_of = [line for problem in problems for line in problem_lines(problem)]
-    for line in (*whole_run(run), *guard_lines(run, own_name()), *said_of):
+    for line in (*whole_run(run), *repair_lines(run), *guard_lines(run, own_name()), *said_of):
         teller.say(line)
 
 

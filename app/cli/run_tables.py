@@ -112,12 +112,34 @@ def whole_run(run: Run) -> list[str]:
 def run_lines(run: Run) -> list[Text]:
     """A run in a list, in full: an id that is cut is none, and a table of 80 columns would cut it."""
     seconds = "" if run.duration_seconds is None else f", {run.duration_seconds:.1f} s"
-    parts = ", ".join(f"{stage.name.lower()} {stage.done}/{stage.total}" for stage in stages(run)[1:])
+    families, images = run.families, run.images
+    parts = ", ".join(
+        (
+            _settled("families", families.completed, families.failed, families.total),
+            _settled("pictures", images.uploaded + images.deduplicated, images.failed, images.total),
+        )
+    )
     return [
         Text(f"{run.id}  {run.supplier}  ").append(_status(run.status)),
         Text(f"    {run.created_at:%Y-%m-%d %H:%M:%S} by {run.trigger}{seconds}, {parts}"),
         *([Text(f"    {in_one_line(run.error)}")] if run.error else []),
     ]
+
+
+def _settled(name: str, good: int, failed: int, total: int) -> str:
+    """What became of a stage, as the dashboard's list of runs has it.
+
+    >>> _settled("pictures", 258, 12, 270), _settled("families", 4, 0, 4)
+    ('pictures 258/270 +12 failed', 'families 4/4')
+    """
+    return f"{name} {good}/{total}" + (f" +{failed} failed" if failed else "")
+
+
+def repair_lines(run: Run) -> list[str]:
+    """When retries mended a run, whose problems stay listed; nothing where none did."""
+    if run.repaired_at is None:
+        return []
+    return [f"    {'repaired':<11}{run.repaired_at:%Y-%m-%d %H:%M:%S} by retries; its problems are those of before"]
 
 
 def dry_run_table(looks: Sequence[DryRun]) -> Table:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from app.cli.main import main
 from app.sync.operating.start import StartRequest, start_queued
@@ -86,6 +87,21 @@ async def test_all_failed_jobs_are_retried_of_one_queue_or_of_all(stack: Stack, 
         ("image-upload", 0),
     ]
     assert await stack.value("SELECT count(*) FROM jobs WHERE state = 'failed'") == 1
+
+
+async def test_what_failed_of_a_run_is_not_counted_as_done_and_a_repair_is_said(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    run_id = await add_run(stack, status="completed_with_errors")
+    await add_jobs(stack, run_id, queue="product-family", state="failed")
+    await add_jobs(stack, run_id, queue="image-upload", state="failed", count=12)
+    async with stack.services.database.begin() as db:
+        await db.execute(text("UPDATE runs SET images_total = 270, images_uploaded = 200, images_deduplicated = 58"))
+        await db.execute(text("UPDATE runs SET repaired_at = '2026-01-05 03:02:01Z'"))
+    listed, one = await asyncio.gather(command(tmp_path, env, "runs"), command(tmp_path, env, "runs", run_id))
+    for said in (" ".join(listed.out.split()), " ".join(one.out.split())):
+        assert "families 0/1 +1 failed, pictures 258/270 +12 failed" in said
+    assert max(map(len, listed.out.splitlines())) <= 80
+    assert "    repaired   2026-01-05 03:02:01 by retries; its problems are those of before\n" in one.out
 
 
 async def test_a_run_is_cancelled_by_its_id_and_only_once(stack: Stack, tmp_path: Path) -> None:
