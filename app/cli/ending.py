@@ -13,7 +13,7 @@ from collections.abc import Callable
 import typer
 
 from app.cli.exits import ExitCode, nobody_reads
-from app.errors import OriginRefused, OriginUnavailable, PromidataSyncError
+from app.errors import FieldInvalid, OriginRefused, OriginUnavailable, PromidataSyncError
 
 NAME = "promidata-sync"
 _WORD_OF_PYDANTIC = ": Value error, "
@@ -42,6 +42,8 @@ def _failed(error: Exception) -> int:
             return nobody_reads()
         case OriginUnavailable() | OriginRefused():
             return _complain(f"{error}; is PROMIDATA_BASE_URL right?", error)
+        case FieldInvalid():
+            return _complain(str(error), error, ExitCode.USAGE)
         case PromidataSyncError():
             return _complain(str(error), error)
         case _:
@@ -60,12 +62,12 @@ def _wrong_usage(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-def _complain(message: str, error: Exception) -> int:
+def _complain(message: str, error: Exception, code: ExitCode = ExitCode.FAILED) -> int:
     from app.cli.telling import complain, show_traceback
 
     complain(_one_line(message))
     show_traceback(error)
-    return int(ExitCode.FAILED)
+    return int(code)
 
 
 def _one_line(text: str) -> str:

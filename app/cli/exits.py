@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     """The thing failed: a run, a check, a part that is away. One message on standard error says what to do."""
     USAGE = 2
-    """The command line makes no sense."""
+    """The command line makes no sense, or a value on it; nothing was done."""
     WITH_ERRORS = 3
     """A run that was waited for ended `completed_with_errors`."""
     CANCELLED = 4

@@ -67,6 +67,19 @@ def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], argument
     assert "Traceback" not in capsys.readouterr().err
 
 
+async def test_a_value_that_makes_no_sense_is_wrong_usage_too(stack: Stack, tmp_path: Path) -> None:
+    wanted = {
+        "schedule": ("suppliers", "schedule", "A23", "99 * * * *"),
+        "timeZone": ("suppliers", "schedule", "A23", "30 3 * * *", "--time-zone", "Mars/Base"),
+        "code": ("suppliers", "add", "bad code/.."),
+        "url": ("webhooks", "add", "nope"),
+    }
+    env = environment_of(stack)
+    ended = await asyncio.gather(*[command(tmp_path, env, *arguments) for arguments in wanted.values()])
+    assert [one.code for one in ended] == [2] * len(wanted), ended
+    assert [one.err.split(": ")[1] for one in ended] == list(wanted)
+
+
 def test_version_states_and_help_need_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     said = []
     for arguments in (["--version"], ["states"], ["sync", "--help"], ["feed", "serve", "--help"], []):
