@@ -123,10 +123,15 @@ def is_header_list(text: str) -> bool:
     return all(_HEADER.fullmatch(part.strip(" ")) for part in text.split(","))
 
 
-def _web_address(text: str) -> str:
-    if not is_web_address(text) or re.search(r"[@?#\s]", text):
-        raise ValueError("should be an address such as https://pictures.example.com, without user name and query")
-    return text.rstrip("/")
+def _web_address(example: str) -> AfterValidator:
+    """Reads an address; `example` is what one of this kind looks like."""
+
+    def read(text: str) -> str:
+        if not is_web_address(text) or re.search(r"[@?#\s]", text):
+            raise ValueError(f"should be an address such as {example}, without user name and query")
+        return text.rstrip("/")
+
+    return AfterValidator(read)
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -201,5 +206,8 @@ Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+StoreAddress = Annotated[str, _web_address("https://account.r2.cloudflarestorage.com")]
+PicturesAddress = Annotated[str, _web_address("https://pictures.example.com")]
+ServiceAddress = Annotated[str, _web_address("https://shop.example/promi")]
+CollectorAddress = Annotated[str, _web_address("https://collector.example:4318")]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, _from_text(_api_keys)]

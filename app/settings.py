@@ -26,14 +26,17 @@ from app.setting_errors import explain, lacking
 from app.setting_values import (
     ApiKey,
     ApiKeys,
+    CollectorAddress,
     Hosts,
     Networks,
     Origins,
+    PicturesAddress,
     Proxies,
     Role,
     RootPath,
+    ServiceAddress,
+    StoreAddress,
     Texts,
-    WebAddress,
     is_base_address,
     is_header_list,
     is_redis_address,
@@ -66,14 +69,14 @@ class Settings(BaseSettings):
     languages: Texts = ("nl", "de", "en", "fr")
     allow_private_addresses: Networks = ()
 
-    s3_endpoint_url: WebAddress | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
+    s3_endpoint_url: StoreAddress | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
     s3_bucket: str | None = Field(None, validation_alias=_names("S3_BUCKET", "R2_BUCKET_NAME"))
     s3_access_key_id: SecretStr | None = Field(None, validation_alias=_names("S3_ACCESS_KEY_ID", "R2_ACCESS_KEY_ID"))
     s3_secret_access_key: SecretStr | None = Field(
         None, validation_alias=_names("S3_SECRET_ACCESS_KEY", "R2_SECRET_ACCESS_KEY")
     )
     s3_region: str = "auto"
-    s3_public_url: WebAddress | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
+    s3_public_url: PicturesAddress | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
 
     data_dir: Path = Path(".data")
     host: str = "127.0.0.1"
@@ -81,7 +84,7 @@ class Settings(BaseSettings):
     api_keys: ApiKeys = ()
     forwarded_allow_ips: Proxies | None = None
     root_path: RootPath = ""
-    public_url: WebAddress | None = None
+    public_url: ServiceAddress | None = None
     cors_origins: Origins = ()
     worker_probe_file: Path | None = None
     metrics_host: str = "127.0.0.1"
@@ -91,7 +94,7 @@ class Settings(BaseSettings):
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     access_log: bool = False
-    otel_exporter_otlp_endpoint: WebAddress | None = None
+    otel_exporter_otlp_endpoint: CollectorAddress | None = None
     otel_exporter_otlp_headers: SecretStr | None = None
     otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
     otel_service_name: str = "promidata-sync"

@@ -20,7 +20,7 @@ from tests.support.command_line import command, environment
 SECRET = "s3cr3t-of-16-chars-and-more"
 BUCKET = {"S3_BUCKET": "b", "S3_ENDPOINT_URL": "https://s3.example", "S3_ACCESS_KEY_ID": "id"}
 OF_R2 = {"R2_BUCKET_NAME": "b", "R2_ENDPOINT": "https://r2.example", "R2_ACCESS_KEY_ID": "id"}
-ADDRESS = "should be an address such as https://pictures.example.com, without user name and query"
+ADDRESS = "should be an address such as {}, without user name and query"
 AWS = " (S3_REGION in place of an endpoint for a bucket on AWS)"
 BASE_ADDRESS = (
     "PROMIDATA_BASE_URL: should look like https://promi-dl.de/Profiles/Live/{profile-guid}, "
@@ -167,8 +167,13 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"CORS_ORIGINS": "https://shop.example,shop.example"}, "CORS_ORIGINS: " + ORIGINS),
         ({"CORS_ORIGINS": "https://shop.example/page"}, "CORS_ORIGINS: " + ORIGINS),
         ({"ROOT_PATH": "/../up"}, "ROOT_PATH: should be a path such as /promi, of letters, digits and . _ ~ -"),
-        ({"PUBLIC_URL": "shop.example"}, "PUBLIC_URL: " + ADDRESS),
-        ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS),
+        ({"PUBLIC_URL": "shop.example"}, "PUBLIC_URL: " + ADDRESS.format("https://shop.example/promi")),
+        ({"S3_PUBLIC_URL": "cdn.example"}, "S3_PUBLIC_URL: " + ADDRESS.format("https://pictures.example.com")),
+        ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS.format("https://account.r2.cloudflarestorage.com")),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT: " + ADDRESS.format("https://collector.example:4318"),
+        ),
         ({**BUCKET}, "S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"),
         ({**OF_R2}, "R2_BUCKET_NAME is set, so R2_SECRET_ACCESS_KEY is needed too"),
         (
