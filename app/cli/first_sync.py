@@ -62,7 +62,7 @@ async def sync_everything(services: Services, teller: Teller) -> None:
     async with services.database.read() as db:
         totals = await count_catalogue(db)
     teller.say(
-        f"synced {len(runs)} suppliers in {seconds:.1f} s\n"
+        f"synced {len(runs)} supplier{'' if len(runs) == 1 else 's'} in {seconds:.1f} s\n"
         f"in the catalogue: {totals.families} families, {totals.variants} variants, {totals.pictures} pictures"
     )
 

@@ -185,8 +185,8 @@ def _variant_lines(variant: Item) -> list[str]:
     for (region, kind), tiers in groupby(variant["prices"], key=lambda tier: (tier["region"], tier["kind"])):
         lines.append(f"    {kind} {region}: {', '.join(map(_tier, tiers))}")
     lines += [f"    {picture['role']} picture: {picture['url']}" for picture in variant["images"]]
-    if variant["imprintPositions"]:
-        lines.append(f"    {len(variant['imprintPositions'])} imprint positions")
+    if positions := len(variant["imprintPositions"]):
+        lines.append(f"    {positions} imprint position{'' if positions == 1 else 's'}")
     return lines
 
 

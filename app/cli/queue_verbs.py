@@ -110,7 +110,8 @@ def retry_all(queues: Sequence[str], *, as_json: bool) -> None:
         _tell(retried)
         return
     for one in retried:
-        Teller().say(f"{one.queue_name}: {one.retried} failed jobs wait again")
+        said = "job waits" if one.retried == 1 else "jobs wait"
+        Teller().say(f"{one.queue_name}: {one.retried} failed {said} again")
 
 
 def cancel(run_or_job_id: str, *, as_json: bool) -> None:

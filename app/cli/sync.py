@@ -99,7 +99,7 @@ async def _know_suppliers(services: Services, teller: Teller, *, ask: bool) -> N
     new = await discover(services)
     if not new:
         raise NotFound("there is no active supplier, and the feed names no new one: `promidata-sync feed check`")
-    teller.say(f"discovered {len(new)} suppliers: {', '.join(new)}")
+    teller.say(f"discovered {len(new)} supplier{'' if len(new) == 1 else 's'}: {', '.join(new)}")
 
 
 async def _direct(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:

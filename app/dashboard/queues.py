@@ -20,7 +20,7 @@ from app.dashboard.entering import PageRoute, Reader, Starter, call_it
 from app.dashboard.forms import Form, Outcome, done
 from app.dashboard.overview import workers_or_why
 from app.dashboard.showing import root_of, show
-from app.dashboard.wording import QUEUE_TITLES, segment
+from app.dashboard.wording import QUEUE_TITLES, counted, segment
 from app.errors import Invalid, NotFound
 from app.jobs.definitions import QUEUES
 from app.persistence import job_lists, job_subjects, minutes
@@ -181,7 +181,8 @@ async def act_on_queue(
             return Outcome(f"{title} goes on.")
         if verb == "retry-failed":
             takes_long(request)
-            return Outcome(f"{await by_hand.retry_failed(services, queue)} failed jobs wait again.")
+            retried = await by_hand.retry_failed(services, queue)
+            return Outcome(f"{counted(retried, 'failed job waits', 'failed jobs wait')} again.")
         raise NotFound(f"a queue can be paused, resumed, or its failed jobs retried; not {verb[:50]}")
 
     return await done(request, form.get("back") or f"/queues/{queue}", work())

@@ -80,6 +80,9 @@ async def test_all_failed_jobs_are_retried_of_one_queue_or_of_all(stack: Stack, 
     await add_jobs(stack, cancelled, queue="product-family", state="failed")
     one = await command(tmp_path, env, "retry", "--failed", "image")
     assert (one.code, one.out) == (0, "image-upload: 3 failed jobs wait again\n")
+    await add_jobs(stack, run_id, queue="image-upload", state="failed")
+    last = await command(tmp_path, env, "retry", "--failed", "image")
+    assert last.out == "image-upload: 1 failed job waits again\n"
     rest = await command(tmp_path, env, "retry", "--failed", "--json")
     assert [(queue["queueName"], queue["retried"]) for queue in rest.json] == [
         ("supplier-sync", 0),
