@@ -93,7 +93,9 @@ class Api(FastAPI):
         )
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, in the words of OpenAPI 3.1 alone."""
+        """The OpenAPI document, in the words of OpenAPI 3.1 alone; made once."""
+        if self.openapi_schema is not None:
+            return self.openapi_schema
         schema = super().openapi()
         schema["paths"] = {path: schema["paths"][path] for path in _paths() if path in schema["paths"]}
         shapes = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -1,6 +1,5 @@
 import json
 import time
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -510,36 +509,6 @@ def test_open_maps_keep_what_can_be_stored() -> None:
     assert found.attributes["batteryInformation"] == {"List": [1]}
     reasons = {one.reason for one in warnings}
     assert {"holds a NUL character", "a number out of range", "nested too deep"} <= reasons
-
-
-@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"0":', "}"), ('[{"0":', "}]")])
-@pytest.mark.parametrize(
-    ("field", "holder"),
-    [
-        ("Name", {"Name": "@"}),
-        ("ConfigurationFields[0].ConfigurationValue", {"ConfigurationFields": [{"ConfigurationValue": "@"}]}),
-        ("WebShopInformation.Fit.InformationValue", {"WebShopInformation": {"Fit": {"InformationValue": "@"}}}),
-        ("ImportantInformation", {"ImportantInformation": "@"}),
-    ],
-)
-def test_a_text_nested_deep_is_absent_with_a_warning(field: str, holder: dict[str, Any], begin: str, end: str) -> None:
-    whole = document(child("001", ProductDetails={"nl": holder}))
-    body = json.dumps(whole).replace('"@"', begin * 450 + '"x"' + end * 450)
-    found, warnings = read_family([("x.json", body.encode())], supplier="A99", price_regions=(), languages=())
-    assert found.variants[0].name == {}
-    place = f"ChildProducts[0].ProductDetails.nl.{field}"
-    assert {"nested too deep"} == {one.reason for one in warnings if one.field.startswith(place)}
-
-
-def test_a_document_as_deep_as_the_stack_is_read_or_refused() -> None:
-    """Some depths are opened by the first look at the document, and end the stack where a value is decoded."""
-    position = imprint_position()
-    position["ImprintLocationTexts"]["nl"]["Images"] = "@"
-    whole = json.dumps(document(child("001", ImprintPositions=[position])))
-    for depth in range(750, 1000):
-        body = whole.replace('"@"', "[" * depth + "]" * depth)
-        with suppress(DocumentUnreadable):
-            read_family([("x.json", body.encode())], supplier="A99", price_regions=(), languages=())
 
 
 def test_a_document_that_is_none_is_named() -> None:
