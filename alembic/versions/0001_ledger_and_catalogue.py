@@ -361,7 +361,7 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
 """
 
-# The transition table as it was at first; 0013 has the one of app/states.py.
+# The transition table of app/states.py; a test holds the two together.
 REFUSE_TRANSITION = """
 CREATE FUNCTION refuse_job_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
