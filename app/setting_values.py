@@ -23,6 +23,7 @@ ROOT_PATH_MAX_CHARS = 200
 ANY_PROXY = "*"
 _QUOTES = "\"'"
 _ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]+)*", re.IGNORECASE)
 _NO_HOST = re.compile(r"[\s/\\@?#*]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
@@ -141,6 +142,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _languages(text: str) -> tuple[str, ...]:
+    languages = comma_list(text)
+    if not all(map(_LANGUAGE.fullmatch, languages)):
+        raise ValueError("should be the feed's codes of languages such as nl,de,en,fr, the preferred one first")
+    return languages
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = comma_list(text)
     if any(_NO_HOST.search(host) for host in hosts):
@@ -201,6 +209,7 @@ class ApiKey(BaseModel):
 
 
 Texts = Annotated[tuple[str, ...], NoDecode, _from_text(comma_list)]
+LanguageCodes = Annotated[tuple[str, ...], NoDecode, _from_text(_languages)]
 Hosts = Annotated[tuple[str, ...], NoDecode, _from_text(_hosts)]
 Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]

@@ -28,6 +28,7 @@ from app.setting_values import (
     ApiKeys,
     CollectorAddress,
     Hosts,
+    LanguageCodes,
     Networks,
     Origins,
     PicturesAddress,
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
     promidata_base_url: SecretStr | None = None
     document_hosts: Hosts = ()
     price_regions: Texts = ("BENELUX", "EURO")
-    languages: Texts = ("nl", "de", "en", "fr")
+    languages: LanguageCodes = ("nl", "de", "en", "fr")
     allow_private_addresses: Networks = ()
 
     s3_endpoint_url: StoreAddress | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
@@ -221,9 +222,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_store(self) -> Self:
-        if self.s3_bucket is not None:
+        pair = ("s3_access_key_id", "s3_secret_access_key")
+        if self.s3_bucket is None:
+            for name in ("s3_endpoint_url", *pair):
+                if getattr(self, name) is not None:  # without a word pictures would go to a folder
+                    raise lacking(name, "s3_bucket")
+        else:
             somewhere = self.s3_endpoint_url is not None or self.s3_region != "auto"
-            pair = ("s3_access_key_id", "s3_secret_access_key")
             missing = [name for name in pair if getattr(self, name) is None]
             if missing or not somewhere:
                 hint = "" if somewhere else " (S3_REGION in place of an endpoint for a bucket on AWS)"

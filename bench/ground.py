@@ -142,7 +142,7 @@ async def fresh_ground(
         "ALLOW_PRIVATE_ADDRESSES": "127.0.0.0/8",
         "DATA_DIR": str(servers.folder / name),
         "LOG_LEVEL": "WARNING",
-        "S3_BUCKET": "",
+        **dict.fromkeys(("S3_BUCKET", "S3_ENDPOINT_URL", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"), ""),
         **(settings or {}),
     }
     read = Settings.model_validate({key.lower(): value for key, value in values.items()})

@@ -18,6 +18,7 @@ from app.images.opening import open_store
 from app.images.store import CACHE_CONTROL, media_key
 from app.images.store_local import LocalStore
 from app.images.store_s3 import S3Store, open_s3_store
+from app.settings import Settings
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.s3_servers import free_port, moto_server, rclone_server, s3_settings
 from tests.support.waiting import eventually
@@ -234,7 +235,7 @@ async def test_a_store_that_fails_is_told_from_a_missing_object(rclone_endpoint:
 
 
 async def test_the_folder_holds_whole_files_alone_and_for_the_owner_alone(tmp_path: Path) -> None:
-    async with open_store(s3_settings("", s3_bucket=None, data_dir=tmp_path)) as store:
+    async with open_store(Settings(_env_file=None, data_dir=tmp_path)) as store:
         key, body = picture(27)
         started = time.time()
         await store.put(key, body, "image/png")

@@ -34,6 +34,7 @@ COUNT = "should be a whole number from 1 to 256"
 KEY = "should be name:role:secret, with role one of viewer, operator, admin"
 HOSTS = "should be hosts such as documents.example.com or documents.example.com:8443, without scheme"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
+LANGUAGES = "should be the feed's codes of languages such as nl,de,en,fr, the preferred one first"
 ORIGINS = "should be origins such as https://shop.example.com, separated by commas; * is not possible"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
 SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
@@ -174,6 +175,9 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
             "OTEL_EXPORTER_OTLP_ENDPOINT: " + ADDRESS.format("https://collector.example:4318"),
         ),
+        ({"LANGUAGES": "dutch,german"}, "LANGUAGES: " + LANGUAGES),
+        ({"S3_ENDPOINT_URL": "https://s3.example"}, "S3_ENDPOINT_URL is set, so S3_BUCKET is needed too"),
+        ({"R2_ACCESS_KEY_ID": "id"}, "R2_ACCESS_KEY_ID is set, so R2_BUCKET_NAME is needed too"),
         ({**BUCKET}, "S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"),
         ({**OF_R2}, "R2_BUCKET_NAME is set, so R2_SECRET_ACCESS_KEY is needed too"),
         (
