@@ -6,7 +6,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from app.persistence.advice import ADVICE, advise
-from app.persistence.beginning import NotBegun
+from app.persistence.stand_in import Unexpected
 
 STATEMENT_TIMED_OUT = "57014"
 """Also what a server that was frozen says when it wakes up; so it is repeated, but not for ever."""
@@ -122,7 +122,7 @@ def _reason(error: BaseException) -> str:
     """What the driver says; of a transaction that was refused it only knows that the connection closed."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, NotBegun):
+        if isinstance(cause, Unexpected):
             return _first_line(cause)
         cause = cause.__cause__
     return _first_line(getattr(error, "orig", None) or error)

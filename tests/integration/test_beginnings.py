@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
-import uvloop
 from asyncpg import connect_utils
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,13 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import DatabaseUnavailable
 from app.persistence.database import Database
 from app.persistence.statements import ask, column, value
-from tests.support.certificates import Authority
-from tests.support.databases import execute, fresh_database
+from tests.support.databases import execute, failing_to_begin, fresh_database
+from tests.support.loops import LOOPS, run_on
 from tests.support.stack import Servers
-from tests.support.tls_postgres import tls_in_front
+from tests.support.tls_postgres import plainly_or_by_tls
 
 LOCAL = "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET synchronous_commit TO local'; END $$"
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -38,11 +35,8 @@ async def url(servers: Servers) -> AsyncIterator[str]:
 
 @pytest.fixture(params=["plain", "tls"])
 async def either_url(servers: Servers, url: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    if request.param == "plain":
-        yield url
-        return
-    async with tls_in_front(servers.postgres.port, *Authority(tmp_path, "known").issue("localhost")) as port:
-        yield url.replace(f":{servers.postgres.port}", f":{port}") + "?sslmode=require"
+    async with plainly_or_by_tls(request.param, servers.postgres.port, url, tmp_path) as address:
+        yield address
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ async def test_transactions_are_what_they_say(either_url: str, loop: str) -> Non
         await database.close()
         return found
 
-    assert await _on(LOOPS[loop], use) == [
+    assert await run_on(loop, use) == [
         *("local", "repeatable read", 0),
         *("local", "repeatable read", 0, 1),
         *("local", "repeatable read", 0, 1, 2),
@@ -196,17 +190,7 @@ async def test_a_connection_that_broke_while_begin_waited_is_an_outage(
 
     monkeypatch.setattr(connect_utils, "_cancel", unreachable)
     with pytest.raises(DatabaseUnavailable):
-        await _on(LOOPS[loop], use)
-
-
-@contextmanager
-def failing_to_begin(database: Database) -> Iterator[None]:
-    before = database._openings
-    database._openings = replace(before, durable="SET LOCAL nonsense TO 1;")
-    try:
-        yield
-    finally:
-        database._openings = before
+        await run_on(loop, use)
 
 
 async def _begin(db: AsyncConnection) -> None:
@@ -214,14 +198,3 @@ async def _begin(db: AsyncConnection) -> None:
     assert db.sync_connection is not None
     adapted: Any = db.sync_connection.connection.dbapi_connection
     await adapted._start_transaction()
-
-
-async def _on(new_loop: Callable[[], asyncio.AbstractEventLoop], use: Callable[[], Awaitable[Any]]) -> Any:
-    def run() -> Any:
-        async def main() -> Any:
-            return await use()
-
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(main())
-
-    return await asyncio.to_thread(run)

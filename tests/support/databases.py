@@ -12,9 +12,9 @@ measured, with hundreds of tests that each ask for one. Emptying the tables that
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -169,3 +169,14 @@ async def _as_new(url: str, stock: Stock) -> bool:
 
 def _server(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+@contextmanager
+def failing_to_begin(database: Database) -> Iterator[None]:
+    """Whose durable transactions the server refuses to set up."""
+    before = database._openings
+    database._openings = replace(before, durable="SET LOCAL nonsense TO 1;")
+    try:
+        yield
+    finally:
+        database._openings = before

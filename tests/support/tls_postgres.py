@@ -20,6 +20,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.certificates import Authority
+
 SSL_REQUEST = bytes((0, 0, 0, 8, 4, 210, 22, 47))
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 RULES = """
@@ -143,3 +145,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def plainly_or_by_tls(kind: str, port: int, url: str, folder: Path) -> AsyncIterator[str]:
+    """The database at `url`, of the server at `port`: as it is ("plain"), or with TLS in front ("tls")."""
+    if kind == "plain":
+        yield url
+        return
+    async with tls_in_front(port, *Authority(folder, "known").issue("localhost")) as front:
+        yield url.replace(f":{port}", f":{front}") + "?sslmode=require"
