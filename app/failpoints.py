@@ -46,6 +46,11 @@ def reach(name: str) -> None:
         os.kill(os.getpid(), _armed.signum)
 
 
+def is_armed(name: str) -> bool:
+    """Whether the process is to die here, so that what is usually done in one go has to stop here."""
+    return _armed.name == name
+
+
 def cuts(name: str) -> bool:
     """Whether a connection is to break here, which the process survives."""
     if _armed.name is None or _armed.name != name:

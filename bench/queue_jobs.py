@@ -84,9 +84,9 @@ class BareJobs:
     async def _commit(self, batch: Sequence[ClaimedJob]) -> list[bool]:
         async def work(db: AsyncConnection) -> set[str]:
             held = await ledger.complete(db, [(job, None) for job in batch])
-            for run_id in sorted({job.run_id for job in batch if job.id in held}):
-                ended = sum(job.run_id == run_id and job.id in held for job in batch)
-                await runs.book(db, run_id, Counter(images_deduplicated=ended), finished=ended)
+            ended = Counter(job.run_id for job in batch if job.id in held)
+            moves = [runs.Move(run_id, Counter(images_deduplicated=n), 0, n) for run_id, n in ended.items()]
+            await runs.book_each(db, moves)
             return held
 
         held = await self._database.transact(work)

@@ -20,13 +20,14 @@ from typing import TypeVar
 
 import orjson
 from sqlalchemy import event, text
+from sqlalchemy.engine import Connection as SyncConnection
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from app.errors import DatabaseUnavailable, SnapshotsTaken
-from app.failpoints import cuts, name_of, reach
+from app.failpoints import cuts, is_armed, name_of, reach
 from app.outages import end_if_cancelled
 from app.persistence.after_commit import committing
 from app.persistence.audit import undone_with_errors
@@ -46,9 +47,11 @@ from app.persistence.failures import (
     throw_away_broken,
     undressed,
 )
+from app.persistence.last_statements import NotTheLast, allowing_commit, is_committed
 from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Kind, Lender
 from app.persistence.pool import ShrinkingPool
 from app.persistence.sessions import connect_arguments, migration_arguments, openings
+from app.persistence.statements import refuse_behind_commit
 
 T = TypeVar("T")
 Connection = AsyncConnection
@@ -117,6 +120,7 @@ class Database:
             json_deserializer=orjson.loads,
         )
         event.listen(engine.sync_engine, "handle_error", throw_away_broken)
+        event.listen(engine.sync_engine, "before_cursor_execute", _refuse_behind_commit)
         return Lender(engine, size=size, wait_s=wait_s, shown=self.address.shown)
 
     @asynccontextmanager
@@ -213,10 +217,13 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away, or the conflict did not go away.
         """
-        timeouts = 0
+        timeouts, last = 0, not self._pooler
         for repeat in range(MOST_REPEATS):
             try:
-                return await self._once(work)
+                return await self._once(work, last=last)
+            except NotTheLast:
+                last = False
+                continue
             except RepeatTransaction:
                 pass
             except StatementRefused as error:
@@ -228,13 +235,15 @@ class Database:
             f"PostgreSQL at {self.address.shown}: a conflict did not go away in {MOST_REPEATS} tries"
         )
 
-    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, last: bool) -> T:
         point = name_of(work)
         async with self.begin() as connection:
-            result = await work(connection)
+            with allowing_commit(connection, last=last and not is_armed(f"{point}:before-commit")):
+                result = await work(connection)
             reach(f"{point}:before-commit")
             if cuts(f"{point}:cut"):
-                await connection.exec_driver_sql("COMMIT")
+                if not is_committed(connection):
+                    await connection.exec_driver_sql("COMMIT")
                 await break_off(connection)
         reach(f"{point}:after-commit")
         return result
@@ -306,3 +315,7 @@ class Database:
         # asyncpg's own errors escape as they are while SQLAlchemy connects or sets a new connection up
         drivers = type(error).__module__.startswith("asyncpg")
         return explain(shown, error) if drivers or isinstance(error, (OSError, TimeoutError)) else None
+
+
+def _refuse_behind_commit(connection: SyncConnection, *_: object) -> None:
+    refuse_behind_commit(connection.connection.driver_connection)

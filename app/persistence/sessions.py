@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import select
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import asyncpg
 
 from app.persistence.beginning import Beginning
 from app.persistence.builtin_types import NOTHING_SENT, known_types
+from app.persistence.committing import Behind, Committing
 from app.persistence.connecting import connect
 from app.persistence.database_address import DatabaseAddress
 
@@ -31,6 +32,8 @@ NO_TIME_OUTS = dict.fromkeys(TIME_OUTS, "0")
 LOCK_TIMEOUT = {"lock_timeout": "2s"}
 """Of a migration: the most that anybody waits behind a change that does not get its table."""
 COMMAND_TIMEOUT_S = 35
+ENDINGS = frozenset({"COMMIT;", "ROLLBACK;"})
+"""As asyncpg writes them."""
 UNNAMED = ""
 """The statement that lives until the next one; the driver sends it again with its parameters when it keeps none."""
 
@@ -39,6 +42,8 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
     """asyncpg's connection, whose transactions begin with what is to hold in them."""
 
     opening = ""
+    committed = False
+    """Whether COMMIT went out with a statement of the transaction, so that nothing else may."""
 
     def has_unread(self) -> bool:
         """Whether something came that the loop has not read; to who asks nothing a server says that it ends."""
@@ -50,13 +55,15 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         return bool(arrived.poll(0))
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-        """As asyncpg's; a transaction that was not set up as a whole ends the session."""
-        if not query.startswith("BEGIN"):
+        """As asyncpg's; a transaction that was not set up as a whole, or not ended, ends the session."""
+        if not query.startswith("BEGIN") and query not in ENDINGS:
             return await super().execute(query, *args, timeout=timeout)
+        begins = query not in ENDINGS
         try:
-            return await super().execute(query + self.opening, timeout=timeout)
+            return await super().execute(query + self.opening if begins else query, timeout=timeout)
         except Exception:
-            self.terminate()
+            if begins or self._protocol.is_in_transaction():  # as after a cancellation that came late and hit it
+                self.terminate()
             raise
 
     async def _introspect_types(self, typeoids: Collection[int], timeout: float | None) -> Any:  # noqa: ASYNC109
@@ -71,7 +78,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 
 
 class PipeliningSession(Session):
-    """The same straight to PostgreSQL, whose BEGIN goes out with the statement that follows."""
+    """The same straight to PostgreSQL, whose BEGIN goes out with the statement that follows, and COMMIT behind one."""
 
     _beginning: Beginning | None = None
 
@@ -82,8 +89,41 @@ class PipeliningSession(Session):
             if not self.is_closed():  # as a statement that could not be cancelled leaves it
                 self._beginning = Beginning(self._transport, self._protocol, query + self.opening)
                 return ""
+        if self.committed and query in ENDINGS:
+            return await self._end_committed(query)
         await self._settle()
         return await super().execute(query, *args, timeout=timeout)
+
+    async def fetch_and_commit(self, query: str, values: Sequence[Any], record_class: type) -> Any:
+        """As `fetch`, with COMMIT right behind it where the statement is prepared; `committed` says whether it went.
+
+        What is returned then is committed. What the server refuses is not; where the connection broke, the statement
+        was given up or its answer cannot be read, that is not known.
+        """
+        sent: int = self._protocol.queries_count
+
+        def commit() -> None:
+            if self._protocol.queries_count == sent + 1:  # else it is being prepared, and a COMMIT would come before it
+                self.committed = True
+                committing = Committing(self._transport, self._protocol)
+                if self._beginning is None or self._beginning.over:
+                    self._transport.set_protocol(committing)
+                else:
+                    self._beginning.put_behind(committing)
+
+        return await Behind(self.fetch(query, *values, record_class=record_class), commit)
+
+    async def _end_committed(self, query: str) -> str:
+        """Tell asyncpg that the transaction is over, which the server knows."""
+        self.committed = False
+        if query == "COMMIT;":
+            return "COMMIT"
+        try:  # asyncpg hears from any statement that it is in none; of a ROLLBACK there the server's log would warn
+            await super().execute("SELECT")
+        except Exception:
+            self.terminate()
+            raise
+        return "ROLLBACK"
 
     async def _executemany(self, *args: Any, **given: Any) -> Any:
         """As asyncpg's, which rolls back by itself where it has not been told yet that it is in a transaction."""

@@ -52,8 +52,12 @@ def as_bytes(value: str) -> str:
     return f"convert_to({value}, 'UTF8')"
 
 
-async def ask(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
+async def ask(
+    db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = None, *, commits: bool = False
+) -> Sequence[Any]:
     """Run a statement with `:name` parameters; returns its rows, whose columns are attributes, keys and places.
+
+    With `commits` the transaction's COMMIT goes out right behind it, for which `last_statements.py` has the rules.
 
     Raises:
         DBAPIError: as SQLAlchemy's `execute`.
@@ -69,10 +73,25 @@ async def ask(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = N
     try:
         if adapted._transaction is None:  # noqa: SLF001  begun with the first statement, where there is to be one
             await adapted._start_transaction()  # noqa: SLF001
-        rows: list[Row] = await adapted.driver_connection.fetch(numbered, *values, record_class=Row)
+        session = adapted.driver_connection
+        refuse_behind_commit(session)
+        if commits:
+            rows: list[Row] = await session.fetch_and_commit(numbered, values, Row)
+        else:
+            rows = await session.fetch(numbered, *values, record_class=Row)
     except BaseException as error:  # noqa: BLE001  raised again
         await greenlet_spawn(_fail, connection, error, numbered)
     return rows
+
+
+def refuse_behind_commit(session: Any) -> None:
+    """See that COMMIT has not gone out: what followed it would be in no transaction.
+
+    Raises:
+        AssertionError: it has.
+    """
+    if session.committed and not session.is_closed():
+        raise AssertionError("a statement behind the COMMIT of its transaction")
 
 
 async def column(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = None) -> list[Any]:

@@ -14,10 +14,15 @@ READY_FOR_QUERY = b"Z"
 
 @dataclass
 class Wire:
-    """`round_trips` counts since the relay began, over all connections."""
+    """Counts since the relay began, over all connections.
+
+    `round_trips` are answers that the server ended; `waits` how often it was sent something after it had answered.
+    """
 
     url: str
     round_trips: int = 0
+    waits: int = 0
+    has_answered: bool = True
 
 
 @asynccontextmanager
@@ -49,7 +54,7 @@ async def _relay(
     counted: Wire, target: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     far_reader, far_writer = await asyncio.open_connection(*target)
-    asks = asyncio.ensure_future(_copy(reader, far_writer))
+    asks = asyncio.ensure_future(_copy(counted, reader, far_writer))
     try:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await _count(counted, far_reader, writer)
@@ -59,8 +64,10 @@ async def _relay(
         far_writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(counted: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
+        counted.waits += counted.has_answered
+        counted.has_answered = False
         writer.write(data)
         await writer.drain()
     writer.close()
@@ -70,6 +77,7 @@ async def _count(counted: Wire, reader: asyncio.StreamReader, writer: asyncio.St
     while True:
         head = await reader.readexactly(5)
         body = await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
+        counted.has_answered = True
         counted.round_trips += head[:1] == READY_FOR_QUERY
         writer.write(head + body)
         await writer.drain()

@@ -7,7 +7,7 @@ commit itself.
 
 from __future__ import annotations
 
-from app.persistence.runs.books import COUNTERS, book, book_with_jobs, commonest_reason
+from app.persistence.runs.books import COUNTERS, Move, book, book_each, book_with_jobs, commonest_reason
 from app.persistence.runs.cancelling import cancel, cancelled_counts
 from app.persistence.runs.direct import direct_totals, end_abandoned, is_over, renew_lease, silent_runs
 from app.persistence.runs.noting import families_so_far, set_fatal, set_guard, set_manifest
@@ -15,8 +15,10 @@ from app.persistence.runs.starting import RunStart, mark_running, start_run, und
 
 __all__ = [
     "COUNTERS",
+    "Move",
     "RunStart",
     "book",
+    "book_each",
     "book_with_jobs",
     "cancel",
     "cancelled_counts",

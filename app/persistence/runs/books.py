@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,7 +14,9 @@ from app.errors import RunCancelled
 from app.metrics.work import RUN_SECONDS, count_items
 from app.persistence import webhooks
 from app.persistence.after_commit import after_commit
+from app.persistence.last_statements import ask_last
 from app.persistence.ledger import ADDED, NewJob, Owner, added_values
+from app.persistence.runs.remaining import may_end, note_open
 from app.persistence.statements import ask, value
 
 COUNTERS = frozenset(
@@ -25,17 +27,42 @@ COUNTERS = frozenset(
     | {f"images_{name}" for name in ("total", "uploaded", "deduplicated", "failed", "cancelled")}
 )
 
+ENDS, CANCELLING = "open_jobs = 0", "status = 'cancelling'"
+"""Where the books of a run are not the last statement: its end follows, or what would add jobs is rolled back."""
 UNNAMED = "something failed; see the run's problems"
 
 
-async def book(db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0) -> None:
-    """The last statement of a committing transaction: move the counters and `open_jobs`; write the end at 0.
+class Move(NamedTuple):
+    """What a transaction changes in the books of one run."""
+
+    run_id: str
+    counts: Counter[str]
+    added: int
+    finished: int
+
+
+async def book(
+    db: AsyncConnection, run_id: str, counts: Counter[str], *, added: int = 0, finished: int = 0, last: bool = False
+) -> None:
+    """In a committing transaction, after what it writes: move the counters and `open_jobs`; write the end at 0.
+
+    The caller holds a job of the run, or the run itself, so that nobody deletes it meanwhile.
+
+    `last` says that nothing follows: COMMIT goes out with it, where the run is far from its end (`last_statements.py`).
 
     Raises:
         RunCancelled: the run is being cancelled and this transaction wanted to add jobs to it; roll back.
+        NotTheLast: for `Database.transact`.
     """
-    row = await _move(db, run_id, counts, added - finished)
+    row = await _move(db, Move(run_id, counts, added, finished), last=last)
     await _look(db, run_id, row, added)
+
+
+async def book_each(db: AsyncConnection, moves: Sequence[Move]) -> None:
+    """`book` for several runs, in the order of their ids; nothing follows in the transaction."""
+    in_order = sorted(moves, key=lambda move: move.run_id)
+    for number, (run_id, counts, added, finished) in enumerate(in_order, 1):
+        await book(db, run_id, counts, added=added, finished=finished, last=number == len(moves))
 
 
 async def book_with_jobs(
@@ -50,12 +77,12 @@ async def book_with_jobs(
     """
     run_id = owner[0]
     if not jobs:
-        await book(db, run_id, counts)
+        await book(db, run_id, counts, last=True)
         return []
     if counted not in COUNTERS or counts[counted]:
         raise KeyError(f"{counted} is no counter of a run, or is counted twice")
     moved = _known(counts)
-    (row,) = await ask(
+    (row,) = await ask_last(
         db,
         f"""
         WITH added AS ({ADDED}), number AS (SELECT CAST(count(*) AS int) AS new FROM added)
@@ -63,6 +90,7 @@ async def book_with_jobs(
         FROM number WHERE id = CAST(:id AS uuid)
         RETURNING open_jobs, status, new, ARRAY(SELECT id FROM added) AS ids""",
         {"id": run_id, **moved, **added_values([(owner, job) for job in jobs])},
+        unless=f"{ENDS} OR {CANCELLING} AND new > 0",
     )
     after_commit(db, partial(count_items, {**moved, counted: row.new}))
     await _look(db, run_id, row, row.new)
@@ -77,15 +105,17 @@ async def _look(db: AsyncConnection, run_id: str, row: Any, added: int) -> None:
         await _end(db, run_id)
 
 
-async def _move(db: AsyncConnection, run_id: str, counts: Counter[str], opened: int) -> Any:
-    moved = _known(counts)
-    (row,) = await ask(
-        db,
-        f"""
+async def _move(db: AsyncConnection, move: Move, *, last: bool = False) -> Any:
+    moved = _known(move.counts)
+    sql = f"""
         UPDATE runs SET open_jobs = open_jobs + :opened{_sets(moved)} WHERE id = CAST(:id AS uuid)
-        RETURNING open_jobs, status""",
-        {"id": run_id, "opened": opened, **moved},
-    )
+        RETURNING open_jobs, status"""
+    opened = move.added - move.finished
+    given = {"id": move.run_id, "opened": opened, **moved}
+    unless = f"{ENDS} OR {CANCELLING}" if move.added else ENDS
+    goes_on = last and not may_end(move.run_id, opened)
+    (row,) = await (ask_last(db, sql, given, unless=unless) if goes_on else ask(db, sql, given))
+    note_open(move.run_id, row.open_jobs)
     after_commit(db, partial(count_items, moved))
     return row
 

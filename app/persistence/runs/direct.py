@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import DatabaseUnavailable
 from app.persistence.database import RepeatTransaction
-from app.persistence.runs.books import _move, _write_end
+from app.persistence.runs.books import Move, _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts
 from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
 from app.states import UNDER_WAY
@@ -101,6 +101,6 @@ async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
         if counts:
             raise RepeatTransaction
         return False
-    await _move(db, run.run_id, cancelled_counts(counts), -counts.total())
+    await _move(db, Move(run.run_id, cancelled_counts(counts), 0, counts.total()))
     await _write_end(db, run.run_id, "failed", "the process that ran this direct sync is gone")
     return True

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyResult, Result, Superseded
@@ -206,13 +207,20 @@ def _fetched_in_vain(family: Decided) -> int:
 
 async def _end(db: Connection, settled: Sequence[Settled]) -> None:
     await ledger.complete(db, [(item.job, item.result) for item in settled])
-    for run_id in sorted({item.job.run_id for item in settled}):
-        ended = [item for item in settled if item.job.run_id == run_id]
-        counts: Counter[str] = Counter()
-        for item in ended:
-            counts.update(item.counts)
-        added = sum(len(item.families) + len(item.images) for item in ended)
-        await runs.book(db, run_id, counts, added=added, finished=len(ended))
+    of_run = groupby(sorted(settled, key=_run_of), key=_run_of)
+    await runs.book_each(db, [_move(run_id, list(ended)) for run_id, ended in of_run])
+
+
+def _run_of(item: Settled) -> str:
+    return item.job.run_id
+
+
+def _move(run_id: str, ended: Sequence[Settled]) -> runs.Move:
+    counts: Counter[str] = Counter()
+    for item in ended:
+        counts.update(item.counts)
+    added = sum(len(item.families) + len(item.images) for item in ended)
+    return runs.Move(run_id, counts, added, finished=len(ended))
 
 
 def _messages(item: Settled) -> list[Message]:

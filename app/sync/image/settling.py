@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Literal
 
 import msgspec
@@ -112,9 +113,8 @@ async def _write(db: Connection, mine: Sequence[Settled], guess: Sequence[Settle
             await ledger.set_result(db, item.job.id, _result(item, fresh=item in uploads))
     await note_shown(db, recorded.shown, {item.job.supplier_id: item.job.run_id for item in mine})
     uploaded = {item.job.id for item in uploads}
-    for run_id in sorted({item.job.run_id for item in mine}):
-        ended = [item for item in mine if item.job.run_id == run_id]
-        await runs.book(db, run_id, _counts(ended, uploaded), finished=len(ended))
+    of_run = groupby(sorted(mine, key=_run_of), key=_run_of)
+    await runs.book_each(db, [_move(run_id, list(ended), uploaded) for run_id, ended in of_run])
 
 
 async def _refuse_named(db: Connection, mine: Sequence[Settled]) -> None:
@@ -240,10 +240,16 @@ def _first_of_each(mine: Sequence[Settled], fresh: set[bytes]) -> list[Settled]:
     return list(first.values())
 
 
-def _counts(ended: Sequence[Settled], uploaded: set[str]) -> Counter[str]:
+def _run_of(item: Settled) -> str:
+    return item.job.run_id
+
+
+def _move(run_id: str, ended: Sequence[Settled], uploaded: set[str]) -> runs.Move:
     superseded = sum(item.superseded for item in ended)
     fresh = sum(item.job.id in uploaded for item in ended)
-    return Counter(images_uploaded=fresh, images_deduplicated=len(ended) - superseded - fresh, images_total=-superseded)
+    old = len(ended) - superseded - fresh
+    counts = Counter(images_uploaded=fresh, images_deduplicated=old, images_total=-superseded)
+    return runs.Move(run_id, counts, added=0, finished=len(ended))
 
 
 def _result(item: Settled, *, fresh: bool) -> ImageResult | Superseded:

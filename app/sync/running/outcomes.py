@@ -234,7 +234,7 @@ async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> b
         await runs.set_fatal(db, job.run_id, str(error))
     await problems.add_problems(db, job.run_id, [_problem(job, error, url)])
     counts = Counter(families_failed=job.queue == PRODUCT_FAMILY, images_failed=job.queue == IMAGE_UPLOAD)
-    await runs.book(db, job.run_id, counts, finished=1)
+    await runs.book(db, job.run_id, counts, finished=1, last=True)
     return True
 
 
@@ -249,7 +249,13 @@ async def end_cancelled(stage: Stage, job_ids: Sequence[str]) -> None:
     """Close jobs of runs that are being cancelled, and end those runs when these were the last."""
 
     async def work(db: Connection) -> None:
-        for run_id, queues in sorted((await ledger.end_cancelled(db, job_ids)).items()):
-            await runs.book(db, run_id, runs.cancelled_counts(queues), finished=sum(queues.values()))
+        ended = await ledger.end_cancelled(db, job_ids)
+        await runs.book_each(
+            db,
+            [
+                runs.Move(run_id, runs.cancelled_counts(queues), added=0, finished=sum(queues.values()))
+                for run_id, queues in ended.items()
+            ],
+        )
 
     await stage.services.database.transact(work)

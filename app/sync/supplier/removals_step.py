@@ -63,7 +63,7 @@ async def finish_supplier(end: SupplierEnd) -> None:
         stage.progress.note(job, "enqueuing_families")
         await ledger.set_result(db, job.id, await _result(db, job, effects))
         effects.counts["families_total"] += len(effects.added)
-        await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1)
+        await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1, last=True)
         return effects.added
 
     added = await stage.services.database.transact(work)

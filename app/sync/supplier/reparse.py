@@ -44,7 +44,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
             added += await add_family_jobs(db, job, families, judged=judged)
         if added:
             await ledger.checkpoint(db, job)
-        await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+        await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added), last=True)
         return (page[-1].sku if page else None), added
 
     last, added = await stage.services.database.transact(work)
@@ -65,5 +65,5 @@ async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
     await place_dropped(db, job, effects)
     effects.added += await add_doubted(db, job)
     effects.counts["families_total"] += len(effects.added)
-    await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1)
+    await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1, last=True)
     return effects.added

@@ -135,7 +135,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         image_jobs = await add_old_pictures(db, job, sync.stage.services.settings)
         to_fetch = len(_to_fetch(job, diff))
         await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=invalid_count, to_fetch=to_fetch)
-        await runs.book(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs))
+        await runs.book(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs), last=True)
         return diff, image_jobs
 
     diff, image_jobs = await sync.stage.services.database.transact(work)
@@ -173,7 +173,7 @@ async def _group_families(sync: SupplierSync) -> None:
             added = await add_family_jobs(db, job, [(family.sku, family.version) for family in meant])
             if added:
                 await ledger.checkpoint(db, job)
-            await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added))
+            await runs.book(db, job.run_id, Counter(families_total=len(added)), added=len(added), last=True)
             return page, added
 
         page, added = await sync.stage.services.database.transact(work)

@@ -39,7 +39,7 @@ async def finish_unchanged(stage: Stage, job: ClaimedJob, supplier: Supplier, bo
         images = await add_old_pictures(db, job, stage.services.settings)
         diff = ManifestDiff(entries=supplier.clean_entries or 0, wanted=[], removed=0)
         await runs.set_manifest(db, job.run_id, body.sha256, diff, invalid=0, to_fetch=0)
-        await runs.book(db, job.run_id, Counter(images_total=len(images)), added=len(images), finished=1)
+        await runs.book(db, job.run_id, Counter(images_total=len(images)), added=len(images), finished=1, last=True)
         return images
 
     images = await stage.services.database.transact(work)
