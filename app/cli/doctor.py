@@ -41,6 +41,7 @@ from app.sync.operating.doctor import (
     check_runs,
 )
 from app.sync.services import Services, open_services
+from app.wording import counted
 
 OLDEST_POSTGRES = 16
 WITHIN_S = 20.0
@@ -224,5 +225,8 @@ async def _store(services: Services) -> Finding:
 
 async def _feed(settings: Settings) -> Finding:
     check = await check_manifest(settings)
-    found = f"{check.entries} documents of {len(check.suppliers)} suppliers, {check.invalid} invalid lines"
+    found = (
+        f"{counted(check.entries, 'document')} of {counted(len(check.suppliers), 'supplier')}, "
+        f"{counted(check.invalid, 'invalid line')}"
+    )
     return Finding("feed", ok=True, found=found)

@@ -25,6 +25,7 @@ from app.sync.operating.discovery import FeedCheck, check_feed, discover
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.services import Services
 from app.views.runs import Run
+from app.wording import counted
 
 COMMAND_FOR = 3
 """Suppliers for which the command is printed."""
@@ -62,8 +63,9 @@ async def sync_everything(services: Services, teller: Teller) -> None:
     async with services.database.read() as db:
         totals = await count_catalogue(db)
     teller.say(
-        f"synced {len(runs)} supplier{'' if len(runs) == 1 else 's'} in {seconds:.1f} s\n"
-        f"in the catalogue: {totals.families} families, {totals.variants} variants, {totals.pictures} pictures"
+        f"synced {counted(len(runs), 'supplier')} in {seconds:.1f} s\n"
+        f"in the catalogue: {counted(totals.families, 'family', 'families')}, "
+        f"{counted(totals.variants, 'variant')}, {counted(totals.pictures, 'picture')}"
     )
 
 
@@ -76,7 +78,7 @@ def _say_failures(runs: Sequence[Run], teller: Teller) -> None:
 def entries_table(check: FeedCheck) -> Table:
     """The suppliers of a manifest with how many documents each has."""
     table = Table(
-        title=f"The feed: {check.entries} documents, {check.invalid} invalid lines",
+        title=f"The feed: {counted(check.entries, 'document')}, {counted(check.invalid, 'invalid line')}",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

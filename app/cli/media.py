@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from app.cli.exits import EPILOG, ExitCode
+from app.wording import counted
 
 if TYPE_CHECKING:
     from app.cli.telling import Teller
@@ -93,7 +94,10 @@ def _tell_verified(report: VerifyReport, teller: Teller) -> None:
         teller.say(f"{wrong.key}: {wrong.found}\n    {end}", whole=True)
     _tell_more(report.wrong, teller)
     repaired = sum(wrong.repaired for wrong in report.wrong)
-    teller.say(f"{report.checked} pictures checked, {len(report.wrong)} were missing or wrong, {repaired} put back")
+    teller.say(
+        f"{counted(report.checked, 'picture')} checked, {counted(len(report.wrong), 'was', 'were')} missing or wrong, "
+        f"{repaired} put back"
+    )
 
 
 def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> None:
@@ -103,9 +107,12 @@ def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> Non
     _tell_more(unneeded, teller)
     for key in report.foreign[:SHOWN_AT_MOST]:
         teller.say(f"{key}: none of ours, left alone", whole=True)
-    counted = f"{report.addresses} addresses, {len(report.media)} pictures and {len(report.objects)} unknown objects"
-    teller.say(f"{counted} that nothing shows")
-    teller.say(f"{report.deleted} objects removed" if deleted else "--delete removes them")
+    needless = (
+        f"{counted(report.addresses, 'address', 'addresses')}, {counted(len(report.media), 'picture')} and "
+        f"{counted(len(report.objects), 'unknown object')}"
+    )
+    teller.say(f"{needless} that nothing shows")
+    teller.say(f"{counted(report.deleted, 'object')} removed" if deleted else "--delete removes them")
 
 
 def _tell_more(items: list[T], teller: Teller) -> None:

@@ -21,6 +21,7 @@ from app.sync.services import Services
 from app.views.catalogue import products_json, variants_json, whole_product
 from app.views.picture_addresses import addresses_of
 from app.views.whole import Form
+from app.wording import counted
 
 AT_A_TIME = 100
 STALL_S = 3600
@@ -158,7 +159,7 @@ def _tell(items: Sequence[Item], line_of: Any, what: str, *, as_json: bool) -> N
 
 def _product_line(item: Item) -> str:
     count = item["variantCount"]
-    variants = f"{count} variant{'' if count == 1 else 's'}"
+    variants = counted(count, "variant")
     return f"{item['sku']}  {item['supplier']}  {item['status']}  {variants}  {_named(item['name'])}"
 
 
@@ -186,7 +187,7 @@ def _variant_lines(variant: Item) -> list[str]:
         lines.append(f"    {kind} {region}: {', '.join(map(_tier, tiers))}")
     lines += [f"    {picture['role']} picture: {picture['url']}" for picture in variant["images"]]
     if positions := len(variant["imprintPositions"]):
-        lines.append(f"    {positions} imprint position{'' if positions == 1 else 's'}")
+        lines.append(f"    {counted(positions, 'imprint position')}")
     return lines
 
 

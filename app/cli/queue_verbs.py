@@ -23,6 +23,7 @@ from app.sync.services import Services
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
 from app.views.runs import Run
 from app.views.shapes import Out, shown_json
+from app.wording import counted
 
 
 def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
@@ -55,7 +56,7 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
 def _say_job(job: ListedJob, teller: Teller) -> None:
     """Two lines or three: an id that is cut is none, and a table of 80 columns would cut it."""
     state = Text(job.state, style=STYLES.get(job.state, ""))
-    attempts = f"{job.attempts_made} attempt{'' if job.attempts_made == 1 else 's'}"
+    attempts = counted(job.attempts_made, "attempt")
     took = "" if (seconds := _took_s(job)) is None else f", {seconds:.1f} s"
     teller.say(Text(f"{job.job_id}  ").append(state))
     teller.say(f"    {_moment(job.timestamp)}, {attempts}{took}, run {job.run_id}")
@@ -110,8 +111,7 @@ def retry_all(queues: Sequence[str], *, as_json: bool) -> None:
         _tell(retried)
         return
     for one in retried:
-        said = "job waits" if one.retried == 1 else "jobs wait"
-        Teller().say(f"{one.queue_name}: {one.retried} failed {said} again")
+        Teller().say(f"{one.queue_name}: {counted(one.retried, 'failed job waits', 'failed jobs wait')} again")
 
 
 def cancel(run_or_job_id: str, *, as_json: bool) -> None:

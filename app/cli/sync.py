@@ -36,6 +36,7 @@ from app.sync.services import Services, open_services
 from app.sync.stage.tasks import together
 from app.views.runs import Run
 from app.views.shapes import shown_json
+from app.wording import counted
 
 
 class SyncOptions(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ async def _know_suppliers(services: Services, teller: Teller, *, ask: bool) -> N
     new = await discover(services)
     if not new:
         raise NotFound("there is no active supplier, and the feed names no new one: `promidata-sync feed check`")
-    teller.say(f"discovered {len(new)} supplier{'' if len(new) == 1 else 's'}: {', '.join(new)}")
+    teller.say(f"discovered {counted(len(new), 'supplier')}: {', '.join(new)}")
 
 
 async def _direct(services: Services, options: SyncOptions, teller: Teller) -> ExitCode:

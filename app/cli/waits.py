@@ -13,6 +13,7 @@ from app.sync.services import Services
 from app.views.masking import mask_base
 from app.views.progress import duration
 from app.views.runs import Run
+from app.wording import counted
 
 STAGE_OF: dict[str, str] = {queue: stage for stage, queue in QUEUE_OF.items()}
 WAITS_SHOWN = 6
@@ -58,5 +59,5 @@ def _line(supplier: str, wait: RunWait, most: int) -> str:
     due = f"in {duration(wait.next_in_s)}" if wait.next_in_s > 0 else "now"
     attempt = f", attempt {wait.attempts + 1} of {most}" if wait.attempts else ""
     why = "" if wait.error is None else f": {wait.error}"
-    jobs = f"{wait.jobs} {STAGE_OF[wait.queue]} job{' waits' if wait.jobs == 1 else 's wait'}"
+    jobs = counted(wait.jobs, f"{STAGE_OF[wait.queue]} job waits", f"{STAGE_OF[wait.queue]} jobs wait")
     return in_one_line(f"{supplier}: {jobs} for another try, next {due}{attempt}{why}")

@@ -21,6 +21,7 @@ from app.sync.services import Services
 from app.views.bodies import NewWebhook, WebhookChanges
 from app.views.shapes import shown_json
 from app.views.webhooks import CreatedWebhook, Delivery, Webhook, delivery_out, webhook_out
+from app.wording import counted
 
 MOST = 500
 ALL_NUMBERS = 2**63 - 1
@@ -135,7 +136,7 @@ def show_deliveries(webhook_id: str, *, limit: int, as_json: bool) -> None:
 
 
 def _say_delivery(delivery: Delivery, teller: Teller) -> None:
-    tries = f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}"
+    tries = counted(delivery.attempts, "attempt")
     following = "" if delivery.next_attempt_at is None else f", next {delivery.next_attempt_at:%Y-%m-%d %H:%M:%S}"
     teller.say(Text(f"{delivery.id}  ").append(delivery.state, STYLES.get(delivery.state, "")))
     teller.say(f"    {delivery.created_at:%Y-%m-%d %H:%M:%S} {delivery.event}, {tries}{following}")

@@ -15,7 +15,7 @@ from app.catalogue.schedule import next_runs
 from app.dashboard.entering import Keeper, PageRoute, Reader, Starter
 from app.dashboard.forms import Form, Outcome, done
 from app.dashboard.showing import show
-from app.dashboard.wording import segment
+from app.dashboard.wording import counted, segment
 from app.errors import NotFound
 from app.persistence import run_lists, supplier_records
 from app.sync.operating.discovery import check_feed
@@ -64,8 +64,11 @@ async def try_feed(request: Request, services: ServicesNeeded, _: Keeper, __: Fo
 
     async def work() -> Outcome:
         found = await check_feed(services)
-        odd = f", {found.invalid} lines could not be read" if found.invalid else ""
-        return Outcome(f"The feed answers: {found.entries} documents of {len(found.suppliers)} suppliers{odd}.")
+        odd = f", {counted(found.invalid, 'line', 'lines')} could not be read" if found.invalid else ""
+        documents = counted(found.entries, "document", "documents")
+        return Outcome(
+            f"The feed answers: {documents} of {counted(len(found.suppliers), 'supplier', 'suppliers')}{odd}."
+        )
 
     return await done(request, "/suppliers", work())
 

@@ -12,6 +12,7 @@ import orjson
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
 from app.views.progress import DAY_S, duration
+from app.wording import noun
 
 QUEUE_TITLES = {SUPPLIER_SYNC: "Suppliers", PRODUCT_FAMILY: "Families", IMAGE_UPLOAD: "Pictures"}
 RUN_STATES = {
@@ -45,7 +46,7 @@ def counted(value: int, one: str, several: str) -> str:
     >>> counted(1, "job", "jobs"), counted(2000, "job", "jobs")
     ('1 job', '2 000 jobs')
     """
-    return f"{number(value)} {one if value == 1 else several}"
+    return f"{number(value)} {noun(value, one, several)}"
 
 
 def moment(at: datetime | None) -> str:

@@ -132,7 +132,7 @@ async def test_ids_that_redis_queues_and_the_ledger_holds_closed_are_counted(wor
     await working.services.queue.send(
         [Message(job, "image-upload", run_id), Message("image-upload-gone", "image-upload", run_id)]
     )
-    assert "1 jobs that are over" in (await found_by(working))["dispatch"].found, "one ended just now"
+    assert "1 job that is over" in (await found_by(working))["dispatch"].found, "one ended just now"
     await change(working, f"UPDATE jobs SET finished_at = now() - interval '1 minute' WHERE id = '{job}'")
     dispatch = (await found_by(working))["dispatch"]
     assert not dispatch.ok

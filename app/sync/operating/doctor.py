@@ -28,6 +28,7 @@ from app.persistence.ledger import closed_among
 from app.persistence.media import MediaRow
 from app.sync.services import Services
 from app.sync.stage.tasks import together
+from app.wording import counted
 
 SETTLED_S = 10.0
 """A message, or the word that a job is over, is given so long to arrive."""
@@ -75,14 +76,14 @@ def judge_queues(loads: Sequence[QueueLoad], workers: Counter[str]) -> Finding:
     paused = [load for load in loads if load.paused]
     held = [load for load in paused if load.due]
     left = [load for load in loads if load.due and not load.paused and not workers[load.name]]
-    found = [f"{load.name} is paused while {load.due} jobs wait" for load in held]
-    found += [f"{load.name} has {load.due} jobs and no live worker" for load in left]
+    found = [f"{load.name} is paused while {counted(load.due, 'job waits', 'jobs wait')}" for load in held]
+    found += [f"{load.name} has {counted(load.due, 'job')} and no live worker" for load in left]
     todo = [f"`promidata-sync resume {load.name}`" for load in paused]
     todo += [f"start a worker: `promidata-sync worker {STAGE_OF[load.name]}`" for load in left]
     if found:
         return Finding("queues", ok=False, found=", ".join(found), do=", ".join(todo))
     due = sum(load.due for load in loads)
-    calm = f"{due} jobs to do" + "".join(f", {load.name} is paused" for load in paused)
+    calm = f"{counted(due, 'job')} to do" + "".join(f", {load.name} is paused" for load in paused)
     return Finding("queues", ok=True, found=calm, do=", ".join(todo))
 
 
@@ -103,7 +104,7 @@ async def check_dispatch(services: Services) -> Finding:
         found = f"Redis does not know {unsent} of the ledger's open jobs"
         return Finding("dispatch", ok=False, found=found, do="nothing: any live worker of the queue sends them again")
     if stale:
-        found = f"Redis queues {stale} jobs that are over in the ledger"
+        found = f"Redis queues {counted(stale, 'job that is', 'jobs that are')} over in the ledger"
         do = "nothing: workers drop them when their turn comes; a paused queue keeps them until it is resumed"
         return Finding("dispatch", ok=False, found=found, do=do)
     return Finding("dispatch", ok=True, found="ledger and Redis name the same jobs")
