@@ -28,7 +28,10 @@ from app.views.shapes import Out, example
 
 router = APIRouter(prefix="/api/v1", tags=["catalogue"], route_class=GuardedRoute)
 
-Seq = Annotated[int | None, Query(ge=0, le=LARGEST_BIGINT)]
+Seq = Annotated[
+    int | None,
+    Query(ge=0, le=LARGEST_BIGINT, description="The last `seq` that was seen: what comes after it."),
+]
 NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {
     "key": "BAGS/SHOPPING_BAGS",

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app.api.answer_in_time import taking_long
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterTime, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DatabaseNeeded, QueueNamed, QueueNeeded, ServicesNeeded, Word, get_queue_name
+from app.api.schemas import DatabaseNeeded, QueueNamed, QueueNeeded, ServicesNeeded, SupplierNamed, get_queue_name
 from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
@@ -24,6 +24,7 @@ from app.persistence.job_lists import JobFilter, QueueNumbers
 from app.states import JobState
 from app.sync.operating import by_hand
 from app.views.jobs import (
+    ACTIVE,
     LISTED_JOB,
     AllQueueStats,
     Deleted,
@@ -40,7 +41,9 @@ from app.views.jobs import (
 
 router = APIRouter(prefix="/api/v1/queues", tags=["jobs and queues"], route_class=GuardedRoute)
 
-JobId = Annotated[str, Path(alias="jobId", examples=["supplier-sync-1730000000000-A360"])]
+JobId = Annotated[
+    str, Path(alias="jobId", description="A job's `jobId`.", examples=["supplier-sync-1730000000000-A360"])
+]
 
 
 async def get_queue_of_job(queue_name: QueueNamed, job_id: JobId) -> QueueName:
@@ -94,9 +97,9 @@ async def list_jobs(
     database: DatabaseNeeded,
     _: Viewer,
     paging: PagingNeeded,
-    state: JobState | None = None,
-    runId: UUID | None = None,  # noqa: N803  the parameter's name
-    supplier: Word | None = None,
+    state: Annotated[JobState | None, Query(description=f"Only jobs in this state. {ACTIVE}")] = None,
+    runId: Annotated[UUID | None, Query(description="Only those of one run.")] = None,  # noqa: N803  its name
+    supplier: SupplierNamed = None,
 ) -> Page[ListedJob]:
     """Errors are cut to 300 characters; getJobStatus shows all that is kept."""
     after = paging.after(AfterTime)

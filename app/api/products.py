@@ -17,7 +17,7 @@ from app.api.ndjson import NDJSON, Export, Wanted, wants_lines
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.product_cursors import read_after, refuse_cursor, write_after
-from app.api.schemas import DatabaseNeeded, Moment, Word
+from app.api.schemas import DatabaseNeeded, ProductStatus, SupplierNamed, UpdatedSince, WhoseSku, Word
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import change_feed, product_lists
@@ -33,7 +33,6 @@ from app.views.products import CHOSEN, LISTED_PRODUCT, PRODUCT_EXAMPLE, ChosenOf
 router = APIRouter(prefix="/api/v1/products", tags=["catalogue"], route_class=GuardedRoute)
 
 Sku = Annotated[str, Path(description="Percent-encoded; may hold a slash.", examples=["A360-100804"])]
-Status = Literal["active", "discontinued"]
 ONE = problem_answers(404, 409)
 LIST_ANSWER: dict[str, Any] = {
     "content": {
@@ -70,14 +69,20 @@ async def list_products(
     request: Request,
     reading: ReadingNeeded,
     paging: PagingNeeded,
-    supplier: Word | None = None,
-    q: Word | None = None,
-    status: Status | None = None,
-    category: Word | None = None,
-    updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
+    supplier: SupplierNamed = None,
+    q: Annotated[
+        Word | None, Query(description="Words of names, or the beginning of a SKU or EAN, a variant's too.")
+    ] = None,
+    status: ProductStatus = None,
+    category: Annotated[
+        Word | None, Query(description="A category's path such as `BAGS/SHOPPING_BAGS`, with what lies below it.")
+    ] = None,
+    updatedSince: UpdatedSince = None,  # noqa: N803  the parameter's name
     expand: Annotated[Literal["variants"] | None, Query(description="Whole products in place of items.")] = None,
     fields: Fields = None,
-    sort: Sort = "sku",
+    sort: Annotated[
+        Sort, Query(description="`updatedAt`: what changed last comes last; products of one moment by SKU.")
+    ] = "sku",
 ) -> Response:
     """`q` finds words of names in any language and the beginnings of SKUs and EANs, variants' too.
 
@@ -128,7 +133,7 @@ async def get_product_history(
     database: DatabaseNeeded,
     caller: Viewer,
     paging: PagingNeeded,
-    supplier: Word | None = None,
+    supplier: WhoseSku = None,
 ) -> OrjsonResponse:
     """Old and new value of each changed field, of the product and of its variants."""
     after = paging.after(AfterNumber)
@@ -154,7 +159,7 @@ async def get_product_history(
     responses=ONE,
 )
 async def explain_product(
-    request: Request, sku: Sku, database: DatabaseNeeded, _: Viewer, supplier: Word | None = None
+    request: Request, sku: Sku, database: DatabaseNeeded, _: Viewer, supplier: WhoseSku = None
 ) -> Explained:
     """Its documents, the hashes that were seen and applied, the last run and error, and pictures that are pending.
 
@@ -171,7 +176,7 @@ async def explain_product(
     responses={200: {"content": {"application/json": {"example": PRODUCT_EXAMPLE}}}, **NOT_MODIFIED, **ONE},
 )
 async def get_product(
-    *, sku: Sku, reading: ReadingNeeded, supplier: Word | None = None, fields: Fields = None
+    *, sku: Sku, reading: ReadingNeeded, supplier: WhoseSku = None, fields: Fields = None
 ) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     form = form_of(fields, OF_PRODUCT, reading.form())

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import GuardedRoute, Operator, Viewer
 from app.api.cursors import AfterNumber, AfterRun, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import DatabaseNeeded, ServicesNeeded, Word
+from app.api.schemas import DatabaseNeeded, ServicesNeeded, SupplierNamed
 from app.api.supplier_filter import know_supplier
 from app.errors import NotFound
 from app.persistence import run_lists
@@ -25,7 +25,9 @@ from app.views.shapes import RunStatus
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"], route_class=GuardedRoute)
 
 
-async def get_run_id(run_id: Annotated[str, Path(alias="runId", examples=[RUN["id"]])]) -> str:
+async def get_run_id(
+    run_id: Annotated[str, Path(alias="runId", description="A run's `id`.", examples=[RUN["id"]])],
+) -> str:
     """The run that a path names; what is no run id is an unknown run."""
     try:
         return str(UUID(run_id))
@@ -48,8 +50,8 @@ async def list_runs(
     database: DatabaseNeeded,
     _: Viewer,
     paging: PagingNeeded,
-    supplier: Word | None = None,
-    status: RunStatus | None = None,
+    supplier: SupplierNamed = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs in this state.")] = None,
 ) -> Page[Run]:
     """`supplier` is a supplier's code or `documentId`."""
     after = paging.after(AfterRun)
@@ -127,8 +129,13 @@ async def list_problems(
     database: DatabaseNeeded,
     _: Viewer,
     paging: PagingNeeded,
-    severity: Literal["error", "warning"] | None = None,
-    stage: Literal["supplier", "family", "image"] | None = None,
+    severity: Annotated[
+        Literal["error", "warning"] | None,
+        Query(description="`error`: something was left out. `warning`: it was taken, and the feed is odd."),
+    ] = None,
+    stage: Annotated[
+        Literal["supplier", "family", "image"] | None, Query(description="Only what this stage met.")
+    ] = None,
 ) -> Page[RunProblem]:
     """In the order in which they were met."""
     after = paging.after(AfterNumber)

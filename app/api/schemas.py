@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
@@ -66,7 +66,16 @@ async def get_database(request: Request) -> Database:
     return services_of(request).database
 
 
-QueueNamed = Annotated[str, Path(alias="queueName", examples=["supplier-sync"])]
+SupplierNamed = Annotated[Word | None, Query(description="A supplier's code or `documentId`.")]
+WhoseSku = Annotated[Word | None, Query(description="Code or `documentId`, where several suppliers have the SKU.")]
+UpdatedSince = Annotated[Moment | None, Query(description="Changed at this time or later; UTC without an offset.")]
+ProductStatus = Annotated[
+    Literal["active", "discontinued"] | None,
+    Query(description="Only these; without it both, the discontinued ones as they were last."),
+]
+QueueNamed = Annotated[
+    str, Path(alias="queueName", description=f"One of {', '.join(QUEUES)}.", examples=["supplier-sync"])
+]
 
 
 async def get_queue_name(queue_name: QueueNamed) -> QueueName:

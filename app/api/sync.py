@@ -183,7 +183,15 @@ async def start_sync(
     services: ServicesNeeded,
     caller: Operator,
     body: Annotated[StartSync | None, Body(openapi_examples=BODY_EXAMPLES)] = None,
-    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            description="Of a call and its repeats, for 24 hours.",
+        ),
+    ] = None,
 ) -> JSONResponse:
     """Start runs and answer at once, or, with `useQueue: false`, when they are done.
 

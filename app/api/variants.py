@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -12,7 +12,7 @@ from app.api.catalogue_pages import ReadingNeeded, page_of
 from app.api.cursors import AfterVariant, write_cursor
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import Moment, Word
+from app.api.schemas import ProductStatus, SupplierNamed, UpdatedSince, WhoseSku, Word
 from app.api.supplier_filter import know_supplier
 from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import variant_lists
@@ -37,12 +37,12 @@ async def list_variants(
     *,
     reading: ReadingNeeded,
     paging: PagingNeeded,
-    ean: Word | None = None,
-    sku: Word | None = None,
-    supplier: Word | None = None,
+    ean: Annotated[Word | None, Query(description="The whole EAN.")] = None,
+    sku: Annotated[Word | None, Query(description="The whole SKU.")] = None,
+    supplier: SupplierNamed = None,
     productSku: Annotated[Word | None, Query(description="Those of one product.")] = None,  # noqa: N803  its name
-    status: Literal["active", "discontinued"] | None = None,
-    updatedSince: Moment | None = None,  # noqa: N803  the parameter's name
+    status: ProductStatus = None,
+    updatedSince: UpdatedSince = None,  # noqa: N803  the parameter's name
 ) -> Response:
     """Each as in its product, with its supplier; without `status` both, discontinued ones with their last state."""
     after, form = paging.after(AfterVariant), reading.form()
@@ -69,7 +69,7 @@ async def list_variants(
     response_model=ListedVariant,
     responses={**NOT_MODIFIED, **problem_answers(404, 409)},
 )
-async def get_variant(*, sku: Sku, reading: ReadingNeeded, supplier: Word | None = None) -> Response:
+async def get_variant(*, sku: Sku, reading: ReadingNeeded, supplier: WhoseSku = None) -> Response:
     """Where two suppliers have the SKU, `supplier` says which is meant; without it a 409 names them."""
     form = reading.form()
     return await reading.one(

@@ -25,12 +25,16 @@ from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Webh
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
 
 
-async def get_webhook_id(webhook_id: Annotated[str, Path(alias="webhookId", examples=[WEBHOOK["id"]])]) -> str:
+async def get_webhook_id(
+    webhook_id: Annotated[str, Path(alias="webhookId", description="A webhook's `id`.", examples=[WEBHOOK["id"]])],
+) -> str:
     """The webhook that a path names; what is no id is an unknown webhook."""
     return _uuid(webhook_id, "webhook")
 
 
-async def get_delivery_id(delivery_id: Annotated[str, Path(alias="deliveryId", examples=[DELIVERY["id"]])]) -> str:
+async def get_delivery_id(
+    delivery_id: Annotated[str, Path(alias="deliveryId", description="A delivery's `id`.", examples=[DELIVERY["id"]])],
+) -> str:
     """The delivery that a path names; what is no id is an unknown delivery."""
     return _uuid(delivery_id, "delivery")
 

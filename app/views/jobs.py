@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC
 from app.persistence.job_lists import JobRow, QueueNumbers
@@ -65,13 +65,16 @@ class JobStatus(ListedJob):
     result: dict[str, Any] | None
 
 
+ACTIVE = "`active` is what workers have claimed: in a slot, held ready for one, or waiting for its commit."
+
+
 class QueueStats(Out):
     """How many jobs of a queue are in each state; cancelled ones are not among them."""
 
     model_config = example(**QUEUE)
     queue_name: str
     waiting: int
-    active: int
+    active: Annotated[int, Field(description=ACTIVE)]
     completed: int
     failed: int
     delayed: int

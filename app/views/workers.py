@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from pydantic import Field
 
 from app.coordination.heartbeats import WorkerBeat
 from app.views.shapes import Out
@@ -30,8 +32,8 @@ class Worker(Out):
     pid: int
     started_at: datetime
     last_heartbeat_at: datetime
-    concurrency: int
-    active: int
+    concurrency: Annotated[int, Field(description="Its slots.")]
+    active: Annotated[int, Field(description="Those of them that have a job.")]
 
 
 def worker_out(beat: WorkerBeat) -> Worker:

@@ -159,6 +159,18 @@ async def test_the_feeds_base_address_is_shown_nowhere(stack: Stack) -> None:
     assert secret not in json.dumps(shown)
 
 
+async def test_every_parameter_is_described(api: ApiClient) -> None:
+    description = await api.get("//openapi.json")
+    parameters = [
+        (path, parameter)
+        for path, operations in description["paths"].items()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", [])
+    ]
+    assert len(parameters) > 80
+    assert [(path, one["name"]) for path, one in parameters if not one.get("description")] == []
+
+
 async def test_the_description_is_valid_openapi(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     # a grammar of international addresses takes six seconds to read; OpenAPI 3.1's schema has no such format, nor we
     monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)
