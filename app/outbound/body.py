@@ -131,8 +131,22 @@ async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes
                     await asyncio.sleep(0)
         decoder.finish()
     except zlib.error as error:
-        raise OriginUnavailable(f"{shown}: {error}") from None
+        raise OriginUnavailable(f"{shown}: {_in_words(error)}") from None
     return b"".join(pieces)
+
+
+def _in_words(error: zlib.error) -> str:
+    """What is wrong with a compressed body.
+
+    >>> _in_words(zlib.error("Error -3 while decompressing data: incorrect header check"))
+    'the body is not compressed as its headers say, or damaged (incorrect header check)'
+    >>> _in_words(zlib.error("the compressed body ended early"))
+    'the compressed body ended early'
+    """
+    said = str(error)
+    if not said.startswith("Error "):
+        return said
+    return f"the body is not compressed as its headers say, or damaged ({said.rpartition(': ')[2]})"
 
 
 def check_size(size: int, max_bytes: int, shown: object) -> None:

@@ -163,7 +163,7 @@ PACKED = gzip.compress(bytes(range(256)) * 50)
         pytest.param([CHUNKED, b"zz\r\n123"], "", id="a chunk without a size"),
         pytest.param([answer(length=None, Content_Encoding="gzip"), PACKED[:-9]], "ended early", id="gzip cut"),
         pytest.param([answer(length=None, Content_Encoding="gzip"), b"\x1f"], "ended early", id="gzip of one byte"),
-        pytest.param([answer(b"no gzip", Content_Encoding="gzip")], "incorrect header", id="not gzip"),
+        pytest.param([answer(b"no gzip", Content_Encoding="gzip")], "not compressed as its headers", id="not gzip"),
         pytest.param([answer(PACKED + b"more", Content_Encoding="gzip")], "incorrect header", id="gzip and more"),
         pytest.param([answer(PACKED[:-6] + b"xxxxxx", Content_Encoding="gzip")], "incorrect", id="gzip checksum"),
         pytest.param([answer(gzip.compress(b"") * 99, Content_Encoding="gzip")], "after its end", id="99 gzip members"),
