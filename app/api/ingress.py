@@ -20,6 +20,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.setting_values import is_root_path
 
+BELIEVED = "promidata.believed"
+"""In a request's scope: whether a trusted proxy sent it."""
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -46,7 +48,7 @@ class Ingress:
             believed = self._comes_from_proxy(scope)
             headers = Headers(scope=scope)
             prefix = forwarded_prefix(headers) if believed else ""
-            scope = {**scope, **self._place(scope, prefix)}
+            scope = {**scope, **self._place(scope, prefix), BELIEVED: believed}
             if believed:
                 scope["headers"] = with_host(scope["headers"], forwarded_host(headers))
         await self._next(scope, receive, send)

@@ -1,12 +1,13 @@
 """The events behind a stream: what differs between two looks at the ledger, numbered and kept for who comes back.
 
-    look every 0.5 s, while anybody listens ─▶ what differs from the last look ─▶ numbered, kept ─▶ every stream
+    look every 0.5 s, while anybody listens, and a minute more
+        ─▶ what differs from the last look ─▶ numbered, kept ─▶ every stream
 
 The ledger is looked at rather than told by the stages: an event is then never about something that was not committed,
 it needs no Redis, and 50 streams cost one look. An event is written once, and a stream sends what a look found as one
 piece: 50 streams of a sync cost the API 50 pieces a look, not 50 times its events. A job that runs for less than a look
 may be told of by its queue's numbers alone. Ids begin with a word of this process: one from another process, or from
-before a restart, is unknown.
+before a restart, is unknown; so is one from before a time in which nobody looked.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ log = get_logger()
 
 LOOK_EVERY_S = 0.5
 KEPT_EVENTS = 2_000
+LINGER_S = 60.0
+"""For how long it is looked on after the last stream ended, for whoever reads by one stream after the other."""
 AFTER_DEFECT_S = 10.0
 """How long after a look that failed for a reason of ours the next one follows, since open streams wait for it."""
 QUIET_S = 15.0
@@ -74,6 +77,7 @@ class LiveEvents:
         self._seen: State | None = None
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._one_look = asyncio.Lock()
         self._news = asyncio.Condition()
         self._closing: asyncio.Future[None] | None = None
@@ -110,18 +114,35 @@ class LiveEvents:
     def close(self) -> None:
         """End every stream, since the process is ending."""
         self._closed = True
-        if self._looking is not None:
-            self._looking.cancel()
+        self._stop_looking()
         self._closing = asyncio.ensure_future(self._tell())
 
     def _join(self) -> None:
         self._listeners += 1
+        self._keep_lingering(None)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._keep_looking())
 
     def _leave(self) -> None:
         self._listeners -= 1
-        if not self._listeners and self._looking is not None:
+        if not self._listeners:
+            self._keep_lingering(asyncio.get_running_loop().call_later(LINGER_S, self._forget))
+
+    def _keep_lingering(self, timer: asyncio.TimerHandle | None) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+        self._lingering = timer
+
+    def _forget(self) -> None:
+        """Look no more. What happens from now on is seen by nobody, so all that was told is too old."""
+        self._stop_looking()
+        self._seen = None
+        self._kept.clear()
+        self._number += 1
+
+    def _stop_looking(self) -> None:
+        self._keep_lingering(None)
+        if self._looking is not None:
             self._looking.cancel()
             self._looking = None
 

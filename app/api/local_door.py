@@ -1,20 +1,27 @@
 """The door while no key is configured: callers on this machine only (API.md, "Around it").
 
 A page in the user's own browser can send requests to loopback too, so two more things are looked at: `Host`, which a
-name that was rebound to 127.0.0.1 would betray, and where a request that changes something came from.
+name that was rebound to 127.0.0.1 would betray, and where a request that changes something came from. And a proxy on
+this machine sends whatever reaches it. Of one that is trusted everybody counts whom it names, since the first may be
+the visitor's own word; what any other one passes on for somebody else may not change anything.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.ingress import BELIEVED
 from app.api.problems import problem_response
 
+_SPOKEN_FOR = ("x-forwarded-for", "x-real-ip")
+_FORWARDED = re.compile(r'for="?(\[[^\]]*\]|[^;,"\s]*)', re.IGNORECASE)
+"""Whom the header `Forwarded` (RFC 7239) speaks for."""
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -37,11 +44,13 @@ def refusal(scope: Scope) -> str | None:
     """Why a request is refused, or None."""
     headers = Headers(scope=scope)
     ends = (scope.get("client"), scope.get("server"))
-    if not all(_is_local_end(end) for end in ends):
+    changes = scope["method"] not in READING
+    is_for_others = (changes or scope.get(BELIEVED, False)) and not all(map(_is_local_sender, spoken_for(headers)))
+    if is_for_others or not all(_is_local_end(end) for end in ends):
         return "no API_KEYS are configured, so only callers on this machine are answered"
     if not is_loopback_name(_host_name(headers.get("host", ""))):
         return "no API_KEYS are configured, so Host must be a name of this machine's loopback, such as localhost"
-    if scope["method"] not in READING and not _same_site(headers):
+    if changes and not _same_site(headers):
         return "a page of another site may not change anything here"
     return None
 
@@ -75,10 +84,28 @@ def _host_name(host: str) -> str:
         return ""
 
 
+def spoken_for(headers: Headers) -> list[str]:
+    """Everybody for whom a request was passed on, as the headers of proxies name them.
+
+    >>> spoken_for(Headers({"x-forwarded-for": "127.0.0.1, 203.0.113.9", "forwarded": 'for="[2001:db8::1]:47";by=x'}))
+    ['127.0.0.1', '203.0.113.9', '[2001:db8::1]']
+    """
+    listed = [part.strip() for name in _SPOKEN_FOR for value in headers.getlist(name) for part in value.split(",")]
+    return listed + [found for value in headers.getlist("forwarded") for found in _FORWARDED.findall(value)]
+
+
+def _is_local_sender(named: str) -> bool:
+    """An address, perhaps with a port; what hides who it is is not local."""
+    return is_loopback_name(named) or is_loopback_name(_host_name(named))
+
+
 def _same_site(headers: Headers) -> bool:
     fetch_site = headers.get("sec-fetch-site")
-    if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
-        return False
+    return (fetch_site is None or fetch_site in {"same-origin", "none"}) and origin_fits(headers)
+
+
+def origin_fits(headers: Headers) -> bool:
+    """Whether the page that sent this, where the browser names it, is at the address that it was sent to."""
     origin = headers.get("origin")
     try:
         return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.responses import RedirectResponse
 
 from app.api.auditing import READING, audited
@@ -58,7 +59,8 @@ def caller_of(request: Request) -> Caller | None:
     keys = request.app.state.settings.api_keys
     if not keys:
         return LOCAL
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    scheme, credentials = get_authorization_scheme_param(request.headers.get("authorization"))
+    bearer = credentials if scheme.lower() == "bearer" else ""
     for secret in filter(None, (bearer, request.headers.get("x-api-key"))):
         if found := find_caller(keys, secret):
             return found

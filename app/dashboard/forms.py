@@ -9,13 +9,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Mapping
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import Depends, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from app.api.local_door import origin_fits
 from app.api.problems import ProblemError
 from app.dashboard.entering import leading
 from app.dashboard.showing import form_token
@@ -49,10 +50,7 @@ Form = Annotated[Mapping[str, str], Depends(read_form)]
 def from_our_page(request: Request) -> bool:
     """Whether a request comes from our own site, as far as the browser says."""
     fetch_site = request.headers.get("sec-fetch-site")
-    if fetch_site is not None:
-        return fetch_site in {"same-origin", "none"}
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin_fits(request.headers) if fetch_site is None else fetch_site in {"same-origin", "none"}
 
 
 class Outcome(msgspec.Struct, frozen=True):

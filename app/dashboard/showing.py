@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
 from functools import cache
@@ -30,7 +31,7 @@ from app.settings import Role
 
 FLASH = "promidata_flash"
 FLASH_MAX_CHARS = 600
-FORM_COOKIE = "promidata_form"
+FORM_COOKIE, FORM_BYTES = "promidata_form", 32
 FRAGMENT = "x-fragment"
 """The header by which live.js asks for what may have changed, without the page around it."""
 
@@ -61,7 +62,8 @@ def show(
 ) -> HTMLResponse:
     """A page, or the part of it that moves where live.js asks for that; `pictures` are the addresses that it shows."""
     fragment = FRAGMENT in request.headers
-    form_cookie = request.cookies.get(FORM_COOKIE) or secrets.token_hex(32)
+    kept_cookie = _form_cookie(request)
+    form_cookie = kept_cookie or secrets.token_hex(FORM_BYTES)
     flash = None if fragment else _flash(request)
     text = (
         _templates()
@@ -82,7 +84,7 @@ def show(
         )
     )
     answer = HTMLResponse(text, status, headers={"Cache-Control": "no-store", **_policy(pictures)})
-    if FORM_COOKIE not in request.cookies:
+    if kept_cookie is None:
         sessions.keep_cookie(request, answer, FORM_COOKIE, form_cookie)
     if flash is not None:
         sessions.forget_cookie(request, answer, FLASH)
@@ -118,13 +120,19 @@ def own_path(text: str) -> str:
 
 def form_token(request: Request) -> str:
     """What a form of this browser and session has to carry."""
-    return _token(request.cookies.get(FORM_COOKIE, secrets.token_hex(32)), request)
+    return _token(_form_cookie(request) or secrets.token_hex(FORM_BYTES), request)
 
 
 def with_query(request: Request, **changed: str | None) -> str:
     """The query of this page with other values for some parameters; None leaves one out."""
     kept = {**request.query_params, **changed}
     return "?" + urlencode({name: value for name, value in kept.items() if value})
+
+
+def _form_cookie(request: Request) -> str | None:
+    """The browser's random word, if it is one of ours: anything else would be a word that somebody else knows."""
+    word = request.cookies.get(FORM_COOKIE, "")
+    return word if re.fullmatch(f"[0-9a-f]{{{2 * FORM_BYTES}}}", word) else None
 
 
 def _token(form_cookie: str, request: Request) -> str:

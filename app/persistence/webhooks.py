@@ -200,6 +200,14 @@ async def note_verdict(
     return row is not None
 
 
+async def still_asks(db: AsyncConnection, claimed: ClaimedDelivery) -> bool:
+    """Hold a delivery's webhook, and say whether its address is still the one that was asked."""
+    url = await db.scalar(
+        text("SELECT url FROM webhooks WHERE id = CAST(:id AS uuid) FOR NO KEY UPDATE"), {"id": claimed.webhook_id}
+    )
+    return bool(url == claimed.url)
+
+
 async def deactivate(db: AsyncConnection, webhook_id: str, reason: str) -> None:
     """Send nothing more to a webhook; what waits for it has failed."""
     await db.execute(

@@ -95,6 +95,33 @@ async def test_a_stream_is_resumed_where_it_broke_off(api: ApiClient) -> None:
         assert {first["data"]["queueName"], second["data"]["queueName"]} == {"image-upload", "product-family"}
 
 
+async def test_what_happened_while_nobody_listened_is_told_to_who_comes_back(api: ApiClient, stack: Stack) -> None:
+    run = await add_run(stack, status="running")
+    async with stream(api) as found:
+        await api.post("/queues/image-upload/pause")
+        last = await until(found, "queue", queueName="image-upload", paused=True)
+    (job,) = await add_jobs(stack, run, queue="image-upload", state="active")
+    await asyncio.sleep(3 * live_events.LOOK_EVERY_S)
+    await api.post(f"/queues/image-upload/jobs/{job}/cancel")
+    async with stream(api, last["id"]) as found:
+        await until(found, "job", jobId=job, state="active")
+        await until(found, "job", jobId=job, state="cancelled")
+
+
+async def test_who_comes_back_after_nobody_looked_any_more_reads_everything_again(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_events, "LINGER_S", 0.1)
+    async with stream(api) as found:
+        await api.post("/queues/image-upload/pause")
+        last = await until(found, "queue", queueName="image-upload", paused=True)
+    await asyncio.sleep(0.5)
+    async with stream(api, last["id"]) as found:
+        assert (await anext(found))["event"] == "reset"
+        await api.post("/queues/image-upload/resume")
+        await until(found, "queue", queueName="image-upload", paused=False)
+
+
 @pytest.mark.parametrize("last_id", ["x", "00000000-1", "-", "99999999999999999999999", "x" * 5000])
 async def test_an_unknown_id_gets_one_reset(api: ApiClient, last_id: str) -> None:
     async with stream(api, last_id) as found:

@@ -141,9 +141,30 @@ async def test_the_local_door_judges_the_visitor_that_the_proxy_names(synced: St
     async with api_client(behind(synced, forwarded_allow_ips="127.0.0.1", root_path=PREFIX)) as api:
         await api.problem("GET", "/runs", 403, headers={"X-Forwarded-For": "203.0.113.5"})
         await api.problem("GET", "/runs", 403, headers={"X-Forwarded-Host": "promi.example"})
+        await api.problem("GET", "/runs", 403, headers={"X-Forwarded-For": "203.0.113.5, 127.0.0.1"})
         own = {"X-Forwarded-Host": "localhost:4", "X-Forwarded-Proto": "http", "Origin": "http://localhost:4"}
         await api.post("/queues/image-upload/resume", headers=own)
         await api.problem("POST", "/queues/image-upload/pause", 403, headers={**own, "Origin": "http://localhost:5"})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"},
+        {"X-Real-IP": "203.0.113.9"},
+        {"Forwarded": 'for=127.0.0.1, for="[2001:db8::1]:4711";proto=https'},
+        {"Forwarded": "for=unknown"},
+    ],
+)
+async def test_without_keys_nobody_changes_anything_through_a_proxy_on_this_machine(
+    synced: Stack, believing: ApiClient, word: dict[str, str]
+) -> None:
+    """What it appends is true; what stands before that may be the visitor's own word."""
+    await believing.problem("GET", "/suppliers", 403, headers=word)
+    async with api_client(behind(synced)) as api:
+        await api.problem("POST", "/queues/image-upload/resume", 403, headers=word)
+        assert (await api.http.get("/api/v1/suppliers", headers=word)).status_code == 200
+        await api.post("/queues/image-upload/resume", headers={"X-Forwarded-For": "127.0.0.1:4711, [::1]"})
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import html
 import json
 import re
@@ -18,6 +20,7 @@ from app.api import sessions
 from app.dashboard.entering import PageRoute
 from app.dashboard.pages import PAGES
 from app.dashboard.queues import VERBS
+from app.dashboard.showing import FORM_COOKIE
 from app.settings import Settings
 from tests.support.api_client import serve
 from tests.support.plain_http import plain_client
@@ -171,7 +174,11 @@ async def test_a_form_needs_its_token_and_a_page_of_our_own(stack: Stack, url: s
             assert (await http.post(path, data=fields)).status_code == 403
         token = TOKEN.search((await http.get("/queues")).text)
         assert token is not None
-        for header in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        for header in (
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Origin": "https://evil.example"},
+            {"Origin": "http://[::1"},
+        ):
             assert (await http.post(path, data={"token": token[1]}, headers=header)).status_code == 403
         async with browsing(url, "operator") as other:
             assert (await other.post(path, data={"token": token[1]})).status_code == 403
@@ -181,6 +188,37 @@ async def test_a_form_needs_its_token_and_a_page_of_our_own(stack: Stack, url: s
         assert "is paused: what runs" not in (await http.get("/queues")).text, "a line is shown once"
         await send(http, "/queues/image-upload/resume", {})
         assert not await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'")
+
+
+@pytest.mark.parametrize("word", ["", "x", "0" * 63])
+async def test_a_browsers_word_that_is_none_of_ours_is_replaced(url: str, word: str) -> None:
+    """An empty one would make the token a constant, and block every form."""
+    async with browsing(url, "operator") as http:
+        planted = {"Cookie": f"{FORM_COOKIE}={word}; {sessions.COOKIE}={http.cookies[sessions.COOKIE]}"}
+        answer = await http.get("/queues", headers=planted)
+        assert any(line.startswith(f"{FORM_COOKIE}=") for line in answer.headers.get_list("set-cookie"))
+        session = http.cookies[sessions.COOKIE].encode()
+        token = hmac.new(word.encode(), session, hashlib.sha256).hexdigest()
+        path = "/queues/image-upload/pause"
+        assert (await http.post(path, data={"token": token}, headers=planted)).status_code == 403
+        assert "is paused" in (await send(http, path, {})).text
+        await send(http, "/queues/image-upload/resume", {})
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"bearer {SECRETS['viewer']}", 200),
+        (f"Bearer {SECRETS['viewer']}", 200),
+        (SECRETS["viewer"], 303),
+        (f"Basic {SECRETS['viewer']}", 303),
+    ],
+)
+async def test_a_key_in_a_header_opens_pages_as_it_opens_the_api(url: str, header: str, status: int) -> None:
+    async with plain_client(base_url=url, timeout=30) as http:
+        given = {"Authorization": header}
+        assert (await http.get("/runs", headers=given)).status_code == status
+        assert (await http.get("/api/v1/runs", headers=given)).status_code == (200 if status == 200 else 401)
 
 
 async def test_what_the_feed_says_is_text_and_never_markup_or_a_link_that_runs(stack: Stack, url: str) -> None:

@@ -16,8 +16,10 @@ from app.notify.signing import new_secret
 from app.persistence import run_lists, webhook_records, webhooks
 from app.settings import Settings
 from app.sync.operating import by_hand
+from app.sync.operating.webhooks import update_webhook
 from app.sync.running.numbering import number_changes
 from app.sync.upkeep.webhooks import deliver_webhooks
+from app.views.bodies import WebhookChanges
 from app.views.webhooks import message_of
 from tests.conftest import MakeStack
 from tests.support.api_client import api_client
@@ -164,6 +166,23 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(stack: Stack) -> Non
         await stack.sync("A360")
         assert len(await deliveries(stack)) == 2
         assert len(shop.received) == 1
+
+
+async def test_a_late_answer_of_the_old_address_says_nothing_of_the_new_one(stack: Stack) -> None:
+    async with (
+        listening(Receiver(free_port(), answers=[410], hang_s=2)) as old,
+        listening(Receiver(free_port())) as new,
+        delivering(stack),
+    ):
+        webhook = await add_webhook(stack, old.url, ("run.finished",))
+        await stack.sync("A23")
+        await until(lambda: old.received)
+        await update_webhook(stack.services, webhook, WebhookChanges(url=new.url))
+        await until(lambda: new.received)
+        await settled(stack)
+        (row,) = await stack.rows("SELECT is_active, deactivated_reason FROM webhooks")
+        assert row == {"is_active": True, "deactivated_reason": None}
+        assert [delivery["state"] for delivery in await deliveries(stack)] == ["delivered"]
 
 
 async def test_a_receiver_that_hangs_holds_up_no_other(stack: Stack) -> None:

@@ -98,8 +98,10 @@ async def _note_verdict(services: Services, claimed: ClaimedDelivery, verdict: V
     pause_s = next_pause_s(claimed.attempts, verdict.wish_s) if verdict.kind == "again" else None
 
     async def note(db: Connection) -> None:
-        held = await webhooks.note_verdict(db, claimed, status=verdict.status, error=verdict.error, pause_s=pause_s)
-        if held and verdict.kind == "gone":
+        is_gone = verdict.kind == "gone" and await webhooks.still_asks(db, claimed)
+        wait_s = 0.0 if verdict.kind == "gone" and not is_gone else pause_s  # it goes to the new address
+        held = await webhooks.note_verdict(db, claimed, status=verdict.status, error=verdict.error, pause_s=wait_s)
+        if held and is_gone:
             await webhooks.deactivate(db, claimed.webhook_id, "the receiver answered 410 Gone")
 
     await services.database.transact(note)
