@@ -13,7 +13,7 @@ from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json
 from app.errors import NotFound
-from app.jobs.definitions import SUPPLIER_SYNC
+from app.jobs.definitions import STAGE_OF, SUPPLIER_SYNC
 from app.persistence import job_lists
 from app.persistence.job_lists import JobFilter, JobRow
 from app.sync.operating import by_hand
@@ -189,7 +189,7 @@ def set_paused(queue: str, *, paused: bool, as_json: bool) -> None:
     """
     verb = by_hand.pause if paused else by_hand.resume
     with_services(lambda services: verb(services, queue), act_of("pauseQueue" if paused else "resumeQueue", queue))
-    end = f"is paused; `{own_name()} resume` lets its jobs start again" if paused else "goes on"
+    end = f"is paused; `{own_name()} resume {STAGE_OF[queue]}` lets its jobs start again" if paused else "goes on"
     _tell_or_say(Paused(queue_name=queue, paused=paused), f"{queue} {end}", as_json=as_json)
 
 

@@ -9,7 +9,7 @@ from app.cli.named import know_supplier, read_runs
 from app.cli.run_tables import guard_lines, problem_lines, repair_lines, run_lines, whole_run
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, own_name, tell_json
-from app.jobs.definitions import QUEUES
+from app.jobs.definitions import QUEUES, STAGE_OF
 from app.persistence import job_lists, run_lists
 from app.persistence.job_lists import QueueNumbers
 from app.sync.services import Services
@@ -90,9 +90,11 @@ def show_stats(*, as_json: bool) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("queue", no_wrap=True)
     for state in (*STATES, "total"):
-        table.add_column(state, justify="right")
-    for name in QUEUES:
-        stats = queue_stats(numbers[name])
-        paused = " (paused)" if stats.paused else ""
-        table.add_row(f"{name}{paused}", *[str(getattr(stats, state)) for state in (*STATES, "total")])
-    Teller().show(table)
+        table.add_column(state, justify="right", overflow="fold")  # a number that is cut is another one
+    found = {name: queue_stats(numbers[name]) for name in QUEUES}
+    for name, stats in found.items():
+        table.add_row(name, *[str(getattr(stats, state)) for state in (*STATES, "total")])
+    teller = Teller()
+    teller.show(table)
+    for name in [name for name, stats in found.items() if stats.paused]:
+        teller.say(f"{name} is paused; `{own_name()} resume {STAGE_OF[name]}` lets its jobs start again")
