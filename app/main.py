@@ -183,6 +183,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 with told_of_the_end(app.state.live.close):
                     yield
             finally:
+                await app.state.live.stop()
                 await app.state.pacing.close()
                 await _end(app.state.verbs)
                 if services.queue is not None:

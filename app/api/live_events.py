@@ -77,6 +77,7 @@ class LiveEvents:
         self._seen: State | None = None
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
+        self._stopped: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._one_look = asyncio.Lock()
         self._news = asyncio.Condition()
@@ -117,6 +118,12 @@ class LiveEvents:
         self._stop_looking()
         self._closing = asyncio.ensure_future(self._tell())
 
+    async def stop(self) -> None:
+        """Look no more, and wait until nothing is asked of the database."""
+        self._stop_looking()
+        if self._stopped is not None:
+            await asyncio.wait([self._stopped])
+
     def _join(self) -> None:
         self._listeners += 1
         self._keep_lingering(None)
@@ -144,7 +151,7 @@ class LiveEvents:
         self._keep_lingering(None)
         if self._looking is not None:
             self._looking.cancel()
-            self._looking = None
+            self._looking, self._stopped = None, self._looking
 
     async def _keep_looking(self) -> None:
         while True:

@@ -159,6 +159,7 @@ async def live(stack: Stack) -> AsyncIterator[LiveEvents]:
     live = LiveEvents(stack.services.database, stack.settings)
     yield live
     live.close()
+    await live.stop()
     assert not live._listeners
 
 
