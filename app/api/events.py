@@ -32,16 +32,13 @@ async def following(
     _: Viewer,
     last_event_id: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", description=LAST_SEEN),
+        Header(alias="Last-Event-ID", description="The last event that was seen; browsers send it by themselves."),
     ] = None,
 ) -> AsyncIterator[Found]:
     """The process's events, after a first look: what happens once the stream has begun is told."""
     live: LiveEvents = request.app.state.live
     async with live.following(last_event_id or None) as found:
         yield found
-
-
-LAST_SEEN = "The last event that was seen; browsers send it by themselves."
 
 
 @router.get(

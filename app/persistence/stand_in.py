@@ -11,6 +11,7 @@ asyncpg is answered beside it. The messages are those of the PostgreSQL document
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any
 
 DONE, READY, ERROR = b"CZE"
@@ -24,7 +25,7 @@ class Unexpected(ConnectionError):
     """What the server answered leaves open what holds, so the connection was ended."""
 
 
-class StandIn(asyncio.Protocol):
+class StandIn(asyncio.Protocol, ABC):
     """Splits what comes into messages; what to do with each is the subclass's."""
 
     def __init__(self, transport: Any, protocol: Any) -> None:
@@ -66,9 +67,9 @@ class StandIn(asyncio.Protocol):
         """Let `protocol` have what comes when this one is over."""
         self._protocol = protocol
 
+    @abstractmethod
     def _receive(self, kind: int, message: bytes) -> None:
         """Do with one message what is to be done with it."""
-        raise NotImplementedError
 
     def _break(self, error: Exception) -> None:
         """End the connection, for this reason."""

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from app.cli.doctor import examine
 from app.errors import QueueUnavailable, SettingsError
-from app.jobs.definitions import IMAGE_UPLOAD
+from app.jobs.definitions import IMAGE_UPLOAD, QUEUES
 from app.jobs.queue import Message
 from app.jobs.tenancy import Tenancy
 from app.redis_keys import RedisKeys
@@ -39,9 +40,17 @@ def small_feed() -> SampleFeed:
     return SampleFeed(FeedSpec.small(count=2, families=3, variants=2))
 
 
-def documented_rules() -> list[str]:
+KEDAS_SCRIPT = """
+local kind = redis.call('type', KEYS[1]).ok
+if kind == 'zset' then return redis.call('zcard', KEYS[1]) end
+return redis.call('llen', KEYS[1])
+"""
+"""What its redis scaler asks with, as far as rights go: an empty queue is no key, which it takes for a list."""
+
+
+def documented_rules(user: str = "promidata") -> list[str]:
     """The ACL line of docs/operations.md."""
-    (line,) = re.findall(r"^ACL SETUSER promidata (.+)$", OPERATIONS.read_text(), re.MULTILINE)
+    (line,) = re.findall(rf"^ACL SETUSER {user} (.+)$", OPERATIONS.read_text(), re.MULTILINE)
     return str(line).replace(">SECRET", ">pw-of-app").split()
 
 
@@ -109,6 +118,21 @@ async def test_a_whole_sync_for_a_user_with_the_documented_rules(servers: Server
 
 def test_the_documented_patterns_are_those_of_the_default_keys() -> None:
     assert [rule for rule in documented_rules() if rule.startswith("~")] == list(RedisKeys().patterns)
+
+
+async def test_kedas_user_reads_how_long_queues_are_and_nothing_else(servers: Servers) -> None:
+    async with (
+        a_user(servers, "keda", *documented_rules("keda")) as reading,
+        Redis.from_url(servers.valkey.url) as redis,
+        Redis.from_url(reading.valkey.url) as keda,
+    ):
+        await redis.zadd(IMAGE_UPLOAD, {"a": 1, "b": 2})
+        assert await keda.eval(KEDAS_SCRIPT, 1, IMAGE_UPLOAD) == 2
+        await redis.delete(IMAGE_UPLOAD)
+        assert [await keda.eval(KEDAS_SCRIPT, 1, name) for name in QUEUES] == [0, 0, 0]
+        for forbidden in (keda.get(IMAGE_UPLOAD), keda.zadd(IMAGE_UPLOAD, {"a": 1}), keda.zcard("promidata:workers")):
+            with pytest.raises(NoPermissionError):
+                await forbidden
 
 
 async def test_a_user_of_other_keys_is_refused_at_the_start_with_what_to_grant(
@@ -188,9 +212,11 @@ async def test_a_second_installation_on_the_same_keys_is_refused_in_one_line(ser
                 await learn(services.database, services.queue)
                 await services.queue.hold()
                 await until(lambda: _refuses(services.queue))
-            (redis,) = [finding for finding in await examine(settings) if finding.part == "redis"]
-            assert not redis.ok
-            assert "REDIS_PREFIX" in redis.found
+            found = {finding.part: finding for finding in await examine(settings)}
+            assert not found["redis"].ok
+            assert "REDIS_PREFIX" in found["redis"].found
+            assert found["workers"].found.startswith("not known")
+            assert "queues" not in found, "who works them off is not known"
         await workers.start()
         await workers.over()
         await assert_as_if_nothing_had_happened(workers.stack)
