@@ -50,7 +50,7 @@ class ServiceGauges:
         self.changes_lag = gauge("changes_lag_seconds", "Since the oldest change without a number was written.")
         self.changes_head = gauge("changes_head", "The change feed's last number.")
         self.deliveries_lag = gauge(
-            "webhook_lag_seconds", "For how long the delivery that is due the longest has been due."
+            "webhook_lag_seconds", "For how long the delivery that is due the longest has been due; of active webhooks."
         )
         self.last_success = gauge(
             "supplier_last_success_timestamp_seconds", "When the last good run of a supplier ended.", "supplier"

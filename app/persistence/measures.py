@@ -32,7 +32,7 @@ class Backlog(msgspec.Struct, frozen=True):
     """How long ago the oldest change was written that has no number; 0 when all have one."""
     changes_head: int
     deliveries_lag_s: float
-    """For how long the delivery to a webhook that is due the longest has been due; 0 when none is."""
+    """For how long the delivery to an active webhook that is due the longest has been due; 0 when none is."""
 
 
 class SupplierState(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ SELECT {SECONDS_SINCE.format("(SELECT at FROM changes WHERE seq IS NULL ORDER BY
     SECONDS_SINCE.format('''(
         SELECT min(d.next_attempt_at) FROM webhooks w CROSS JOIN LATERAL (
             SELECT next_attempt_at FROM deliveries WHERE webhook_id = w.id AND state = 'pending'
-            ORDER BY next_attempt_at LIMIT 1) d)''')
+            ORDER BY next_attempt_at LIMIT 1) d WHERE w.is_active)''')
 } AS deliveries_lag_s
 """
 SUPPLIERS = f"""

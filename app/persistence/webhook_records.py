@@ -139,7 +139,10 @@ async def hold_delivery(db: AsyncConnection, webhook_id: str, delivery_id: str) 
 
 
 async def reopen_delivery(db: AsyncConnection, delivery_id: str) -> DeliveryRow:
-    """Let a delivery that this transaction holds be tried at once, with all its attempts, under the id that it has."""
+    """Let a delivery that this transaction holds be tried at once, with all its attempts, under the id that it has.
+
+    A try that is under way keeps its claim, and knows by the attempts that it was asked for (`note_verdict`).
+    """
     rows = await db.execute(
         text(f"""
         UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), error = NULL

@@ -117,10 +117,14 @@ NUMBERED = f"""(d.event <> '{CATALOGUE_CHANGED}' OR NOT EXISTS (
 IDLE = """NOT EXISTS (
     SELECT FROM deliveries u WHERE u.webhook_id = w.id AND u.state = 'pending' AND u.lease_until > clock_timestamp())"""
 
+READY = f"""w.is_active AND {IDLE} AND EXISTS (
+    SELECT FROM deliveries d WHERE d.webhook_id = w.id AND {DUE} AND {NUMBERED})"""
+"""Of a webhook: something can be sent to it now. What waits for an inactive one is due again once it is active."""
+
 
 async def any_due(db: AsyncConnection) -> bool:
-    """Whether there is anything to deliver now."""
-    return bool(await db.scalar(text(f"SELECT EXISTS (SELECT FROM deliveries d WHERE {DUE})")))
+    """Whether there is anything to deliver now: what `claim_due` would find, unless others hold it."""
+    return bool(await db.scalar(text(f"SELECT EXISTS (SELECT FROM webhooks w WHERE {READY})")))
 
 
 async def claim_due(db: AsyncConnection, limit: int) -> list[ClaimedDelivery]:
@@ -149,11 +153,7 @@ async def _hold_idle_webhooks(db: AsyncConnection, limit: int) -> list[str]:
     The one after it sees what another process claimed and committed before these were held.
     """
     ids = await db.scalars(
-        text(f"""
-        SELECT CAST(w.id AS text) FROM webhooks w
-        WHERE w.is_active AND {IDLE} AND EXISTS (
-            SELECT FROM deliveries d WHERE d.webhook_id = w.id AND {DUE} AND {NUMBERED})
-        LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED"""),
+        text(f"SELECT CAST(w.id AS text) FROM webhooks w WHERE {READY} LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED"),
         {"limit": limit},
     )
     return list(ids)
@@ -170,19 +170,26 @@ async def keep_payload(db: AsyncConnection, claimed: ClaimedDelivery, payload: s
     return row is not None
 
 
+ASKED_FOR_AGAIN = "attempts = 0"
+"""Of a delivery under way: its claim counted this try, so only `reopen_delivery` can have put its attempts back."""
+
+
 async def note_verdict(
     db: AsyncConnection, claimed: ClaimedDelivery, *, status: int | None, error: str | None, pause_s: float | None
 ) -> bool:
     """Note what came of a try: no error is delivered, an error waits `pause_s`, or has failed when that is None.
 
-    False when the claim was lost to another process meanwhile: then nothing was written.
+    Who asked meanwhile for the delivery to be sent again, which is seen by its attempts, has it tried anew at once
+    unless this try delivered it. False when the claim was lost to another process meanwhile: then nothing was written.
     """
     state = "delivered" if error is None else "failed" if pause_s is None else "pending"
     tried = {"at": claimed.at, "status": status, "error": None if error is None else bounded(error)}
     row = await db.scalar(
         text(f"""
-        UPDATE deliveries SET state = :state, claim = NULL, lease_until = NULL, response_status = :status,
-            error = :error, next_attempt_at = clock_timestamp() + make_interval(secs => :pause_s),
+        UPDATE deliveries SET state = CASE WHEN :state = 'failed' AND {ASKED_FOR_AGAIN} THEN 'pending' ELSE :state END,
+            claim = NULL, lease_until = NULL, response_status = :status, error = :error,
+            next_attempt_at = clock_timestamp()
+                + CASE WHEN {ASKED_FOR_AGAIN} THEN interval '0' ELSE make_interval(secs => :pause_s) END,
             delivered_at = CASE WHEN :state = 'delivered' THEN clock_timestamp() END,
             tries = CASE WHEN jsonb_array_length(tries) < {KEPT_TRIES} THEN tries ELSE tries - 0 END
                 || CAST(:tried AS jsonb)

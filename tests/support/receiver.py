@@ -43,6 +43,8 @@ class Receiver:
     port: int
     answers: list[int] = field(default_factory=lambda: [200])
     hang_s: float = 0.0
+    held_by: asyncio.Event | None = None
+    """No request is answered before this is set."""
     location: str = ""
     received: list[Received] = field(default_factory=list)
 
@@ -58,6 +60,8 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(Received(headers["webhook-id"], headers, body))
         await asyncio.sleep(self.hang_s)
+        if self.held_by is not None:
+            await self.held_by.wait()
         status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return web.Response(status=status, headers={"Location": self.location} if self.location else {})
 

@@ -77,7 +77,7 @@ async def delete_webhook(database: Database, webhook_id: str) -> WebhookRow:
 
 
 async def retry_delivery(database: Database, webhook_id: str, delivery_id: str) -> DeliveryRow:
-    """Send a delivery again at once, under the id that it had.
+    """Send a delivery again at once, under the id that it had; a try under way ends first, and may deliver it.
 
     Raises:
         NotFound: there is no such webhook or delivery.
@@ -85,8 +85,9 @@ async def retry_delivery(database: Database, webhook_id: str, delivery_id: str) 
     """
 
     async def reopen(db: Connection) -> DeliveryRow:
-        webhook = there(await webhook_records.find_webhook(db, webhook_id), webhook_id)
         delivery = await webhook_records.hold_delivery(db, webhook_id, delivery_id)
+        # read once the delivery is held: the try that was waited for may have deactivated it
+        webhook = there(await webhook_records.find_webhook(db, webhook_id), webhook_id)
         if delivery is None:
             raise NotFound(f"there is no delivery {delivery_id} to webhook {webhook_id}")
         if delivery.state == "delivered":
