@@ -136,6 +136,30 @@ async def test_a_job_is_deleted_once_it_is_over(stack: Stack, tmp_path: Path) ->
     assert await stack.value("SELECT count(*) FROM jobs") == 0
 
 
+async def test_stats_of_paused_queues_keep_to_80_columns_with_every_number_whole(stack: Stack, tmp_path: Path) -> None:
+    env = environment_of(stack)
+    counts = {"waiting": 1_234, "active": 10, "delayed": 12, "completed": 12_345, "failed": 123}
+    run_id = await add_run(stack)
+    for state, count in counts.items():
+        await add_jobs(stack, run_id, queue="image-upload", state=state, count=count)
+    for queue in ("family", "image"):
+        assert (await command(tmp_path, env, "pause", queue)).code == 0
+    ended, shown = await asyncio.gather(command(tmp_path, env, "stats"), command(tmp_path, env, "stats", "--json"))
+    assert ended.code == shown.code == 0
+    lines = [line.rstrip() for line in ended.out.splitlines() if line.strip()]
+    assert max(map(len, lines)) <= 80
+    heads, _, supplier, family, image, *paused = lines
+    assert heads.split() == ["queue", *counts, "total"]
+    assert supplier.split() == ["supplier-sync", *["0"] * 6]
+    assert family.split() == ["product-family", *["0"] * 6]
+    assert image.split() == ["image-upload", *map(str, counts.values()), str(sum(counts.values()))]
+    assert " ".join(" ".join(paused).split()) == (
+        "product-family is paused; `promidata-sync resume family` lets its jobs start again "
+        "image-upload is paused; `promidata-sync resume image` lets its jobs start again"
+    )
+    assert [queue for queue, numbers in shown.json.items() if numbers["paused"]] == ["productFamily", "imageUpload"]
+
+
 async def test_a_queue_is_paused_and_resumed_by_its_short_name(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack)
     paused = await command(tmp_path, env, "pause", "image")
