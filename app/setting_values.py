@@ -20,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 KEY_MIN_CHARS = 16
 ROOT_PATH_MAX_CHARS = 200
+ASKED_DIRECTLY = ("/healthz", "/readyz", "/metrics")
+"""Paths that probes and Prometheus ask the service itself for, past the proxy: as a prefix they would be its root."""
 ANY_PROXY = "*"
 _QUOTES = "\"'"
 _ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
@@ -85,6 +87,10 @@ def _root_path(text: str) -> str:
     path = "/" + text.strip("/") if text.strip("/") else ""
     if path and not is_root_path(path):
         raise ValueError("should be a path such as /promi, of letters, digits and . _ ~ -")
+    if path in ASKED_DIRECTLY:
+        raise ValueError(
+            f"should be a path such as /promi: {path} is what probes and the like ask for without a prefix"
+        )
     return path
 
 
@@ -142,9 +148,16 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _regions(text: str) -> tuple[str, ...]:
+    regions = comma_list(text)
+    if not regions:
+        raise ValueError("should be regions of the feed's prices such as BENELUX,EURO, the preferred one first")
+    return regions
+
+
 def _languages(text: str) -> tuple[str, ...]:
     languages = comma_list(text)
-    if not all(map(_LANGUAGE.fullmatch, languages)):
+    if not languages or not all(map(_LANGUAGE.fullmatch, languages)):
         raise ValueError("should be the feed's codes of languages such as nl,de,en,fr, the preferred one first")
     return languages
 
@@ -208,7 +221,7 @@ class ApiKey(BaseModel):
         return cls.model_validate({"name": name, "role": role, "secret": secret})
 
 
-Texts = Annotated[tuple[str, ...], NoDecode, _from_text(comma_list)]
+PriceRegions = Annotated[tuple[str, ...], NoDecode, _from_text(_regions)]
 LanguageCodes = Annotated[tuple[str, ...], NoDecode, _from_text(_languages)]
 Hosts = Annotated[tuple[str, ...], NoDecode, _from_text(_hosts)]
 Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]

@@ -32,12 +32,12 @@ from app.setting_values import (
     Networks,
     Origins,
     PicturesAddress,
+    PriceRegions,
     Proxies,
     Role,
     RootPath,
     ServiceAddress,
     StoreAddress,
-    Texts,
     is_base_address,
     is_header_list,
     is_redis_address,
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     promidata_base_url: SecretStr | None = None
     document_hosts: Hosts = ()
-    price_regions: Texts = ("BENELUX", "EURO")
+    price_regions: PriceRegions = ("BENELUX", "EURO")
     languages: LanguageCodes = ("nl", "de", "en", "fr")
     allow_private_addresses: Networks = ()
 

@@ -85,13 +85,19 @@ async def test_every_address_that_is_given_out_has_the_prefix(synced: Stack, str
         assert proxy.outside == []
 
 
-async def test_the_prefix_may_look_like_a_path_of_ours(synced: Stack) -> None:
-    settings = behind(synced, root_path="/api")
+@pytest.mark.parametrize("prefix", ["/api", "/media", "/docs"])
+async def test_the_prefix_may_look_like_a_path_of_ours(synced: Stack, prefix: str) -> None:
+    """All but one page that is called as the prefix is, behind a proxy that takes it off: that is the prefix's root."""
+    settings = behind(synced, root_path=prefix)
     async with serve(settings) as upstream, plain_client() as http:
         for strips in (True, False):
-            async with prefix_proxy(upstream, "/api", strips=strips, tells=False) as proxy:
+            async with prefix_proxy(upstream, prefix, strips=strips, tells=False) as proxy:
                 for path in ("/api/v1/runs", "/docs", "/", "", "/healthz"):
-                    assert (await http.get(proxy.url + path)).status_code == 200, (strips, path)
+                    answer = await http.get(proxy.url + path)
+                    assert answer.status_code == 200, (strips, path)
+                    if path == "/docs":
+                        hidden = strips and prefix == path
+                        assert ("/openapi.json" in answer.text) is not hidden, strips
 
 
 async def test_a_sku_with_a_slash_is_found_under_a_prefix(synced: Stack) -> None:

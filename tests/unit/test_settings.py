@@ -37,6 +37,8 @@ NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
 LANGUAGES = "should be the feed's codes of languages such as nl,de,en,fr, the preferred one first"
 ORIGINS = "should be origins such as https://shop.example.com, separated by commas; * is not possible"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
+REGIONS = "should be regions of the feed's prices such as BENELUX,EURO, the preferred one first"
+TAKEN = "ROOT_PATH: should be a path such as /promi: {} is what probes and the like ask for without a prefix"
 SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
 ROOT = Path(__file__).parents[2]
 Load = Callable[[dict[str, str]], Settings]
@@ -168,6 +170,9 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"CORS_ORIGINS": "https://shop.example,shop.example"}, "CORS_ORIGINS: " + ORIGINS),
         ({"CORS_ORIGINS": "https://shop.example/page"}, "CORS_ORIGINS: " + ORIGINS),
         ({"ROOT_PATH": "/../up"}, "ROOT_PATH: should be a path such as /promi, of letters, digits and . _ ~ -"),
+        ({"ROOT_PATH": "/healthz"}, TAKEN.format("/healthz")),
+        ({"ROOT_PATH": "readyz/"}, TAKEN.format("/readyz")),
+        ({"ROOT_PATH": "/metrics"}, TAKEN.format("/metrics")),
         ({"PUBLIC_URL": "shop.example"}, "PUBLIC_URL: " + ADDRESS.format("https://shop.example/promi")),
         ({"S3_PUBLIC_URL": "cdn.example"}, "S3_PUBLIC_URL: " + ADDRESS.format("https://pictures.example.com")),
         ({"R2_ENDPOINT": "r2.example"}, "R2_ENDPOINT: " + ADDRESS.format("https://account.r2.cloudflarestorage.com")),
@@ -176,6 +181,9 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
             "OTEL_EXPORTER_OTLP_ENDPOINT: " + ADDRESS.format("https://collector.example:4318"),
         ),
         ({"LANGUAGES": "dutch,german"}, "LANGUAGES: " + LANGUAGES),
+        ({"LANGUAGES": ","}, "LANGUAGES: " + LANGUAGES),
+        ({"PRICE_REGIONS": ","}, "PRICE_REGIONS: " + REGIONS),
+        ({"PRICE_REGIONS": "' ', \"\""}, "PRICE_REGIONS: " + REGIONS),
         ({"S3_ENDPOINT_URL": "https://s3.example"}, "S3_ENDPOINT_URL is set, so S3_BUCKET is needed too"),
         ({"R2_ACCESS_KEY_ID": "id"}, "R2_ACCESS_KEY_ID is set, so R2_BUCKET_NAME is needed too"),
         ({**BUCKET}, "S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"),
@@ -212,7 +220,14 @@ def test_a_message_names_the_variable_and_what_is_possible(load: Load, given: di
 
 @pytest.mark.parametrize(
     ("given", "read"),
-    [("promi", "/promi"), ("/shop/promi/", "/shop/promi"), ("/", ""), ("//evil.example", "/evil.example")],
+    [
+        ("promi", "/promi"),
+        ("/shop/promi/", "/shop/promi"),
+        ("/", ""),
+        ("//evil.example", "/evil.example"),
+        ("/healthz/shop", "/healthz/shop"),
+        ("/docs", "/docs"),
+    ],
 )
 def test_a_path_prefix_is_read_with_and_without_slashes(load: Load, given: str, read: str) -> None:
     assert load({"ROOT_PATH": given}).root_path == read
