@@ -214,6 +214,38 @@ def test_nothing_goes_in_or_out_but_what_is_allowed(folder: str) -> None:
     ]
 
 
+@OVERLAYS
+def test_each_pod_reaches_the_usual_ports_of_what_it_talks_to_and_no_others(folder: str) -> None:
+    names_and_database = {53, 5432, 6432}
+    redis, web, traces = {6379, 6380}, {80, 443}, {4318}
+    for pod in ("api", *WORKERS):
+        assert _ports_out(folder, pod) == names_and_database | redis | web | traces
+    assert _ports_out(folder, "migrate") == names_and_database
+
+
+def _ports_out(folder: str, pod: str) -> set[int]:
+    """The ports that the policies which select a pod let it connect to."""
+    policies_of_it = [
+        found["spec"] for found in _of_kind(folder, "NetworkPolicy").values() if _selects(found["spec"], pod)
+    ]
+    rules = [rule for policy in policies_of_it for rule in policy.get("egress", ())]
+    return {int(port["port"]) for rule in rules for port in rule["ports"]}
+
+
+def _selects(policy: Object, pod: str) -> bool:
+    """Whether a policy is about the pods of this name; all of ours are part of promidata-sync."""
+    selector = policy["podSelector"]
+    labels = {"app.kubernetes.io/name": pod, "app.kubernetes.io/part-of": "promidata-sync"}
+    listed = {
+        "In": lambda match: labels[match["key"]] in match["values"],
+        "NotIn": lambda match: labels[match["key"]] not in match["values"],
+    }
+    expressions = selector.get("matchExpressions", ())
+    return selector["matchLabels"].items() <= labels.items() and all(
+        listed[match["operator"]](match) for match in expressions
+    )
+
+
 def test_workers_are_scraped_where_they_listen_on_kubernetes_and_in_compose() -> None:
     data = _of_kind("base", "ConfigMap")["promidata-sync"]["data"]
     for name, found in _of_kind("base", "Deployment").items():
