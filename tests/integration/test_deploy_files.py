@@ -6,10 +6,12 @@ types of its own definitions, the compose file by the compose specification's sc
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
+from app.errors import SettingsError
 from app.jobs.definitions import QUEUES, policies
-from app.settings import Settings
+from app.settings import Settings, load_settings
+from tests.support.compose import MissingVariableError, environments, has_compose, shown_by_compose
 from tests.support.dockerfile import read_dockerfile
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -28,6 +32,45 @@ WORKERS = ("supplier-worker", "family-worker", "image-worker")
 QUEUE_OF = dict(zip(WORKERS, QUEUES, strict=True))
 OVERLAYS = pytest.mark.parametrize("folder", ["base", "example"])
 Object = dict[str, Any]
+Load = Callable[[dict[str, str]], Settings]
+FIRST_START = {
+    "PROMIDATA_BASE_URL": "https://promi-dl.de/Profiles/Live/guid",
+    "API_KEYS": "me:admin:secret-of-16-chars",
+    "POSTGRES_PASSWORD": "postgres",
+    "REDIS_PASSWORD": "redis",
+    "S3_SECRET_ACCESS_KEY": "s3",
+}
+"""What README.md puts into `.env`."""
+OWN, OF_R2, CDN = "https://s3.example", "https://r2.example", "https://cdn.example"
+PUBLIC_URLS: list[tuple[dict[str, str], str | None]] = [
+    ({}, "http://localhost:9000"),
+    ({"PICTURES_PORT": "9100"}, "http://localhost:9100"),
+    ({"S3_PUBLIC_URL": "", "S3_ENDPOINT_URL": "", "R2_ENDPOINT": ""}, "http://localhost:9000"),
+    ({"S3_PUBLIC_URL": CDN}, CDN),
+    ({"R2_PUBLIC_URL": CDN}, CDN),
+    ({"S3_ENDPOINT_URL": OWN, "S3_BUCKET": "mine"}, None),
+    ({"S3_ENDPOINT_URL": OWN, "S3_PUBLIC_URL": ""}, None),
+    ({"R2_ENDPOINT": OF_R2, "R2_BUCKET_NAME": "mine"}, None),
+    ({"S3_ENDPOINT_URL": OWN, "R2_ENDPOINT": OF_R2}, None),
+    ({"S3_ENDPOINT_URL": OWN, "S3_PUBLIC_URL": CDN}, CDN),
+    ({"R2_ENDPOINT": OF_R2, "R2_PUBLIC_URL": CDN}, CDN),
+]
+"""What an operator sets of the store, and where Compose lets pictures be given out; None is presigned."""
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """Loads the settings from these variables alone."""
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(given: dict[str, str]) -> Settings:
+        for name in set(os.environ) - {"PYTEST_CURRENT_TEST"}:
+            monkeypatch.delenv(name)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return loaded
 
 
 def _tool(name: str, *arguments: str) -> str:
@@ -292,14 +335,42 @@ def test_compose_gives_each_process_time_to_hand_its_work_back() -> None:
         assert float(service["stop_grace_period"].removesuffix("s")) > float(service["environment"]["SHUTDOWN_GRACE_S"])
 
 
-def test_compose_has_no_secret_and_says_which_is_missing() -> None:
-    text = COMPOSE.read_text()
-    older = "${S3_SECRET_ACCESS_KEY:-${R2_SECRET_ACCESS_KEY"  # the name before, where the newer is not set
-    assert text.count("${S3_SECRET_ACCESS_KEY") == text.count(older) == 2
-    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "R2_SECRET_ACCESS_KEY", "API_KEYS", "PROMIDATA_BASE_URL"):
-        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
-        assert uses, name
-        assert all(use.startswith(":?") and len(use) > 10 for use in uses), name
+def test_compose_has_no_secret_and_says_which_is_missing(load: Load) -> None:
+    environments(COMPOSE, FIRST_START)
+    for name in set(FIRST_START) - {"S3_SECRET_ACCESS_KEY"}:
+        with pytest.raises(MissingVariableError, match=rf"^{name}: put .{{10}}"):
+            environments(COMPOSE, {**FIRST_START, name: ""})
+    with pytest.raises(SettingsError, match="S3_BUCKET is set, so S3_SECRET_ACCESS_KEY is needed too"):
+        load(environments(COMPOSE, {**FIRST_START, "S3_SECRET_ACCESS_KEY": ""})["migrate"])
+
+
+def test_compose_starts_with_what_the_readme_puts_into_env() -> None:
+    (written,) = re.findall(r"cat > \.env <<END\n(.*?)END\n", (CLONE / "README.md").read_text(), re.DOTALL)
+    assert {line.partition("=")[0] for line in written.splitlines()} == set(FIRST_START)
+
+
+@pytest.mark.parametrize(("given", "public"), PUBLIC_URLS)
+def test_compose_gives_out_pictures_of_its_own_store_at_localhost_and_of_no_other(
+    load: Load, given: dict[str, str], public: str | None
+) -> None:
+    for name in ("api", "migrate", *WORKERS):
+        settings = load(environments(COMPOSE, FIRST_START | given)[name])
+        assert settings.s3_public_url == public
+        own = given.get("S3_ENDPOINT_URL") or given.get("R2_ENDPOINT")
+        assert settings.s3_endpoint_url == (own or "http://s3:9000")
+
+
+@pytest.mark.skipif(not has_compose(), reason="Docker Compose is not installed")
+@pytest.mark.parametrize("given", [{}, *(given for given, _ in PUBLIC_URLS)])
+def test_compose_itself_reads_its_file_as_these_tests_do(tmp_path: Path, given: dict[str, str]) -> None:
+    """Without an engine: it only shows what it would start."""
+    shutil.copy(COMPOSE, tmp_path)
+    shutil.copytree(CLONE / "deploy" / "compose", tmp_path / "deploy" / "compose")
+    variables = FIRST_START | given
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    read = shown_by_compose(tmp_path)
+    assert read == {name: found for name, found in environments(COMPOSE, variables).items() if name in read}
+    assert {"api", "migrate", "s3", *WORKERS} <= set(read)
 
 
 def test_compose_runs_everything_read_only_and_offers_it_to_this_machine_alone() -> None:
