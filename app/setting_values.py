@@ -184,6 +184,8 @@ def is_origin(text: str) -> bool:
 
 def _api_keys(text: str) -> tuple[ApiKey, ...]:
     keys = tuple(ApiKey.parse(part, number) for number, part in enumerate(comma_list(text), start=1))
+    if not keys:  # as of a secret that came out empty: whoever set it did not mean a service without keys
+        raise ValueError("should be name:role:secret, several separated by commas; leave it out for no keys")
     _refuse_twins([key.name for key in keys], "have the same name")
     _refuse_twins([key.secret.get_secret_value() for key in keys], "have the same secret")
     return keys

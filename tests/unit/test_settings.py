@@ -206,6 +206,10 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ),
         ({"PROMIDATA_BASE_URL": f"http://[{SECRET}"}, BASE_ADDRESS),
         ({"API_KEYS": SECRET}, "API_KEYS: key 1 " + KEY),
+        (
+            {"API_KEYS": ", ,"},
+            "API_KEYS: should be name:role:secret, several separated by commas; leave it out for no keys",
+        ),
         ({"API_KEYS": f"a:viewer:{SECRET},b:{SECRET}"}, "API_KEYS: key 2 " + KEY),
         ({"API_KEYS": "a:viewer:fifteen-letters"[:24]}, "API_KEYS: " + SHORT),
         ({"API_KEYS": f"a:viewer:{SECRET},a:admin:{SECRET}2"}, "API_KEYS: keys 1 and 2 have the same name"),
