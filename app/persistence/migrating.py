@@ -5,9 +5,10 @@
         └──── pause, again ◀────────┘ ROLLBACK, and those who queued behind us go on
 
 A change of a table waits for whoever uses it, and everybody who comes later waits behind the change. So it waits for a
-short time only, gives up its place, and tries again, for as long as it takes; nothing else has a time-out. The
-migrations' lock lives in a transaction of its own on a second connection: so it holds behind a transaction pooler too,
-and while a migration is between transactions (`CREATE INDEX CONCURRENTLY` runs in none).
+short time only, gives up its place, and tries again, for as long as it takes. Nothing else has a time-out: where
+something else takes long, blocking.py says whom it waits for. The migrations' lock lives in a transaction of its own on
+a second connection: so it holds behind a transaction pooler too, and while a migration is between transactions
+(`CREATE INDEX CONCURRENTLY` runs in none).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog import get_logger
 
+from app.persistence.blocking import SAY_EVERY_S, saying_who_blocks
 from app.persistence.database import Database
 from app.persistence.failures import TOO_MANY_CONNECTIONS, sqlstate
 
@@ -30,7 +32,6 @@ log = get_logger()
 MIGRATION_LOCK = 0x70726F6D
 TURN_S = 0.5
 MOST_PAUSE_S = 5.0
-SAY_EVERY_S = 15.0
 GIVE_WAY = frozenset({"55P03", "40P01"})
 """Lock not available, deadlock."""
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)").bindparams(key=MIGRATION_LOCK)
@@ -82,7 +83,7 @@ async def _try_guarded(engine: AsyncEngine, guard: AsyncConnection, attempt: Att
         return "another migration"
     await _let_go_of_what_was_seen(guard)
     try:
-        async with engine.connect() as connection:
+        async with engine.connect() as connection, saying_who_blocks(engine):
             await connection.run_sync(attempt)
     except DBAPIError as error:
         if sqlstate(error) not in GIVE_WAY:

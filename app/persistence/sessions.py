@@ -34,6 +34,10 @@ LOCK_TIMEOUT = {"lock_timeout": "2s"}
 COMMAND_TIMEOUT_S = 35
 ENDINGS = frozenset({"COMMIT;", "ROLLBACK;"})
 """As asyncpg writes them."""
+MIGRATES = " migrate"
+"""Ends the name of a migration's sessions, so that those who look at the server, and `blocking.py`, know them."""
+MOST_OF_A_NAME = 63 - len(MIGRATES)
+"""Characters of what stands before it: PostgreSQL shows 63 bytes."""
 UNNAMED = ""
 """The statement that lives until the next one; the driver sends it again with its parameters when it keeps none."""
 
@@ -199,6 +203,7 @@ def migration_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, 
     session = type("MigrationSession", (Session,), {"opening": wanted + _set_local(NO_TIME_OUTS | LOCK_TIMEOUT)})
     arguments = connect_arguments(address, pooler=pooler) | {"connection_class": session, "command_timeout": None}
     arguments["async_creator_fn"] = connect
+    arguments["server_settings"]["application_name"] = address.application_name[:MOST_OF_A_NAME] + MIGRATES
     if not pooler:
         arguments["server_settings"] |= NO_TIME_OUTS
     return arguments

@@ -207,5 +207,5 @@ async def test_alembics_command_takes_the_same_address(url: str, tmp_path: Path)
     ended = await own.alembic(f"{url}?application_name=ours&pgbouncer=true&channel_binding=prefer", "upgrade", "head")
     assert ended.code == 0, ended
     async with opened(url) as database, database.begin() as db:
-        assert await db.scalar(text("SELECT name FROM added")) == "ours"
+        assert await db.scalar(text("SELECT name FROM added")) == "ours migrate"
     await asyncio.sleep(0)
