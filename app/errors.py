@@ -19,6 +19,7 @@ PromidataSyncError
 │   └── PayloadInvalid          a job's arguments do not fit its model
 ├── OutageError                 a part of ours is away; spends no attempt
 │   ├── DatabaseUnavailable
+│   │   ├── DatabaseMisfit       somebody must set or grant something; ends a worker's start
 │   │   ├── ConnectionsRefused   PostgreSQL is at the limit of its connections
 │   │   └── SnapshotsTaken       as many whole exports are under way as this process allows
 │   ├── QueueUnavailable
@@ -164,6 +165,13 @@ class DatabaseUnavailable(OutageError):
     """PostgreSQL is away, read-only, or closed the connection."""
 
     part = "PostgreSQL"
+
+
+class DatabaseMisfit(DatabaseUnavailable):
+    """PostgreSQL is there; user, database, rights, TLS or schema are not as we need them. The message says what to do.
+
+    Who works already waits for it as for an outage: somebody may be changing it.
+    """
 
 
 class ConnectionsRefused(DatabaseUnavailable):

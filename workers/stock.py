@@ -32,10 +32,8 @@ from app.logs import configure_logs
 from app.metrics.listening import open_metrics
 from app.persistence import ledger
 from app.persistence.database import STAGE_WAIT_S
-from app.persistence.migrations import wait_for_schema
 from app.setting_errors import ending_in_one_line
 from app.settings import Settings, load_settings
-from app.sync.installation import learn
 from app.sync.running.handlers import handlers
 from app.sync.running.outcomes import end_cancelled, work_off
 from app.sync.services import open_services
@@ -45,7 +43,7 @@ from app.sync.upkeep.chores import do_chores
 from workers.heart import STUCK_AFTER_S, Heart
 from workers.prefixed_redis import PrefixedRedis
 from workers.pulse import open_pulse
-from workers.start import try_redis
+from workers.start import try_redis, wait_for_database
 
 NEVER = 10**9
 """ARQ counts every start as a try; attempts are the ledger's business."""
@@ -77,8 +75,7 @@ def worker_settings(name: QueueName) -> type:
         )
         if services.queue is None:
             raise SettingsError("REDIS_URL is not set: a worker takes its jobs from Redis")
-        await wait_for_schema(services.database)
-        await learn(services.database, services.queue)
+        await wait_for_database(services.database, services.queue)
         await try_redis_or_end(services.queue)
         ctx["stage"] = stage = Stage(services, services.queue, ProgressBoard(services.database))
         ctx["handler"] = handlers(stage)[name]

@@ -37,6 +37,11 @@ def advise(error: BaseException, said: str) -> str | None:
     return _of_tls(error, said) or _of_the_way(error) or _by_state(getattr(error, "sqlstate", None), said)
 
 
+def is_wrong_tls(error: BaseException, said: str) -> bool:
+    """Whether TLS did not come about for what the server has or DATABASE_URL asks for, not for a server that went."""
+    return _of_tls(error, said) is not None and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+
 def _of_tls(error: BaseException, said: str) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{CERTIFICATES.get(error.verify_code, NOT_TRUSTED)} ({error.verify_message})"

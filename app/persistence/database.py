@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
-from app.errors import DatabaseUnavailable, SnapshotsTaken
+from app.errors import DatabaseMisfit, DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, is_armed, name_of, reach
 from app.outages import end_if_cancelled
 from app.persistence.after_commit import committing
@@ -41,6 +41,7 @@ from app.persistence.failures import (
     StatementRefused,
     explain,
     explain_lack,
+    is_misfit,
     is_outage,
     refusal,
     sqlstate,
@@ -301,7 +302,8 @@ class Database:
             end_if_cancelled(error)
             reason = self._why_unavailable(error, conflicts=conflicts, migrating=migrating)
             if reason is not None:
-                raise DatabaseUnavailable(reason) from undressed(error)
+                kind = DatabaseMisfit if is_misfit(error) else DatabaseUnavailable
+                raise kind(reason) from undressed(error)
             if isinstance(error, StatementError):
                 raise refusal(error).with_traceback(error.__traceback__) from None
             raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncpg
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from app.persistence.advice import ADVICE, advise
+from app.persistence.advice import ADVICE, advise, is_wrong_tls
 from app.persistence.stand_in import Unexpected
 
 STATEMENT_TIMED_OUT = "57014"
@@ -15,6 +16,8 @@ REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_TIMED_OUT})
 OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "28", "3D")
 """Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen;
 and what is said on connecting of a user or a database that is not there."""
+NOT_LET_IN = ("28", "3D")
+"""Of these, what no outage says: this user may not come in, or there is no such database."""
 READ_ONLY = "25006"
 TOO_MANY_CONNECTIONS = "53300"
 """The limit of the role, of the database, or `max_connections`, also "remaining connection slots are reserved"."""
@@ -77,6 +80,19 @@ def is_outage(error: DBAPIError) -> bool:
 def is_outage_state(state: str | None) -> bool:
     """Whether a SQLSTATE means that the connection is of no use: an outage, or another server behind a pooler."""
     return state is not None and (state == READ_ONLY or state in OTHER_SERVER or state.startswith(OUTAGE_CLASSES))
+
+
+def is_misfit(error: Exception) -> bool:
+    """Whether somebody must set or grant something, of a failure that keeps us from using PostgreSQL.
+
+    A name that leads nowhere is no misfit: where hosts come and go, that of a server that is away does.
+    """
+    cause, state, said = undressed(error), sqlstate(error), _reason(error)
+    if any(words in said for words in SAID_BY_A_POOLER):
+        return True
+    if state is None:
+        return isinstance(cause, asyncpg.ClientConfigurationError) or is_wrong_tls(cause, said)
+    return state.startswith(NOT_LET_IN) or not (is_outage_state(state) or state in REPEATABLE)
 
 
 def throw_away_broken(context: ExceptionContext) -> None:

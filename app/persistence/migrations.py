@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from structlog import get_logger
 
 from app import VERSION
-from app.errors import DatabaseUnavailable, SchemaTooNew
+from app.errors import DatabaseMisfit, DatabaseUnavailable, SchemaTooNew
 from app.persistence.database import Database
 from app.persistence.migrating import run_alone
 
@@ -167,21 +167,23 @@ async def check_schema(database: Database) -> None:
     """See that this program can work on the schema.
 
     Raises:
-        DatabaseUnavailable: it is older, or not there; or PostgreSQL is away.
+        DatabaseMisfit: it is older, or not there.
+        DatabaseUnavailable: PostgreSQL is away.
         SchemaTooNew: it is of a newer version, which this one does not work with.
     """
     schema = await look_at_schema(database)
     if schema.is_newer:
         schema.refuse_or_warn()
     if not schema.fits:
-        raise DatabaseUnavailable(schema.explain())
+        raise DatabaseMisfit(schema.explain())
 
 
 async def wait_for_schema(database: Database) -> None:
     """Wait until the schema is the one that this code is made for, at most a minute.
 
     Raises:
-        DatabaseUnavailable: it did not come; says what to run.
+        DatabaseMisfit: it did not come; says what to run.
+        DatabaseUnavailable: PostgreSQL is away.
         SchemaTooNew: it is of a newer version, which this one does not work with.
     """
     if await current_revision(database) == newest_by_name():

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseMisfit
 from app.persistence.database import Database
 from tests.support.certificates import Authority
 from tests.support.command_line import command, environment
@@ -84,7 +84,7 @@ async def encrypted(url: str) -> bool:
     """Connect as the service does; whether the connection is encrypted.
 
     Raises:
-        DatabaseUnavailable: no connection.
+        DatabaseMisfit: no connection, for what the address or the server has wrong.
     """
     database = Database(url)
     try:
@@ -130,14 +130,14 @@ async def test_the_connection_is_encrypted(target: Target, host: str, query: str
 async def test_a_server_that_is_not_the_one_that_was_meant_gets_nothing(
     target: Target, host: str, query: str, words: str
 ) -> None:
-    with pytest.raises(DatabaseUnavailable, match=words) as caught:
+    with pytest.raises(DatabaseMisfit, match=words) as caught:
         await encrypted(target.at(host, query))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
 async def test_a_server_without_tls_is_refused(servers: Servers, certificates: Certificates, mode: str) -> None:
-    with pytest.raises(DatabaseUnavailable, match=r"no TLS.*sslmode"):
+    with pytest.raises(DatabaseMisfit, match=r"no TLS.*sslmode"):
         await encrypted(f"{servers.postgres.url}?sslmode={mode}&sslrootcert={certificates.known.certificate}")
 
 
@@ -151,7 +151,7 @@ async def test_allow_encrypts_where_the_server_insists_and_disable_never_does(sy
     plain = system.url.replace("/shop", "/plain").format(host="localhost")
     assert not await encrypted(f"{plain}?sslmode=allow")
     assert not await encrypted(f"{plain}?sslmode=disable")
-    with pytest.raises(DatabaseUnavailable, match=r"does not let this user in.*sslmode=require"):
+    with pytest.raises(DatabaseMisfit, match=r"does not let this user in.*sslmode=require"):
         await encrypted(system.at("localhost", "sslmode=disable"))
 
 
@@ -169,7 +169,7 @@ async def test_our_own_certificate_stands_for_a_password(system: Target) -> None
     url = system.url.replace("by_password:hunter2", "by_certificate").format(host="localhost")
     ours = f"{url}?sslmode=require&sslcert={cert}&sslkey={key}"
     assert await encrypted(f"{ours}&sslpassword=its%20password")
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(DatabaseMisfit):
         await encrypted(f"{ours}&sslpassword=its%20password&sslcertmode=disable")
 
 
@@ -181,7 +181,7 @@ async def test_the_root_certificate_of_the_home_folder_counts(
     shutil.copy(relay.certificates.known.certificate, tmp_path / ".postgresql" / "root.crt")
     assert await encrypted(relay.at("localhost", "sslmode=verify-full"))
     shutil.copy(relay.certificates.other.certificate, tmp_path / ".postgresql" / "root.crt")
-    with pytest.raises(DatabaseUnavailable, match="sslrootcert"):
+    with pytest.raises(DatabaseMisfit, match="sslrootcert"):
         await encrypted(relay.at("localhost", "sslmode=require"))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseMisfit
 from app.persistence.database import Database
 from app.persistence.lending import WRITING
 from app.persistence.migrations import current_revision, migrate, newest_revision
@@ -118,7 +118,7 @@ async def test_options_of_the_address_hold_in_each_transaction(servers: Servers,
 async def test_without_the_setting_a_pooler_is_told_as_what_it_is(servers: Servers, pooler: Pooler) -> None:
     async with fresh_database(servers.postgres.url) as url:
         database = Database(pooler.url(url))
-        with pytest.raises(DatabaseUnavailable, match="DATABASE_TRANSACTION_POOLER=true"):
+        with pytest.raises(DatabaseMisfit, match="DATABASE_TRANSACTION_POOLER=true"):
             await database.check()
         await database.close()
 
