@@ -48,9 +48,8 @@ from app.persistence.failures import (
     throw_away_broken,
     undressed,
 )
-from app.persistence.last_statements import NotTheLast, allowing_commit, is_committed
+from app.persistence.last_statements import NotTheLast, allowing_commit, commit, is_committed
 from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Kind, Lender
-from app.persistence.pool import ShrinkingPool
 from app.persistence.sessions import connect_arguments, migration_arguments, openings
 from app.persistence.statements import refuse_behind_commit
 
@@ -114,15 +113,14 @@ class Database:
     def _make_lender(self, size: int, *, pre_ping: bool, wait_s: float) -> Lender:
         engine = create_async_engine(
             DIALECT,
-            poolclass=ShrinkingPool,
-            pool_pre_ping=pre_ping,
+            poolclass=NullPool,
             connect_args=connect_arguments(self.address, pooler=self._pooler),
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
         event.listen(engine.sync_engine, "handle_error", throw_away_broken)
         event.listen(engine.sync_engine, "before_cursor_execute", _refuse_behind_commit)
-        return Lender(engine, size=size, wait_s=wait_s, shown=self.address.shown)
+        return Lender(engine, size=size, pre_ping=pre_ping, wait_s=wait_s, shown=self.address.shown)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -207,7 +205,7 @@ class Database:
                 try:
                     yield connection
                     if transaction.is_active:  # the block may have rolled it back
-                        await greenlet_spawn(transaction.commit)
+                        await commit(connection, transaction)
                 finally:
                     if transaction.is_active:
                         await greenlet_spawn(transaction.close)

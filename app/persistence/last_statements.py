@@ -6,12 +6,14 @@ the last after all fails, all is rolled back, and `work` is done again with a CO
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.engine import Transaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import greenlet_spawn
 
 from app.persistence.failures import sqlstate
 from app.persistence.statements import ask
@@ -42,6 +44,27 @@ def is_committed(db: AsyncConnection) -> bool:
     """Whether COMMIT went out with the last statement."""
     lent: Any = db.sync_connection
     return bool(lent.connection.driver_connection.committed)
+
+
+async def commit(db: AsyncConnection, transaction: Transaction) -> None:
+    """Commit; where COMMIT went out with the last statement, only say so to the driver and to SQLAlchemy."""
+    if not is_committed(db):
+        await greenlet_spawn(transaction.commit)
+        return
+    lent: Any = db.sync_connection
+    adapted: Any = lent.connection.dbapi_connection
+    _to_its_end(adapted._call_and_discard(adapted._transaction.commit))  # noqa: SLF001
+    transaction.commit()
+
+
+def _to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what has nothing to wait for, without the greenlet that SQLAlchemy would take."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise AssertionError("a transaction that is committed waits for something")
 
 
 async def ask_last(db: AsyncConnection, sql: str, given: Mapping[str, Any], *, unless: str) -> Sequence[Any]:

@@ -14,12 +14,12 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import greenlet_spawn
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
 from app.metrics.process import watch_connections
 from app.persistence.failures import TOO_MANY_CONNECTIONS, explain_refusal, sqlstate
-from app.persistence.pool import ShrinkingPool
+from app.persistence.idle import Idle
+from app.persistence.statements import is_alive
 from app.persistence.turns import Turns
 
 IDLE_S = 3.0
@@ -53,17 +53,22 @@ AUTOCOMMIT = Kind("autocommit", read_only=False)
 class Lender:
     """The one that all connections of a process are asked of."""
 
-    def __init__(self, engine: AsyncEngine, *, size: int, wait_s: float, shown: str) -> None:
+    def __init__(self, engine: AsyncEngine, *, size: int, pre_ping: bool, wait_s: float, shown: str) -> None:
         """Prepare it.
 
         Args:
-            engine: on a `ShrinkingPool`.
+            engine: one that keeps no connection by itself.
             size: most connections, DATABASE_POOL_SIZE.
+            pre_ping: ask what was idle for a while whether it lives before it is lent.
             wait_s: how long somebody waits for a connection, opening it included.
             shown: the address, for messages.
         """
         self._engine = engine
         self._turns = Turns(size)
+        self._pre_ping = pre_ping
+        self._idle = Idle()
+        self._open = 0
+        """Connections that there are, those that are being opened or closed among them."""
         self._wait_s = wait_s
         self._shown = shown
         self._returning: set[asyncio.Task[None]] = set()
@@ -76,7 +81,7 @@ class Lender:
     def use(self) -> dict[str, int]:
         """See `app.metrics.process.Lending`."""
         turns = self._turns
-        return {"limit": turns.size, "open": self._pool.open, "used": turns.held, "waiting": turns.asking}
+        return {"limit": turns.size, "open": self._open, "used": turns.held, "waiting": turns.asking}
 
     @property
     def refusal(self) -> str | None:
@@ -86,7 +91,7 @@ class Lender:
         return self._refused[1]
 
     def _explain(self, error: BaseException) -> str:
-        return explain_refusal(self._shown, error, self._pool.open, self._turns.size)
+        return explain_refusal(self._shown, error, self._open, self._turns.size)
 
     def lend(self, opening: str, kind: Kind, *, long: bool = True) -> Loan:
         """A connection for a block, whose transactions are of a kind and begin with `opening`.
@@ -106,11 +111,13 @@ class Lender:
 
     async def give(self, connection: AsyncConnection, *, long: bool) -> None:
         """Take a connection back."""
-        if not self._return_at_once(connection, long=long):
-            returning = asyncio.create_task(self._return(connection, long=long))
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
-            await asyncio.shield(returning)
+        if not self._is_to_be_let_go() and _is_as_lent(connection):
+            self._keep(connection, long=long)
+            return
+        returning = asyncio.create_task(self._return(connection, long=long))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        await asyncio.shield(returning)
 
     async def close(self) -> None:
         """Close everything that is not lent."""
@@ -119,24 +126,20 @@ class Lender:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeper
+        while self._idle:
+            await self._close(self._idle.take_oldest())
         await self._engine.dispose()
 
     def _take_at_once(self, *, long: bool) -> AsyncConnection | None:
         """A connection that is open and that nobody waits for, which is most of what is lent, else None.
 
-        Neither a round trip nor a wait is needed then, so SQLAlchemy is called as it is: through the event loop it
-        takes several times as long (docs/decisions/0043).
+        Neither a round trip nor a wait is needed then; through the event loop it takes several times as long
+        (docs/decisions/0043).
         """
-        ready = self._pool.ready()
-        if ready is None or not self._turns.take_at_once(long=long):
+        kept = self._idle.last()
+        if kept is None or not (kept.is_trusted or not self._pre_ping) or not kept.is_usable:
             return None
-        self._pool.promise(ready)
-        try:
-            return AsyncConnection(self._engine, self._engine.sync_engine.connect())
-        except BaseException:
-            self._pool.promise(None)
-            self._turns.give(long=long)
-            raise
+        return self._idle.take_last().connection if self._turns.take_at_once(long=long) else None
 
     async def _take(self, *, long: bool) -> AsyncConnection:
         refusals: list[BaseException] = []
@@ -158,7 +161,7 @@ class Lender:
         for pause_s in chain(REFUSED_PAUSE_S, repeat(REFUSED_PAUSE_S[-1])):
             await self._turns.take(long=long, first=bool(refusals))
             try:
-                return await self._engine.connect()
+                return await self._take_idle() or await self._connect()
             except BaseException as error:
                 refused = sqlstate(error) == TOO_MANY_CONNECTIONS
                 one_may_come_free = refused and self._turns.refused()
@@ -171,32 +174,54 @@ class Lender:
                 await asyncio.sleep(pause_s)
         raise AssertionError("the pauses never end")
 
-    def _return_at_once(self, connection: AsyncConnection, *, long: bool) -> bool:
-        """Take back a connection on which nothing has to be ended, if nobody is to have its place; whether it was so.
+    async def _take_idle(self) -> AsyncConnection | None:
+        """The connection used last to which the server has said nothing since, if there is one; the others go."""
+        while self._idle:
+            kept = self._idle.take_last()
+            try:
+                usable = kept.is_usable and (not self._pre_ping or kept.is_trusted or await is_alive(kept.connection))
+            except BaseException:
+                await self._close(kept.connection)
+                raise
+            if usable:
+                return kept.connection
+            await self._close(kept.connection)
+        return None
 
-        No round trip is needed then, so this one is back when the call returns.
-        """
-        lent = connection.sync_connection
-        if lent is None or lent.closed or lent.invalidated or self._turns.contended:
-            return False
-        adapted: Any = lent.connection.dbapi_connection
-        if adapted is None or adapted._transaction is not None:  # noqa: SLF001  being thrown away, or to be rolled back
-            return False
+    async def _connect(self) -> AsyncConnection:
+        self._open += 1
         try:
-            lent.close()
+            return await self._engine.connect()
+        except BaseException:
+            self._open -= 1
+            raise
+
+    async def _close(self, connection: AsyncConnection) -> None:
+        """Return once the server let go of it, or after two seconds."""
+        try:
+            if not connection.closed:
+                await connection.invalidate()
         finally:
-            self._turns.give(long=long)
-            self._begin_to_sweep()
-        return True
+            self._open -= 1
+            await connection.close()
+
+    def _keep(self, connection: AsyncConnection, *, long: bool) -> None:
+        """Take back one on which nothing has to be ended; no round trip is needed, so it is back at once."""
+        self._idle.keep(connection)
+        self._turns.give(long=long)
+        self._begin_to_sweep()
+
+    def _is_to_be_let_go(self) -> bool:
+        return self._turns.contended and time.monotonic() - self._let_go_at > LET_GO_EVERY_S
 
     async def _return(self, connection: AsyncConnection, *, long: bool) -> None:
+        """Close a connection, and leave its place empty for a while where it is for others that it is closed."""
         loop = asyncio.get_running_loop()
         rest_s = 0.0
         try:
-            if self._turns.contended and time.monotonic() - self._let_go_at > LET_GO_EVERY_S:
+            if self._is_to_be_let_go():
                 self._let_go_at, rest_s = time.monotonic(), LET_GO_FOR_S
-                await connection.invalidate()
-            await connection.close()
+            await self._close(connection)
         finally:
             if rest_s:
                 loop.call_later(rest_s, partial(self._turns.give, long=long))
@@ -210,22 +235,31 @@ class Lender:
 
     async def _sweep(self) -> None:
         """Close what is idle for long, until nothing is; each closing takes a place, so none is opened beside it."""
-        while (age_s := self._pool.oldest_s()) is not None:
+        while (age_s := self._idle.oldest_s()) is not None:
             wait_s = (IDLE_UNDER_PRESSURE_S if self._turns.under_pressure else IDLE_S) - age_s
             if wait_s > 0 or not self._turns.take_spare():
                 await asyncio.sleep(min(max(wait_s, 0.01), IDLE_UNDER_PRESSURE_S))
                 continue
             try:
-                await greenlet_spawn(self._pool.close_oldest)
+                if self._idle:
+                    await self._close(self._idle.take_oldest())
             finally:
-                self._turns.closed(self._pool.open)
+                self._turns.closed(self._open)
                 self._turns.give(long=False)
 
-    @property
-    def _pool(self) -> ShrinkingPool:
-        pool = self._engine.sync_engine.pool
-        assert isinstance(pool, ShrinkingPool)
-        return pool
+
+def _is_as_lent(connection: AsyncConnection) -> bool:
+    """Whether nothing has to be ended on it, neither here nor at the server."""
+    lent = connection.sync_connection
+    if lent is None or lent.closed or lent.invalidated:
+        return False
+    adapted: Any = lent.connection.dbapi_connection
+    if adapted is None or adapted._transaction is not None:  # noqa: SLF001  being thrown away, or to be rolled back
+        return False
+    transaction = lent.get_transaction()
+    if transaction is not None:  # of statements that commit by themselves, of which the server knows nothing
+        transaction.close()
+    return True
 
 
 class Loan:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import asyncpg
 import sqlalchemy
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
@@ -24,6 +26,7 @@ from app.errors import DatabaseUnavailable
 
 MOST_KEPT = 1_000
 """Texts; those that are put together from parts come in few kinds."""
+NOTHING = ";"
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)(?!:)")
 """As SQLAlchemy finds them."""
 
@@ -92,6 +95,23 @@ def refuse_behind_commit(session: Any) -> None:
     """
     if session.committed and not session.is_closed():
         raise AssertionError("a statement behind the COMMIT of its transaction")
+
+
+async def is_alive(db: AsyncConnection) -> bool:
+    """Whether the server answers on a connection that is in no transaction; where not, it is thrown away.
+
+    By a message that a transaction pooler needs nothing prepared for, and that no transaction begins with.
+    """
+    connection = db.sync_connection
+    assert connection is not None
+    adapted: Any = connection.connection.dbapi_connection
+    try:
+        await adapted.driver_connection.execute(NOTHING)
+    except Exception as error:  # noqa: BLE001  told to SQLAlchemy, which knows what it means for the other connections
+        with suppress(DBAPIError):
+            await greenlet_spawn(_fail, connection, error, NOTHING)
+        return False
+    return True
 
 
 async def column(db: AsyncConnection, sql: str, given: Mapping[str, Any] | None = None) -> list[Any]:

@@ -91,7 +91,7 @@ async def test_what_a_connection_is_is_decided_once(url: str, pre_ping: bool, mo
 async def test_who_is_cancelled_while_a_broken_connection_is_thrown_away_leaves_its_place(
     database: Database, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = database._lender._pool
+    pool = database._lender._engine.sync_engine.pool
     throw_away = pool._invalidate
 
     async def break_it() -> None:
