@@ -36,6 +36,13 @@ class Kept(NamedTuple):
             return False
         return not (session.is_closed() or session.has_unread())
 
+    def break_off(self) -> None:
+        """Let go of one that is of no use, without a word to the server, which may not be there to answer it."""
+        lent = self.connection.sync_connection
+        if lent is not None and not lent.invalidated:
+            session: Any = lent.connection.driver_connection
+            session.terminate()
+
     @property
     def is_trusted(self) -> bool:
         """Whether it was in use so lately that it need not be asked whether it lives."""

@@ -178,14 +178,15 @@ class Lender:
         """The connection used last to which the server has said nothing since, if there is one; the others go."""
         while self._idle:
             kept = self._idle.take_last()
+            usable = False
             try:
                 usable = kept.is_usable and (not self._pre_ping or kept.is_trusted or await is_alive(kept.connection))
-            except BaseException:
-                await self._close(kept.connection)
-                raise
+            finally:
+                if not usable:
+                    kept.break_off()
+                    await self._close(kept.connection)
             if usable:
                 return kept.connection
-            await self._close(kept.connection)
         return None
 
     async def _connect(self) -> AsyncConnection:

@@ -26,7 +26,7 @@ from app.errors import DatabaseUnavailable
 
 MOST_KEPT = 1_000
 """Texts; those that are put together from parts come in few kinds."""
-NOTHING = ";"
+NOTHING = "SELECT"
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)(?!:)")
 """As SQLAlchemy finds them."""
 
@@ -100,7 +100,7 @@ def refuse_behind_commit(session: Any) -> None:
 async def is_alive(db: AsyncConnection) -> bool:
     """Whether the server answers on a connection that is in no transaction; where not, it is thrown away.
 
-    By a message that a transaction pooler needs nothing prepared for, and that no transaction begins with.
+    By one message, for which nothing is prepared and no transaction begins, so that it is right for a pooler, too.
     """
     connection = db.sync_connection
     assert connection is not None
@@ -108,7 +108,7 @@ async def is_alive(db: AsyncConnection) -> bool:
     try:
         await adapted.driver_connection.execute(NOTHING)
     except Exception as error:  # noqa: BLE001  told to SQLAlchemy, which knows what it means for the other connections
-        with suppress(DBAPIError):
+        with suppress(DBAPIError, OSError, TimeoutError):
             await greenlet_spawn(_fail, connection, error, NOTHING)
         return False
     return True

@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
-from app.persistence import builtin_types, lending
+from app.persistence import builtin_types, idle, lending, statements
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
+from app.persistence.sessions import PipeliningSession, Session
 from tests.support.databases import execute, fresh_database
 from tests.support.stack import Servers
 from tests.support.wire import wire
@@ -206,6 +207,53 @@ async def test_nobody_is_lent_a_connection_that_the_server_ended_a_moment_ago(ur
                 async with database.read() as db:
                     pid = await db.scalar(text("SELECT pg_backend_pid()"))
                 elsewhere.submit(end, pid).result()
+
+
+@pytest.mark.parametrize("pooler", [False, True])
+async def test_what_was_idle_for_long_is_asked_whether_it_lives_in_one_round_trip(
+    url: str, pooler: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "TRUSTED_S", -1)
+    options = {"pool_size": 1, "pre_ping": True, "transaction_pooler": pooler}
+    async with wire(url) as counted, opened(counted.url, **options) as database:
+        for kind in (database.read, database.begin, database.quick):
+            async with kind() as db:
+                pid = await db.scalar(text("SELECT pg_backend_pid()"))
+            before = counted.round_trips
+            async with kind():
+                pass
+            assert counted.round_trips - before == 1
+        async with database.quick() as db:
+            assert await db.scalar(text("SELECT pg_backend_pid()")) == pid
+
+
+@pytest.mark.parametrize("kind", ["begin", "quick", "read"])
+async def test_of_connections_that_do_not_live_any_more_none_is_lent(
+    url: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that swallows a server's end: all look open, and the first that is asked tells of all."""
+    asked = []
+
+    async def as_if_cut_off(self: Session, query: str, *args: Any, **options: Any) -> Any:
+        if query == statements.NOTHING:
+            asked.append(self)
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return await execute_as_ever(self, query, *args, **options)
+
+    execute_as_ever = PipeliningSession.execute
+    async with opened(url, pool_size=4, pre_ping=True) as database:
+        async with database.begin(), database.begin(), database.quick():
+            pass
+        monkeypatch.setattr(PipeliningSession, "execute", as_if_cut_off)
+        monkeypatch.setattr(idle, "TRUSTED_S", -1)
+        async with getattr(database, kind)() as db:
+            assert await db.scalar(text("SELECT 1")) == 1
+        assert len(asked) == 1
+        await until(lambda: _number_is(url, 1))
+
+
+async def _number_is(url: str, number: int) -> bool:
+    return await sessions(url) == number
 
 
 async def test_behind_a_pooler_what_is_set_costs_no_round_trip_either(url: str) -> None:
