@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.engine import Connection
 from sqlalchemy.pool.base import _ConnectionFairy
 
 TRUSTED_S = 1.0
@@ -23,13 +22,14 @@ class Kept(NamedTuple):
     """One of them."""
 
     since: float
-    connection: AsyncConnection
+    connection: Connection
 
     @property
     def is_usable(self) -> bool:
         """Whether it is open, as far as can be seen here, and not older than another's breaking."""
-        lent: Any = self.connection.sync_connection
-        proxied: PoolProxiedConnection = lent.connection
+        if self.connection.invalidated:
+            return False
+        proxied = self.connection.connection
         assert isinstance(proxied, _ConnectionFairy)
         record, session = proxied._connection_record, proxied.driver_connection  # noqa: SLF001
         if record is None or record._is_hard_or_soft_invalidated() or session is None:  # noqa: SLF001
@@ -38,9 +38,8 @@ class Kept(NamedTuple):
 
     def break_off(self) -> None:
         """Let go of one that is of no use, without a word to the server, which may not be there to answer it."""
-        lent = self.connection.sync_connection
-        if lent is not None and not lent.invalidated:
-            session: Any = lent.connection.driver_connection
+        session: Any = None if self.connection.invalidated else self.connection.connection.driver_connection
+        if session is not None:
             session.terminate()
 
     @property
@@ -62,7 +61,7 @@ class Idle:
         """For how long the one that is idle the longest has been so, in seconds; None when none is."""
         return time.monotonic() - self._kept[0].since if self._kept else None
 
-    def keep(self, connection: AsyncConnection) -> None:
+    def keep(self, connection: Connection) -> None:
         """Keep one on which nothing has to be ended."""
         self._kept.append(Kept(time.monotonic(), connection))
 
@@ -78,7 +77,7 @@ class Idle:
         """
         return self._kept.pop()
 
-    def take_oldest(self) -> AsyncConnection:
+    def take_oldest(self) -> Connection:
         """Take out the one that is idle the longest.
 
         Raises:

@@ -13,7 +13,9 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 from app.errors import ConnectionsRefused, DatabaseUnavailable
 from app.metrics.process import watch_connections
@@ -69,6 +71,7 @@ class Lender:
         self._idle = Idle()
         self._open = 0
         """Connections that there are, those that are being opened or closed among them."""
+        self._closed = False
         self._wait_s = wait_s
         self._shown = shown
         self._returning: set[asyncio.Task[None]] = set()
@@ -107,20 +110,25 @@ class Lender:
 
     async def take(self, *, long: bool) -> AsyncConnection:
         """A connection and its place; see `lend`."""
-        return self._take_at_once(long=long) or await self._take(long=long)
+        connection = self._take_at_once(long=long) or await self._take(long=long)
+        return AsyncConnection(self._engine, connection)
 
-    async def give(self, connection: AsyncConnection, *, long: bool) -> None:
-        """Take a connection back."""
-        if not self._is_to_be_let_go() and _is_as_lent(connection):
+    async def give(self, lent: AsyncConnection, *, long: bool) -> None:
+        """Take a connection back. Who goes on with what was lent has nothing of the next one's who gets it."""
+        connection, lent.sync_connection = lent.sync_connection, None
+        assert connection is not None
+        rest_s = self._rest_s()
+        if not rest_s and not self._closed and _is_as_lent(connection):
             self._keep(connection, long=long)
             return
-        returning = asyncio.create_task(self._return(connection, long=long))
+        returning = asyncio.create_task(self._return(connection, long=long, rest_s=rest_s))
         self._returning.add(returning)
         returning.add_done_callback(self._returning.discard)
         await asyncio.shield(returning)
 
     async def close(self) -> None:
-        """Close everything that is not lent."""
+        """Close everything that is not lent; what is lent is closed when it comes back."""
+        self._closed = True
         self._turns.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -130,7 +138,7 @@ class Lender:
             await self._close(self._idle.take_oldest())
         await self._engine.dispose()
 
-    def _take_at_once(self, *, long: bool) -> AsyncConnection | None:
+    def _take_at_once(self, *, long: bool) -> Connection | None:
         """A connection that is open and that nobody waits for, which is most of what is lent, else None.
 
         Neither a round trip nor a wait is needed then; through the event loop it takes several times as long
@@ -141,25 +149,38 @@ class Lender:
             return None
         return self._idle.take_last().connection if self._turns.take_at_once(long=long) else None
 
-    async def _take(self, *, long: bool) -> AsyncConnection:
+    async def _take(self, *, long: bool) -> Connection:
         refusals: list[BaseException] = []
+        connecting = asyncio.Event()
         scope = asyncio.timeout(self._wait_s)
         try:
             async with scope:
-                return await self._through_refusals(refusals, long=long)
+                return await self._through_refusals(refusals, connecting, long=long)
         except TimeoutError:
             if not scope.expired():
                 raise
             if refusals:
                 raise ConnectionsRefused(self._explain(refusals[-1])) from refusals[-1]
-            raise DatabaseUnavailable(
-                f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
-                f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
-            ) from None
+            raise DatabaseUnavailable(self._explain_wait(connecting=connecting.is_set())) from None
 
-    async def _through_refusals(self, refusals: list[BaseException], *, long: bool) -> AsyncConnection:
+    def _explain_wait(self, *, connecting: bool) -> str:
+        if connecting:
+            return (
+                f"PostgreSQL at {self._shown} did not answer within {self._wait_s:g} s; "
+                "is it running, and is DATABASE_URL right?"
+            )
+        return (
+            f"all connections of this process to PostgreSQL at {self._shown} are in use, and none came free in "
+            f"{self._wait_s:g} s; DATABASE_POOL_SIZE is {self._turns.size}"
+        )
+
+    async def _through_refusals(
+        self, refusals: list[BaseException], connecting: asyncio.Event, *, long: bool
+    ) -> Connection:
+        """Try until it works; notes who refused, and that it has a place, so that the server is what it waits for."""
         for pause_s in chain(REFUSED_PAUSE_S, repeat(REFUSED_PAUSE_S[-1])):
             await self._turns.take(long=long, first=bool(refusals))
+            connecting.set()
             try:
                 return await self._take_idle() or await self._connect()
             except BaseException as error:
@@ -174,7 +195,7 @@ class Lender:
                 await asyncio.sleep(pause_s)
         raise AssertionError("the pauses never end")
 
-    async def _take_idle(self) -> AsyncConnection | None:
+    async def _take_idle(self) -> Connection | None:
         """The connection used last to which the server has said nothing since, if there is one; the others go."""
         while self._idle:
             kept = self._idle.take_last()
@@ -189,39 +210,41 @@ class Lender:
                 return kept.connection
         return None
 
-    async def _connect(self) -> AsyncConnection:
+    async def _connect(self) -> Connection:
         self._open += 1
         try:
-            return await self._engine.connect()
+            return await greenlet_spawn(self._engine.sync_engine.connect)
         except BaseException:
             self._open -= 1
             raise
 
-    async def _close(self, connection: AsyncConnection) -> None:
+    async def _close(self, connection: Connection) -> None:
         """Return once the server let go of it, or after two seconds."""
         try:
             if not connection.closed:
-                await connection.invalidate()
+                await greenlet_spawn(connection.invalidate)
         finally:
             self._open -= 1
-            await connection.close()
+            await greenlet_spawn(connection.close)
 
-    def _keep(self, connection: AsyncConnection, *, long: bool) -> None:
+    def _keep(self, connection: Connection, *, long: bool) -> None:
         """Take back one on which nothing has to be ended; no round trip is needed, so it is back at once."""
         self._idle.keep(connection)
         self._turns.give(long=long)
         self._begin_to_sweep()
 
-    def _is_to_be_let_go(self) -> bool:
-        return self._turns.contended and time.monotonic() - self._let_go_at > LET_GO_EVERY_S
+    def _rest_s(self) -> float:
+        """For how long the place of what comes back now stays empty: 0 but for one that is closed for others' sake."""
+        now = time.monotonic()
+        if not self._turns.contended or now - self._let_go_at <= LET_GO_EVERY_S:
+            return 0.0
+        self._let_go_at = now
+        return LET_GO_FOR_S
 
-    async def _return(self, connection: AsyncConnection, *, long: bool) -> None:
-        """Close a connection, and leave its place empty for a while where it is for others that it is closed."""
+    async def _return(self, connection: Connection, *, long: bool, rest_s: float) -> None:
+        """Close a connection, and leave its place empty for `rest_s` seconds."""
         loop = asyncio.get_running_loop()
-        rest_s = 0.0
         try:
-            if self._is_to_be_let_go():
-                self._let_go_at, rest_s = time.monotonic(), LET_GO_FOR_S
             await self._close(connection)
         finally:
             if rest_s:
@@ -249,15 +272,16 @@ class Lender:
                 self._turns.give(long=False)
 
 
-def _is_as_lent(connection: AsyncConnection) -> bool:
+def _is_as_lent(connection: Connection) -> bool:
     """Whether nothing has to be ended on it, neither here nor at the server."""
-    lent = connection.sync_connection
-    if lent is None or lent.closed or lent.invalidated:
+    if connection.closed or connection.invalidated:
         return False
-    adapted: Any = lent.connection.dbapi_connection
+    adapted: Any = connection.connection.dbapi_connection
     if adapted is None or adapted._transaction is not None:  # noqa: SLF001  being thrown away, or to be rolled back
         return False
-    transaction = lent.get_transaction()
+    if adapted.driver_connection.is_in_transaction():  # as of a BEGIN that somebody wrote
+        return False
+    transaction = connection.get_transaction()
     if transaction is not None:  # of statements that commit by themselves, of which the server knows nothing
         transaction.close()
     return True

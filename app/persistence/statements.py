@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import asyncpg
 import sqlalchemy
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
@@ -27,6 +27,8 @@ from app.errors import DatabaseUnavailable
 MOST_KEPT = 1_000
 """Texts; those that are put together from parts come in few kinds."""
 NOTHING = "SELECT"
+ANSWERS_WITHIN_S = 2
+"""Seconds after which a connection that was idle, and is asked whether it lives, is taken for dead."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)(?!:)")
 """As SQLAlchemy finds them."""
 
@@ -64,10 +66,12 @@ async def ask(
 
     Raises:
         DBAPIError: as SQLAlchemy's `execute`.
+        ResourceClosedError: the block that the connection was lent for has ended.
         DatabaseUnavailable: the connection broke in a statement before this one.
     """
     connection = db.sync_connection
-    assert connection is not None
+    if connection is None:
+        raise ResourceClosedError("a statement on a connection that was given back")
     if connection.invalidated:  # or SQLAlchemy would take another one, whose place nobody has
         raise DatabaseUnavailable("the connection to PostgreSQL broke in a statement before this one")
     adapted: Any = connection.connection.dbapi_connection
@@ -97,19 +101,21 @@ def refuse_behind_commit(session: Any) -> None:
         raise AssertionError("a statement behind the COMMIT of its transaction")
 
 
-async def is_alive(db: AsyncConnection) -> bool:
+async def is_alive(connection: Connection) -> bool:
     """Whether the server answers on a connection that is in no transaction; where not, it is thrown away.
 
-    By one message, for which nothing is prepared and no transaction begins, so that it is right for a pooler, too.
+    By one message, for which nothing is prepared and no transaction begins, so that it is right for a pooler, too. No
+    answer within `ANSWERS_WITHIN_S` is none: what is older is taken for as dead then, as after an error that says so.
     """
-    connection = db.sync_connection
-    assert connection is not None
     adapted: Any = connection.connection.dbapi_connection
+    session = adapted.driver_connection
     try:
-        await adapted.driver_connection.execute(NOTHING)
+        await session.execute(NOTHING, timeout=ANSWERS_WITHIN_S)
     except Exception as error:  # noqa: BLE001  told to SQLAlchemy, which knows what it means for the other connections
-        with suppress(DBAPIError, OSError, TimeoutError):
-            await greenlet_spawn(_fail, connection, error, NOTHING)
+        session.terminate()  # first, or a goodbye would be said, and waited for
+        known = asyncpg.ConnectionDoesNotExistError("no answer") if isinstance(error, TimeoutError) else error
+        with suppress(DBAPIError, OSError):
+            await greenlet_spawn(_fail, connection, known, NOTHING)
         return False
     return True
 

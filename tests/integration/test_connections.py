@@ -252,6 +252,27 @@ async def test_of_connections_that_do_not_live_any_more_none_is_lent(
         await until(lambda: _number_is(url, 1))
 
 
+async def test_a_server_that_says_nothing_is_told_as_that_and_leaves_every_place_free(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was idle is asked and does not answer, and neither does the server for a new one."""
+    monkeypatch.setattr(idle, "TRUSTED_S", -1)
+
+    async def silent(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(60)
+
+    async with opened(url, pool_size=2, pre_ping=True, wait_s=0.3) as database:
+        async with database.begin():
+            pass
+        monkeypatch.setattr(PipeliningSession, "execute", silent)
+        for _ in range(2):  # first the one that is idle, then a new one
+            with pytest.raises(DatabaseUnavailable, match="did not answer within"):
+                async with database.begin():
+                    pass
+        monkeypatch.undo()
+        assert database._lender.use() == {"limit": 2, "open": 0, "used": 0, "waiting": 0}
+
+
 async def _number_is(url: str, number: int) -> bool:
     return await sessions(url) == number
 

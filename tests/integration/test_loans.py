@@ -8,17 +8,19 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import DatabaseUnavailable
+from app.persistence import lending
 from app.persistence.after_commit import after_commit
 from app.persistence.database import Database
 from app.persistence.failures import StatementRefused
-from app.persistence.sessions import Session
+from app.persistence.sessions import PipeliningSession, Session
 from app.persistence.statements import ask, column, value
 from tests.support.databases import execute, fresh_database
 from tests.support.stack import Servers
+from tests.support.worker_stack import until
 
 KINDS = ["begin", "quick", "read"]
 Kind = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
@@ -121,6 +123,77 @@ async def test_a_block_that_goes_on_after_its_connection_broke_is_told_so(url: s
         with pytest.raises(DatabaseUnavailable, match="broke in a statement before"):
             await ask(db, "SELECT 1")
     await use(database.begin)
+    await database.close()
+
+
+async def test_who_goes_on_behind_its_block_has_nothing_of_the_next_loan(database: Database) -> None:
+    """As a task that was started in it and outlives it; nothing is begun on a connection that is idle either."""
+    go_on = asyncio.Event()
+
+    async def outlive(db: AsyncConnection) -> None:
+        await go_on.wait()
+        with pytest.raises(ResourceClosedError, match="was given back"):
+            await ask(db, "INSERT INTO once VALUES (7)")
+
+    for is_lent_again in (True, False):
+        go_on.clear()
+        async with database.begin() as db:
+            await ask(db, "SELECT 1")
+            stray = asyncio.create_task(outlive(db))
+        if is_lent_again:
+            async with database.begin() as other:
+                await ask(other, "SELECT 1")
+                go_on.set()
+                await stray
+        go_on.set()
+        await stray
+    async with database.read() as db:
+        assert await column(db, "SELECT number FROM once") == []
+
+
+async def test_a_transaction_that_somebody_began_by_hand_is_nobody_elses(url: str) -> None:
+    database = Database(url, pool_size=1)
+    async with database.quick() as db:
+        await ask(db, "BEGIN")
+        await ask(db, "INSERT INTO once VALUES (1)")
+    async with database.quick() as db:
+        assert await column(db, "SELECT number FROM once") == []
+    await database.close()
+
+
+async def test_what_comes_back_when_the_database_is_closed_is_closed(url: str) -> None:
+    database = Database(url, pool_size=2)
+    async with database.quick() as db:
+        await ask(db, "SELECT 1")
+        await database.close()
+    assert database._lender.use() == {"limit": 2, "open": 0, "used": 0, "waiting": 0}
+
+
+async def test_of_those_given_back_at_once_one_is_let_go_for_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While more wait than there is room for, and the moment for it has come."""
+    database, over, closed = Database(url, pool_size=4, wait_s=20), asyncio.Event(), []
+    close = PipeliningSession.close
+    monkeypatch.setattr(lending, "LET_GO_EVERY_S", 600)
+
+    async def noted(session: PipeliningSession, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        closed.append(session)
+        await close(session, timeout=timeout)
+
+    async def hold() -> None:
+        async with database.quick():
+            await over.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(hold())
+        await until(lambda: database._lender.use()["used"] == 4)
+        for _ in range(8):
+            group.create_task(use(database.quick))
+        await until(lambda: database._lender._turns.contended)
+        database._lender._let_go_at -= 601
+        monkeypatch.setattr(PipeliningSession, "close", noted)
+        over.set()
+    assert len(closed) == 1
     await database.close()
 
 
