@@ -12,23 +12,32 @@ from app.persistence.ledger import to_json
 from app.persistence.statements import ask, value
 from app.persistence.suppliers import note_clean
 
+UNAPPLIED = "d.applied_version IS DISTINCT FROM d.version"
+IN_DOUBT = f"(d.suspect_hash IS NOT NULL OR d.reread AND {UNAPPLIED})"
+"""What it says is not believed yet, or is and could not be written."""
+CAME_TWICE = f"(d.suspect_hash IS NOT NULL AND d.reread AND {UNAPPLIED})"
+"""A doubted body came under a second hash: under a third one its bytes are no old ones once more, else one whose hash
+changes daily would never be believed."""
+
 
 async def store_fetched(db: AsyncConnection, run_id: str, documents: Sequence[FetchedDocument]) -> dict[int, int]:
-    """Store bodies, outlines and listings of documents that arrived; returns document id to its new version."""
+    """Store bodies, outlines and listings of documents that arrived; returns document id to its new version.
+
+    What they are beside the reading before is noted: old bytes under a new hash, or a doubted one confirmed.
+    """
     if not documents:
         return {}
     rows = await ask(
         db,
-        """
+        f"""
         UPDATE documents d SET version = nextval('document_versions'), fetched_hash = r.hash, body_sha256 = r.sha256,
             fetched_run_id = CAST(:run_id AS uuid), fetched_at = clock_timestamp(), sku = r.sku,
             family_sku = r.family_sku, has_children = r.has_children, failures = 0, next_try_at = NULL, error = NULL,
-            reread = COALESCE(d.suspect_hash = COALESCE(r.hash, ''), false), refetch = false, failed_run_id = NULL,
-            doubted = false,
+            reread = {IN_DOUBT}, refetch = false, failed_run_id = NULL, doubted = false,
             former_family = CASE WHEN d.family_sku IS DISTINCT FROM r.family_sku
                                  THEN COALESCE(d.former_family, d.family_sku) ELSE d.former_family END,
             suspect_hash = CASE WHEN d.applied_version IS NOT NULL AND d.body_sha256 = r.sha256
-                                 AND d.fetched_hash <> r.hash AND d.suspect_hash IS DISTINCT FROM r.hash THEN r.hash END
+                                 AND d.fetched_hash <> r.hash AND NOT {CAME_TWICE} THEN r.hash END
         FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS text[]), CAST(:sha256s AS bytea[]), CAST(:skus AS text[]),
                     CAST(:families AS text[]), CAST(:parents AS boolean[]))
              AS r(id, hash, sha256, sku, family_sku, has_children)
@@ -78,6 +87,7 @@ async def _store_bodies(db: AsyncConnection, documents: Sequence[FetchedDocument
 
 
 async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocument]) -> None:
+    """Replace what the documents list. One that lacks more than the doubted reading before it does not confirm that."""
     pairs = sorted((sku, document.id) for document in documents for sku in document.child_skus)
     params = {
         "ids": [document.id for document in documents],
@@ -87,9 +97,16 @@ async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocume
     await ask(
         db,
         """
-        DELETE FROM listings l WHERE l.document_id = ANY(CAST(:ids AS bigint[])) AND NOT EXISTS (
-            SELECT FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id)
-            WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")""",
+        WITH gone AS (
+            DELETE FROM listings l WHERE l.document_id = ANY(CAST(:ids AS bigint[])) AND NOT EXISTS (
+                SELECT FROM unnest(CAST(:skus AS text[]), CAST(:listers AS bigint[])) AS r(sku, id)
+                WHERE r.id = l.document_id AND r.sku = l.variant_sku COLLATE "C")
+            RETURNING l.document_id, l.supplier_id, l.variant_sku)
+        UPDATE documents d SET reread = false
+        FROM gone g CROSS JOIN LATERAL (
+            SELECT FROM variants
+            WHERE supplier_id = g.supplier_id AND sku = g.variant_sku AND status = 'active' OFFSET 0) v
+        WHERE d.id = ANY(CAST(:ids AS bigint[])) AND d.id = g.document_id AND d.reread""",
         params,
     )
     await ask(

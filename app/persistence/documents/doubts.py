@@ -1,4 +1,11 @@
-"""Documents that are not believed yet (ENGINE.md 3, "Suspects")."""
+"""Documents that are not believed yet (ENGINE.md 3, "Suspects").
+
+`suspect_hash` is set while a document's last reading is in doubt, for either reason: children are missing, or its bytes
+are the old ones. The next reading, under whatever hash, confirms it (`reread`) if it lists every active variant again
+that the doubted one listed: what is missing now was missing then. So nothing goes that was not missing twice, and a
+document that changes daily is believed at its second reading. What the doubted one listed is in `listings` until the
+next is stored: no body has to be kept beside the newest.
+"""
 
 from __future__ import annotations
 

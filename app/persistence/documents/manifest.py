@@ -49,7 +49,7 @@ SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
              OR d.seen_hash IS NOT NULL AND NOT :force AND d.suspect_hash IS DISTINCT FROM d.seen_hash) AS stored,
     COALESCE(d.next_try_at > clock_timestamp(), false) AND NOT :force AS paused,
-    COALESCE(d.suspect_hash = COALESCE(d.seen_hash, ''), false) AS suspect,
+    d.suspect_hash IS NOT NULL AS suspect,
     COALESCE(d.failed_run_id = CAST(:run_id AS uuid), false) AS failed_here
 FROM documents d JOIN said ON said.file_name = d.file_name COLLATE "C"
 WHERE d.supplier_id = :supplier_id AND ({UNFINISHED} OR :force)

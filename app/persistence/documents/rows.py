@@ -36,7 +36,7 @@ class WantedDocument(msgspec.Struct, frozen=True):
     paused: bool
     """It failed repeatedly and its pause is not over."""
     suspect: bool
-    """Read under this hash before and not believed: ask past caches, then believe."""
+    """Its last reading is in doubt: ask past caches."""
     failed_here: bool
     """It failed in this very run already, which has reported it."""
 
@@ -125,15 +125,26 @@ class StoredDocument(msgspec.Struct, frozen=True):
     fetched_run_id: str | None
     """The run that asked the origin for this body."""
     reread: bool
-    """It was not believed before and has been read once more since."""
+    """It was in doubt and was read once more since, and lists every variant again that it listed then."""
     stale: bool
-    """Its bytes are the old ones, though its hash is new; it will be read once more."""
+    """It is in doubt and will be read once more: its bytes are the old ones, though its hash is new, or it was not
+    believed."""
     speaks: bool
     """It makes the family, alone or with others; another of the family's documents does where it does not."""
     outlived: bool
     """Its body was never applied, and the manifest says another hash by now."""
     body: bytes
     """zstd."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it says once more, unapplied as it is, what was doubted, or takes less away."""
+        return self.reread and not self.stale and self.applied_version != self.version
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it was read anew and is no confirmation; one that is new itself takes nothing away."""
+        return not self.reread and not self.stale and self.applied_version not in {None, self.version}
 
     @property
     def is_unknown(self) -> bool:

@@ -10,6 +10,7 @@ from app.catalogue.suspicion import why_suspect
 from app.persistence import catalogue, documents
 from app.persistence.catalogue import LockedVariant
 from app.persistence.database import Connection
+from app.persistence.documents import StoredDocument
 from app.persistence.ledger import ClaimedJob
 from app.sync.family.reading import FamilyRead
 
@@ -122,6 +123,14 @@ def _decide(beside: _Beside, listers: Mapping[tuple[int, str], list[str]]) -> De
     others = {name: listers[name] for name in beside.touches if name in listers}
     elsewhere = {variant: families for (_, variant), families in others.items()}
     diff = decide(ready.read.family, beside.product, stored, elsewhere)
-    believed = ready.judged or any(document.reread for document in ready.read.chosen)
+    believed = ready.judged or _are_confirmed(ready.read.chosen)
     active = sum(variant.status == "active" and variant.product_sku == sku for variant in stored.values())
     return Decided(ready, beside.product, diff, None if believed else why_suspect(diff, active, elsewhere))
+
+
+def _are_confirmed(chosen: Sequence[StoredDocument]) -> bool:
+    """Whether the family's documents say once more what was doubted of them, and none of them something else.
+
+    One that could not be read again says what it said.
+    """
+    return any(document.confirms for document in chosen) and not any(document.contradicts for document in chosen)
