@@ -21,6 +21,16 @@ def stem_of(file_name: str) -> str:
     return file_name[: -len(EXTENSION)] if file_name[-len(EXTENSION) :].lower() == EXTENSION else file_name
 
 
+def names_of(supplier: str, file_name: str) -> tuple[str, ...]:
+    """The SKUs that a document's file may be named after: the stem first, then that without the supplier's prefix.
+
+    >>> names_of("A360", "A360-1.json"), names_of("A360", "x.json")
+    (('A360-1', '1'), ('x',))
+    """
+    stem, prefix = stem_of(file_name), f"{supplier}-"
+    return (stem, stem.removeprefix(prefix)) if stem.startswith(prefix) else (stem,)
+
+
 class SpokenFor:
     """The file names that a manifest gives for one supplier, asked before the documents are read."""
 

@@ -32,6 +32,6 @@ async def test_the_first_commit_comes_soon_and_each_wait_is_longer_up_to_a_bound
     monkeypatch.setattr(arrivals_step, "_collect", collect)
     monkeypatch.setattr(Arrivals, "_through_outage", commit)
     nothing = cast("Any", None)
-    await Arrivals(nothing, nothing, nothing).commit(asyncio.Queue())
+    await Arrivals(nothing, nothing, nothing, nothing).commit(asyncio.Queue())
     first = COMMIT_FIRST_AFTER_S
     assert waits == [first, first, 2 * first, 4 * first, 4 * first, 8 * first, COMMIT_EVERY_S, COMMIT_EVERY_S]

@@ -128,6 +128,16 @@ async def other_listers(db: AsyncConnection, asked: Sequence[tuple[int, str, str
     return {(row.supplier_id, row.sku): sorted(row.families) for row in rows}
 
 
+async def families_of(db: AsyncConnection, document_ids: Sequence[int]) -> dict[int, str]:
+    """Whose these documents are, by their ids; without those that were never read."""
+    rows = await ask(
+        db,
+        "SELECT id, family_sku FROM documents WHERE id = ANY(CAST(:ids AS bigint[])) AND family_sku IS NOT NULL",
+        {"ids": list(document_ids)},
+    )
+    return {row.id: row.family_sku for row in rows}
+
+
 async def count_families(db: AsyncConnection, supplier_id: int) -> int:
     """How many families the supplier's documents make."""
     return int(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
-
-from app.catalogue.file_names import stem_of
 
 
 class SaidEntry(msgspec.Struct, frozen=True):
@@ -67,18 +63,6 @@ class ManifestDiff(msgspec.Struct, frozen=True):
     def unchanged(self) -> int:
         """How many entries are as they were applied."""
         return self.entries - self.new - self.changed
-
-    def meant(self, skus: Sequence[str] | None) -> list[WantedDocument]:
-        """What is to be worked on: everything wanted, or only the documents of these families."""
-        if skus is None:
-            return self.wanted
-        named = set(skus)
-        return [item for item in self.wanted if item.family_sku in named or stem_of(item.file_name) in named]
-
-    def not_meant_by_any(self, skus: Sequence[str]) -> list[str]:
-        """Which of these SKUs no document is of."""
-        known = {name for item in self.meant(skus) for name in (item.family_sku, stem_of(item.file_name))}
-        return [sku for sku in dict.fromkeys(skus) if sku not in known]
 
 
 class FetchedDocument(msgspec.Struct, frozen=True):

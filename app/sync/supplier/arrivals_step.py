@@ -22,6 +22,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.stage.children import family_jobs
 from app.sync.stage.context import Stage, messages_of
+from app.sync.supplier.asked import Asked
 from app.sync.supplier.documents_step import Arrival
 
 COMMIT_DOCUMENTS = 200
@@ -42,6 +43,7 @@ class Arrivals:
     stage: Stage
     job: ClaimedJob
     spoken_for: SpokenFor
+    asked: Asked
 
     async def commit(self, outcomes: asyncio.Queue[Arrival | None]) -> None:
         """Commit what arrives, until None does.
@@ -91,11 +93,13 @@ class Arrivals:
         await self.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
     def _ready(self, fetched: Sequence[FetchedDocument], versions: dict[int, int]) -> list[tuple[str, int]]:
-        """The families that need not wait for other documents."""
+        """The families that need not wait for other documents, of those that are meant."""
         return [
             (item.family_sku, versions[item.id])
             for item in fetched
-            if item.has_children and self.spoken_for.certainly_by(item.file_name, item.family_sku)
+            if item.has_children
+            and self.spoken_for.certainly_by(item.file_name, item.family_sku)
+            and self.asked.means(item.file_name, item.family_sku)
         ]
 
 

@@ -26,6 +26,7 @@ from app.persistence.suppliers import Supplier
 from app.sync.stage.children import add_doubted, add_family_jobs
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
+from app.sync.supplier.asked import AskedFamilies
 from app.sync.supplier.manifest_step import Manifest
 
 
@@ -38,6 +39,7 @@ class SupplierEnd:
     supplier: Supplier
     manifest: Manifest
     diff: ManifestDiff
+    asked: AskedFamilies
 
 
 async def finish_supplier(end: SupplierEnd) -> None:
@@ -55,7 +57,7 @@ async def finish_supplier(end: SupplierEnd) -> None:
         await place_dropped(db, job, effects)
         effects.added += await add_doubted(db, job)
         if job.options.skus is not None:
-            await _report_unknown(db, job, end.diff.not_meant_by_any(job.options.skus), effects)
+            await _report_unknown(db, job, end.asked.not_in_feed, effects)
         elif end.diff.wanted:
             await _report_silent(db, job, effects)
         if is_settled and not effects.added:
@@ -162,15 +164,19 @@ async def _report_silent(db: Connection, job: ClaimedJob, effects: Effects) -> N
     )
 
 
-async def _report_unknown(db: Connection, job: ClaimedJob, skus: Sequence[str], effects: Effects) -> None:
+async def _report_unknown(
+    db: Connection, job: ClaimedJob, not_in_feed: Sequence[tuple[str, str]], effects: Effects
+) -> None:
     """A family that was asked for by name and that the feed does not have is an error of the run (API.md)."""
-    effects.counts["families_total"] += len(skus)
-    effects.counts["families_failed"] += len(skus)
-    reason = "no document of the manifest is this family's"
+    effects.counts["families_total"] += len(not_in_feed)
+    effects.counts["families_failed"] += len(not_in_feed)
     await problems.add_problems(
         db,
         job.run_id,
-        [Problem("error", "supplier", "sku-not-in-feed", reason, sku=sku, job_id=job.id) for sku in skus],
+        [
+            Problem("error", "supplier", "sku-not-in-feed", reason, sku=sku, job_id=job.id)
+            for sku, reason in not_in_feed
+        ],
     )
 
 

@@ -31,6 +31,7 @@ from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.tasks import together
 from app.sync.supplier import manifest_step
 from app.sync.supplier.arrivals_step import Arrivals
+from app.sync.supplier.asked import Asked, AskedFamilies
 from app.sync.supplier.categories_step import refresh_categories
 from app.sync.supplier.documents_step import DocumentFetcher
 from app.sync.supplier.manifest_step import Manifest
@@ -50,10 +51,12 @@ class SupplierSync:
     supplier: Supplier
     manifest: Manifest
     spoken_for: SpokenFor = field(init=False)
+    asked: Asked = field(init=False)
 
     def __post_init__(self) -> None:
         code = self.supplier.code
         self.spoken_for = SpokenFor(code, self.manifest.data.entries.get(code, {}))
+        self.asked = Asked(code, self.job.options.skus, self.spoken_for)
 
 
 async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
@@ -80,17 +83,27 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     sync = SupplierSync(stage, job, supplier, manifest)
     diff = await _take_manifest(sync)
     stage.progress.note(job, "fetching_variants")
-    await _fetch(sync, _to_fetch(job, diff))
+    await _fetch(sync, _to_fetch(sync, diff))
     stage.progress.note(job, "grouping_families")
+    asked = await _settle_asked(sync, diff)
     if diff.wanted:
-        await _group_families(sync)
+        await _group_families(sync, asked)
     stage.progress.note(job, "checking_hashes")
-    await finish_supplier(SupplierEnd(stage, job, supplier, manifest, diff))
+    await finish_supplier(SupplierEnd(stage, job, supplier, manifest, diff, asked))
 
 
-def _to_fetch(job: ClaimedJob, diff: ManifestDiff) -> list[WantedDocument]:
-    asked = diff.meant(job.options.skus)
+def _to_fetch(sync: SupplierSync, diff: ManifestDiff) -> list[WantedDocument]:
+    asked = sync.asked.documents(diff.wanted)
     return [item for item in asked if not (item.stored or item.paused or item.failed_here)]
+
+
+async def _settle_asked(sync: SupplierSync, diff: ManifestDiff) -> AskedFamilies:
+    """Which families are meant, now that the documents that may be theirs have been read."""
+    if sync.job.options.skus is None:
+        return AskedFamilies(None)
+    async with sync.stage.services.database.read() as db:
+        families = await documents.families_of(db, [item.id for item in sync.asked.documents(diff.wanted)])
+    return sync.asked.settle(diff.wanted, families)
 
 
 async def _begin(stage: Stage, job: ClaimedJob, arguments: SupplierJob) -> Supplier:
@@ -133,7 +146,7 @@ async def _take_manifest(sync: SupplierSync) -> ManifestDiff:
         if invalid_count or not diff.nothing_to_do:
             await suppliers.note_clean(db, supplier.id, None, None)
         image_jobs = await add_old_pictures(db, job, sync.stage.services.settings)
-        to_fetch = len(_to_fetch(job, diff))
+        to_fetch = len(_to_fetch(sync, diff))
         await runs.set_manifest(db, job.run_id, sync.manifest.sha256, diff, invalid=invalid_count, to_fetch=to_fetch)
         await runs.book(db, job.run_id, Counter(images_total=len(image_jobs)), added=len(image_jobs), last=True)
         return diff, image_jobs
@@ -154,13 +167,12 @@ async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
     fetcher = DocumentFetcher(sync.stage.services, sync.supplier.code, wanted)
     async with together() as group:
         group.create_task(fetcher.run())
-        await Arrivals(sync.stage, sync.job, sync.spoken_for).commit(fetcher.outcomes)
+        await Arrivals(sync.stage, sync.job, sync.spoken_for, sync.asked).commit(fetcher.outcomes)
 
 
-async def _group_families(sync: SupplierSync) -> None:
-    """Make the jobs of families that had to wait for other documents, in pages; `skus` are served by name."""
+async def _group_families(sync: SupplierSync, asked: AskedFamilies) -> None:
+    """Make the jobs of families that had to wait for other documents, in pages."""
     job, after = sync.job, ""
-    asked = job.options.skus
     await _pass_over_silent(sync)
     while True:
 
@@ -169,7 +181,7 @@ async def _group_families(sync: SupplierSync) -> None:
             page = await documents.unapplied_families(
                 db, sync.supplier.id, after=after, limit=FAMILIES_AT_ONCE, run_id=job.run_id
             )
-            meant = [family for family in page if asked is None or family.sku in asked]
+            meant = [family for family in page if asked.skus is None or family.sku in asked.skus]
             added = await add_family_jobs(db, job, [(family.sku, family.version) for family in meant])
             if added:
                 await ledger.checkpoint(db, job)
