@@ -141,7 +141,8 @@ def _flipped(row: Any) -> FlippedVariant:
 async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> dict[int, int]:
     """Hold the products, then the variants, that name these addresses, in the order of SKUs.
 
-    Returns which generation each variant shows, by its id; 0 while its first one is incomplete.
+    Returns which generation each variant shows, by its id; 0 while its first one is incomplete and may be complete some
+    day, as that of a variant that is discontinued may not.
     """
     await ask(
         db,
@@ -154,12 +155,13 @@ async def lock_showing(db: AsyncConnection, address_ids: Sequence[int]) -> dict[
     rows = await ask(
         db,
         """
-        SELECT v.id, v.shown_generation FROM variants v WHERE v.id IN (
+        SELECT v.id, CASE WHEN v.status = 'discontinued' THEN v.generation ELSE v.shown_generation END AS shows
+        FROM variants v WHERE v.id IN (
             SELECT variant_id FROM shown_pictures WHERE address_id = ANY(CAST(:ids AS bigint[])))
         ORDER BY v.supplier_id, v.sku FOR NO KEY UPDATE""",
         {"ids": list(address_ids)},
     )
-    return {row.id: row.shown_generation for row in rows}
+    return {row.id: row.shows for row in rows}
 
 
 SHOWING_ALREADY = f"""
@@ -167,12 +169,11 @@ SHOWING_ALREADY = f"""
         SELECT DISTINCT v.id, s.generation
         FROM (SELECT variant_id, generation, address_id FROM shown_pictures
               WHERE address_id = ANY(CAST(:moved AS bigint[])) OFFSET 0) s
-        CROSS JOIN LATERAL (SELECT id, product_id, shown_generation FROM variants
-                            WHERE id = s.variant_id AND status = 'active' OFFSET 0) v
-        CROSS JOIN LATERAL (SELECT FROM products WHERE id = v.product_id AND status = 'active' OFFSET 0) p
+        CROSS JOIN LATERAL (SELECT id, status, shown_generation FROM variants WHERE id = s.variant_id OFFSET 0) v
         WHERE v.id <> ALL(CAST(:but_not AS bigint[]))
           AND (s.generation = v.shown_generation
-               OR v.shown_generation = 0 AND s.address_id = ANY(CAST(:replaced AS bigint[]))))
+               OR v.shown_generation = 0 AND (v.status = 'discontinued'
+                                              OR s.address_id = ANY(CAST(:replaced AS bigint[])))))
     SELECT v.id, v.supplier_id, v.sku, p.sku AS product_sku, {_seen("touched.generation", THEN)} AS old,
         {_seen("touched.generation", NOW)} AS new, false AS untold, false AS stamped
     FROM touched JOIN variants v ON v.id = touched.id JOIN products p ON p.id = v.product_id"""
@@ -187,6 +188,9 @@ async def showing_already(
     One of a first generation that still waits for others is told of when that is complete, or when a picture of it that
     was to be seen already is another one now. So there are none where all wait for their first generation, and no
     address led anywhere before.
+
+    What is discontinued is among them. It takes no other generation and nothing is asked for it, but an address that it
+    shares leads to one picture, whoever had it fetched, and a change that readers see is told.
 
     Args:
         db: the transaction that settled the addresses, after what waited for them was shown.
