@@ -1,6 +1,7 @@
 """Cursors: where a page ended, as an opaque text. One that was not made for the list, or was garbled, is a 422.
 
 A cursor holds the sort key of the last item, so that a page begins right after it, whatever was inserted meanwhile.
+Each list has its own kind, with a tag of its own: one of another list would be a place that means nothing here.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ Key = TypeVar("Key", bound=msgspec.Struct)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_BIGINT = 2**63 - 1
 
-Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
+# `\Z`, not `$`: that also matches before a line break at the end, which is no part of an id
+Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*\Z")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_BIGINT)]
 Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000_000)]
-Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 Cursor = Annotated[str | None, Query(max_length=20_000, description="`nextCursor` of the page before.")]
 
 
 class AfterTime(msgspec.Struct, array_like=True, frozen=True, tag="t"):
-    """After an item by time and id."""
+    """After a job, by time and id."""
 
     micros: Micros
     id: Text
@@ -38,6 +40,20 @@ class AfterRun(msgspec.Struct, array_like=True, frozen=True, tag="r"):
 
     micros: Micros
     id: Uuid
+
+
+class AfterWebhook(msgspec.Struct, array_like=True, frozen=True, tag="h"):
+    """After a webhook."""
+
+    micros: Micros
+    id: Uuid
+
+
+class AfterEntry(msgspec.Struct, array_like=True, frozen=True, tag="a"):
+    """After an entry of the audit trail."""
+
+    micros: Micros
+    id: Number
 
 
 class AfterSupplier(msgspec.Struct, array_like=True, frozen=True, tag="k"):
@@ -58,8 +74,20 @@ class AfterWorker(msgspec.Struct, array_like=True, frozen=True, tag="w"):
     place: Text
 
 
-class AfterNumber(msgspec.Struct, array_like=True, frozen=True, tag="n"):
-    """After an item by its number."""
+class AfterProblem(msgspec.Struct, array_like=True, frozen=True, tag="n"):
+    """After a problem of a run."""
+
+    number: Number
+
+
+class AfterChange(msgspec.Struct, array_like=True, frozen=True, tag="y"):
+    """After a change of a product's history."""
+
+    number: Number
+
+
+class AfterDelivery(msgspec.Struct, array_like=True, frozen=True, tag="d"):
+    """After a delivery of a webhook."""
 
     number: Number
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from app.api.auth import Caller, GuardedRoute, Viewer
 from app.api.catalogue_pages import ReadingNeeded, page_of
 from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, Fields, form_of
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterChange, write_cursor
 from app.api.json_answer import OrjsonResponse
 from app.api.ndjson import NDJSON, Export, Wanted, wants_lines
 from app.api.paging import Page, PagingNeeded, page_example
@@ -136,7 +136,7 @@ async def get_product_history(
     supplier: WhoseSku = None,
 ) -> OrjsonResponse:
     """Old and new value of each changed field, of the product and of its variants."""
-    after = paging.after(AfterNumber)
+    after = paging.after(AfterChange)
     before_id = LARGEST_BIGINT if after is None else after.number
     async with database.read() as db:
         product = await one_product(db, sku, supplier)
@@ -147,7 +147,7 @@ async def get_product_history(
     return OrjsonResponse(
         {
             "items": _visible(caller, [history_json(row) for row in shown]),
-            "nextCursor": write_cursor(AfterNumber(shown[-1]["id"])) if more else None,
+            "nextCursor": write_cursor(AfterChange(shown[-1]["id"])) if more else None,
         }
     )
 

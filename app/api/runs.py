@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import GuardedRoute, Operator, Viewer
-from app.api.cursors import AfterNumber, AfterRun, from_micros, to_micros
+from app.api.cursors import AfterProblem, AfterRun, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import DatabaseNeeded, ServicesNeeded, SupplierNamed
@@ -138,11 +138,11 @@ async def list_problems(
     ] = None,
 ) -> Page[RunProblem]:
     """In the order in which they were met."""
-    after = paging.after(AfterNumber)
+    after = paging.after(AfterProblem)
     async with database.read() as db:
         if await run_lists.find_run(db, run_id) is None:
             raise NotFound(f"there is no run {run_id}")
         rows = await run_lists.list_problems(
             db, run_id, severity=severity, stage=stage, after_id=0 if after is None else after.number, limit=paging.rows
         )
-    return paging.page(rows, partial(problem_out, request.app.state.settings), lambda row: AfterNumber(row["id"]))
+    return paging.page(rows, partial(problem_out, request.app.state.settings), lambda row: AfterProblem(row["id"]))

@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Request
 
 from app.api.auth import Admin, GuardedRoute
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, AfterRun, from_micros, to_micros
+from app.api.cursors import LARGEST_BIGINT, AfterDelivery, AfterWebhook, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import DatabaseNeeded, ServicesNeeded
@@ -58,11 +58,11 @@ DeliveryId = Annotated[str, Depends(get_delivery_id)]
 )
 async def list_webhooks(database: DatabaseNeeded, _: Admin, paging: PagingNeeded) -> Page[Webhook]:
     """Without their secrets."""
-    after = paging.after(AfterRun)
+    after = paging.after(AfterWebhook)
     position = None if after is None else (from_micros(after.micros), after.id)
     async with database.quick() as db:
         rows = await webhook_records.list_webhooks(db, after=position, limit=paging.rows)
-    return paging.page(rows, webhook_out, lambda row: AfterRun(to_micros(row.created_at), row.id))
+    return paging.page(rows, webhook_out, lambda row: AfterWebhook(to_micros(row.created_at), row.id))
 
 
 @router.post(
@@ -121,12 +121,12 @@ async def list_deliveries(
     request: Request, webhook_id: WebhookId, database: DatabaseNeeded, _: Admin, paging: PagingNeeded
 ) -> Page[Delivery]:
     """Each with its tries, and when the next one is."""
-    after = paging.after(AfterNumber)
+    after = paging.after(AfterDelivery)
     before = LARGEST_BIGINT if after is None else after.number
     async with database.quick() as db:
         operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id)
         rows = await webhook_records.list_deliveries(db, webhook_id, before_number=before, limit=paging.rows)
-    return paging.page(rows, partial(delivery_out, request.app.state.settings), lambda row: AfterNumber(row.number))
+    return paging.page(rows, partial(delivery_out, request.app.state.settings), lambda row: AfterDelivery(row.number))
 
 
 @router.post(

@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api.auth import Caller
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterChange, read_cursor, write_cursor
 from app.api.paging import cut
 from app.api.product_cursors import read_after, write_after
 from app.api.public_addresses import PictureAddressesNeeded
@@ -92,7 +92,7 @@ async def get_product(
     before: str | None = None,
 ) -> Response:
     """One product with its variants, prices, imprint positions, history, and why it is as it is."""
-    position = read_cursor(AfterNumber, before)
+    position = read_cursor(AfterChange, before)
     before_id = LARGEST_BIGINT if position is None else position.number
     form = Form(addresses, caller.sees_buying_prices)
     async with services.database.read() as db:
@@ -112,7 +112,7 @@ async def get_product(
         product=product,
         variants=[{**variant, "tables": price_tables(variant["prices"])} for variant in shown],
         changes=_visible(caller, [history_json(change) for change in changes]),
-        following=write_cursor(AfterNumber(changes[-1]["id"])) if more else None,
+        following=write_cursor(AfterChange(changes[-1]["id"])) if more else None,
         explained=await explain(services.settings, services.database, row.sku, row.supplier),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from app.api.answer_in_time import takes_long
-from app.api.cursors import AfterNumber, AfterRun, from_micros, read_cursor, to_micros, write_cursor
+from app.api.cursors import AfterProblem, AfterRun, from_micros, read_cursor, to_micros, write_cursor
 from app.api.paging import cut
 from app.api.runs import RunId
 from app.api.schemas import ServicesNeeded, Typed
@@ -106,7 +106,7 @@ async def get_run(
 
 
 async def _read_run(services: Services, run_id: str, after: str | None) -> dict[str, Any]:
-    position = read_cursor(AfterNumber, after)
+    position = read_cursor(AfterProblem, after)
     settings = services.settings
     async with services.database.read() as db:
         row = await run_lists.find_run(db, run_id)
@@ -137,7 +137,7 @@ async def _read_run(services: Services, run_id: str, after: str | None) -> dict[
         "under_way": run.status in UNDER_WAY,
         "groups": grouped([problem_out(settings, problem) for problem in problems]),
         "addresses_shown": ADDRESSES_SHOWN,
-        "following": write_cursor(AfterNumber(problems[-1]["id"])) if more else None,
+        "following": write_cursor(AfterProblem(problems[-1]["id"])) if more else None,
         "job": None if job is None else job_status(settings, job),
         "failed_jobs": failed,
         "changes": [change_json(change) for change in changes],

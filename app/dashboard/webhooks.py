@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api import webhooks as api
 from app.api.answer_in_time import takes_long
-from app.api.cursors import LARGEST_BIGINT, AfterNumber, read_cursor, write_cursor
+from app.api.cursors import LARGEST_BIGINT, AfterDelivery, read_cursor, write_cursor
 from app.api.paging import cut
 from app.api.schemas import ServicesNeeded
 from app.api.webhooks import get_delivery_id, get_webhook_id
@@ -63,7 +63,7 @@ async def get_webhook(
     *, request: Request, webhook_id: WebhookId, services: ServicesNeeded, caller: Keeper, before: str | None = None
 ) -> Response:
     """One, and what was sent to it."""
-    position = read_cursor(AfterNumber, before)
+    position = read_cursor(AfterDelivery, before)
     number = LARGEST_BIGINT if position is None else position.number
     async with services.database.quick() as db:
         row = await webhook_records.find_webhook(db, webhook_id)
@@ -78,7 +78,7 @@ async def get_webhook(
         title="Webhook",
         webhook=webhook_out(row),
         deliveries=[delivery_out(services.settings, delivery) for delivery in shown],
-        following=write_cursor(AfterNumber(shown[-1].number)) if more else None,
+        following=write_cursor(AfterDelivery(shown[-1].number)) if more else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
@@ -10,6 +11,8 @@ import pytest
 
 from tests.support.api_client import ApiClient, api_client
 from tests.support.stack import Servers, open_stack
+
+NOTHINGS_ID = "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,22 @@ async def test_errors_are_problem_documents(api: ApiClient, method: str, path: s
 @pytest.mark.parametrize("cursor", ["x", "%00", "e30", "WyJ4IiwxXQ", "ÿ", "WyJ0Iiw5OTk5OTk5OTk5OTk5OTk5OTk5OTksIngiXQ"])
 async def test_a_garbled_cursor_is_refused(api: ApiClient, path: str, cursor: str) -> None:
     problem = await api.problem("GET", f"{path}?cursor={cursor}", 422)
+    assert [error["field"] for error in problem["errors"]] == ["cursor"]
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/runs", f'["r",1796064283766034,"{NOTHINGS_ID}\\n"]'),
+        ("/webhooks", f'["r",1796064283766034,"{NOTHINGS_ID}\\n"]'),
+        ("/webhooks", f'["h",1796064283766034,"{NOTHINGS_ID}\\n"]'),
+        ("/webhooks", f'["r",1796064283766034,"{NOTHINGS_ID}"]'),
+        ("/audit", f'["t",0,"{"0" * 20}{"9" * 30}"]'),
+        ("/audit", f'["a",0,{"9" * 5000}]'),
+    ],
+)
+async def test_a_forged_cursor_and_one_of_another_list_is_refused(api: ApiClient, path: str, key: str) -> None:
+    problem = await api.problem("GET", path, 422, params={"cursor": urlsafe_b64encode(key.encode()).decode()})
     assert [error["field"] for error in problem["errors"]] == ["cursor"]
 
 

@@ -13,13 +13,15 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from msgspec import Struct
 
-from app.api import local_door, path_segments
+from app.api import cursors, local_door, path_segments
 from app.api.auth import find_caller
 from app.api.cursors import (
     AfterCategory,
+    AfterEntry,
     AfterRun,
     AfterSupplier,
     AfterTime,
+    AfterWebhook,
     AfterWorker,
     from_micros,
     read_cursor,
@@ -35,6 +37,7 @@ from app.views import buying_prices
 from app.views.masking import mask_base
 from app.views.shapes import epoch_ms
 
+RUN_ID = "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"
 BASE = "https://promi-dl.de/Profiles/Live/0f3c9a2e-1111-2222"
 
 
@@ -59,13 +62,38 @@ def test_a_cursor_gives_its_key_back_to_the_microsecond() -> None:
         (AfterSupplier, write_cursor(AfterCategory("BAGS"))),
         (AfterCategory, write_cursor(AfterSupplier("BAGS"))),
         (AfterWorker, write_cursor(AfterCategory("BAGS"))),
+        (AfterWebhook, write_cursor(AfterRun(1, RUN_ID))),
+        (AfterEntry, write_cursor(AfterTime(1, "7"))),
         (AfterRun, urlsafe_b64encode(b"[" * 10_000).decode()),
     ],
-    ids=["a run's", "a category's", "a supplier's", "for workers", "nothing's, and deep"],
+    ids=["a run's", "a category's", "a supplier's", "for workers", "a webhook's", "an entry's", "nothing's, and deep"],
 )
 def test_a_cursor_of_another_list_is_refused(kind: type[Struct], cursor: str) -> None:
     with pytest.raises(ProblemError) as refused:
         read_cursor(kind, cursor)
+    assert refused.value.status == 422
+
+
+def test_no_two_lists_have_cursors_of_one_kind() -> None:
+    kinds = [kind for kind in vars(cursors).values() if isinstance(kind, type) and issubclass(kind, Struct)]
+    tags = [kind.__struct_config__.tag for kind in kinds]
+    assert len(set(tags)) == len(tags) > 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        (AfterRun, f'["r",1796064283766034,"{RUN_ID}\\n"]'),
+        (AfterWebhook, f'["h",1796064283766034,"{RUN_ID}\\n"]'),
+        (AfterEntry, f'["a",0,{"9" * 30}]'),
+        (AfterEntry, f'["a",0,{"9" * 5000}]'),
+        (AfterTime, r'["t",0,"\u0000"]'),
+        (AfterTime, r'["t",0,"a\u0000\n"]'),
+    ],
+)
+def test_a_forged_cursor_is_refused_before_it_gets_to_the_database(kind: type[Struct], key: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        read_cursor(kind, urlsafe_b64encode(key.encode()).decode())
     assert refused.value.status == 422
 
 
