@@ -32,6 +32,10 @@ Seq = Annotated[
     int | None,
     Query(ge=0, le=LARGEST_BIGINT, description="The last `seq` that was seen: what comes after it."),
 ]
+SeqCursor = Annotated[
+    int | None,
+    Query(ge=0, le=LARGEST_BIGINT, description="`nextCursor` of the page before: as `since`, in its place."),
+]
 NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {
     "key": "BAGS/SHOPPING_BAGS",
@@ -67,19 +71,21 @@ async def list_changes(
     database: DatabaseNeeded,
     _: Viewer,
     since: Seq = None,
-    cursor: Seq = None,
+    cursor: SeqCursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
     """`since` (or `cursor`, which is the same) is the last number that was seen; without it the feed's beginning.
 
+    `cursor` counts where both are there, so that whoever pages may keep its first parameters, as on every list.
+
     With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then. A page that is asked for
     again with its ETag is a 304 until the head has moved.
     """
-    asked, lines = _beginning(since, cursor), wants_lines(request)
+    asked, lines = since if cursor is None else cursor, wants_lines(request)
     async with database.read() as db:
         ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked
-        _refuse_outside(begin, ends)
+        _refuse_outside(begin, ends, "since" if cursor is None else "cursor")
         # a change is never changed: where a page begins and where the feed ends says all that it can hold
         etag = etag_of("changes", begin, limit, ends.head, lines)
         known = unchanged(request, etag)
@@ -100,22 +106,15 @@ def _as_page(rows: list[ChangeRow], ends: FeedEnds, etag: str) -> Response:
     return OrjsonResponse(body, headers=validator_headers(etag))
 
 
-def _beginning(since: int | None, cursor: int | None) -> int | None:
-    """Where the caller wants to begin; None where it did not say, which is the oldest change that is kept."""
-    if since is not None and cursor is not None and since != cursor:
-        message = "is the same as since: give one of them"
-        raise ProblemError(422, f"cursor {message}", errors=[{"field": "cursor", "message": message}])
-    return cursor if since is None else since
-
-
-def _refuse_outside(begin: int, ends: FeedEnds) -> None:
+def _refuse_outside(begin: int, ends: FeedEnds, parameter: str) -> None:
     if begin > ends.head:
         # numbers never go back by themselves: whoever has seen a later one follows a database that was restored
         message = (
             f"is after the head, {ends.head}: nothing has that number yet; if it came from here, the database was "
             "restored: list the products again, and follow from that head"
         )
-        raise ProblemError(422, f"since {message}", errors=[{"field": "since", "message": message}], head=ends.head)
+        errors = [{"field": parameter, "message": message}]
+        raise ProblemError(422, f"{parameter} {message}", errors=errors, head=ends.head)
     if begin < ends.pruned:
         raise ProblemError(
             410,

@@ -229,6 +229,7 @@ async def test_the_feed_of_changes_is_followed_to_its_head(api: ApiClient, synce
     }  # fmt: skip
     assert await api.get("/changes", since=head) == {"items": [], "nextCursor": None, "head": head}
     assert await api.get("/changes", since=3, limit=2) == await api.get("/changes", cursor=3, limit=2)
+    assert await api.all_pages("/changes", limit=7, since=3) == seen[3:], "whoever pages may keep its first parameters"
     lines = await api.http.get("/api/v1/changes", params={"limit": 5}, headers={"Accept": "application/x-ndjson"})
     assert lines.headers["content-type"].startswith("application/x-ndjson")
     for accept, is_lines in (
@@ -252,6 +253,10 @@ async def test_a_follower_that_is_too_late_too_early_or_garbled_is_told(scratch_
         await scratch_api.problem("GET", f"/changes?since={since}", 422)
     restored = await scratch_api.problem("GET", "/changes?since=99999999", 422)
     assert (restored["head"], "list the products again" in restored["detail"]) == (gone["head"], True)
+    assert [error["field"] for error in restored["errors"]] == ["since"]
+    after_the_head = await scratch_api.problem("GET", "/changes?since=5&cursor=99999999", 422)
+    assert [error["field"] for error in after_the_head["errors"]] == ["cursor"]
+    await scratch_api.problem("GET", "/changes?since=5&cursor=4", 410)
 
 
 async def test_history_has_old_and_new_values(scratch_api: ApiClient, scratch: Stack) -> None:
