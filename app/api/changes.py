@@ -5,11 +5,12 @@ read `head` ─▶ list the products ─▶ follow from that head: /changes?sinc
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from msgspec.structs import astuple
 from pydantic import JsonValue
 
@@ -17,12 +18,13 @@ from app.api.auth import GuardedRoute, Viewer
 from app.api.cursors import LARGEST_BIGINT, AfterCategory
 from app.api.json_answer import OrjsonResponse, to_json
 from app.api.ndjson import NDJSON, wants_lines
-from app.api.paging import DEFAULT_LIMIT, Limit, Page, PagingNeeded, page_example
+from app.api.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
 from app.api.schemas import DatabaseNeeded
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged, unchanged_page, validator_headers
 from app.persistence import categories, change_feed
 from app.persistence.change_feed import ChangeRow, FeedEnds
+from app.persistence.database import Database
 from app.views.changes import CHANGE, ChangePage, change_json
 from app.views.shapes import Out, example
 
@@ -35,6 +37,9 @@ Seq = Annotated[
 SeqCursor = Annotated[
     int | None,
     Query(ge=0, le=LARGEST_BIGINT, description="`nextCursor` of the page before: as `since`, in its place."),
+]
+Limit = Annotated[
+    int, Query(ge=1, le=MAX_LIMIT, description="How many at most; as lines, where it is not there, all of them.")
 ]
 NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {
@@ -78,26 +83,49 @@ async def list_changes(
 
     `cursor` counts where both are there, so that whoever pages may keep its first parameters, as on every list.
 
-    With `Accept: application/x-ndjson` a change a line; the header `X-Head` is the head then. A page that is asked for
-    again with its ETag is a 304 until the head has moved.
+    With `Accept: application/x-ndjson` a change a line, without `limit` all up to the head of this moment, which is the
+    header `X-Head`. A page that is asked for again with its ETag is a 304 until the head has moved, and so are lines.
     """
     asked, lines = since if cursor is None else cursor, wants_lines(request)
+    everything = lines and "limit" not in request.query_params
+    most = MAX_LIMIT if everything else limit
     async with database.read() as db:
         ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked
         _refuse_outside(begin, ends, "since" if cursor is None else "cursor")
         # a change is never changed: where a page begins and where the feed ends says all that it can hold
-        etag = etag_of("changes", begin, limit, ends.head, lines)
+        etag = etag_of("changes", begin, None if everything else limit, ends.head, lines)
         known = unchanged(request, etag)
         if known is not None:
             return known
-        rows = [] if begin == ends.head else await change_feed.changes_since(db, begin, limit)
-    return _as_lines(rows, ends, etag) if lines else _as_page(rows, ends, etag)
+        rows = [] if begin == ends.head else await change_feed.changes_since(db, begin, most)
+    if not lines:
+        return _as_page(rows, ends, etag)
+    headers = {"X-Head": str(ends.head), **validator_headers(etag)}
+    if everything and _next(rows, ends) is not None:
+        return StreamingResponse(_to_the_head(database, rows, ends.head), media_type=NDJSON, headers=headers)
+    return Response(_lines(rows), media_type=NDJSON, headers=headers)
 
 
-def _as_lines(rows: list[ChangeRow], ends: FeedEnds, etag: str) -> Response:
-    lines = b"".join(to_json(change_json(row)) + b"\n" for row in rows)
-    return Response(lines, media_type=NDJSON, headers={"X-Head": str(ends.head), **validator_headers(etag)})
+def _lines(rows: list[ChangeRow]) -> bytes:
+    return b"".join(to_json(change_json(row)) + b"\n" for row in rows)
+
+
+async def _to_the_head(database: Database, rows: list[ChangeRow], head: int) -> AsyncIterator[bytes]:
+    """These, and page by page what follows, so that no connection is kept for a caller that reads slowly.
+
+    Raises:
+        ProblemError: what comes next was forgotten meanwhile; the body ends early then, as whoever reads it is told.
+    """
+    yield _lines(rows)
+    last: int = rows[-1]["seq"]
+    while last < head:
+        async with database.quick() as db:
+            rows = await change_feed.changes_since(db, last, min(MAX_LIMIT, head - last))
+        last += len(rows)
+        if not rows or rows[-1]["seq"] != last:  # numbers have no holes but where the retention makes them
+            raise ProblemError(410, "changes were forgotten before they were read: list the products again")
+        yield _lines(rows)
 
 
 def _as_page(rows: list[ChangeRow], ends: FeedEnds, etag: str) -> Response:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -30,6 +32,7 @@ from tests.support.waiting import eventually
 ENTITIES = ("P-1", "P-2", "P-3", "P-4")
 WRITERS = 10
 MINUTE_DAYS = 1 / 1440
+NDJSON = {"Accept": "application/x-ndjson"}
 
 
 async def number_restlessly(database: Database) -> None:
@@ -259,6 +262,58 @@ async def test_a_follower_from_before_the_retention_is_told_where_to_start_again
 async def execute(stack: Stack, statement: str) -> None:
     async with stack.services.database.begin() as db:
         await db.execute(text(statement))
+
+
+MANY = 1203
+"""Changes: more than two pages of the largest."""
+
+
+@pytest.fixture
+async def numbered(make_stack: MakeStack) -> AsyncIterator[Stack]:
+    """A feed of MANY changes."""
+    async with make_stack() as stack:
+        await execute(
+            stack,
+            f"""INSERT INTO changes (seq, kind, entity, sku, product_sku, supplier_id, fields, at)
+            SELECT n, 'updated', 'product', 'P-' || n, 'P-' || n, (SELECT min(id) FROM suppliers), '{{brand}}', now()
+            FROM generate_series(1, {MANY}) n""",
+        )
+        await execute(stack, f"UPDATE change_head SET seq = {MANY}")
+        yield stack
+
+
+async def lines_of(api: ApiClient, **params: Any) -> list[int]:
+    answer = await api.http.get("/api/v1/changes", params=params, headers=NDJSON)
+    assert (answer.status_code, answer.headers["x-head"]) == (200, str(MANY))
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    return [json.loads(line)["seq"] for line in answer.text.splitlines()]
+
+
+async def test_as_lines_without_a_limit_the_feed_comes_up_to_its_head(numbered: Stack) -> None:
+    async with api_client(numbered.settings) as api:
+        for since in (0, 1, 702, 703, MANY - 1, MANY):
+            assert await lines_of(api, since=since) == list(range(since + 1, MANY + 1))
+        assert await lines_of(api) == await lines_of(api, since=700, cursor=0) == list(range(1, MANY + 1))
+        assert await lines_of(api, limit=50) == list(range(1, 51))
+        assert await lines_of(api, limit=500, since=1000) == list(range(1001, MANY + 1))
+        whole = await api.http.get("/api/v1/changes", headers=NDJSON)
+        again = await api.http.get("/api/v1/changes", headers={**NDJSON, "If-None-Match": whole.headers["etag"]})
+        paged = await api.http.get(
+            "/api/v1/changes?limit=50", headers={**NDJSON, "If-None-Match": whole.headers["etag"]}
+        )
+        assert (again.status_code, paged.status_code) == (304, 200)
+        head = await api.http.head("/api/v1/changes", headers=NDJSON)
+        assert (head.headers["x-head"], head.headers["etag"]) == (str(MANY), whole.headers["etag"])
+        items = await api.all_pages("/changes", limit=500)
+        assert [json.loads(line) for line in whole.text.splitlines()] == items
+        assert len((await api.get("/changes"))["items"]) == 50, "a page is one as before"
+
+
+async def test_lines_whose_rest_was_forgotten_meanwhile_have_no_proper_end(numbered: Stack) -> None:
+    await execute(numbered, "DELETE FROM changes WHERE seq = 700")
+    async with api_client(numbered.settings) as api:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await api.http.get("/api/v1/changes", headers=NDJSON)
 
 
 async def test_everything_old_is_forgotten_and_numbering_goes_on_where_it_was(make_stack: MakeStack) -> None:
