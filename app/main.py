@@ -139,13 +139,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_handlers(app)
     for module in sorted(ROUTERS, key=lambda module: module not in ASKED_MOST):
         app.include_router(module.router)
+    app.state.routes = [route for route in (*app.routes, *_routes()) if isinstance(route, Route)]
     app.state.own_segments = {path.split("/")[1] for path in (str(app.openapi_url), *_paths())}
     return app
 
 
 def _paths() -> list[str]:
     """As the description has them, in its order."""
-    return [route.path_format for module in ROUTERS for route in module.router.routes if isinstance(route, Route)]
+    return [route.path_format for route in _routes()]
+
+
+def _routes() -> list[Route]:
+    return [route for module in ROUTERS for route in module.router.routes if isinstance(route, Route)]
 
 
 def _middleware(settings: Settings, figures: Figures) -> list[Middleware]:

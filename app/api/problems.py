@@ -5,7 +5,7 @@ NotFound 404 · Conflict 409 · Invalid 422 · an outage 503 · the origin's fai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from structlog import get_logger
 
 from app.api.field_problems import in_words, problems_of
@@ -175,15 +176,16 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    return problem_response(error.status_code, detail, headers=_with_head(error.headers))
+    headers = {"Allow": ", ".join(_possible_at(request))} if error.status_code == 405 else error.headers
+    return problem_response(error.status_code, detail, headers=headers)
 
 
-def _with_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """HEAD is possible wherever GET is (app/api/head.py)."""
-    allowed = (headers or {}).get("Allow", "").split(", ")
-    if "GET" not in allowed or "HEAD" in allowed:
-        return headers
-    return {**(headers or {}), "Allow": ", ".join([*allowed, "HEAD"])}
+def _possible_at(request: Request) -> list[str]:
+    """The methods of all routes at this path, not of the first alone; HEAD is wherever GET is (app/api/head.py)."""
+    routes: Sequence[Route] = request.app.state.routes
+    here = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for possible in here for method in possible}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

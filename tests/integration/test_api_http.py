@@ -97,10 +97,36 @@ async def test_head_is_answered_wherever_get_is_with_the_same_headers(api: ApiCl
         assert {name: head.headers.get(name) for name in names} == {name: get.headers.get(name) for name in names}
 
 
-async def test_a_method_that_is_not_possible_says_that_head_is(api: ApiClient) -> None:
-    answer = await api.http.put("/api/v1/runs")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+@pytest.mark.parametrize(
+    ("path", "possible"),
+    [
+        ("/api/v1/runs", "GET, HEAD"),
+        ("/api/v1/sync", "POST"),
+        ("/api/v1/suppliers", "GET, HEAD, POST"),
+        ("/api/v1/suppliers/A23", "GET, HEAD, PATCH"),
+        ("/api/v1/queues/image-upload/jobs/a%2Fb", "DELETE, GET, HEAD"),
+        ("/api/v1/webhooks", "GET, HEAD, POST"),
+        ("/api/v1/webhooks/x", "DELETE, GET, HEAD, PATCH"),
+        ("/docs", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/sign-in", "GET, HEAD, POST"),
+    ],
+)
+async def test_a_method_that_is_not_possible_names_all_that_are(api: ApiClient, path: str, possible: str) -> None:
+    answer = await api.http.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, possible)
+
+
+async def test_head_is_not_possible_where_get_is_not(api: ApiClient) -> None:
     assert (await api.http.head("/api/v1/sync")).status_code == 405
+
+
+@pytest.mark.parametrize("path", DESCRIBED["paths"])
+async def test_what_is_described_is_among_what_is_possible(api: ApiClient, path: str) -> None:
+    methods = {method.upper() for method in DESCRIBED["paths"][path]}
+    answer = await api.http.put(f"/{_filled(path, min(methods).lower())}".replace("//", "/"))
+    possible = set(answer.headers["allow"].split(", "))
+    assert (answer.status_code, methods - possible, "HEAD" in possible) == (405, set(), "GET" in possible)
 
 
 async def _raw(api: ApiClient, path: str, accept_encoding: str) -> Response:
