@@ -61,7 +61,6 @@ CONDITIONS = {
     "category": """(p.category = :category
         OR (p.category ~>=~ (:category || '/') AND p.category ~<~ (:category || '0')))""",
     "updated_since": "p.updated_at >= :updated_since",
-    "words": product_search.RARE,
 }
 KEYS = """p.id, p.sku, p.supplier_id, s.code AS supplier, p.status, p.updated_at,
     COALESCE(pv.version, 0) AS version"""
@@ -104,11 +103,9 @@ def keys_statement(
 ) -> tuple[str, dict[str, object]]:
     """The statement of the products that a filter means, in order, with its parameters.
 
-    `common` where many products have the filter's words and a page is wanted: the same products, found in another way.
+    `common` as in `product_search.condition_of`.
     """
-    conditions, parameters = conditions_of(wanted)
-    if common:
-        conditions = [product_search.COMMON if one == product_search.RARE else one for one in conditions]
+    conditions, parameters = conditions_of(wanted, common=common)
     if after is not None:
         conditions.append(f"({ORDERS[sort]}) > {AFTERS[sort]}")
         parameters |= after.parameters
@@ -126,11 +123,15 @@ async def contents_of(db: AsyncConnection, product_ids: Sequence[int]) -> dict[i
     return {row.id: row.content for row in rows}
 
 
-def conditions_of(wanted: ProductFilter) -> tuple[list[str], dict[str, object]]:
-    """A filter as conditions on product p, with their parameters."""
+def conditions_of(wanted: ProductFilter, *, common: bool = False) -> tuple[list[str], dict[str, object]]:
+    """A filter as conditions on product p, with their parameters; `common` as in `product_search.condition_of`."""
     asked = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
-    last = {"last_character": product_search.LAST_CHARACTER} if "words" in asked else {}
-    return ["true", *(CONDITIONS[name] for name in asked)], {**asked, **last}
+    words = asked.pop("words", None)
+    conditions = ["true", *(CONDITIONS[name] for name in asked)]
+    if words is None:
+        return conditions, asked
+    found, parameters = product_search.condition_of(words, common=common)
+    return [*conditions, found], {**asked, **parameters}
 
 
 async def find_keys(db: AsyncConnection, sku: str, supplier: str | None) -> list[ProductKey]:

@@ -5,9 +5,15 @@ the products are gone through in the page's order and each is asked, since a pag
 
 PostgreSQL takes `Tasche/Bag` for a file and `pen.blue` for a host: one word each. Names with such words are looked for
 by their parts, too, in an index that holds no others (decision 0033); what is asked for is taken apart as they are.
+
+Unicode has two ways to write `é`, as one character and as `e` with an accent behind it. They look the same and are not
+equal for PostgreSQL. Names stay as the feed writes them; what is asked for is looked for in either way.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from unicodedata import normalize
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,28 +47,72 @@ def _in_parts(row: str, asked: str) -> str:
     return f"(CAST(strip({row}.words) AS text) ~ '{_BETWEEN}' AND {parts} @@ {asked})"
 
 
-_EXACT, _LOWERED = "CAST(:words AS text)", 'lower(CAST(:words AS text) COLLATE "C")'
-_EAN = "{0}.content ->> 'ean'"
-_ASKED = f"plainto_tsquery('simple', {_apart(_EXACT)})"
-_ASKED_ONCE = f"(SELECT {_ASKED})"
-"""The same, unknown to the planner: it expects few rows then, and looks up which they are once, not row by row."""
-_FOUND = (
-    f"SELECT w.id FROM products w WHERE w.words @@ {_ASKED}",
-    f"SELECT a.id FROM products a WHERE {_in_parts('a', _ASKED)}",
-    f"SELECT l.id FROM products l WHERE {_begins('lower(l.sku)', _LOWERED)}",
-    f"SELECT v.product_id FROM variants v WHERE {_begins('lower(v.sku)', _LOWERED)}",
-    f"SELECT e.product_id FROM variants e WHERE {_begins(_EAN.format('e'), _EXACT)}",
-)
-RARE = f"p.id = ANY(ARRAY({' UNION '.join(_FOUND)}))"
-"""An array counts as ten rows for the planner, so that they are looked up by their keys (decision 0030)."""
-COMMON = f"""(p.words @@ {_ASKED} OR {_begins("lower(p.sku)", _LOWERED)} OR EXISTS (
+def _branches(parameter: str) -> tuple[str, ...]:
+    """Statements whose ids are those of the products that have what is asked for."""
+    exact, lowered, asked = _asked(parameter)
+    return (
+        f"SELECT w.id FROM products w WHERE w.words @@ {asked}",
+        f"SELECT a.id FROM products a WHERE {_in_parts('a', asked)}",
+        f"SELECT l.id FROM products l WHERE {_begins('lower(l.sku)', lowered)}",
+        f"SELECT v.product_id FROM variants v WHERE {_begins('lower(v.sku)', lowered)}",
+        f"SELECT e.product_id FROM variants e WHERE {_begins(_EAN.format('e'), exact)}",
+    )
+
+
+def _one_by_one(parameter: str) -> str:
+    """The condition that product p has what is asked for."""
+    exact, lowered, asked = _asked(parameter)
+    # in a query of its own it is unknown to the planner: it expects few rows then, and looks up which they are once
+    asked_once = f"(SELECT {asked})"
+    return f"""p.words @@ {asked} OR {_begins("lower(p.sku)", lowered)} OR EXISTS (
     SELECT FROM variants v WHERE v.product_id = p.id
-    AND ({_begins("lower(v.sku)", _LOWERED)} OR {_begins(_EAN.format("v"), _EXACT)}))
-    OR p.id IN (SELECT a.id FROM products a WHERE {_in_parts("a", _ASKED_ONCE)}))"""
-COUNT = f"SELECT count(*) FROM ({' UNION ALL '.join(f'({found} LIMIT :many)' for found in _FOUND)}) AS found"
+    AND ({_begins("lower(v.sku)", lowered)} OR {_begins(_EAN.format("v"), exact)}))
+    OR p.id IN (SELECT a.id FROM products a WHERE {_in_parts("a", asked_once)})"""
+
+
+_EAN = "{0}.content ->> 'ean'"
+
+
+def _asked(parameter: str) -> tuple[str, str, str]:
+    """What is asked for as it is, in small letters, and as words."""
+    exact = f"CAST(:{parameter} AS text)"
+    return exact, f'lower({exact} COLLATE "C")', f"plainto_tsquery('simple', {_apart(exact)})"
+
+
+def forms_of(words: str) -> list[str]:
+    """The ways to write these words: as they came, and with accents in and behind their letters where that differs.
+
+    >>> [len(form) for form in forms_of("élan")]
+    [4, 5]
+    """
+    return list(dict.fromkeys((words, normalize("NFC", words), normalize("NFD", words))))
+
+
+def condition_of(words: str, *, common: bool = False) -> tuple[str, dict[str, object]]:
+    """The condition that product p has these words, with its parameters.
+
+    `common` where many products have them and a page is wanted: the same products, found in another way.
+    """
+    asked = _parameters(words)
+    if common:
+        found = f"({' OR '.join(map(_one_by_one, asked))})"
+    else:
+        # an array counts as ten rows for the planner, so that they are looked up by their keys (decision 0030)
+        found = f"p.id = ANY(ARRAY({' UNION '.join(_all_branches(asked))}))"
+    return found, {**asked, "last_character": LAST_CHARACTER}
 
 
 async def are_common(db: AsyncConnection, words: str) -> bool:
     """Whether so many products have these words that going through them is the shorter way."""
-    parameters = {"words": words, "last_character": LAST_CHARACTER, "many": MANY}
-    return int(await db.scalar(text(COUNT), parameters) or 0) >= MANY
+    asked = _parameters(words)
+    counted = " UNION ALL ".join(f"({found} LIMIT :many)" for found in _all_branches(asked))
+    parameters = {**asked, "last_character": LAST_CHARACTER, "many": MANY}
+    return int(await db.scalar(text(f"SELECT count(*) FROM ({counted}) AS found"), parameters) or 0) >= MANY
+
+
+def _parameters(words: str) -> dict[str, str]:
+    return {f"words_{number}": form for number, form in enumerate(forms_of(words))}
+
+
+def _all_branches(parameters: Iterable[str]) -> list[str]:
+    return [branch for parameter in parameters for branch in _branches(parameter)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from unicodedata import normalize
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,12 @@ from app.persistence.database import Database
 from app.persistence.product_lists import ProductFilter
 from tests.support.databases import fresh_database
 from tests.support.stack import Servers
+
+
+def either_way(words: str) -> tuple[str, str]:
+    """With accents in the letters and behind them."""
+    return normalize("NFC", words), normalize("NFD", words)
+
 
 NAMES = {
     "slash": "Tasche/Rucksack Größe/Maß Tüte/Öse",
@@ -25,6 +32,8 @@ NAMES = {
     "none": "Schirm",
     "beyond": "Moleskine® d’étui Mok\u00a0XL rood–blauw „Pen“ 5€ Café™ 30×40 µm Nº",
 }
+NAMES["accents"] = normalize("NFD", "Élan Überzug/Ärmel Ångström")
+NAMES |= dict.fromkeys((normalize("NFC", "ü-1"), normalize("NFD", "ü-2")), "Bund")
 FOUND = {
     "tasche": "slash plain", "RUCKSACK": "slash plain", "Tasche/Rucksack": "slash plain", "maß": "slash",
     "rucksack tasche": "slash plain", "größe/maß": "slash", "öse": "slash", "tasche maß": "slash", "tasche schirm": "",
@@ -39,6 +48,10 @@ FOUND = {
     "moleskine": "beyond", "Moleskine®": "beyond", "étui": "beyond", "ÉTUI": "beyond", "d'étui": "beyond",
     "mok": "beyond", "xl": "beyond", "rood": "beyond", "blauw": "beyond", "rood–blauw": "beyond", "pens": "",
     "5": "beyond", "café": "beyond", "cafe": "", "40": "beyond", "µm": "beyond", "nº": "beyond",
+    **dict.fromkeys((*either_way("élan"), "ÉLAN", "überzug", "ärmel"), "accents"),
+    **dict.fromkeys(("\u212bngström", "\u00c5ngström", "A\u030angström"), "accents"),
+    **dict.fromkeys(either_way("café étui"), "beyond"), "elan": "", "élan étui": "",
+    **dict.fromkeys(either_way("SKU of ü"), f"ü-1 {normalize('NFD', 'ü-2')}"),
     "nl": "", "/": "", "...": "", "%": "", "schirm.": "none", "/schirm/": "none",
 }  # fmt: skip
 
