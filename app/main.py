@@ -129,6 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings),
         middleware=_middleware(settings, figures),
         redirect_slashes=False,
+        openapi_url=None,  # ours, as `/docs`: it names a parameter that it does not know
         docs_url=None,
         redoc_url=None,
         telemetry=NO_TELEMETRY,
@@ -139,8 +140,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_handlers(app)
     for module in sorted(ROUTERS, key=lambda module: module not in ASKED_MOST):
         app.include_router(module.router)
-    app.state.routes = [route for route in (*app.routes, *_routes()) if isinstance(route, Route)]
-    app.state.own_segments = {path.split("/")[1] for path in (str(app.openapi_url), *_paths())}
+    app.state.routes = _routes()
+    app.state.own_segments = {path.split("/")[1] for path in _paths()}
     return app
 
 

@@ -1,4 +1,4 @@
-"""The page at `/docs`: the API's description to read and to try, without anything from another host.
+"""The API's description: `/openapi.json`, and the page at `/docs` to read and try it, without anything from elsewhere.
 
 The files of Swagger UI come from the package fastapi-offline: a service behind a company's ingress has no CDN, and a
 page that starts syncs should run nobody else's code.
@@ -10,13 +10,16 @@ from html import escape
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.dependencies.models import Dependant
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from app.api.problems import ProblemError
+from app.api.query_names import QueryNames
 
 router = APIRouter(include_in_schema=False)
 
 READING = ["GET", "HEAD"]
+NO_NAMES = QueryNames(Dependant())
 PACKAGED = files("fastapi_offline") / "static"
 OWN = files("app.api") / "pages"
 SERVED = {
@@ -44,9 +47,18 @@ PAGE = """<div id="swagger-ui" data-openapi="{root}/openapi.json"></div>
 """
 
 
+@router.api_route("/openapi.json", methods=READING)
+async def get_description(request: Request) -> JSONResponse:
+    """The description; behind a path prefix it says so, for what is tried from it."""
+    NO_NAMES.look(request)
+    description, root = request.app.openapi(), _root_of(request)
+    return JSONResponse({**description, "servers": [{"url": root}]} if root else description)
+
+
 @router.api_route("/docs", methods=READING)
 async def get_docs(request: Request) -> HTMLResponse:
     """Swagger UI on `openapi.json`; a key is given under `Authorize`."""
+    NO_NAMES.look(request)
     return page(request, PAGE, style="swagger-ui.css")
 
 
@@ -63,5 +75,9 @@ async def get_docs_file(name: str) -> FileResponse:
 
 def page(request: Request, body: str, *, style: str) -> HTMLResponse:
     """A page with a style sheet of `/docs`; its addresses have the prefix that the caller sees for `{root}`."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    return HTMLResponse((HEAD + body).replace("{style}", style).replace("{root}", escape(root)))
+    return HTMLResponse((HEAD + body).replace("{style}", style).replace("{root}", escape(_root_of(request))))
+
+
+def _root_of(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
