@@ -3,6 +3,9 @@
 Servers hand over a path that is decoded already, in which that slash looks like any other. So the path is built anew
 from the raw one: split at its real slashes, and in each segment only `%` and `/` stay encoded. The converters `segment`
 (one segment) and `sku` (also several, for a caller that did not encode the slash) undo that.
+
+A NUL, which PostgreSQL takes in no text, becomes the replacement character, as bytes that are no UTF-8 do: the route
+then asks for its key and says in its own words that nothing has that name.
 """
 
 from __future__ import annotations
@@ -11,8 +14,6 @@ from urllib.parse import unquote
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from app.api.problems import problem_response
 
 
 class PathSegments:
@@ -27,11 +28,7 @@ class PathSegments:
         if raw is None or b"%" not in raw:
             await self._app(scope, receive, send)
             return
-        path = keep_slashes(raw.decode("latin-1"))
-        if "\x00" in path:
-            await problem_response(404, "there is nothing at a path with a NUL")(scope, receive, send)
-            return
-        asked = {**scope, "path": path}
+        asked = {**scope, "path": keep_slashes(raw.decode("latin-1"))}
         try:
             await self._app(asked, receive, send)
         finally:
@@ -39,13 +36,14 @@ class PathSegments:
 
 
 def keep_slashes(raw_path: str) -> str:
-    """The decoded path in which `%` and `/` inside a segment are still encoded.
+    """The decoded path in which `%` and `/` inside a segment are still encoded, without NUL.
 
     >>> keep_slashes("/products/A%2FB%20C%25/history")
     '/products/A%2FB C%25/history'
     """
     segments = (unquote(segment) for segment in raw_path.split("/"))
-    return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
+    path = "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
+    return path.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 class SegmentConvertor(Convertor[str]):

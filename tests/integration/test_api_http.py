@@ -68,6 +68,13 @@ async def test_a_stranger_does_not_learn_what_parameters_there_are(api: ApiClien
     assert "statsu" not in json.dumps(problem)
 
 
+@pytest.mark.parametrize("sku", ["x", "%00", "a%00b", "%2500"])
+@pytest.mark.parametrize("path", ["/products/{}", "/products/{}/history", "/variants/{}", "/suppliers/{}", "/runs/{}"])
+async def test_a_stranger_does_not_learn_what_there_is(api: ApiClient, path: str, sku: str) -> None:
+    await api.problem("GET", path.format(sku), 401, headers={"X-API-Key": "wrong"})
+    await api.problem("GET", path.format(sku), 404)
+
+
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
 async def test_the_description_names_a_parameter_that_it_does_not_know(api: ApiClient, path: str) -> None:
     problem = await api.problem("GET", f"/{path}?statsu=1", 422)

@@ -88,12 +88,16 @@ async def test_a_forged_cursor_and_one_of_another_list_is_refused(api: ApiClient
 
 
 @pytest.mark.parametrize(("method", "verb"), [("GET", ""), ("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
-@pytest.mark.parametrize(("queue", "job"), [("supplier-sync", "nothing"), ("supplier-sync", "a%2Fb"), ("nope", "1")])
+@pytest.mark.parametrize(
+    ("queue", "job"),
+    [("supplier-sync", "nothing"), ("supplier-sync", "a%2Fb"), ("nope", "1"), ("image-upload", "a%00b")],
+)
 async def test_an_unknown_job_is_not_found_and_says_so(
     api: ApiClient, method: str, verb: str, queue: str, job: str
 ) -> None:
     problem = await api.problem(method, f"/queues/{queue}/jobs/{job}{verb}", 404)
-    assert (problem["found"], problem["queueName"], problem["jobId"]) == (False, queue, unquote(job))
+    shown = unquote(job).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    assert (problem["found"], problem["queueName"], problem["jobId"]) == (False, queue, shown)
 
 
 @pytest.mark.parametrize("offset", ["Z", "%2B01:00", "+01:00", "+0100", "-01:00", ""])
