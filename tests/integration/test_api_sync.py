@@ -161,6 +161,14 @@ async def test_a_direct_sync_answers_when_it_is_done(api: ApiClient, stack: Stac
     assert (again["results"][0]["productsProcessed"], again["results"][0]["errors"]) == (0, 0)
 
 
+async def test_who_waited_for_the_others_of_a_direct_sync_took_no_longer_for_it(api: ApiClient) -> None:
+    results = (await api.post("/sync", {"useQueue": False}))["results"]
+    assert len(results) == 2
+    for result in results:
+        run = await api.get(f"/runs/{result['runId']}")
+        assert float(result["duration"][:-1]) == pytest.approx(run["durationSeconds"], abs=0.006)
+
+
 async def test_a_direct_sync_whose_run_failed_is_no_success(api: ApiClient, stack: Stack) -> None:
     stack.server.faults.add("manifest", "status", status=404, times=1)
     answer = await api.post("/sync", {"supplierId": "A23", "useQueue": False})

@@ -33,14 +33,14 @@ async def is_over(db: AsyncConnection, run_id: str) -> bool:
 
 
 async def direct_totals(db: AsyncConnection, run_id: str) -> dict[str, Any]:
-    """What a direct sync answers of a run (API.md, "Sync")."""
+    """What a direct sync answers of a run that is over (API.md, "Sync"); `duration_s` as the run itself says it."""
     rows = await db.execute(
         text("""
         SELECT families_completed AS products_processed,
             documents_failed + families_failed + images_failed + CAST(fatal AS int) AS errors,
             COALESCE((SELECT CAST(j.result ->> 'familiesSkipped' AS int) FROM jobs j
                       WHERE j.id = runs.supplier_job_id), 0) AS skipped,
-            CAST(EXTRACT(epoch FROM finished_at - created_at) AS double precision) AS duration_s,
+            CAST(EXTRACT(epoch FROM finished_at - started_at) AS double precision) AS duration_s,
             status NOT IN ('failed', 'cancelled') AS succeeded
         FROM runs WHERE id = CAST(:id AS uuid)"""),
         {"id": run_id},
