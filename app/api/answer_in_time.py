@@ -4,6 +4,8 @@
                    └ nothing within 9 s, and none that takes long by nature ─▶ 503, and the task is cancelled;
                                               408 where it still waits for the request's body
 
+A call that asks the feed takes as long as the feed goes on sending, 60 s at most: 503 once nothing came for 9 s.
+
 What the task held is given back when its own cancelling is through, which needs the part that stands still; nobody
 waits for that.
 """
@@ -11,6 +13,7 @@ waits for that.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -19,32 +22,64 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.middleware import HttpMiddleware
 from app.api.problems import RETRY_AFTER_S, problem_response
+from app.signs_of_life import listen
 
 ANSWER_WITHIN_S = 9.0
 """Callers are promised ten."""
 ASKED_WITHIN_S = 60.0
-"""Of what asks the feed, which has its own, longer times; DOCUMENT_TIMEOUT_S and the like hold for syncs."""
+"""Of what asks the feed, while it goes on sending; DOCUMENT_TIMEOUT_S and the like are longer and hold for syncs."""
 LATE = (
     "no answer within {:g} s: a part of ours stands still, /readyz says which, or there is more to do than this "
     "machine can; try again"
 )
-FEED_LATE = "no answer within {:g} s: the feed, or a part of ours (/readyz says which), stands still; try again"
+FEED_STILL = (
+    "nothing came from the feed for {:g} s: it stands still, or asked for a pause, or a part of ours stands still "
+    "(/readyz says which); try again"
+)
+FEED_SLOW = "no answer within {:g} s: the feed goes on sending, but too slowly to be waited for; try again"
 NO_BODY = "the body did not come within {:g} s"
 _PATIENCE = "promidata.patience"
 
 
 class Patience:
-    """How long one request's endpoint may say nothing, in seconds; None for as long as it does."""
+    """How long one request's endpoint may say nothing."""
 
     def __init__(self) -> None:
         self.within_s: float | None = ANSWER_WITHIN_S
+        """In all; None for as long as it takes."""
         self.is_over = False
         """Another answer was given in the endpoint's place."""
+        self._began_s = self._heard_s = time.monotonic()
+
+    def hear(self) -> None:
+        """What the endpoint waits for goes on."""
+        self._heard_s = time.monotonic()
+
+    def left_s(self) -> float | None:
+        """For how much longer it is waited if nothing is heard; None without end, 0 or less when it is over."""
+        if self.within_s is None:
+            return None
+        return min(self._began_s + self.within_s, self._heard_s + ANSWER_WITHIN_S) - time.monotonic()
+
+    def why_over(self) -> str:
+        """What the caller is told when nothing is left."""
+        if self.within_s == ANSWER_WITHIN_S:
+            return LATE.format(ANSWER_WITHIN_S)
+        if self._heard_s + ANSWER_WITHIN_S <= time.monotonic():
+            return FEED_STILL.format(ANSWER_WITHIN_S)
+        return FEED_SLOW.format(self.within_s)
 
 
-def takes_long(request: Request, within_s: float | None = None) -> None:
-    """Let this request take so long: it works through many rows, a statement each in time, or asks somebody outside."""
-    request.scope[_PATIENCE].within_s = within_s
+def takes_long(request: Request) -> None:
+    """Let this request take as long as it does: it works through many rows, a statement each in time."""
+    request.scope[_PATIENCE].within_s = None
+
+
+def asks_the_feed(request: Request) -> None:
+    """Let this request, in whose task this is called, take longer while it hears of the feed (`sign_of_life`)."""
+    patience = request.scope[_PATIENCE]
+    patience.within_s = ASKED_WITHIN_S
+    listen(patience.hear)
 
 
 async def taking_long(request: Request) -> None:
@@ -54,7 +89,7 @@ async def taking_long(request: Request) -> None:
 
 async def asking_the_feed(request: Request) -> None:
     """As a dependency: a call that is not done before the feed has answered."""
-    takes_long(request, ASKED_WITHIN_S)
+    asks_the_feed(request)
 
 
 def is_given_up(request: Request) -> bool:
@@ -96,9 +131,8 @@ class AnswerInTime(HttpMiddleware):
 
         answering: asyncio.Task[Any] = asyncio.ensure_future(self._app(scope, body.receive, passed_on))
         try:
-            await asyncio.wait([answering], timeout=ANSWER_WITHIN_S)
-            if patience.within_s is not None and patience.within_s > ANSWER_WITHIN_S and not began:
-                await asyncio.wait([answering], timeout=patience.within_s - ANSWER_WITHIN_S)
+            while not (answering.done() or began) and (left_s := patience.left_s()) is not None and left_s > 0:
+                await asyncio.wait([answering], timeout=left_s)
             if answering.done() or began or patience.within_s is None:
                 await answering
                 return
@@ -107,14 +141,13 @@ class AnswerInTime(HttpMiddleware):
             raise
         late = patience.is_over = True
         abandon(answering)
-        await _refusal(body, patience.within_s)(scope, receive, send)
+        await _refusal(body, patience)(scope, receive, send)
 
 
-def _refusal(body: _Body, within_s: float) -> Response:
+def _refusal(body: _Body, patience: Patience) -> Response:
     if body.is_missing:
-        return problem_response(408, NO_BODY.format(within_s))
-    late = (LATE if within_s == ANSWER_WITHIN_S else FEED_LATE).format(within_s)
-    return problem_response(503, late, headers={"Retry-After": RETRY_AFTER_S})
+        return problem_response(408, NO_BODY.format(patience.within_s))
+    return problem_response(503, patience.why_over(), headers={"Retry-After": RETRY_AFTER_S})
 
 
 def abandon(task: asyncio.Task[Any]) -> None:

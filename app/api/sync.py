@@ -14,7 +14,7 @@ from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
-from app.api.answer_in_time import ASKED_WITHIN_S, takes_long
+from app.api.answer_in_time import asks_the_feed, takes_long
 from app.api.auth import GuardedRoute, Operator
 from app.api.idempotent import answer_once
 from app.api.problems import problem_answers
@@ -205,7 +205,7 @@ async def _start(request: Request, services: Services, asked: StartSync) -> tupl
     answer: Out
     audit.mention(asked.supplier_id, **({"dryRun": True} if asked.dry_run else {}))
     if asked.dry_run:
-        takes_long(request, ASKED_WITHIN_S)
+        asks_the_feed(request)
         answer, status = await _dry_run(services, asked), 200
     elif asked.use_queue:
         answer, status = _queued_answer(await start_queued(services, asked.request())), 202

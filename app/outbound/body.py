@@ -13,6 +13,7 @@ import zlib
 from collections.abc import AsyncIterable, Iterator
 
 from app.errors import BodyTooLarge, OriginUnavailable, PermanentError
+from app.signs_of_life import sign_of_life
 
 PIECE_BYTES = 256 * 1024
 MAX_GZIP_MEMBERS = 64
@@ -121,6 +122,7 @@ async def read_body(chunks: AsyncIterable[bytes], decoder: Decoder, *, max_bytes
     encoded = decoded = 0
     try:
         async for chunk in chunks:
+            sign_of_life()
             encoded += len(chunk)
             check_size(encoded, max_bytes, shown)
             for piece in decoder.feed(chunk):

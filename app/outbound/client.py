@@ -28,6 +28,7 @@ from app.outbound.body import check_size, decoder_for, read_body
 from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
 from app.outbound.urls import Shown, WebAddress, parse_address, resolve_redirect
+from app.signs_of_life import sign_of_life
 from app.time_limits import within
 
 MAX_REDIRECTS = 5
@@ -235,6 +236,7 @@ class OutboundClient:
                     allow_redirects=False,
                     timeout=timeout,
                 )
+            sign_of_life()
             async with answer:
                 yield answer
         except (aiohttp.ClientError, OSError) as error:

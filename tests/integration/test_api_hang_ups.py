@@ -7,7 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
+from app.api import answer_in_time
+from app.samplefeed.faults import Action
+from tests.conftest import MakeStack
+from tests.integration.test_feed_cases import plain_feed
 from tests.support import troubles
 from tests.support.api_client import API, ApiClient, api_at, serve
 from tests.support.stack import Servers, Stack, open_stack, own_postgres, own_valkey
@@ -96,6 +101,46 @@ async def test_calls_are_answered_although_redis_stands_still(servers: Servers, 
             assert readiness == {"database": "up", "redis": "down", "storage": "up"}
             assert "Redis" in refused["detail"]
             assert await stack.value("SELECT count(*) FROM runs") == 0, "nothing was started"
+
+
+@pytest.mark.parametrize("action", ["slow", "drip"])
+async def test_calls_are_answered_although_the_feed_stands_still(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    """Before its first byte and behind it; one that cannot be reached at all is told at once."""
+    async with make_stack() as stack, serve(stack.settings) as url, api_at(url) as api:
+        await stack.sync()
+        stack.feed.hide_supplier("A23")
+        await stack.sync("A23")
+        guarded = (await api.get("/runs", supplier="A23"))["items"][0]["id"]
+        calls: tuple[tuple[str, str, dict[str, object]], ...] = (
+            ("GET", "/feed/check", {}),
+            ("POST", "/suppliers/discover", {}),
+            ("POST", "/sync", {"json": {"dryRun": True}}),
+            ("POST", f"/runs/{guarded}/confirm-removals", {}),
+        )
+        before = await stack.value("SELECT count(*) FROM runs")
+        stack.server.faults.add("manifest", action, seconds=300)
+        monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 1.0)
+        async with asyncio.timeout(20):  # far below the 40 s after which the feed is given up
+            refused = await asyncio.gather(*(api.problem(method, path, 503, **kind) for method, path, kind in calls))
+            assert (await api.http.head(f"{API}/feed/check")).status_code == 503
+        assert ["nothing came from the feed" in problem["detail"] for problem in refused] == [True] * 4
+        assert await stack.value("SELECT count(*) FROM runs") == before, "nothing was started"
+        stack.server.faults.clear()
+        stack.server.faults.add("manifest", "reset")
+        await api.problem("GET", "/feed/check", 502)
+
+
+async def test_a_feed_that_is_slow_and_goes_on_sending_is_waited_for(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_stack(feed=plain_feed(families=1)) as stack, serve(stack.settings) as url, api_at(url) as api:
+        stack.server.faults.add("manifest", "drip", seconds=0.01)
+        monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 1.0)
+        began = asyncio.get_running_loop().time()
+        assert (await api.get("/feed/check"))["ok"] is True
+        assert asyncio.get_running_loop().time() - began > answer_in_time.ANSWER_WITHIN_S
 
 
 async def _answers(api: ApiClient) -> bool:

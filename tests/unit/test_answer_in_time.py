@@ -12,13 +12,17 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api import answer_in_time
-from app.api.answer_in_time import AnswerInTime, takes_long
+from app.api.answer_in_time import AnswerInTime, asks_the_feed, takes_long
+from app.signs_of_life import sign_of_life
 
 KINDS = {
     "stands still": (503, "no answer within 0.05 s: a part of ours stands still, /readyz says which, or there"),
     "waits for its body": (408, "the body did not come within 0.05 s"),
     "stands still behind its body": (503, "no answer within 0.05 s: a part of ours stands still"),
-    "asks a feed that stands still": (503, "no answer within 0.1 s: the feed, or a part of ours"),
+    "asks a feed that sends nothing": (503, "nothing came from the feed for 0.05 s: it stands still"),
+    "asks a feed that stops in the middle": (503, "nothing came from the feed for 0.05 s: it stands still"),
+    "asks a feed that is slow": (200, "done"),
+    "asks a feed that never ends": (503, "no answer within 0.4 s: the feed goes on sending, but too slowly"),
     "takes long": (200, "done"),
     "is there at once": (200, "done"),
 }
@@ -29,6 +33,8 @@ async def test_a_call_is_answered_in_time_and_told_who_did_not_speak(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(answer_in_time, "ANSWER_WITHIN_S", 0.05)
+    if kind == "asks a feed that never ends":
+        monkeypatch.setattr(answer_in_time, "ASKED_WITHIN_S", 0.4)
     at_last = asyncio.Event()
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,9 +45,19 @@ async def test_a_call_is_answered_in_time_and_told_who_did_not_speak(
             case "stands still behind its body":
                 await Request(scope, receive).body()
                 await at_last.wait()
-            case "asks a feed that stands still":
-                takes_long(Request(scope), 0.1)
+            case "asks a feed that sends nothing":
+                asks_the_feed(Request(scope))
                 await at_last.wait()
+            case "asks a feed that stops in the middle":
+                asks_the_feed(Request(scope))
+                await _hear(times=4)
+                await at_last.wait()
+            case "asks a feed that is slow":
+                asks_the_feed(Request(scope))
+                await _hear(times=15)
+            case "asks a feed that never ends":
+                asks_the_feed(Request(scope))
+                await _hear(times=1_000)
             case "takes long":
                 takes_long(Request(scope))
                 await asyncio.sleep(0.2)
@@ -61,3 +77,10 @@ async def test_a_call_is_answered_in_time_and_told_who_did_not_speak(
     assert answer.status_code == status
     assert said in answer.text
     assert (answer.headers["content-type"] == "application/problem+json") == (status != 200)
+
+
+async def _hear(times: int) -> None:
+    """Something comes every hundredth of a second."""
+    for _ in range(times):
+        await asyncio.sleep(0.01)
+        sign_of_life()

@@ -11,6 +11,7 @@ from app.persistence import catalogue, documents
 from app.persistence.database import Connection
 from app.persistence.documents import SaidEntry
 from app.persistence.suppliers import Supplier
+from app.signs_of_life import sign_of_life
 from app.sync.operating.start import StartRequest, meant
 from app.sync.services import Services
 from app.sync.supplier.manifest_step import Manifest, get_manifest
@@ -45,6 +46,7 @@ async def dry_run(services: Services, request: StartRequest) -> list[DryRun]:
 
 
 async def _look(db: Connection, services: Services, supplier: Supplier, manifest: Manifest) -> DryRun:
+    sign_of_life()  # somebody waits, and may have asked for many suppliers
     said = [SaidEntry(item.file_name, item.url, item.hash) for item in manifest.data.entries_of(supplier.code)]
     seen = await documents.preview_manifest(db, supplier.id, said)
     names = [item.file_name for item in said]
