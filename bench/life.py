@@ -88,7 +88,7 @@ async def _watch(servers: Servers, feed: Feed) -> tuple[float, list[Seen]]:
         "SELECT pg_reload_conf()",
     )
     async with fresh_ground(servers, feed.base_url) as ground, workers(ground, QUEUES):
-        first, second = await discover(ground.services)
+        first, second = (await discover(ground.services)).codes
         await start_queued(ground.services, StartRequest(first))
         await until(lambda: _is_over(ground))
         monitored: list[Seen] = []

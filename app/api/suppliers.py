@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from msgspec import to_builtins
+from pydantic import Field
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
@@ -27,12 +28,19 @@ router = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"], route_class=G
 SupplierId = Annotated[str, Path(alias="supplierId", description="`documentId` or code.", examples=["A360"])]
 
 
+PASSED_OVER = (
+    "Codes that the manifest names and another supplier has as its `documentId`: they are not added, since each would "
+    "mean that one. Absent where there is none."
+)
+
+
 class Discovered(Out):
     """The suppliers that were new."""
 
     model_config = example(added=1, items=[SUPPLIER])
     added: int
     items: list[Supplier]
+    passed_over: list[str] = Field(default_factory=list, description=PASSED_OVER)
 
 
 @router.get(
@@ -76,13 +84,16 @@ async def create_supplier(request: Request, database: DatabaseNeeded, _: Admin, 
     summary="Add the suppliers that the manifest names",
     responses=problem_answers(403, 502),
     dependencies=[Depends(asking_the_feed)],
+    response_model_exclude_unset=True,
 )
 async def discover_suppliers(request: Request, services: ServicesNeeded, _: Admin) -> Discovered:
     """`items` are the ones that were new."""
-    codes = await discover(services)
+    found = await discover(services)
     async with services.database.quick() as db:
-        rows = await supplier_records.suppliers_by_code(db, codes)
-    return Discovered(added=len(codes), items=[supplier_out(request.app.state.settings, row) for row in rows])
+        rows = await supplier_records.suppliers_by_code(db, found.codes)
+    items = [supplier_out(request.app.state.settings, row) for row in rows]
+    passed_over = {"passed_over": found.passed_over} if found.passed_over else {}
+    return Discovered(added=len(found.codes), items=items, **passed_over)
 
 
 @router.get(

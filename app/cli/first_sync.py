@@ -39,7 +39,7 @@ async def begin_with(services: Services, feed: Feed, teller: Teller, *, sync_all
         OutageError: a part of ours is away.
     """
     with teller.during("reading the feed's manifest"), acting(act_of("discoverSuppliers")):
-        new = await discover(services)
+        new = (await discover(services)).codes
     teller.say(f"discovered {len(new)} new suppliers" if new else "all suppliers of the feed are known")
     if feed.port is None:
         check = await check_feed(services)

@@ -28,7 +28,7 @@ def show_suppliers(*, ask_feed: bool, as_json: bool) -> None:
     """
 
     async def work(services: Services) -> tuple[list[str], list[Supplier]]:
-        new = await discover(services) if ask_feed else []
+        new = (await discover(services)).codes if ask_feed else []
         return new, [supplier_out(services.settings, row) for row in await _all(services)]
 
     new, rows = with_services(work, act_of("discoverSuppliers") if ask_feed else None)

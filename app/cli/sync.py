@@ -97,7 +97,7 @@ async def _know_suppliers(services: Services, teller: Teller, *, ask: bool) -> N
         return
     if not ask:
         raise NotFound(f"there is no active supplier, so nothing is stored: `{own_name()} sync` comes first")
-    new = await discover(services)
+    new = (await discover(services)).codes
     if not new:
         raise NotFound("there is no active supplier, and the feed names no new one: `promidata-sync feed check`")
     teller.say(f"discovered {counted(len(new), 'supplier')}: {', '.join(new)}")

@@ -52,7 +52,10 @@ async def discover(request: Request, services: ServicesNeeded, caller: Keeper, _
     async def work() -> Outcome:
         found = await api.discover_suppliers(request, services, caller)
         codes = ", ".join(supplier.code for supplier in found.items[:20])
-        return Outcome(f"{found.added} new: {codes}" if found.added else "The manifest names no supplier that is new.")
+        said = f"{found.added} new: {codes}" if found.added else "The manifest names no supplier that is new."
+        if found.passed_over:
+            said += f" Not added, since another supplier has it as its documentId: {', '.join(found.passed_over[:20])}"
+        return Outcome(said)
 
     return await done(request, "/suppliers", work())
 

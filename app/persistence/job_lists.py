@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.statements import text
+from app.persistence.suppliers import meant
 
 ERROR_SHOWN_CHARS = 300
 """What a list shows of an error; one job alone shows all that is kept."""
@@ -47,9 +48,7 @@ class JobFilter(msgspec.Struct, frozen=True):
 
 LISTED = "j.id, j.queue, j.state, CAST(j.run_id AS text) AS run_id, j.parent_id, j.attempts"
 TIMES = "j.created_at, j.started_at, j.finished_at"
-SUPPLIER = (
-    "j.supplier_id = (SELECT s.id FROM suppliers s WHERE s.document_id = :supplier OR s.code = :supplier LIMIT 1)"
-)
+SUPPLIER = f"j.supplier_id = ({meant('supplier')})"
 
 
 NEWEST_FIRST = "ORDER BY j.created_at DESC, j.id DESC LIMIT :limit"

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence import product_search
 from app.persistence.statements import as_bytes, ask
+from app.persistence.suppliers import meant
 
 
 class ProductFilter(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ class ListExtra(msgspec.Struct, frozen=True):
 
 
 CONDITIONS = {
-    "supplier": "p.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)",
+    "supplier": f"p.supplier_id = ({meant('supplier')})",
     "status": "p.status = :status",
     # the operators of text_pattern_ops, so that the index is used whatever the plan knows of the parameter
     "category": """(p.category = :category

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.suppliers import meant
+
 RunRow = Mapping[str, Any]
 """A run's columns by name, with `supplier` (its code) and `seconds` (so far, or in all)."""
 
@@ -47,9 +49,7 @@ def runs_statement(
     conditions = ["true"]
     parameters: dict[str, object] = {"limit": limit}
     if supplier is not None:
-        conditions.append(
-            "r.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)"
-        )
+        conditions.append(f"r.supplier_id = ({meant('supplier')})")
         parameters["supplier"] = supplier
     if status is not None:
         conditions.append("r.status = :status")

@@ -11,6 +11,8 @@ import msgspec
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.suppliers import MEANT
+
 
 class SupplierSchedule(msgspec.Struct, frozen=True):
     """When a supplier is synced by itself."""
@@ -76,8 +78,7 @@ async def find_supplier_row(db: AsyncConnection, document_id_or_code: str, *, he
     """The supplier with this `documentId`, else the one with this code; `held` until the transaction ends."""
     rows = await db.execute(
         text(f"""
-        {SELECT} WHERE s.document_id = :key OR s.code = :key ORDER BY s.document_id = :key DESC LIMIT 1
-        {"FOR NO KEY UPDATE OF s" if held else ""}"""),
+        {SELECT} WHERE s.id = ({MEANT}) {"FOR NO KEY UPDATE OF s" if held else ""}"""),
         {"key": document_id_or_code},
     )
     row = rows.mappings().one_or_none()

@@ -37,8 +37,24 @@ class Supplier(msgspec.Struct, frozen=True):
 
 COLUMNS = """id, document_id, code, name, is_active, removal_guard_share, clean_manifest, clean_entries, odd_lines,
     odd_lines_beyond"""
-MEANT = "SELECT id FROM suppliers WHERE document_id = :key OR code = :key ORDER BY document_id = :key DESC LIMIT 1"
-"""The supplier with this `documentId`, else the one with this code."""
+
+
+def meant(name: str) -> str:
+    """The SQL of whom the parameter `name` means, by id: the supplier with this `documentId`, else with this code."""
+    is_it = f"document_id = :{name}"
+    return f"SELECT id FROM suppliers WHERE {is_it} OR code = :{name} ORDER BY {is_it} DESC LIMIT 1"
+
+
+MEANT = meant("key")
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What became of codes that a manifest names, as far as there was no such supplier; both sorted."""
+
+    codes: list[str]
+    """The ones that were added."""
+    passed_over: list[str]
+    """The ones that are another supplier's `documentId`: each would mean that one, wherever a supplier is named."""
 
 
 async def find_supplier(db: AsyncConnection, document_id_or_code: str) -> Supplier | None:
@@ -65,17 +81,24 @@ async def active_suppliers(db: AsyncConnection) -> list[Supplier]:
     return [Supplier(**row) for row in rows.mappings()]
 
 
-async def add_suppliers(db: AsyncConnection, codes: Sequence[str]) -> list[str]:
-    """Add the suppliers that are not known yet, active and named like their code; returns the new codes."""
-    rows = await db.scalars(
+async def add_suppliers(db: AsyncConnection, codes: Sequence[str]) -> Added:
+    """Add the suppliers that are not known yet, active and named like their code."""
+    rows = await db.execute(
         text("""
-        INSERT INTO suppliers (document_id, code, name)
-        SELECT r.document_id, r.code, r.code
-        FROM unnest(CAST(:document_ids AS text[]), CAST(:codes AS text[])) AS r(document_id, code)
-        ON CONFLICT (code) DO NOTHING RETURNING code"""),
+        WITH named AS (
+            SELECT r.document_id, r.code
+            FROM unnest(CAST(:document_ids AS text[]), CAST(:codes AS text[])) AS r(document_id, code)
+            WHERE NOT EXISTS (SELECT 1 FROM suppliers s WHERE s.code = r.code)),
+        passed_over AS (SELECT n.code FROM named n JOIN suppliers s ON s.document_id = n.code),
+        added AS (
+            INSERT INTO suppliers (document_id, code, name)
+            SELECT n.document_id, n.code, n.code FROM named n WHERE n.code NOT IN (SELECT code FROM passed_over)
+            ON CONFLICT (code) DO NOTHING RETURNING code)
+        SELECT code, true AS is_new FROM added UNION ALL SELECT code, false FROM passed_over"""),
         {"document_ids": [uuid4().hex[:24] for _ in codes], "codes": list(codes)},
     )
-    return sorted(rows)
+    found = sorted((row.code, row.is_new) for row in rows)
+    return Added([code for code, is_new in found if is_new], [code for code, is_new in found if not is_new])
 
 
 async def note_clean(db: AsyncConnection, supplier_id: int, sha256: str | None, entries: int | None) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.statements import ask
+from app.persistence.suppliers import meant
 
 
 class VariantFilter(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ VARIANTS = """variants v JOIN suppliers s ON s.id = v.supplier_id JOIN products 
 CONDITIONS = {
     "ean": "v.content ->> 'ean' = :ean",
     "sku": "v.sku = :sku",
-    "supplier": "v.supplier_id = (SELECT id FROM suppliers WHERE document_id = :supplier OR code = :supplier LIMIT 1)",
+    "supplier": f"v.supplier_id = ({meant('supplier')})",
     "product_sku": "v.product_id IN (SELECT o.id FROM products o WHERE o.sku = :product_sku)",
     "status": "v.status = :status",
     "updated_since": "v.updated_at >= :updated_since",

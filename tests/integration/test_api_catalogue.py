@@ -392,3 +392,30 @@ async def test_discovering_adds_what_the_manifest_names_once(make_stack: MakeSta
         stack.server.faults.add("*/Import/Import.txt", "status", status=500)
         problem = await api.problem("GET", "/feed/check", 502)
         assert str(stack.settings.base_url) not in json.dumps(problem)
+
+
+async def test_a_code_that_would_mean_another_supplier_is_not_discovered(make_stack: MakeStack) -> None:
+    async with make_stack() as stack, api_client(stack.settings) as api:
+        await _write(stack, "DELETE FROM suppliers WHERE code = 'A360'")
+        other = await api.post("/suppliers", {"code": "FOO", "documentId": "A360"}, 201)
+        assert await api.post("/suppliers/discover") == {"added": 0, "items": [], "passedOver": ["A360"]}
+        newest = (await api.get("/audit", action="discoverSuppliers"))["items"][0]
+        assert (newest["result"], newest["detail"]["passedOver"]) == ("ok", ["A360"])
+        assert [one["code"] for one in (await api.get("/suppliers"))["items"]] == ["A23", "FOO"]
+        assert await api.get("/suppliers/A360") == other
+
+
+async def test_a_name_that_two_suppliers_have_means_the_same_one_everywhere(make_stack: MakeStack) -> None:
+    """As an older release could leave them: `documentId` first."""
+    async with make_stack() as stack, api_client(stack.settings) as api:
+        await stack.sync("A23")
+        await _write(stack, "INSERT INTO suppliers (document_id, code, name) VALUES ('A23', 'FOO', 'FOO')")
+        assert (await api.get("/suppliers/A23"))["code"] == "FOO"
+        assert [(await api.get(path))["items"] != [] for path in ("/products", "/variants", "/runs")] == [True] * 3
+        for path in ("/products", "/variants", "/runs", "/queues/supplier-sync/jobs"):
+            assert (await api.get(path, supplier="A23"))["items"] == [], path
+
+
+async def _write(stack: Stack, sql: str) -> None:
+    async with stack.services.database.begin() as db:
+        await db.execute(text(sql))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from structlog import get_logger
 
 from app.persistence import audit, suppliers
 from app.persistence.database import Connection
+from app.persistence.suppliers import Added
 from app.sync.services import Services
 from app.sync.supplier.manifest_step import get_manifest
+
+log = get_logger()
 
 
 class SupplierEntries(msgspec.Struct, frozen=True):
@@ -40,8 +44,8 @@ async def check_feed(services: Services) -> FeedCheck:
     return FeedCheck(ok=True, entries=data.total, suppliers=_by_code(data.entries), invalid=data.invalid_total)
 
 
-async def discover(services: Services) -> list[str]:
-    """Add the suppliers that the manifest names and that are not known yet; returns their codes.
+async def discover(services: Services) -> Added:
+    """Add the suppliers that the manifest names and that are not known yet; what cannot be added is logged, too.
 
     Raises:
         OriginUnavailable, OriginRefused, ManifestUnreadable: the manifest could not be had or read, and why.
@@ -50,13 +54,19 @@ async def discover(services: Services) -> list[str]:
     manifest = await get_manifest(services)
     codes = sorted(manifest.data.entries)
 
-    async def work(db: Connection) -> list[str]:
+    async def work(db: Connection) -> Added:
         added = await suppliers.add_suppliers(db, codes)
-        if added:
-            await audit.note(db, "discoverSuppliers", None, added=added)
+        passed_over = {"passedOver": added.passed_over} if added.passed_over else {}
+        if added.codes:
+            await audit.note(db, "discoverSuppliers", None, added=added.codes, **passed_over)
+        else:
+            audit.mention(None, **passed_over)
         return added
 
-    return await services.database.transact(work)
+    added = await services.database.transact(work)
+    if added.passed_over:
+        log.warning("not added: another supplier has this code as its documentId", codes=added.passed_over)
+    return added
 
 
 def _by_code(entries: Mapping[str, Mapping[str, object]]) -> list[SupplierEntries]:
