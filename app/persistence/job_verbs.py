@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
-from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
+from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -162,7 +162,7 @@ async def _reopen_runs(db: AsyncConnection, queue: str, numbers: Counter[str]) -
 async def close_cancelled(db: AsyncConnection, job_id: str) -> None:
     """Cancel an open job that this transaction holds; its worker's next fence fails."""
     await db.execute(
-        text("UPDATE jobs SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp() WHERE id = :id"),
+        text(f"UPDATE jobs j SET {CANCELLED} WHERE j.id = :id"),
         {"id": job_id},
     )
 

@@ -18,3 +18,6 @@ OPEN_JOB = _listed(OPEN)
 WAITING_JOB = _listed(WAITING)
 CLOSED_JOB = _listed(CLOSED)
 RUN_UNDER_WAY = _listed(UNDER_WAY)
+CANCELLED = """state = 'cancelled', claim = NULL, finished_at = clock_timestamp(),
+            attempts = j.attempts + CAST(j.state = 'active' AS int)"""
+"""What `UPDATE jobs j SET` makes of an open job that is cancelled: an attempt under way counts as made."""

@@ -245,6 +245,28 @@ async def test_an_open_job_is_cancelled_and_counted(api: ApiClient, stack: Stack
     await api.problem("POST", f"/queues/image-upload/jobs/{job}/cancel", 409)
 
 
+async def test_a_cancelled_job_keeps_the_attempts_that_it_had(api: ApiClient, stack: Stack) -> None:
+    """By itself, and with its run: whether in the middle of an attempt or before the next one."""
+    run = await add_run(stack, status="running")
+    jobs = [
+        job
+        for state in ("waiting", "delayed", "active")
+        for job in await add_jobs(stack, run, queue="product-family", state=state, count=2)
+    ]
+    async with stack.services.database.begin() as db:
+        await db.execute(text("UPDATE jobs SET attempts = 1 WHERE state = 'delayed'"))
+    before = [(await api.get(f"/queues/product-family/jobs/{job}"))["attemptsMade"] for job in jobs]
+    assert before == [0, 0, 1, 1, 1, 1]
+    for job in jobs[::2]:
+        await api.post(f"/queues/product-family/jobs/{job}/cancel")
+    await api.post(f"/runs/{run}/cancel")
+    async with stack.services.database.begin() as db:
+        await ledger.end_cancelled(db, jobs)  # as the worker does that had the active one in hand
+    after = [await api.get(f"/queues/product-family/jobs/{job}") for job in jobs]
+    assert [job["state"] for job in after] == ["cancelled"] * 6
+    assert [job["attemptsMade"] for job in after] == before
+
+
 async def test_cancelling_a_suppliers_job_cancels_its_run(api: ApiClient, stack: Stack) -> None:
     started = await api.post("/sync", {"supplierId": "A23"}, 202)
     (job,) = started["jobs"]

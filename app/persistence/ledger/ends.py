@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import ClaimLost
 from app.persistence.ledger.rows import ClaimedJob, to_json
 from app.persistence.statements import ask, column, value
-from app.persistence.states import OPEN_JOB
+from app.persistence.states import CANCELLED, OPEN_JOB
 
 ERROR_MAX_CHARS = 2_000
 """What is kept of one attempt's error; what was cut is said."""
@@ -149,7 +149,7 @@ async def end_cancelled(db: AsyncConnection, ids: Sequence[str]) -> dict[str, di
                 SELECT j.id FROM jobs j JOIN runs r ON r.id = j.run_id
                 WHERE j.id = asked.id AND r.status = 'cancelling' AND j.state IN {OPEN_JOB}
                 FOR UPDATE OF j) j)
-        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        UPDATE jobs j SET {CANCELLED}
         FROM ended WHERE j.id = ended.id RETURNING j.run_id, j.queue""",
         {"ids": list(ids)},
     )

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.runs.books import book
-from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY, WAITING_JOB
+from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY, WAITING_JOB
 
 
 async def cancel(db: AsyncConnection, run_id: str) -> bool:
@@ -42,7 +42,7 @@ async def _cancel_open(db: AsyncConnection, run_id: str) -> Counter[str]:
             ORDER BY id FOR UPDATE),
         told AS (
             UPDATE jobs j SET claim = NULL FROM open WHERE j.id = open.id AND j.state = 'active' RETURNING 1)
-        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        UPDATE jobs j SET {CANCELLED}
         FROM open WHERE j.id = open.id AND j.state IN {WAITING_JOB} RETURNING j.queue"""),
         {"id": run_id},
     )

@@ -14,7 +14,7 @@ from app.errors import DatabaseUnavailable
 from app.persistence.database import RepeatTransaction
 from app.persistence.runs.books import Move, _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts
-from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
+from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY
 from app.states import UNDER_WAY
 
 
@@ -86,7 +86,7 @@ async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
         WITH open AS (
             SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB}
             ORDER BY id FOR UPDATE)
-        UPDATE jobs j SET state = 'cancelled', claim = NULL, finished_at = clock_timestamp()
+        UPDATE jobs j SET {CANCELLED}
         FROM open WHERE j.id = open.id RETURNING j.queue"""),
         {"id": run.run_id},
     )
