@@ -51,7 +51,7 @@ from app.api.health import Readiness
 from app.api.ingress import Ingress
 from app.api.kept_bodies import KeptBodies
 from app.api.live_events import LiveEvents
-from app.api.local_door import LocalDoor
+from app.api.local_door import LocalDoor, refusal_answer
 from app.api.metrics import Figures, Timing
 from app.api.pacing import Pacing
 from app.api.path_segments import PathSegments
@@ -128,6 +128,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan(settings),
         middleware=_middleware(settings, figures),
+        responses=refusal_answer(),
         redirect_slashes=False,
         openapi_url=None,  # ours, as `/docs`: it names a parameter that it does not know
         docs_url=None,

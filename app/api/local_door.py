@@ -11,18 +11,27 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.ingress import BELIEVED
-from app.api.problems import problem_response
+from app.api.problems import MEDIA_TYPE, problem_answer, problem_body, problem_response
 
 _SPOKEN_FOR = ("x-forwarded-for", "x-real-ip")
 _FORWARDED = re.compile(r'for="?(\[[^\]]*\]|[^;,"\s]*)', re.IGNORECASE)
 """Whom the header `Forwarded` (RFC 7239) speaks for."""
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_NAME_OF_OURS = "no API_KEYS are configured, so Host must be a name of this machine's loopback, such as localhost"
+
+
+def refusal_answer() -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: every operation is behind this door, or behind the one of keys."""
+    answer = problem_answer(403)
+    answer["content"][MEDIA_TYPE]["example"] = problem_body(403, NO_NAME_OF_OURS)
+    return {403: answer}
 
 
 class LocalDoor:
@@ -49,7 +58,7 @@ def refusal(scope: Scope) -> str | None:
     if is_for_others or not all(_is_local_end(end) for end in ends):
         return "no API_KEYS are configured, so only callers on this machine are answered"
     if not is_loopback_name(_host_name(headers.get("host", ""))):
-        return "no API_KEYS are configured, so Host must be a name of this machine's loopback, such as localhost"
+        return NO_NAME_OF_OURS
     if changes and not _same_site(headers):
         return "a page of another site may not change anything here"
     return None
