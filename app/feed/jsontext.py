@@ -26,6 +26,8 @@ Shape = TypeVar("Shape")
 KIND_CUT = "document-cut"
 """The kind of a `DocumentUnreadable` whose bytes end early: transient, unlike whole bytes that are wrong."""
 
+_AROUND = " \t\r\n\xa0\ufeff"
+"""JSON's blanks, and what else shows nothing before and behind a document that went through an editor."""
 _LONGEST_INTEGER_DIGITS = 4000  # int() of more is refused by Python
 _BEGUN_LITERAL = re.compile(
     r"-?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?|\.|(?:\.[0-9]+)?[eE][+-]?|-?I[a-z]*|[tfnN][a-zA-Z]*|\\?u?[0-9a-fA-F]{0,4}"
@@ -142,6 +144,7 @@ def _text_of(body: bytes) -> str:
 
 
 def _tolerant_object(text: str) -> dict[str, object]:
+    text = text.strip(_AROUND)
     try:
         value = _TOLERANT.decode(text)
     except json.JSONDecodeError as error:

@@ -214,7 +214,12 @@ class _Reader:
         url, token = split_line(line)
         url = f"{self._scheme}:{url}" if url.startswith("//") else url
         self._last_known = True
-        if url.rpartition("/")[2].lower() == "cat.csv":
+        folder, _, name = url.rpartition("/")
+        if "|" in folder or line.count("://") > 1:
+            # the first one is lost as well, and may be any supplier's: so this line is everybody's
+            self._add_invalid(number, line, "", "two lines that ran together")
+            return
+        if name.lower() == "cat.csv":
             self._lengths.add_other()
             return
         try:

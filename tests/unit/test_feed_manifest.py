@@ -137,6 +137,23 @@ def test_an_invalid_line_names_its_supplier_where_that_has_entries() -> None:
     assert [line.line for line in data.invalid_of("A24")] == [3, 4]
 
 
+@pytest.mark.parametrize("between", ["", " ", "|", f"|{SHA}", f"|{SHA} "])
+@pytest.mark.parametrize("first", ["A24/a.json", "Import/CAT.csv"])
+@pytest.mark.parametrize("second", [f"A23/b.json|{SHA}", "A23/b.json", f"Import/CAT.csv|{SHA}"])
+def test_two_lines_that_ran_together_are_neither_and_may_be_any_suppliers(
+    first: str, between: str, second: str
+) -> None:
+    data = read(GOOD, f"{BASE}/{first}{between}{BASE}/{second}", f"{BASE}/A24/c.json|{SHA}")
+    assert {code: list(entries) for code, entries in data.entries.items()} == {
+        "A23": ["A23-100804.json"],
+        "A24": ["c.json"],
+    }
+    assert data.invalid_total == 1
+    (line,) = data.invalid
+    assert (line.line, line.reason, line.supplier) == (2, "two lines that ran together", None)
+    assert data.invalid_count_of("A23") == data.invalid_count_of("A24") == 1
+
+
 def test_an_odd_line_is_known_again_wherever_it_stands() -> None:
     before = read(GOOD, "rubbish", f"{BASE}/A23/a.xml|aa")
     after = read(f"{BASE}/A23/a.xml|aa", GOOD, f"{BASE}/A23/b.xml|aa", "rubbish")

@@ -32,6 +32,8 @@ def test_skus_are_trimmed_and_listed_once() -> None:
     "body",
     [
         b"\xef\xbb\xbf" + WHOLE,
+        b"\xef\xbb\xbf" * 2 + WHOLE,
+        WHOLE + "\n\u00a0\ufeff".encode(),
         b"[" + WHOLE + b"]",
         WHOLE.replace(b'"ChildHasErrors": false', b'"ChildHasErrors": NaN, "X": -Infinity'),
         WHOLE.replace(b'"ChildHasErrors": false', b'"X": "\\ud800", "Y": 1e999999999999999999999'),
