@@ -27,7 +27,8 @@ class VariantContent(msgspec.Struct, frozen=True):
     """A variant's parts, as they are stored."""
 
     sku: str
-    is_primary: bool
+    rank: int
+    """Of its family's variants the one with the lowest stands for it, of those that the family has."""
     content: Content
     prices: list[Content]
     imprint: list[Content]
@@ -53,16 +54,17 @@ def prepare(family: FamilyData) -> FamilyContent:
     """Bring a family into the form in which it is stored."""
     digests = _Digests()
     content = product_content(family)
-    variants = [_prepare_variant(variant, family.primary_sku, digests) for variant in family.variants]
+    ranks = {sku: rank for rank, sku in enumerate(family.primaries)}
+    variants = [_prepare_variant(variant, ranks[variant.sku], digests) for variant in family.variants]
     return FamilyContent(family.sku, content, digest(content), variants)
 
 
-def _prepare_variant(variant: VariantData, primary_sku: str, digests: _Digests) -> VariantContent:
+def _prepare_variant(variant: VariantData, rank: int, digests: _Digests) -> VariantContent:
     content, pictures = variant_content(variant), picture_list(variant)
     prices = price_tiers(variant.prices)
     return VariantContent(
         sku=variant.sku,
-        is_primary=variant.sku == primary_sku,
+        rank=rank,
         content=content,
         prices=prices,
         imprint=list(variant.imprint_positions),

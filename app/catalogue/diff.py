@@ -56,6 +56,8 @@ class VariantDiff(msgspec.Struct, frozen=True):
 
     kind: Kind
     position: int
+    is_primary: bool
+    """It stands for the family: the first that does of those that are the family's."""
     variant: VariantContent
     stored: StoredVariant | None
     parts: frozenset[Part]
@@ -65,6 +67,12 @@ class VariantDiff(msgspec.Struct, frozen=True):
     def sku(self) -> str:
         """The variant's SKU."""
         return self.variant.sku
+
+    @property
+    def stood_for(self) -> str | None:
+        """The product that it stood for until now."""
+        was_primary = self.stored is not None and self.stored.status == "active" and self.stored.is_primary
+        return self.stored.product_sku if self.stored is not None and was_primary else None
 
 
 class FamilyDiff(msgspec.Struct, frozen=True):
@@ -104,12 +112,15 @@ def decide(
         for variant in family.variants
     }
     mine = [variant for variant in family.variants if owners[variant.sku] == family.sku]
+    first = min((variant.rank for variant in mine), default=None)
     return FamilyDiff(
         kind=_product_kind(product, family.digest),
         family=family,
         fields={} if product is None else changed_fields(product.content, family.content),
         variants=[
-            _decide_variant(variant, position, family.sku, stored.get(variant.sku))
+            _decide_variant(
+                variant, stored.get(variant.sku), family.sku, position=position, is_primary=variant.rank == first
+            )
             for position, variant in enumerate(mine)
         ],
         dropped=[old for sku, old in stored.items() if sku not in owners and old.product_sku == family.sku],
@@ -161,10 +172,11 @@ def _product_kind(product: StoredProduct | None, content_digest: bytes) -> Kind:
 
 
 def _decide_variant(
-    variant: VariantContent, position: int, family_sku: str, stored: StoredVariant | None
+    variant: VariantContent, stored: StoredVariant | None, family_sku: str, *, position: int, is_primary: bool
 ) -> VariantDiff:
     parts = PARTS if stored is None else _differing(variant.digests, stored)
-    return VariantDiff(_variant_kind(variant, stored, parts, family_sku), position, variant, stored, parts)
+    kind = _variant_kind(stored, parts, family_sku, is_primary=is_primary)
+    return VariantDiff(kind, position, is_primary, variant, stored, parts)
 
 
 def _differing(digests: Mapping[Part, bytes], stored: StoredVariant) -> frozenset[Part]:
@@ -177,13 +189,11 @@ def _differing(digests: Mapping[Part, bytes], stored: StoredVariant) -> frozense
     return frozenset(part for part, value in digests.items() if before[part] != value)
 
 
-def _variant_kind(
-    variant: VariantContent, stored: StoredVariant | None, parts: frozenset[Part], family_sku: str
-) -> Kind:
+def _variant_kind(stored: StoredVariant | None, parts: frozenset[Part], family_sku: str, *, is_primary: bool) -> Kind:
     if stored is None:
         return "created"
     if stored.status != "active":
         return "reactivated"
     visible = parts - {"pictures"}
-    same = not visible and stored.product_sku == family_sku and stored.is_primary == variant.is_primary
+    same = not visible and stored.product_sku == family_sku and stored.is_primary == is_primary
     return "unchanged" if same else "updated"

@@ -29,12 +29,14 @@ def speaking_document(sku: str, file_names: Iterable[str]) -> str:
     return next((name for name in names if stem_of(name) == sku), names[0])
 
 
-def primary_sku(default_products: Mapping[str, str], skus: Sequence[str], price_regions: Sequence[str]) -> str:
-    """The variant that stands for the family: the default of the preferred region, of any region, else the first.
+def primaries(default_products: Mapping[str, str], skus: Sequence[str], price_regions: Sequence[str]) -> list[str]:
+    """A family's variants in the order in which they stand for it: the first of them that it has does.
 
-    `skus` are the family's variants in the feed's order, at least one. A default that is no variant is passed over.
+    The default of the preferred region, those of other regions, then the feed's order, in which `skus` are. A default
+    that is no variant is passed over.
     """
     rank = {region.casefold(): index for index, region in enumerate(price_regions)}
     regions = sorted(default_products, key=lambda region: (rank.get(region.casefold(), len(rank)), region))
     known = set(skus)
-    return next((default_products[region] for region in regions if default_products[region] in known), skus[0])
+    defaults = [default_products[region] for region in regions if default_products[region] in known]
+    return list(dict.fromkeys([*defaults, *skus]))

@@ -88,8 +88,11 @@ class FamilyData(ArticleData, frozen=True):
     secondary_categories: tuple[str, ...]
     country_of_origin: str | None
     attributes: dict[str, Any]
-    primary_sku: str
-    """The variant that stands for the family (FEED.md, "Primary variant")."""
+    primaries: tuple[str, ...]
+    """SKUs of the variants in the order in which they stand for the family (FEED.md, "Primary variant").
+
+    The first does, unless another family keeps it: then the next.
+    """
     variants: tuple[VariantData, ...]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.catalogue.grouping import family_key, primary_sku, speaking_document
+from app.catalogue.grouping import family_key, primaries, speaking_document
 from app.catalogue.types import DocumentOutline, FamilyData, ReadingWarning
 from app.errors import DocumentUnreadable
 from app.feed.jsontext import read_object, too_deep
@@ -86,9 +86,9 @@ def read_family(
 def _family(opened: list[Document], key: str, price_regions: tuple[str, ...], reader: FamilyReader) -> FamilyData:
     chosen = _speaking(opened, key)
     members = _members(chosen)
-    primary = primary_sku(_defaults(chosen), [member.sku for member in members], price_regions)
+    ranked = primaries(_defaults(chosen), [member.sku for member in members], price_regions)
     variants = tuple(reader.variant(member) for member in members)
-    return reader.family(key, _root_of(chosen, key, primary).root, variants, primary)
+    return reader.family(key, _root_of(chosen, key, ranked[0]).root, variants, ranked)
 
 
 def _speaking(documents: list[Document], key: str) -> list[Document]:

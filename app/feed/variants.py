@@ -88,12 +88,12 @@ class FamilyReader:
             pictures=read_pictures(languages, self._scheme) or self._pictures_of_root(member),
         )
 
-    def family(self, sku: str, root: Node, variants: tuple[VariantData, ...], primary_sku: str) -> FamilyData:
+    def family(self, sku: str, root: Node, variants: tuple[VariantData, ...], primaries: Sequence[str]) -> FamilyData:
         """The product: what its root says, and what only the primary variant says (a root is mostly zeros)."""
-        primary = next(variant for variant in variants if variant.sku == primary_sku)
+        primary = next(variant for variant in variants if variant.sku == primaries[0])
         languages = read_languages(root, self._languages)
         plain = root.child("NonLanguageDependedProductDetails")
-        facts = _facts(plain).filled_from(self._facts[primary_sku])
+        facts = _facts(plain).filled_from(self._facts[primaries[0]])
         return FamilyData(
             sku=sku,
             supplier_sku=root.read("SupplierSku", key_of) if root.read("Sku", key_of) == sku else None,
@@ -105,7 +105,7 @@ class FamilyReader:
             secondary_categories=facts.secondary_categories,
             country_of_origin=facts.country_of_origin,
             attributes=self._family_attributes(root, languages, plain),
-            primary_sku=primary_sku,
+            primaries=tuple(primaries),
             variants=variants,
         )
 

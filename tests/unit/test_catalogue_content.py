@@ -42,7 +42,7 @@ FAMILY = FamilyData(
     secondary_categories=(),
     country_of_origin=None,
     attributes={},
-    primary_sku="V",
+    primaries=("V",),
     variants=(VARIANT,),
 )
 KEYS = st.text(max_size=8)
@@ -57,7 +57,7 @@ def test_prices_are_decimal_texts_and_measures_are_numbers() -> None:
     (variant,) = prepare(FAMILY).variants
     assert variant.prices[0]["price"] == "8.9"
     assert (variant.content["weightGrams"], variant.content["dimensionsMm"]) == (120.5, {"length": 300})
-    assert variant.is_primary
+    assert variant.rank == 0
     assert prepare(FAMILY).urls == ["https://x/1.png", "https://x/2.png"]
 
 
@@ -76,7 +76,7 @@ def test_prices_are_decimal_texts_and_measures_are_numbers() -> None:
 def test_a_change_shows_in_the_digest_of_its_part_alone(change: dict[str, Any], part: str | None) -> None:
     (before,) = prepare(FAMILY).variants
     changed = msgspec.structs.replace(VARIANT, **change)
-    (after,) = prepare(msgspec.structs.replace(FAMILY, variants=(changed,))).variants
+    (after,) = prepare(msgspec.structs.replace(FAMILY, variants=(changed,), primaries=(changed.sku,))).variants
     assert {name for name in PARTS if before.digests[name] != after.digests[name]} == ({part} if part else set())
 
 

@@ -14,13 +14,13 @@ from app.catalogue.diff import FamilyDiff, StoredProduct, StoredVariant, changed
 FAMILY = "A360-1"
 
 
-def arrived(sku: str, *, primary: bool = False, **parts: Any) -> VariantContent:
+def arrived(sku: str, *, rank: int = 0, **parts: Any) -> VariantContent:
     values = {
         part: parts.get(part, default)
         for part, default in (("content", {"ean": "1"}), ("prices", []), ("imprint", []), ("pictures", []))
     }
     digests: dict[Part, bytes] = {part: digest(values[part]) for part in PARTS}
-    return VariantContent(sku=sku, is_primary=primary, digests=digests, **values)
+    return VariantContent(sku=sku, rank=rank, digests=digests, **values)
 
 
 def kept(variant: VariantContent, **changes: Any) -> StoredVariant:
@@ -31,7 +31,7 @@ def kept(variant: VariantContent, **changes: Any) -> StoredVariant:
         product_sku=FAMILY,
         status="active",
         position=0,
-        is_primary=variant.is_primary,
+        is_primary=variant.rank == 0,
         content_digest=variant.digests["content"],
         prices_digest=variant.digests["prices"],
         imprint_digest=variant.digests["imprint"],
@@ -93,7 +93,7 @@ SCENARIOS = {
         {"status": "discontinued", "prices_digest": b"old"}, "reactivated", {"prices"}
     ),
     "it came from another family": Scenario({"product_sku": "A360-2", "owner_before": "A360-2"}, "updated"),
-    "another one was the primary variant": Scenario({"is_primary": True}, "updated"),
+    "another one was the primary variant": Scenario({"is_primary": False}, "updated"),
     "it stood elsewhere in the document": Scenario({"position": 7}, "unchanged"),
     "it was dropped and is back before that was settled": Scenario({"dropped": True}, "unchanged"),
 }
@@ -112,6 +112,18 @@ def test_variants_keep_the_documents_order_without_those_that_stay_elsewhere() -
     diff = decide(family(arrived("C"), arrived("A"), arrived("B")), None, {}, {"A": ["A360-0"]})
     assert [(item.sku, item.position) for item in diff.variants] == [("C", 0), ("B", 1)]
     assert diff.left_out == [("A", "A360-0")]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "primary"),
+    [((), ["B"]), (("B",), ["C"]), (("B", "C"), ["A"]), (("A",), ["B"]), (("A", "B", "C"), [])],
+)
+def test_the_first_of_those_that_are_its_own_stands_for_a_family(
+    elsewhere: tuple[str, ...], primary: list[str]
+) -> None:
+    listed = family(arrived("A", rank=2), arrived("B", rank=0), arrived("C", rank=1))
+    diff = decide(listed, None, {}, {sku: ["A360-0"] for sku in elsewhere})
+    assert [item.sku for item in diff.variants if item.is_primary] == primary
 
 
 def test_a_variant_that_is_listed_no_more_is_dropped_by_its_own_family_alone() -> None:

@@ -13,13 +13,14 @@ FAMILY = family(document())[0]
 
 def with_variant(**changes: object) -> FamilyData:
     changed = msgspec.structs.replace(FAMILY.variants[0], **changes)
-    return msgspec.structs.replace(FAMILY, variants=(changed, *FAMILY.variants[1:]))
+    primaries = tuple(changed.sku if sku == FAMILY.variants[0].sku else sku for sku in FAMILY.primaries)
+    return msgspec.structs.replace(FAMILY, variants=(changed, *FAMILY.variants[1:]), primaries=primaries)
 
 
 def said(family: FamilyData) -> object:
     """What the digests know of a family: equal exactly when nothing of it would be written."""
     prepared = prepare(family)
-    variants = {variant.sku: (variant.is_primary, variant.digests) for variant in prepared.variants}
+    variants = {variant.sku: (variant.rank, variant.digests) for variant in prepared.variants}
     return prepared.sku, prepared.digest, variants
 
 
@@ -58,6 +59,8 @@ def test_every_field_of_a_variant_counts(field: str) -> None:
 @pytest.mark.parametrize("field", FamilyData.__struct_fields__)
 def test_every_field_of_a_family_counts(field: str) -> None:
     other = {str: "x", type(None): "x", dict: {"x": "y"}, tuple: ()}[type(getattr(FAMILY, field))]
+    if field == "primaries":
+        other = FAMILY.primaries[::-1]
     assert said(msgspec.structs.replace(FAMILY, **{field: other})) != said(FAMILY)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.catalogue.grouping import family_key, primary_sku, speaking_document
+from app.catalogue.grouping import family_key, primaries, speaking_document
 from app.catalogue.types import DocumentOutline
 
 SKUS = ("A-1", "A-2", "A-3")
@@ -50,4 +50,5 @@ def test_the_file_named_after_the_sku_speaks_else_the_first(names: list[str], sp
     ],
 )
 def test_the_primary_variant_is_the_preferred_regions_default(defaults: dict[str, str], primary: str) -> None:
-    assert primary_sku(defaults, SKUS, ("BENELUX", "EURO")) == primary
+    ranked = primaries(defaults, SKUS, ("BENELUX", "EURO"))
+    assert (ranked[0], sorted(ranked)) == (primary, sorted(SKUS))

@@ -31,7 +31,7 @@ def url(name: str) -> str:
 def test_a_family_is_read_value_by_value() -> None:
     found, warnings = family(document())
     assert warnings == ()
-    assert (found.sku, found.supplier_sku, found.primary_sku) == ("A99-100804", "100804", "A99-100804-002")
+    assert (found.sku, found.supplier_sku, found.primaries[0]) == ("A99-100804", "100804", "A99-100804-002")
     assert (found.name, found.brand, found.category) == ({"nl": "Tas"}, "Example Brand", "BAGS/SHOPPING_BAGS")
     assert found.secondary_categories == ("ECO/COTTON",)
     assert found.country_of_origin == "CHN", "the root says nothing, the primary variant does"
@@ -421,7 +421,7 @@ def test_a_child_without_a_sku_is_left_out_with_a_warning() -> None:
 
 def test_a_family_with_one_child_of_its_own_sku_is_a_product_and_a_variant() -> None:
     found, _ = family(document(child("001", Sku="A99-100804")))
-    assert (found.sku, found.primary_sku, [one.sku for one in found.variants]) == ("A99-100804",) * 2 + (
+    assert (found.sku, found.primaries[0], [one.sku for one in found.variants]) == ("A99-100804",) * 2 + (
         ["A99-100804"],
     )
 
@@ -435,7 +435,7 @@ def test_documents_that_share_an_anumber_are_one_family_in_any_order() -> None:
     found, warnings = family(*documents)
     again, _ = family(*reversed(documents))
     assert (found, warnings) == (again, ())
-    assert (found.sku, found.supplier_sku, found.primary_sku) == ("A99-100804", None, "A99-100804-002")
+    assert (found.sku, found.supplier_sku, found.primaries[0]) == ("A99-100804", None, "A99-100804-002")
     assert [one.sku for one in found.variants] == ["A99-100804-001", "A99-100804-002"]
     assert [one.url for one in found.variants[0].pictures] == [url(name) for name in ("front", "side", "back")]
 

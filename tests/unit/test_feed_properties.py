@@ -43,7 +43,7 @@ def _read(body: bytes) -> None:
         return
     outline = read_outline(body)
     assert {variant.sku for variant in family.variants} == set(outline.child_skus)
-    assert family.primary_sku in outline.child_skus
+    assert sorted(family.primaries) == sorted(outline.child_skus)
     prepare(family)
     json.dumps([variant.attributes for variant in family.variants], allow_nan=False).encode()
     for warning in warnings:

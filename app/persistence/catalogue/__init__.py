@@ -17,6 +17,7 @@ from app.persistence.catalogue.families import (
     write_products,
 )
 from app.persistence.catalogue.parts import stored_parts, write_imprint, write_prices
+from app.persistence.catalogue.primaries import settle_primaries
 from app.persistence.catalogue.removals import (
     adopt_dropped,
     count_active_families,
@@ -43,6 +44,7 @@ __all__ = [
     "lock_variants",
     "mark_dropped",
     "note_applied",
+    "settle_primaries",
     "step_back_held",
     "stored_parts",
     "take_dropped",

@@ -227,7 +227,7 @@ def _variant_row(row: VariantRow) -> dict[str, Any]:
         "run_id": row.run_id,
         "product_id": row.product_id,
         "position": row.diff.position,
-        "is_primary": variant.is_primary,
+        "is_primary": row.diff.is_primary,
         "content": variant.content,
         "content_digest": variant.digests["content"].hex(),
         "prices_digest": variant.digests["prices"].hex(),

@@ -43,8 +43,8 @@ def _of_variant(sku: str, item: VariantDiff, written: Written, *, shows: Flipped
             fields["imprintPositions"] = (old["imprint"], item.variant.imprint)
     if stored.product_sku != sku:
         fields["productSku"] = (stored.product_sku, sku)
-    if stored.is_primary != item.variant.is_primary:
-        fields["isPrimary"] = (stored.is_primary, item.variant.is_primary)
+    if stored.is_primary != item.is_primary:
+        fields["isPrimary"] = (stored.is_primary, item.is_primary)
     if shows is not None:
         fields["images"] = (shows.old, shows.new)
     if item.kind == "reactivated":

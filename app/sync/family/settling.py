@@ -19,6 +19,7 @@ from typing import Literal
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyResult, Result, Superseded
 from app.jobs.queue import Message
 from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs
+from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.pictures import NamedAddress
@@ -27,9 +28,9 @@ from app.sync.family.deciding import Decided, FamilyReady, decide_families
 from app.sync.family.reporting import doubt_of, problems_of
 from app.sync.family.writing import is_unchanged, write_families
 from app.sync.stage.children import image_job
-from app.sync.stage.context import messages_of
+from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
-from app.sync.stage.progress import ProgressBoard
+from app.sync.stage.primaries import place_primaries
 
 FamilyEnd = Literal["ended", "lost", "again"]
 """`lost`: the claim did not hold and nothing was written; `again`: another of the batch goes first."""
@@ -61,9 +62,7 @@ class Committed:
     messages: list[Message]
 
 
-async def commit_families(
-    db: Connection, progress: ProgressBoard, batch: Sequence[FamilyReady | Outdated]
-) -> Committed:
+async def commit_families(db: Connection, stage: Stage, batch: Sequence[FamilyReady | Outdated]) -> Committed:
     """End a batch of jobs in one transaction, and say what became of each.
 
     Raises:
@@ -76,14 +75,15 @@ async def commit_families(
     addresses = await pictures.hold_addresses(db, [url for item in current for url in item.read.family.urls])
     decided = await decide_families(db, current)
     for item in decided:
-        progress.note(item.job, "upserting_variants")
+        stage.progress.note(item.job, "upserting_variants")
     outdated = {item.job.id for item in mine} - {item.job.id for item in current}
     settled = [Settled(item.job, Superseded()) for item in mine if item.job.id in outdated]
     past = await ledger.runs_past_their_documents(
         db, {item.job.run_id for item in decided if item.doubt is not None or item.diff.dropped}
     )
     settled += await _put_off(db, [item for item in decided if item.doubt is not None], past.over)
-    settled += await _write(db, [item for item in decided if item.doubt is None], addresses, past.seen)
+    believed = [item for item in decided if item.doubt is None]
+    settled += await _write(db, believed, addresses, past.seen, stage.services.settings.price_regions)
     await _end(db, settled)
     ended = {item.job.id for item in settled}
     return Committed(
@@ -126,20 +126,25 @@ def _document_ids(families: Sequence[Decided]) -> list[int]:
 
 
 async def _write(
-    db: Connection, families: Sequence[Decided], addresses: Mapping[str, NamedAddress], seen: Set[str]
+    db: Connection,
+    families: Sequence[Decided],
+    addresses: Mapping[str, NamedAddress],
+    seen: Set[str],
+    price_regions: Sequence[str],
 ) -> list[Settled]:
     if not families:
         return []
     written = await write_families(db, families, addresses)
+    placed = await _place_primaries(db, families, price_regions)
     await changes.add_changes_of(
         db,
         [
             (family.job.supplier_id, family.job.run_id, change)
             for family in families
-            for change in describe(family, written)
+            for change in (*describe(family, written), *placed.get(family.job.id, ()))
         ],
     )
-    drops = await _place_drops(db, families, seen)
+    drops = await _place_drops(db, families, seen, price_regions)
     images = await _add_image_jobs(db, families, addresses)
     await problems.add_problems_of(
         db, [(family.job.run_id, problem) for family in families for problem in problems_of(family)]
@@ -147,10 +152,38 @@ async def _write(
     await documents.mark_applied(
         db, {document.id: document.version for family in families for document in family.read.chosen}
     )
-    return [_settled(family, drops.get(family.job.id, Effects()), images[family.job.id]) for family in families]
+    ends = []
+    for family in families:
+        effects = drops.get(family.job.id, Effects())
+        effects.counts["variants_updated"] += len(placed.get(family.job.id, ()))
+        ends.append(_settled(family, effects, images[family.job.id]))
+    return ends
 
 
-async def _place_drops(db: Connection, families: Sequence[Decided], seen: Set[str]) -> dict[str, Effects]:
+async def _place_primaries(
+    db: Connection, families: Sequence[Decided], price_regions: Sequence[str]
+) -> dict[str, list[Change]]:
+    """Another variant for products that these families took the first one from; what is told of it, by job.
+
+    A product's own new first one has none beside it that is discontinued and was the first.
+    """
+    reasons: dict[tuple[int, str], str] = {}
+    for family in families:
+        supplier_id, sku = family.ready.name
+        for item in family.diff.variants:
+            if item.stood_for is not None and item.stood_for != sku:
+                reasons[supplier_id, item.stood_for] = family.job.id
+            if item.is_primary and family.product is not None and item.stood_for != sku:
+                reasons[supplier_id, sku] = family.job.id
+    told: dict[str, list[Change]] = {}
+    for product, change in await place_primaries(db, list(reasons), price_regions):
+        told.setdefault(reasons[product], []).append(change)
+    return told
+
+
+async def _place_drops(
+    db: Connection, families: Sequence[Decided], seen: Set[str], price_regions: Sequence[str]
+) -> dict[str, Effects]:
     """Variants that families list no more are settled by the supplier job's end, or here when that was already.
 
     Where it failed not all documents were seen, and one may have moved to those: the next run's end settles it.
@@ -164,7 +197,7 @@ async def _place_drops(db: Connection, families: Sequence[Decided], seen: Set[st
     for _, job in sorted(first_of_run.items()):
         effects[job.id] = Effects()
         written = [family.ready.name[1] for family in families if family.job.supplier_id == job.supplier_id]
-        await place_dropped(db, job, effects[job.id], but_not=written)
+        await place_dropped(db, job, effects[job.id], price_regions, but_not=written)
     return effects
 
 

@@ -115,9 +115,7 @@ class FamilyStage:
 
     async def _commit(self, batch: Sequence[FamilyReady | Outdated]) -> list[FamilyEnd]:
         with traces.span("batch commit", batch=[item.job.traceparent for item in batch], families=len(batch)):
-            committed = await self._stage.services.database.transact(
-                lambda db: commit_families(db, self._stage.progress, batch)
-            )
+            committed = await self._stage.services.database.transact(lambda db: commit_families(db, self._stage, batch))
         await self._stage.dispatch(committed.messages)
         return committed.ends
 

@@ -9,7 +9,7 @@ it stays, until a manifest is believed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from app.persistence import catalogue, changes
@@ -17,6 +17,7 @@ from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.stage.children import add_family_jobs
+from app.sync.stage.primaries import place_primaries
 
 
 @dataclass(slots=True)
@@ -27,19 +28,28 @@ class Effects:
     added: list[str] = field(default_factory=list)
 
 
-async def place_dropped(db: Connection, job: ClaimedJob, effects: Effects, *, but_not: Collection[str] = ()) -> None:
+async def place_dropped(
+    db: Connection,
+    job: ClaimedJob,
+    effects: Effects,
+    price_regions: Sequence[str],
+    *,
+    but_not: Collection[str] = (),
+) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
 
     `but_not` are the families that this commit writes: they have just said that they do not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
     held = await catalogue.step_back_held(db, job.supplier_id)
-    effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held))
+    placed = await place_primaries(db, list({(job.supplier_id, family) for _, family in gone}), price_regions)
+    effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held) + len(placed))
     told = [Change("discontinued", "variant", sku, family) for sku, family in gone]
     told += [
         Change("updated", "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
         for sku, family in held
     ]
+    told += [change for _, change in placed]
     await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")

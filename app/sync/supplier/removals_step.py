@@ -54,7 +54,7 @@ async def finish_supplier(end: SupplierEnd) -> None:
         effects = Effects()
         await ledger.complete_one(db, job)
         is_settled = job.options.skus is None and await _remove(db, end, effects)
-        await place_dropped(db, job, effects)
+        await place_dropped(db, job, effects, stage.services.settings.price_regions)
         effects.added += await add_doubted(db, job)
         if job.options.skus is not None:
             await _report_unknown(db, job, end.asked.not_in_feed, effects)

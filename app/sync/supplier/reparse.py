@@ -27,7 +27,7 @@ async def reparse_supplier(stage: Stage, job: ClaimedJob) -> None:
     after: str | None = ""
     while after is not None:
         after = await _send_page(stage, job, after)
-    taking = await stage.services.database.transact(lambda db: _finish(db, job))
+    taking = await stage.services.database.transact(lambda db: _finish(db, stage, job))
     await stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, taking))
 
 
@@ -54,7 +54,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
     return last
 
 
-async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
+async def _finish(db: Connection, stage: Stage, job: ClaimedJob) -> list[str]:
     """Close the job; returns the jobs of families that take over what others dropped, or that were put off till here.
 
     Whether they will is not known yet, so the next sync looks again.
@@ -62,7 +62,7 @@ async def _finish(db: Connection, job: ClaimedJob) -> list[str]:
     enqueued = await runs.families_so_far(db, job.run_id)
     await ledger.complete_one(db, job, SupplierResult(enqueued, 0, "0%"))
     effects = Effects()
-    await place_dropped(db, job, effects)
+    await place_dropped(db, job, effects, stage.services.settings.price_regions)
     effects.added += await add_doubted(db, job)
     effects.counts["families_total"] += len(effects.added)
     await runs.book(db, job.run_id, effects.counts, added=len(effects.added), finished=1, last=True)
