@@ -67,6 +67,8 @@ class FamilyResult(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     """Nothing was written: the end of the run decides, when every document has been seen."""
     suspect: bool = False
     """Nothing was written: the document is read once more in the next run before it is believed."""
+    documents_unchanged: int = 0
+    """Nothing was written: so many documents that the run fetched for it changed nothing."""
 
 
 class ImageResult(msgspec.Struct, frozen=True, rename="camel"):

@@ -59,6 +59,28 @@ async def add_changes_of(db: AsyncConnection, changes: Sequence[tuple[int, str |
     )
 
 
+async def told_in_run(db: AsyncConnection, variants: Sequence[tuple[str, int, str, str]]) -> set[tuple[str, int, str]]:
+    """Which of these variants (run, supplier, SKU, and its product's) their run told of before: run, supplier, SKU."""
+    if not variants:
+        return set()
+    rows = await ask(
+        db,
+        """
+        SELECT DISTINCT CAST(r.run_id AS text), r.supplier_id, r.sku
+        FROM unnest(CAST(:runs AS uuid[]), CAST(:suppliers AS int[]), CAST(:skus AS text[]), CAST(:products AS text[]))
+            AS r(run_id, supplier_id, sku, product_sku)
+        JOIN changes c ON c.supplier_id = r.supplier_id AND c.product_sku = r.product_sku AND c.run_id = r.run_id
+            AND c.entity = 'variant' AND c.sku = r.sku""",
+        {
+            "runs": [run_id for run_id, *_ in variants],
+            "suppliers": [supplier_id for _, supplier_id, _, _ in variants],
+            "skus": [sku for *_, sku, _ in variants],
+            "products": [product_sku for *_, product_sku in variants],
+        },
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
 async def number_changes(db: AsyncConnection) -> int:
     """Number the oldest unnumbered changes, by id; 0 when there are none or another sequencer is at it.
 

@@ -54,7 +54,7 @@ class ManifestCounts(Out):
 
 
 class DocumentCounts(Out):
-    """What came of the documents that were asked for."""
+    """What came of the documents that were asked for; `unchanged` are those that left their families as they were."""
 
     fetched: int
     unchanged: int
@@ -62,7 +62,7 @@ class DocumentCounts(Out):
 
 
 class FamilyCounts(Out):
-    """What came of the family jobs."""
+    """What came of the family jobs; a family that is written again in the run has one more."""
 
     total: int
     completed: int
@@ -71,7 +71,7 @@ class FamilyCounts(Out):
 
 
 class VariantCounts(Out):
-    """What was written."""
+    """What was written, and once for each, what was left as it was (`unchanged`)."""
 
     created: int
     updated: int

@@ -13,6 +13,7 @@ from app.persistence.catalogue.families import (
     lock_products,
     lock_variants,
     note_applied,
+    touched_in_run,
     update_variants,
     write_products,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "stored_parts",
     "take_dropped",
     "takers",
+    "touched_in_run",
     "update_variants",
     "write_imprint",
     "write_prices",

@@ -122,6 +122,20 @@ async def write_products(db: AsyncConnection, products: Sequence[ProductRow]) ->
     return {(supplier_id, sku): key for supplier_id, sku, key in rows}
 
 
+async def touched_in_run(db: AsyncConnection, products: Sequence[tuple[str, int]]) -> set[int]:
+    """Which of these products, by run and id, show something else since their run began."""
+    if not products:
+        return set()
+    rows = await ask(
+        db,
+        """
+        SELECT p.id FROM unnest(CAST(:runs AS uuid[]), CAST(:ids AS bigint[])) AS t(run_id, id)
+        JOIN runs r ON r.id = t.run_id JOIN products p ON p.id = t.id WHERE p.updated_at >= r.created_at""",
+        {"runs": [run_id for run_id, _ in products], "ids": [key for _, key in products]},
+    )
+    return {row.id for row in rows}
+
+
 async def note_applied(db: AsyncConnection, versions: Mapping[int, int]) -> None:
     """Note that newer documents said nothing new: product id to version."""
     if not versions:

@@ -36,6 +36,7 @@ from app.persistence.ledger.ends import (
     fence,
     hold,
     set_result,
+    take_back_unchanged,
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
 from app.persistence.ledger.progress import PastDocuments, runs_past_their_documents, write_progress
@@ -76,6 +77,7 @@ __all__ = [
     "runs_past_their_documents",
     "set_paused",
     "set_result",
+    "take_back_unchanged",
     "to_json",
     "write_progress",
 ]

@@ -113,6 +113,36 @@ async def set_result(db: AsyncConnection, job_id: str, result: msgspec.Struct) -
     )
 
 
+async def take_back_unchanged(
+    db: AsyncConnection, jobs: Sequence[tuple[str, str]]
+) -> list[tuple[tuple[str, str], int]]:
+    """Take from the results of families' jobs that documents changed nothing, since they do after all.
+
+    `jobs` are runs and keys; with each goes the job that its run's end made for what was put off. The caller holds the
+    families, so that each result is taken from once. Returns which had such a result, and how many documents.
+    """
+    if not jobs:
+        return []
+    rows = await ask(
+        db,
+        """
+        WITH counted AS (
+            SELECT CAST(r.run_id AS text) AS run_id, r.key, j.id, j.number
+            FROM unnest(CAST(:runs AS uuid[]), CAST(:keys AS text[])) AS r(run_id, key)
+            LEFT JOIN LATERAL (
+                SELECT id FROM jobs WHERE run_id = r.run_id AND queue = 'supplier-sync' LIMIT 1) s ON true
+            CROSS JOIN LATERAL (
+                SELECT id, CAST(result -> 'documentsUnchanged' AS int) AS number FROM jobs
+                WHERE run_id = r.run_id AND queue = 'product-family' AND key IN (r.key, r.key || '?' || s.id)
+                  AND state = 'completed' AND jsonb_exists(result, 'documentsUnchanged') FOR UPDATE) j),
+        taken AS (
+            UPDATE jobs SET result = result - 'documentsUnchanged' WHERE id = ANY(ARRAY(SELECT id FROM counted)))
+        SELECT run_id, key, number FROM counted""",
+        {"runs": [run_id for run_id, _ in jobs], "keys": [key for _, key in jobs]},
+    )
+    return [((row.run_id, row.key), row.number) for row in rows]
+
+
 async def fail(db: AsyncConnection, job: ClaimedJob, error: str) -> bool:
     """Close a job as failed; False when the claim does not hold any more."""
     return await _spend(db, job, error, "failed", 0)

@@ -24,9 +24,10 @@ from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.pictures import NamedAddress
 from app.sync.family.changes import describe
+from app.sync.family.counting import count_families
 from app.sync.family.deciding import Decided, FamilyReady, decide_families
 from app.sync.family.reporting import doubt_of, problems_of
-from app.sync.family.writing import is_unchanged, write_families
+from app.sync.family.writing import write_families
 from app.sync.stage.children import image_job
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
@@ -135,6 +136,7 @@ async def _write(
     if not families:
         return []
     written = await write_families(db, families, addresses)
+    counts = await count_families(db, families)
     placed = await _place_primaries(db, families, price_regions)
     await changes.add_changes_of(
         db,
@@ -155,8 +157,8 @@ async def _write(
     ends = []
     for family in families:
         effects = drops.get(family.job.id, Effects())
-        effects.counts["variants_updated"] += len(placed.get(family.job.id, ()))
-        ends.append(_settled(family, effects, images[family.job.id]))
+        counts[family.job.id].update(effects.counts, variants_updated=len(placed.get(family.job.id, ())))
+        ends.append(_settled(family, counts[family.job.id], effects.added, images[family.job.id]))
     return ends
 
 
@@ -222,20 +224,17 @@ def _wanted(family: Decided, addresses: Mapping[str, NamedAddress]) -> set[int]:
     return {address.id for address in named if address.wanted or family.job.options.force}
 
 
-def _settled(family: Decided, effects: Effects, images: list[str]) -> Settled:
-    counts = Counter(f"variants_{item.kind}" for item in family.diff.variants) + effects.counts
+def _settled(family: Decided, counts: Counter[str], families: list[str], images: list[str]) -> Settled:
     counts["families_completed"] += 1
-    counts["documents_unchanged"] += _fetched_in_vain(family)
-    counts["families_total"] += len(effects.added)
+    counts["families_total"] += len(families)
     counts["images_total"] += len(images)
-    result = FamilyResult(family.read.family.sku, len(family.diff.variants), len(images))
-    return Settled(family.job, result, counts, effects.added, images)
-
-
-def _fetched_in_vain(family: Decided) -> int:
-    """How many documents this run fetched for a family that they did not change."""
-    fetched = [item for item in family.read.chosen if item.fetched_run_id == family.job.run_id]
-    return len(fetched) if is_unchanged(family) else 0
+    result = FamilyResult(
+        family.read.family.sku,
+        len(family.diff.variants),
+        len(images),
+        documents_unchanged=max(0, counts["documents_unchanged"]),
+    )
+    return Settled(family.job, result, counts, families, images)
 
 
 async def _end(db: Connection, settled: Sequence[Settled]) -> None:

@@ -38,13 +38,18 @@ def family_jobs(
         NewJob(
             id=ledger.new_job_id(PRODUCT_FAMILY),
             queue=PRODUCT_FAMILY,
-            key=f"{sku}@{version}{again}",
+            key=family_key(sku, version, again=again),
             args=msgspec.to_builtins(FamilyJob(family_sku=sku, version=version, judged=judged)),
             parent_id=job.id,
             traceparent=job.traceparent,
         )
         for sku, version in families
     ]
+
+
+def family_key(sku: str, version: int, *, again: str = "") -> str:
+    """The key of a family's job in its run; `again` as in `family_jobs`."""
+    return f"{sku}@{version}{again}"
 
 
 async def add_doubted(db: Connection, job: ClaimedJob) -> list[str]:
