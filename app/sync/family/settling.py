@@ -165,9 +165,9 @@ async def _write(
 async def _place_primaries(
     db: Connection, families: Sequence[Decided], price_regions: Sequence[str]
 ) -> dict[str, list[Change]]:
-    """Another variant for products that these families took the first one from; what is told of it, by job.
+    """Let another variant stand for products that these families took theirs from; what is told of it, by job.
 
-    A product's own new first one has none beside it that is discontinued and was the first.
+    Of a product that has a new one itself, a discontinued one that stood for it steps back.
     """
     reasons: dict[tuple[int, str], str] = {}
     for family in families:
