@@ -117,14 +117,17 @@ class Lender:
         """Take a connection back. Who goes on with what was lent has nothing of the next one's who gets it."""
         connection, lent.sync_connection = lent.sync_connection, None
         assert connection is not None
-        rest_s = self._rest_s()
-        if not rest_s and not self._closed and _is_as_lent(connection):
-            self._keep(connection, long=long)
-            return
-        returning = asyncio.create_task(self._return(connection, long=long, rest_s=rest_s))
-        self._returning.add(returning)
-        returning.add_done_callback(self._returning.discard)
-        await asyncio.shield(returning)
+        rest_s, stays = self._rest_s(), False
+        try:
+            stays = not rest_s and not self._closed and _is_as_lent(connection)
+        finally:
+            if stays:
+                self._keep(connection, long=long)
+            else:
+                returning = asyncio.create_task(self._return(connection, long=long, rest_s=rest_s))
+                self._returning.add(returning)
+                returning.add_done_callback(self._returning.discard)
+                await asyncio.shield(returning)
 
     async def close(self) -> None:
         """Close everything that is not lent; what is lent is closed when it comes back."""
@@ -279,7 +282,8 @@ def _is_as_lent(connection: Connection) -> bool:
     adapted: Any = connection.connection.dbapi_connection
     if adapted is None or adapted._transaction is not None:  # noqa: SLF001  being thrown away, or to be rolled back
         return False
-    if adapted.driver_connection.is_in_transaction():  # as of a BEGIN that somebody wrote
+    session = adapted.driver_connection
+    if session.is_closed() or session.is_in_transaction():  # the latter by a BEGIN that somebody wrote
         return False
     transaction = connection.get_transaction()
     if transaction is not None:  # of statements that commit by themselves, of which the server knows nothing
