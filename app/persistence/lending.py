@@ -148,7 +148,7 @@ class Lender:
         (docs/decisions/0043).
         """
         kept = self._idle.last()
-        if kept is None or not (kept.is_trusted or not self._pre_ping) or not kept.is_usable:
+        if kept is None or (self._pre_ping and not kept.is_trusted) or not kept.is_usable:
             return None
         return self._idle.take_last().connection if self._turns.take_at_once(long=long) else None
 
