@@ -11,9 +11,9 @@ from app.sync.operating.start import StartRequest
 from app.sync.running.direct import sync_direct
 from app.sync.services import open_services
 from tests.conftest import MakeStack
-from tests.integration.test_webhooks import SECRET, add_webhook, delivering
 from tests.support.api_client import api_client
 from tests.support.command_line import command, environment_of
+from tests.support.deliveries import SECRET, add_webhook, delivering
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.worker_stack import until
 
