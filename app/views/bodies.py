@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool
 from pydantic.alias_generators import to_camel
 
+from app.views.shapes import LEFT_OUT
 from app.views.webhooks import EVENTS, WEBHOOK, Event
 
 
@@ -70,11 +71,11 @@ class SupplierChanges(In):
     """What to change; a field that is left out stays."""
 
     model_config = body_example(isActive=True, schedule="0 5 * * 1-5", timeZone="Europe/Amsterdam")
-    name: Name = Field(default_factory=str)
-    is_active: StrictBool = True
-    schedule: Name | None = None
-    time_zone: Name = "UTC"
-    removal_guard_share: Share | None = Field(None, description="Null for the default.")
+    name: Name = LEFT_OUT
+    is_active: StrictBool = LEFT_OUT
+    schedule: Name | None = LEFT_OUT
+    time_zone: Name = LEFT_OUT
+    removal_guard_share: Share | None = Field(LEFT_OUT, description="Null for the default.")
 
 
 class NewWebhook(In):
@@ -90,6 +91,6 @@ class WebhookChanges(In):
     """What to change; a field that is left out stays."""
 
     model_config = body_example(isActive=False)
-    url: Url = Field(default_factory=str)
-    events: Events = Field(default_factory=list)
-    is_active: StrictBool = True
+    url: Url = LEFT_OUT
+    events: Events = LEFT_OUT
+    is_active: StrictBool = LEFT_OUT

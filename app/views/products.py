@@ -6,9 +6,9 @@ from datetime import datetime
 from types import GenericAlias
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, create_model
+from pydantic import JsonValue, create_model
 
-from app.views.shapes import Out, example
+from app.views.shapes import LEFT_OUT, Out, example
 
 Texts = dict[str, str]
 PRODUCT: dict[str, Any] = {
@@ -162,13 +162,6 @@ class ListedVariant(Variant):
 
     model_config = example(**LISTED_VARIANT)
     supplier: str
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
-
-
-LEFT_OUT: Any = Field(None, json_schema_extra=_without_default)
 
 
 def _chosen(name: str, model: type[Out], **others: Any) -> Any:

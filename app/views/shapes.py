@@ -13,6 +13,9 @@ RunStatus = Literal["queued", "running", "cancelling", "completed", "completed_w
 Utc = Annotated[datetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 """A time that PostgreSQL wrote as JSON: with the offset of the time zone that the server, or the role, is set to."""
 
+LEFT_OUT: Any = None
+"""The default of a member that may be left out. OpenAPI shows none: a generated client would send what it shows."""
+
 
 class Out(BaseModel):
     """An answer: snake_case here, camelCase outside."""

@@ -213,6 +213,16 @@ def _examples(part: Any, where: str) -> Iterator[tuple[str, dict[str, Any], Any]
             yield from _examples(item, f"{where}/{name}")
 
 
+async def test_a_body_of_changes_has_no_defaults(api: ApiClient) -> None:
+    """A generated client sends them with every change, so it would change what nobody asked it to."""
+    description = await api.get("//openapi.json")
+    bodies = [operations["patch"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+              for operations in description["paths"].values() if "patch" in operations]  # fmt: skip
+    assert bodies == ["SupplierChanges", "WebhookChanges"]
+    members = [description["components"]["schemas"][body]["properties"].items() for body in bodies]
+    assert [name for those in members for name, schema in those if "default" in schema] == []
+
+
 async def test_every_operation_is_described(api: ApiClient) -> None:
     description = await api.get("//openapi.json")
     for path, operations in description["paths"].items():
