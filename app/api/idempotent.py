@@ -92,7 +92,8 @@ class _Kept:
         try:
             status, answer = await self._work()
         except RequestError as error:
-            # what the caller got wrong stays wrong; it is an answer like any other
+            # an answer like any other (API.md: a repeated call answers what the first one did), also when its reason is
+            # gone: startSync's description says so
             status = status_of(error)
             answer = problem_body(status, mask_base(self._settings, str(error)))
             audit.mention(None, reason=answer["detail"])

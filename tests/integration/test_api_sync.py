@@ -244,6 +244,11 @@ async def test_what_was_refused_stays_refused_under_its_key(api: ApiClient) -> N
     first = await api.problem("POST", "/sync", 404, json={"supplierId": "A1"}, headers=key)
     await api.post("/suppliers", {"code": "A1"}, 201)
     assert await api.problem("POST", "/sync", 404, json={"supplierId": "A1"}, headers=key) == first
+    other = {"Idempotency-Key": "l"}
+    await api.call("PATCH", "/suppliers/A1", json={"isActive": False})
+    inactive = await api.problem("POST", "/sync", 409, json={"supplierId": "A1"}, headers=other)
+    await api.call("PATCH", "/suppliers/A1", json={"isActive": True})
+    assert await api.problem("POST", "/sync", 409, json={"supplierId": "A1"}, headers=other) == inactive
 
 
 async def test_a_second_call_while_the_first_is_under_way_is_refused_however_long_that_takes(
