@@ -57,6 +57,7 @@ from app.api.pacing import Pacing
 from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
 from app.api.request_traces import RequestTraces
+from app.api.validators import describe_etags
 from app.dashboard.pages import PAGES
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
@@ -105,6 +106,7 @@ class Api(FastAPI):
         streams.pop("itemSchema", None)
         streams["schema"] = {"type": "string"}
         complete_examples(schema)
+        describe_etags(schema["paths"])
         return schema
 
 

@@ -65,7 +65,13 @@ class Category(Out):
         200: {
             "content": {
                 NDJSON: {"schema": {"type": "string", "description": "A change a line."}, "example": NDJSON_EXAMPLE}
-            }
+            },
+            "headers": {
+                "X-Head": {
+                    "description": "With NDJSON: the `seq` of the feed's end, as `head` of a page.",
+                    "schema": {"type": "integer"},
+                }
+            },
         },
         **NOT_MODIFIED,
         **problem_answers(410),

@@ -112,7 +112,7 @@ def add_handlers(app: FastAPI) -> None:
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """An operation's error answers for OpenAPI, each with an example; what any call can meet is among them."""
-    return {status: problem_answer(status) for status in sorted({*statuses, *OF_ANY_CALL})}
+    return {status: problem_answer(status) | HEADERS.get(status, {}) for status in sorted({*statuses, *OF_ANY_CALL})}
 
 
 def problem_answer(status: int) -> dict[str, Any]:
@@ -122,6 +122,10 @@ def problem_answer(status: int) -> dict[str, Any]:
 
 
 OF_ANY_CALL = (401, 413, 422, 431, 503)
+HEADERS: dict[int, dict[str, Any]] = {
+    401: {"headers": {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}},
+    503: {"headers": {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}},
+}
 EXAMPLES = {
     401: "a key is needed: send it as Authorization: Bearer … or X-API-Key",
     403: "this needs the role operator; the key ci has viewer",

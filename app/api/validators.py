@@ -25,9 +25,19 @@ CACHE_CONTROL = "private, no-cache"
 VARY = "Accept, Authorization, X-API-Key"
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the answer's ETag."}}
 """For OpenAPI."""
+ETAG = {"ETag": {"description": "For `If-None-Match` of the next call.", "schema": {"type": "string"}}}
 _TAG_BYTES = 15
 _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 """RFC 9110, 8.8.3: an entity tag, weak or strong; the comparison of If-None-Match looks at what is quoted alone."""
+
+
+def describe_etags(paths: dict[str, Any]) -> None:
+    """Add the ETag to the answers of OpenAPI's operations that may answer 304."""
+    for operations in paths.values():
+        for operation in operations.values():
+            answers = operation["responses"]
+            for status in ("200", "304") if "304" in answers else ():
+                answers[status]["headers"] = answers[status].get("headers", {}) | ETAG
 
 
 def etag_of(*parts: object) -> str:

@@ -14,6 +14,7 @@ import zstandard
 from httpx import Response
 from pydantic import SecretStr
 
+from app.api.cross_origin import SHOWN
 from tests.support.api_client import ApiClient, api_client
 from tests.support.plain_http import plain_client
 from tests.support.stack import Servers, Stack, open_stack
@@ -108,6 +109,22 @@ async def test_head_is_answered_wherever_get_is_with_the_same_headers(api: ApiCl
         passing = {"content-length", "set-cookie"} if path == "/" or path.endswith(("/metrics", "/workers")) else set()
         names = (set(get.headers) | set(head.headers)) - passing - {"date"}
         assert {name: head.headers.get(name) for name in names} == {name: get.headers.get(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"Accept": "application/x-ndjson"}, {"If-None-Match": "*"}, {"X-API-Key": "of-nobody"}],
+    ids=["a page", "lines", "unchanged", "a stranger"],
+)
+async def test_headers_that_callers_may_need_are_described(api: ApiClient, asked: dict[str, str]) -> None:
+    """Those that other sites' pages may read."""
+    described = [DESCRIBED["paths"][path]["get"]["responses"] for path, method in OPERATIONS if method == "get"]
+    for path, responses in zip(await _paths_of_get(api), described, strict=False):
+        if path.endswith("/events"):
+            continue
+        answer = await api.http.get(path, headers=asked)
+        headers = responses[str(answer.status_code)].get("headers", {})
+        assert (path, [name for name in SHOWN if name in answer.headers and name not in headers]) == (path, [])
 
 
 @pytest.mark.parametrize(
