@@ -34,19 +34,38 @@ def _complete(media: dict[str, Any], schemas: Schema) -> None:
 
 def _whole(value: Any, schema: Schema, schemas: Schema) -> Any:
     if isinstance(value, list):
-        items = _meant(schema, "array", schemas).get("items", {})
+        items = _meant(value, schema, schemas).get("items", {})
         return [_whole(item, items, schemas) for item in value]
     if not isinstance(value, dict):
         return value
-    meant = _meant(schema, "object", schemas)
+    meant = _meant(value, schema, schemas)
     members: Schema = meant.get("properties", {})
     nulls = {name: None for name in meant.get("required", ()) if _may_be_null(members[name], schemas)}
     return nulls | {name: _whole(member, members.get(name, {}), schemas) for name, member in value.items()}
 
 
-def _meant(schema: Schema, kind: str, schemas: Schema) -> Schema:
-    """The alternative of a schema that describes an object, or an array; empty where none does."""
-    return next((one for one in _alternatives(schema, schemas) if one.get("type") == kind), {})
+def _meant(value: Any, schema: Schema, schemas: Schema) -> Schema:
+    """The first alternative of a schema that lacks in a value nothing but what may be null; empty where none does."""
+    return next((one for one in _alternatives(schema, schemas) if _fits(value, one, schemas)), {})
+
+
+def _fits(value: Any, one: Schema, schemas: Schema) -> bool:
+    if isinstance(value, list):
+        items = one.get("items", {})
+        return one.get("type", "array") == "array" and all(_is_described(item, items, schemas) for item in value)
+    if not isinstance(value, dict):
+        return True
+    members: Schema = one.get("properties", {})
+    lacking = [name for name in one.get("required", ()) if name not in value]
+    return (
+        one.get("type", "object") == "object"
+        and all(_may_be_null(members[name], schemas) for name in lacking)
+        and all(_is_described(value[name], members[name], schemas) for name in value.keys() & members.keys())
+    )
+
+
+def _is_described(value: Any, schema: Schema, schemas: Schema) -> bool:
+    return any(_fits(value, one, schemas) for one in _alternatives(schema, schemas))
 
 
 def _may_be_null(schema: Schema, schemas: Schema) -> bool:

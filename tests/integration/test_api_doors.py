@@ -195,6 +195,17 @@ async def test_each_example_is_what_its_schema_describes(api: ApiClient, monkeyp
     assert seen > 300
 
 
+async def test_an_example_has_nulls_of_its_own_shape_alone(api: ApiClient) -> None:
+    """An answer of products has one of three; each lacks what only the others have."""
+    listing = (await api.get("//openapi.json"))["paths"]["/api/v1/products"]["get"]["responses"]["200"]
+    examples = listing["content"]["application/json"]["examples"]
+    (whole,), (chosen,) = (examples[name]["value"]["items"]
+                           for name in ("expand=variants", "fields=sku,name,variants.prices"))  # fmt: skip
+    assert "primaryImageUrl" not in whole
+    assert whole["variants"][0]["size"] is None
+    assert (chosen.keys(), chosen["variants"][0].keys()) == ({"sku", "name", "variants"}, {"prices"})
+
+
 def _examples(part: Any, where: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Where an example stands, the schema that it is of, and the example."""
     if isinstance(part, list):
