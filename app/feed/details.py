@@ -130,17 +130,16 @@ def _means(name: str, words: frozenset[str]) -> bool:
 
 
 def hex_of(candidates: Iterable[object]) -> str | None:
-    """The first of the values that is a hex colour, as six lower-case digits; anything else is no hex."""
-    for value in candidates:
-        found = _HEX.fullmatch(_plain(value))
+    """The first of the values, or of a list of them, that is a hex colour, as six lower-case digits."""
+    for item in (item for value in candidates for item in list_of(value)):
+        found = _HEX.fullmatch(_plain(item))
         if found:
             return found.group(1).lower()
     return None
 
 
 def _plain(value: object) -> str:
-    items = list_of(value)
     try:
-        return text_of(items[0]) or "" if items else ""
+        return text_of(value) or ""
     except Unfit:
         return ""

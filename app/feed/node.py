@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from app.feed.jsontext import decode, kind_of, split_object
-from app.feed.values import KEY_MAX_CHARS, Unfit, list_of, storable, text_of
+from app.feed.values import KEY_MAX_CHARS, Unfit, list_of, only_item, storable, text_of
 
 Value = TypeVar("Value")
 Part = TypeVar("Part")
@@ -105,8 +105,8 @@ def fields_of(
 ) -> Mapping[str, object]:
     """An object's fields, one level split; none (with a note) for what is no object."""
     value = split(value)
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
+    if isinstance(value, list):
+        value = only_item(value)
     if isinstance(value, dict):
         return value
     if value is not None and value not in ("", []):

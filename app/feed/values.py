@@ -225,12 +225,22 @@ def is_numbered(value: object) -> bool:
 
 
 def only_item(value: object) -> object:
-    """The item of a list, or of an object in a list's place, that has no more than one; any other value as it is."""
+    """The item of a list, or of an object in a list's place, that has no more than one; any other value as it is.
+
+    Items that say nothing are none.
+
+    >>> only_item(["A-1", "", None])
+    'A-1'
+    """
     if isinstance(value, list | dict):
-        items = list_of(value)
+        items = [item for item in list_of(value) if not _says_nothing(item)]
         if len(items) <= 1:
             return items[0] if items else None
     return value
+
+
+def _says_nothing(value: object) -> bool:
+    return not without_edges(value) if isinstance(value, str) else value is None or value in ([], {})
 
 
 def _digits_of(value: int | Decimal) -> str:

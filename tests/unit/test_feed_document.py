@@ -474,6 +474,19 @@ def test_a_child_that_says_nothing_is_a_variant_all_the_same(changes: dict[str, 
     assert (found.name, found.prices, found.color, warnings) == ({}, (), None, ())
 
 
+def test_what_says_nothing_beside_a_value_changes_nothing() -> None:
+    usual, _ = variant()
+    sections = ("ProductDetails", "NonLanguageDependedProductDetails", "ProductPriceCountryBased")
+    found, warnings = variant(
+        **{key: [child()[key], None] for key in sections},
+        Sku=["A99-100804-001", ""],
+        SupplierSku=["", "100804-001"],
+        Ean=["0871234567890", None],
+        ImprintPositions=[None, imprint_position()],
+    )
+    assert (found, warnings) == (usual, ())
+
+
 @pytest.mark.parametrize("key", ["ProductDetails", "NonLanguageDependedProductDetails", "ProductPriceCountryBased"])
 @pytest.mark.parametrize("value", ["text", 7, [1, 2], True])
 def test_a_section_of_another_type_is_a_warning(key: str, value: object) -> None:

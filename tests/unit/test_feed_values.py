@@ -222,6 +222,32 @@ def test_a_sku_is_trimmed_and_otherwise_kept(value: object, meant: str) -> None:
     assert key_of(value) == meant
 
 
+NOTHING = [None, "", " ", "\u200b", [], {}]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize(
+    ("reader", "value", "meant"),
+    [
+        (key_of, "A-1", "A-1"),
+        (ean_of, "0871234567890", "0871234567890"),
+        (address_of, "https://h/1.jpg", "https://h/1.jpg"),
+        (amount_of, Decimal("8.98"), Decimal("8.98")),
+        (whole_of, 1, 1),
+        (flag_of, False, False),
+        (grams_of, "100 g", Decimal(100)),
+        (percent_of, 21, Decimal(21)),
+        (lambda value: hex_of([value]), "AABBCC", "aabbcc"),
+    ],
+)
+def test_what_says_nothing_beside_a_value_does_not_cost_it(
+    reader: Callable[[object], object], value: object, meant: object, nothing: object
+) -> None:
+    for beside in ([value, nothing], [nothing, value], [nothing, value, nothing], {"0": nothing, "1": value}):
+        assert reader(beside) == meant
+    assert reader([nothing, nothing]) is None
+
+
 @pytest.mark.parametrize("reader", [key_of, ean_of, address_of])
 def test_several_texts_are_no_key_and_no_address(reader: Callable[[object], object]) -> None:
     for several in (["https://h/1.jpg", "https://h/2.jpg"], {"0": "871", "1": "872"}, [["A", "B"]]):
