@@ -28,9 +28,9 @@ SPREAD_S = 3.0
 WAITED = """CAST(EXTRACT(epoch FROM clock_timestamp() - GREATEST(j.run_at, j.created_at)) AS double precision)
                 AS waited_s"""
 CLAIMED = f"""j.id, j.queue, j.run_id, j.supplier_id, j.parent_id, j.args, j.direct, j.attempts, j.deaths, j.claim,
-            j.traceparent, r.options, {WAITED},
+            j.traceparent, options, {WAITED},
             (SELECT s.code FROM suppliers s WHERE s.id = j.supplier_id) AS supplier"""
-"""What `ClaimedJob` has, of a job `j` of a run `r`."""
+"""What `ClaimedJob` has, of a job `j` and the `options` of its run."""
 
 
 MANY = 'SELECT id FROM unnest(CAST(:ids AS text[])) AS t(id) ORDER BY id COLLATE "C"'
@@ -49,7 +49,7 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
     alone = len(ids) == 1
     rows = await ask(
         db,
-        _claim_of(ONE if alone else MANY),
+        CLAIM_ONE if alone else CLAIM_MANY,
         {
             "ids": ids[0] if alone else list(ids),
             "queue": queue,
@@ -64,12 +64,12 @@ async def claim(db: AsyncConnection, ids: Sequence[str], *, queue: str) -> tuple
     return claimed, await _unclaimed(db, missing) if missing else []
 
 
-def _claim_of(asked: str) -> str:
+def _claim_of(asked: str, updated: str) -> str:
     return f"""
         WITH mine AS (
             SELECT found.* FROM ({asked}) asked
             CROSS JOIN LATERAL (
-                SELECT j.id, CAST(j.state = 'active' AS int) AS died,
+                SELECT j.id, r.options, CAST(j.state = 'active' AS int) AS died,
                     j.state = 'active' AND j.deaths + 1 >= :suspect AND j.deaths + 1 < :most AS suspect
                 FROM jobs j JOIN runs r ON r.id = j.run_id JOIN queues q ON q.name = j.queue
                 WHERE j.id = asked.id AND j.queue = :queue AND NOT j.direct
@@ -81,8 +81,13 @@ def _claim_of(asked: str) -> str:
             started_at = clock_timestamp(), deaths = j.deaths + mine.died,
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
                           ELSE j.run_at END
-        FROM mine, runs r WHERE j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine)) AND r.id = j.run_id
+        FROM mine WHERE {updated}
         RETURNING {CLAIMED}"""
+
+
+CLAIM_ONE = _claim_of(ONE, "j.id = mine.id")
+CLAIM_MANY = _claim_of(MANY, "j.id = mine.id AND j.id = ANY(ARRAY(SELECT id FROM mine))")
+"""In both each job's run is looked at once; of many, the ids as an array are looked for in the index, however many."""
 
 
 async def claim_of_run(
