@@ -89,7 +89,7 @@ async def book_with_jobs(
         UPDATE runs SET open_jobs = open_jobs + new, {counted} = {counted} + new{_sets(moved)}
         FROM number WHERE id = CAST(:id AS uuid)
         RETURNING open_jobs, status, new, ARRAY(SELECT id FROM added) AS ids""",
-        {"id": run_id, **moved, **added_values([(owner, job) for job in jobs])},
+        {"id": run_id, **moved, **added_values(owner, jobs)},
         unless=f"{ENDS} OR {CANCELLING} AND new > 0",
     )
     after_commit(db, partial(count_items, {**moved, counted: row.new}))
