@@ -37,10 +37,14 @@ class StandIn(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Look at each message that is there as a whole."""
-        self._came += data
-        while not self.over and self._broken is None and (size := self._size()) <= len(self._came):
-            message, self._came = self._came[:size], self._came[size:]
+        came, at = self._came + data, 0
+        while not self.over and self._broken is None and at + HEAD <= len(came):
+            end = at + 1 + int.from_bytes(came[at + 1 : at + HEAD])
+            if end > len(came):
+                break
+            message, at = came[at:end], end
             self._receive(message[0], message)
+        self._came = came[at:] if self._broken is None else b""
         if self.over and self._came:
             came, self._came = self._came, b""
             self._protocol.data_received(came)
@@ -73,7 +77,7 @@ class StandIn(asyncio.Protocol, ABC):
 
     def _break(self, error: Exception) -> None:
         """End the connection, for this reason."""
-        self._broken, self._came = error, b""
+        self._broken = error
         self._transport.abort()
 
     def _hand_over(self) -> None:
@@ -81,10 +85,6 @@ class StandIn(asyncio.Protocol, ABC):
         if not self.over and not self._transport.is_closing():
             self._transport.set_protocol(self._protocol)
         self.over = True
-
-    def _size(self) -> int:
-        """Bytes of the message that came first; of its head, where that is not all there."""
-        return 1 + int.from_bytes(self._came[1:HEAD]) if len(self._came) >= HEAD else HEAD
 
 
 def made(kind: bytes, content: bytes) -> bytes:
