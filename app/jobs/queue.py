@@ -155,13 +155,10 @@ class RedisQueue:
         """
         keys = self._exchange_keys(queue, token)
         with self._translated():
-            async with self.redis.pipeline(transaction=False) as both:
-                both.bzpopmin([self.keys.wake(queue)], timeout=wait_s)
-                both.execute_command(
-                    "EVALSHA", self._exchange.sha, len(keys), *keys, token, lease_ms, "kept", KEEP_ROOM_MS, 0
-                )
-                marker, answer = await both.execute(raise_on_error=False)
-            end_if_cancelled()
+            marker, answer = await self.redis.both(
+                ("BZPOPMIN", self.keys.wake(queue), wait_s),
+                ("EVALSHA", self._exchange.sha, len(keys), *keys, token, lease_ms, "kept", KEEP_ROOM_MS, 0),
+            )
             if isinstance(answer, NoScriptError):
                 await self.redis.script_load(self._exchange.script)
                 answer = [], -1

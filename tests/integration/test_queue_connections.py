@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from app.errors import QueueUnavailable, SettingsError
 from app.jobs import redis_pool
 from app.jobs.definitions import IMAGE_UPLOAD
-from app.jobs.queue import Message, RedisQueue, unpack
+from app.jobs.queue import Exchanged, Message, RedisQueue, unpack
 from app.sync.operating.by_hand import cancel_run, pause, resume, retry_failed
 from tests.support.stack import Servers, Stack
 from tests.support.tls_terminator import make_certificate, tls_terminator
@@ -142,13 +142,24 @@ async def test_what_is_no_redis_address_is_refused_by_name(servers: Servers, tmp
         assert SettingsError.__name__ not in worker.said()
 
 
-async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(stack: Stack) -> None:
+def measure(queue: RedisQueue) -> Coroutine[object, object, int]:
+    return queue.length(IMAGE_UPLOAD)
+
+
+def listen(queue: RedisQueue) -> Coroutine[object, object, Exchanged | None]:
+    return queue.listen(IMAGE_UPLOAD, "nobody", lease_ms=1000, wait_s=0.01)
+
+
+@pytest.mark.parametrize("asks", [measure, listen], ids=["one command", "two in one go"])
+async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(
+    stack: Stack, asks: Callable[[RedisQueue], Coroutine[object, object, object]]
+) -> None:
     """Python 3.11's wait_for, which redis-py sends through, returns normally in some of them (cpython gh-86296)."""
     queue = stack.services.queue
     assert queue is not None
     ended = Counter[bool]()
     for turns in [turns for turns in range(12) for _ in range(40)]:
-        call = asyncio.create_task(queue.length(IMAGE_UPLOAD))
+        call = asyncio.create_task(asks(queue))
         for _ in range(turns):
             await asyncio.sleep(0)
         if not call.done():
@@ -157,14 +168,18 @@ async def test_a_call_that_is_cancelled_ends_cancelled_in_whatever_moment(stack:
             ended[call.cancelled()] += 1
     assert ended[True] > 50
     assert ended[False] == 0
+    assert await queue.length(IMAGE_UPLOAD) == 0, "what was cancelled left no answer for the next one"
 
 
 async def test_what_the_server_closed_or_forgot_a_moment_ago_goes_unnoticed(servers: Servers) -> None:
     """The loop stands still meanwhile, as on a busy machine: that a connection was closed has not been read yet."""
     queue, name = RedisQueue(servers.valkey.url), f"closed-{uuid4()}"
     queue.redis.connection_pool.connection_kwargs["client_name"] = name
-    for _ in range(3):
-        assert (await queue.exchange(name, "token", lease_ms=1000, room=1, done=[], again=[])).ids == []
+    for number in range(6):
+        if number % 2:
+            assert await listen(queue) is None
+        else:
+            assert (await queue.exchange(name, "token", lease_ms=1000, room=1, done=[], again=[])).ids == []
         with SyncRedis.from_url(servers.valkey.url) as administrator:
             (ours,) = [client for client in administrator.client_list() if client["name"] == name]
             administrator.client_kill_filter(_id=ours["id"])

@@ -32,6 +32,12 @@ async def write_to_closed(kind: type[Connection], command: bytes | list[bytes]) 
         server.close()
 
 
+def test_a_command_is_the_bytes_that_redis_py_would_send() -> None:
+    command = ("BZPOPMIN", "Größe", b"\x00\xff", 2**40, -1, 0.2, 1e-7, "")
+    ours, theirs = direct(Connection)().pack_command(*command), Connection().pack_command(*command)
+    assert b"".join(ours) == b"".join(theirs)
+
+
 def test_uvloop_says_something_of_its_own_without_ours() -> None:
     with pytest.raises(RuntimeError, match="the handler is closed"):
         uvloop.run(write_to_closed(Connection, b"PING"))
