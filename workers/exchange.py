@@ -157,6 +157,7 @@ class Exchange:
     async def _begin_with(self, got: Exchanged) -> float:
         if got.ids:
             await self._claim(got.ids)
+            await asyncio.sleep(0)  # what was claimed begins before the rest of this round
         if self._ended:
             self._wake.set()
         self._listener.listen_only_if(self._is_thirsty())

@@ -25,8 +25,10 @@ FIRST_TIME_SCORE = 1_000_000_000_000
 PRELUDE = """
 local HELD, JOB, RETRY = '{held}', '{job}', '{retry}'
 local FIRST = {first}
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
 """
 
 _SEND = """
@@ -35,13 +37,13 @@ _SEND = """
 -- of one length, so that each payload is the first one's with another id in it.
 -- Adds what is not known yet; wait_ms '-' means: may run now, in its run's turn.
 local queue, wake, fair = KEYS[1], KEYS[2], KEYS[3]
-local ttl, added = ARGV[1], 0
+local ttl, added, now = ARGV[1], 0, nil
 local next_run, next_wait = string.gmatch(ARGV[4], '[^\\n]+'), string.gmatch(ARGV[5], '[^\\n]+')
 local before, after
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 local turn = first and tonumber(first) or FIRST
-if turn >= FIRST then turn = 0; redis.call('DEL', fair) end
-local last = {}
+local last, forgotten = {}, turn >= FIRST
+if forgotten then turn = 0; redis.call('DEL', fair) end
 for id in string.gmatch(ARGV[3], '[^\\n]+') do
   local run, wait = next_run(), next_wait()
   if not before then
@@ -50,9 +52,10 @@ for id in string.gmatch(ARGV[3], '[^\\n]+') do
   end
   local score
   if wait == '-' then
-    last[run] = last[run] or tonumber(redis.call('HGET', fair, run) or '0')
+    last[run] = last[run] or tonumber(not forgotten and redis.call('HGET', fair, run) or '0')
     score = math.max(turn, last[run]) + 1
   else
+    now = now or clock()
     score = now + tonumber(wait)
   end
   if redis.call('ZADD', queue, 'NX', score, id) == 1 then
@@ -75,6 +78,7 @@ local queue, wake, kept = KEYS[1], KEYS[2], KEYS[3]
 local token, lease, keep, done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local room = tonumber(ARGV[3] == 'kept' and redis.call('GET', kept) or ARGV[3])
 if not room then return {{}, -1} end
+local now = clock()
 for i = 6, 5 + done do
   local id = ARGV[i]
   local holder = redis.call('GET', HELD .. id)
@@ -127,7 +131,7 @@ return {ids, next_ms}
 _RENEW = """
 -- KEYS: queue; ARGV: token, lease_ms, ids. A lease that vanished is put back; returns the ids that another holds.
 local queue, token, lease = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local lost = {}
+local now, lost = clock(), {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local holder = redis.call('GET', HELD .. id)
