@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -57,20 +57,28 @@ def acting(act: Act) -> Iterator[None]:
         _acting.reset(before)
 
 
-@contextmanager
-def undone_with_errors() -> Iterator[None]:
-    """What the block's transaction notes counts as noted only where the block ends without an error.
+class Noted(NamedTuple):
+    """Whether an act, if there is one, had noted itself at some moment."""
 
-    A transaction that is repeated may then find nothing left to do, and the door has to write what came of it.
-    """
+    act: Act | None
+    so_far: bool
+
+    def undo(self) -> None:
+        """What has been noted since then counts for nothing: its transaction was rolled back.
+
+        One that is repeated may then find nothing left to do, and the door has to write what came of it.
+        """
+        if self.act is not None:
+            self.act.is_noted = self.so_far
+
+
+NOBODYS = Noted(None, so_far=False)
+
+
+def noted_until_now() -> Noted:
+    """To be taken before a transaction, which may note what is done in it."""
     act = _acting.get()
-    was_noted = act is not None and act.is_noted
-    try:
-        yield
-    except BaseException:
-        if act is not None:
-            act.is_noted = was_noted
-        raise
+    return NOBODYS if act is None else Noted(act, act.is_noted)
 
 
 async def note_begun(db: AsyncConnection) -> None:

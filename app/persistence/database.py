@@ -13,45 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 import orjson
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection as SyncConnection
-from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-from sqlalchemy.util import greenlet_spawn
 
-from app.errors import DatabaseMisfit, DatabaseUnavailable, SnapshotsTaken
+from app.errors import DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, is_armed, name_of, reach
-from app.outages import end_if_cancelled
-from app.persistence.after_commit import committing
-from app.persistence.audit import undone_with_errors
+from app.persistence.blocks import Block
 from app.persistence.breaking import break_off
 from app.persistence.database_address import DIALECT, read_address
-from app.persistence.failures import (
-    LACKING,
-    NO_RIGHT,
-    REPEATABLE,
-    STATEMENT_TIMED_OUT,
-    StatementRefused,
-    explain,
-    explain_lack,
-    is_misfit,
-    is_outage,
-    refusal,
-    sqlstate,
-    throw_away_broken,
-    undressed,
-)
-from app.persistence.last_statements import NotTheLast, allowing_commit, commit, is_committed
-from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Kind, Lender
+from app.persistence.failures import REPEATABLE, STATEMENT_TIMED_OUT, StatementRefused, sqlstate, throw_away_broken
+from app.persistence.last_statements import NotTheLast, allow_commit, is_committed
+from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Lender
+from app.persistence.retelling import Retelling
 from app.persistence.sessions import connect_arguments, migration_arguments, openings
-from app.persistence.statements import refuse_behind_commit
+from app.persistence.statements import info_of, refuse_behind_commit
 
 T = TypeVar("T")
 Connection = AsyncConnection
@@ -104,6 +87,8 @@ class Database:
         self.address = read_address(url)
         self._pooler = transaction_pooler or self.address.transaction_pooler
         self._openings = openings(self.address, pooler=self._pooler)
+        self._retelling = Retelling(self.address.shown)
+        self._retelling_conflicts = Retelling(self.address.shown, conflicts=True)
         lender = partial(self._make_lender, pre_ping=pre_ping, wait_s=wait_s)
         self._lender = lender(pool_size)
         self._snapshot_lender = self._lender if pool_size >= ROOM_FOR_SNAPSHOTS else lender(1)
@@ -122,20 +107,16 @@ class Database:
         event.listen(engine.sync_engine, "before_cursor_execute", _refuse_behind_commit)
         return Lender(engine, size=size, pre_ping=pre_ping, wait_s=wait_s, shown=self.address.shown)
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    def begin(self) -> Block:
         """A durable transaction, committed when the block ends and rolled back when it raises.
 
         Raises:
             DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
             StatementRefused: a statement in it was wrong, or lost a conflict.
         """
-        with undone_with_errors(), self._translated():
-            async with self._transaction(self._openings.durable) as connection:
-                yield connection
+        return Block(self._lender.lend(self._openings.durable, WRITING), self._retelling)
 
-    @asynccontextmanager
-    async def quick(self) -> AsyncIterator[AsyncConnection]:
+    def quick(self) -> Block:
         """Single statements, each committed at once without waiting for the disk.
 
         Behind a transaction pooler they are committed together when the block ends; so nothing else is waited for here.
@@ -144,24 +125,16 @@ class Database:
         Raises:
             DatabaseUnavailable: PostgreSQL is away, read-only, closed the connection, or another was in the way.
         """
-        with self._translated(conflicts=True):
-            if self._pooler:
-                async with self._transaction(self._openings.quick, long=False) as connection:
-                    yield connection
-            else:
-                async with self._lender.lend("", AUTOCOMMIT, long=False) as connection:
-                    yield connection
+        loan = self._lender.lend(self._openings.quick, WRITING if self._pooler else AUTOCOMMIT, long=False)
+        return Block(loan, self._retelling_conflicts, in_transaction=self._pooler)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    def read(self) -> Block:
         """A transaction that only reads, and sees one state of the database throughout.
 
         Raises:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
-        with self._translated(conflicts=True):
-            async with self._transaction(self._openings.read, READING) as connection:
-                yield connection
+        return Block(self._lender.lend(self._openings.read, READING), self._retelling_conflicts)
 
     @asynccontextmanager
     async def snapshot(self, *, idle_s: int, place_within_s: float) -> AsyncIterator[AsyncConnection]:
@@ -175,10 +148,9 @@ class Database:
             DatabaseUnavailable: PostgreSQL is away or closed the connection.
         """
         opening = f"{self._openings.read}SET LOCAL idle_in_transaction_session_timeout TO '{idle_s}s';"
-        async with self._snapshot_place(place_within_s):
-            with self._translated(conflicts=True):
-                async with self._transaction(opening, READING, lender=self._snapshot_lender) as connection:
-                    yield connection
+        block = Block(self._snapshot_lender.lend(opening, READING), self._retelling_conflicts)
+        async with self._snapshot_place(place_within_s), block as connection:
+            yield connection
 
     @asynccontextmanager
     async def _snapshot_place(self, within_s: float) -> AsyncIterator[None]:
@@ -192,23 +164,6 @@ class Database:
             yield
         finally:
             self._snapshot_places.release()
-
-    @asynccontextmanager
-    async def _transaction(
-        self, opening: str, kind: Kind = WRITING, *, long: bool = True, lender: Lender | None = None
-    ) -> AsyncIterator[AsyncConnection]:
-        async with (lender or self._lender).lend(opening, kind, long=long) as connection:
-            lent = connection.sync_connection
-            assert lent is not None
-            with committing(connection):
-                transaction = lent.begin()  # without the event loop: nothing is sent before the first statement
-                try:
-                    yield connection
-                    if transaction.is_active:  # the block may have rolled it back
-                        await commit(connection, transaction)
-                finally:
-                    if transaction.is_active:
-                        await greenlet_spawn(transaction.close)
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` in a durable transaction; a deadlock or serialization failure repeats it at once.
@@ -237,8 +192,8 @@ class Database:
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, last: bool) -> T:
         point = name_of(work)
         async with self.begin() as connection:
-            with allowing_commit(connection, last=last and not is_armed(f"{point}:before-commit")):
-                result = await work(connection)
+            allow_commit(info_of(connection), last=last and not is_armed(f"{point}:before-commit"))
+            result = await work(connection)
             reach(f"{point}:before-commit")
             if cuts(f"{point}:cut"):
                 if not is_committed(connection):
@@ -266,7 +221,7 @@ class Database:
         arguments = migration_arguments(self.address, pooler=self._pooler)
         engine = create_async_engine(DIALECT, poolclass=NullPool, connect_args=arguments)
         try:
-            with self._translated(migrating=True):
+            with Retelling(self.address.shown, migrating=True).around():
                 yield engine
         finally:
             await engine.dispose()
@@ -291,30 +246,6 @@ class Database:
         await self._lender.close()
         if self._snapshot_lender is not self._lender:
             await self._snapshot_lender.close()
-
-    @contextmanager
-    def _translated(self, *, conflicts: bool = False, migrating: bool = False) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            end_if_cancelled(error)
-            reason = self._why_unavailable(error, conflicts=conflicts, migrating=migrating)
-            if reason is not None:
-                kind = DatabaseMisfit if is_misfit(error) else DatabaseUnavailable
-                raise kind(reason) from undressed(error)
-            if isinstance(error, StatementError):
-                raise refusal(error).with_traceback(error.__traceback__) from None
-            raise
-
-    def _why_unavailable(self, error: Exception, *, conflicts: bool, migrating: bool) -> str | None:
-        shown = self.address.shown
-        if isinstance(error, DBAPIError):
-            if is_outage(error) or sqlstate(error) == NO_RIGHT or (conflicts and sqlstate(error) in REPEATABLE):
-                return explain(shown, error)
-            return explain_lack(shown, error) if sqlstate(error) in LACKING and not migrating else None
-        # asyncpg's own errors escape as they are while SQLAlchemy connects or sets a new connection up
-        drivers = type(error).__module__.startswith("asyncpg")
-        return explain(shown, error) if drivers or isinstance(error, (OSError, TimeoutError)) else None
 
 
 def _refuse_behind_commit(connection: SyncConnection, *_: object) -> None:

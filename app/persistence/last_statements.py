@@ -6,8 +6,7 @@ the last after all fails, all is rolled back, and `work` is done again with a CO
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Transaction
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
 from app.persistence.failures import sqlstate
-from app.persistence.statements import ask
+from app.persistence.statements import ask, info_of
 
 KEY = "last_statement"
 REFUSAL = "no fault: more is written than was thought, it is done again"
@@ -29,15 +28,9 @@ class NotTheLast(Exception):
     """More has to be written in this transaction than was thought; nothing is."""
 
 
-@contextmanager
-def allowing_commit(db: AsyncConnection, *, last: bool) -> Iterator[None]:
-    """Around the work of a transaction: whether its last statement may take COMMIT along."""
-    info = db.info
+def allow_commit(info: dict[Any, Any], *, last: bool) -> None:
+    """Whether the last statement of the transaction may take COMMIT along; `info` is its connection's."""
     info[KEY] = last
-    try:
-        yield
-    finally:
-        info[KEY] = False
 
 
 def is_committed(db: AsyncConnection) -> bool:
@@ -75,7 +68,7 @@ async def ask_last(db: AsyncConnection, sql: str, given: Mapping[str, Any], *, u
     Raises:
         NotTheLast: that was so; for `Database.transact`, which does it again.
     """
-    if not db.info.get(KEY):
+    if not info_of(db).get(KEY):
         return await ask(db, sql, given)
     try:
         return await ask(db, f"{sql}, {_fails_if(unless)} AS follows", given, commits=True)

@@ -101,6 +101,13 @@ def refuse_behind_commit(session: Any) -> None:
         raise AssertionError("a statement behind the COMMIT of its transaction")
 
 
+def info_of(db: AsyncConnection) -> dict[Any, Any]:
+    """What is noted of a connection that is lent. `db.info` is the same by a way that is three times as long."""
+    connection = db.sync_connection
+    assert connection is not None
+    return connection.info
+
+
 async def is_alive(connection: Connection) -> bool:
     """Whether the server answers on a connection that is in no transaction; where not, it is thrown away.
 

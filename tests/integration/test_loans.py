@@ -41,13 +41,15 @@ async def database(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Da
     await database.close()
 
 
-def is_over_at_once(coroutine: Coroutine[object, object, None]) -> bool:
+async def is_over_at_once(coroutine: Coroutine[object, object, None]) -> bool:
     """Whether it comes to its end without waiting for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0)  # its first step
+    if task.done():
+        await task
         return True
-    coroutine.close()
+    task.cancel()
+    await asyncio.wait([task])
     return False
 
 
@@ -63,15 +65,15 @@ async def test_what_is_open_is_lent_and_taken_back_without_waiting(url: str, pre
         await ask(db, "SELECT 1")
     for _ in range(3):
         for kind in KINDS:
-            assert is_over_at_once(use(getattr(database, kind)))
+            assert await is_over_at_once(use(getattr(database, kind)))
     await database.close()
 
 
 async def test_what_is_not_open_is_waited_for(url: str) -> None:
     database = Database(url, pool_size=2)
-    assert not is_over_at_once(use(database.quick))
+    assert not await is_over_at_once(use(database.quick))
     async with database.quick(), database.begin():
-        assert not is_over_at_once(use(database.quick))
+        assert not await is_over_at_once(use(database.quick))
     await use(database.quick)
     await database.close()
 
