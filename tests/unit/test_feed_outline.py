@@ -40,7 +40,11 @@ def test_skus_are_trimmed_and_listed_once() -> None:
         WHOLE.replace(b'"ChildHasErrors": false', b'"X": ' + b"9" * 5000),
         raw(document(ChildProducts={"1": child("002"), "0": child("001")})),
         raw(document(ChildProducts=[child("001"), child("002"), ["odd"], None, "odd"])),
-        raw(document(child("001", Sku=["A99-100804-001", None]), [child("002"), None], Sku=["", "A99-100804"])),
+        raw(
+            document(
+                ChildProducts=[child("001", Sku=["A99-100804-001", None]), [child("002"), None]], Sku=["", "A99-100804"]
+            )
+        ),
     ],
 )
 def test_what_is_odd_elsewhere_does_not_cost_the_document(body: bytes) -> None:

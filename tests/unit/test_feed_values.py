@@ -222,7 +222,7 @@ def test_a_sku_is_trimmed_and_otherwise_kept(value: object, meant: str) -> None:
     assert key_of(value) == meant
 
 
-NOTHING = [None, "", " ", "\u200b", [], {}]
+NOTHING: list[object] = [None, "", " ", "\u200b", [], {}]
 
 
 @pytest.mark.parametrize("nothing", NOTHING)
