@@ -48,6 +48,18 @@ async def add_problems_of(db: AsyncConnection, problems: Sequence[tuple[str, Pro
     )
 
 
+async def forget_warnings(db: AsyncConnection, documents: Sequence[tuple[str, str]]) -> None:
+    """Drop what an earlier job of a run warned of a family's documents: run and address each."""
+    if not documents:
+        return
+    await db.execute(
+        text("""
+        DELETE FROM problems p USING unnest(CAST(:runs AS uuid[]), CAST(:urls AS text[])) AS t(run_id, url)
+        WHERE p.run_id = t.run_id AND p.url = t.url AND p.stage = 'family' AND p.severity = 'warning'"""),
+        {"runs": [run_id for run_id, _ in documents], "urls": [url for _, url in documents]},
+    )
+
+
 async def forget_problems(db: AsyncConnection, run_id: str, kinds: Sequence[str]) -> None:
     """Drop what an earlier attempt reported, since it is about to report the same anew."""
     await db.execute(

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.catalogue.families import Named
+from app.persistence.statements import ask
 from app.persistence.states import OPEN_JOB
 
 TO_SETTLE = f"""v.dropped_run_id <> ALL(ARRAY(SELECT run_id FROM jobs
@@ -39,22 +41,51 @@ async def mark_dropped(db: AsyncConnection, dropped: Mapping[int, str]) -> None:
 
 
 async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus: Sequence[str]) -> list[str]:
-    """Discontinue active products, note their variants as dropped, and return the products' SKUs."""
-    gone = await db.execute(
-        text("""
-        UPDATE products SET status = 'discontinued', updated_at = clock_timestamp()
+    """Note the variants of active products as dropped and discontinue the products; returns the SKUs of these.
+
+    One with a variant that a document of another family lists stays until that one took it (`let_emptied_go`): it may
+    be in doubt, or fail, and nothing that is discontinued has something active.
+    """
+    gone = await db.scalars(
+        text(f"""
+        UPDATE products p SET status = 'discontinued', updated_at = clock_timestamp()
         WHERE id IN (SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
-                     AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE) RETURNING id, sku"""),
+                     AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE)
+          AND NOT EXISTS (SELECT FROM variants v WHERE v.product_id = p.id AND v.status = 'active' AND {LISTED})
+        RETURNING sku"""),
         {"supplier_id": supplier_id, "skus": list(skus)},
     )
-    products = gone.all()
     await db.execute(
         text("""
-        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid)
-        WHERE product_id = ANY(CAST(:ids AS bigint[])) AND status = 'active'"""),
-        {"ids": [row.id for row in products], "run_id": run_id},
+        UPDATE variants v SET dropped_run_id = CAST(:run_id AS uuid) FROM products p
+        WHERE p.supplier_id = :supplier_id AND p.sku = ANY(CAST(:skus AS text[]))
+          AND v.product_id = p.id AND v.status = 'active'"""),
+        {"supplier_id": supplier_id, "skus": list(skus), "run_id": run_id},
     )
-    return sorted(row.sku for row in products)
+    return sorted(gone)
+
+
+async def let_emptied_go(db: AsyncConnection, families: Sequence[Named]) -> list[Named]:
+    """Discontinue those of these active products that have no document and no active variant left; returns them.
+
+    The caller has just taken dropped variants from them, and holds them: two that take at once see one another.
+    """
+    if not families:
+        return []
+    rows = await ask(
+        db,
+        """
+        UPDATE products SET status = 'discontinued', updated_at = clock_timestamp() WHERE id IN (
+            SELECT p.id FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS r(supplier_id, sku)
+            JOIN products p ON p.supplier_id = r.supplier_id AND p.sku = r.sku AND p.status = 'active'
+            WHERE NOT EXISTS (SELECT FROM variants v WHERE v.product_id = p.id AND v.status = 'active')
+              AND NOT EXISTS (SELECT FROM documents d
+                              WHERE d.supplier_id = p.supplier_id AND d.family_sku = p.sku AND d.present)
+            ORDER BY p.supplier_id, p.sku FOR NO KEY UPDATE OF p)
+        RETURNING supplier_id, sku""",
+        {"suppliers": [supplier_id for supplier_id, _ in families], "skus": [sku for _, sku in families]},
+    )
+    return sorted((row.supplier_id, row.sku) for row in rows)
 
 
 async def drop_unlisted(db: AsyncConnection, supplier_id: int, run_id: str, families: Sequence[str]) -> None:

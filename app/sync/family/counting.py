@@ -21,8 +21,8 @@ async def count_families(db: Connection, families: Sequence[Decided]) -> dict[st
 
     `documents_unchanged` below zero takes back what an earlier job of the run had counted.
     """
-    first = [family for family in families if not _written_before(family)]
-    again = [family for family in families if _written_before(family)]
+    first = [family for family in families if not family.was_written]
+    again = [family for family in families if family.was_written]
     counts = {family.job.id: Counter(f"variants_{item.kind}" for item in family.diff.variants) for family in families}
     for family in again:
         del counts[family.job.id]["variants_unchanged"]
@@ -35,26 +35,15 @@ async def count_families(db: Connection, families: Sequence[Decided]) -> dict[st
     return counts
 
 
-def _written_before(family: Decided) -> bool:
-    """Whether another job of the run wrote these very documents: versions only grow, and this run fetched them."""
-    product, read = family.product, family.read
-    return _fetched(family) > 0 and product is not None and product.applied_version >= read.version
-
-
-def _fetched(family: Decided) -> int:
-    """How many of its documents this run fetched."""
-    return sum(item.fetched_run_id == family.job.run_id for item in family.read.chosen)
-
-
 async def _in_vain(db: Connection, families: Sequence[Decided]) -> list[tuple[Decided, int]]:
     """Families that the run leaves as they were, and how many documents it fetched for them.
 
     One that lost a variant before its own document was written, since that lists it no more, is not as it was.
     """
-    same = [(family, family.product) for family in families if _fetched(family) and is_unchanged(family)]
+    same = [(family, family.product) for family in families if family.fetched and is_unchanged(family)]
     products = [(family.job.run_id, product.id) for family, product in same if product is not None]
     touched = await catalogue.touched_in_run(db, products)
-    return [(family, _fetched(family)) for family, product in same if product is not None and product.id not in touched]
+    return [(family, family.fetched) for family, product in same if product is not None and product.id not in touched]
 
 
 async def _not_in_vain(db: Connection, families: Sequence[Decided]) -> list[tuple[Decided, int]]:

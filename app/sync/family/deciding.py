@@ -55,6 +55,23 @@ class Decided:
         """What its documents say."""
         return self.ready.read
 
+    @property
+    def fetched(self) -> int:
+        """How many of its documents this run fetched."""
+        return sum(item.fetched_run_id == self.job.run_id for item in self.read.chosen)
+
+    @property
+    def was_written(self) -> bool:
+        """Whether another job of the run wrote these very documents: versions only grow, and this run fetched them."""
+        return self.fetched > 0 and self.product is not None and self.product.applied_version >= self.read.version
+
+    @property
+    def takes_from(self) -> set[tuple[int, str]]:
+        """The families, by supplier and SKU, of which it takes variants that they dropped."""
+        supplier_id, sku = self.ready.name
+        taken = [item.stored for item in self.diff.variants if item.stored is not None and item.stored.dropped]
+        return {(supplier_id, variant.product_sku) for variant in taken if variant.product_sku != sku}
+
 
 @dataclass(frozen=True, slots=True)
 class _Beside:

@@ -23,6 +23,7 @@ from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.pictures import NamedAddress
+from app.persistence.problems import Problem
 from app.sync.family.changes import describe
 from app.sync.family.counting import count_families
 from app.sync.family.deciding import Decided, FamilyReady, decide_families
@@ -30,7 +31,7 @@ from app.sync.family.reporting import doubt_of, problems_of
 from app.sync.family.writing import write_families
 from app.sync.stage.children import image_job
 from app.sync.stage.context import Stage, messages_of
-from app.sync.stage.dropped import Effects, place_dropped
+from app.sync.stage.dropped import Effects, end_emptied, place_dropped
 from app.sync.stage.primaries import place_primaries
 
 FamilyEnd = Literal["ended", "lost", "again"]
@@ -114,12 +115,18 @@ async def _put_off(db: Connection, doubted: Sequence[Decided], over: Set[str]) -
     late = [item for item in doubted if item.job.run_id in over]
     await documents.doubt(db, _document_ids(early))
     await documents.suspect(db, _document_ids(late))
-    await problems.add_problems_of(db, [(item.job.run_id, doubt_of(item)) for item in late])
+    await _tell(db, late, [(item.job.run_id, doubt_of(item)) for item in late])
     uncounted = Counter(families_total=-1)  # the job that decides at the end counts
     return [
         *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True), uncounted) for item in early),
         *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True)) for item in late),
     ]
+
+
+async def _tell(db: Connection, again: Sequence[Decided], told: Sequence[tuple[str, Problem]]) -> None:
+    """Warn once a run: of families that another job of it may have warned of, what holds now takes its place."""
+    await problems.forget_warnings(db, [(item.job.run_id, one.url) for item in again for one in item.read.chosen])
+    await problems.add_problems_of(db, told)
 
 
 def _document_ids(families: Sequence[Decided]) -> list[int]:
@@ -146,11 +153,11 @@ async def _write(
             for change in (*describe(family, written), *placed.get(family.job.id, ()))
         ],
     )
+    await end_emptied(db, {name: family.job for family in families for name in family.takes_from})
     drops = await _place_drops(db, families, seen, price_regions)
     images = await _add_image_jobs(db, families, addresses)
-    await problems.add_problems_of(
-        db, [(family.job.run_id, problem) for family in families for problem in problems_of(family)]
-    )
+    again = [family for family in families if family.was_written]
+    await _tell(db, again, [(family.job.run_id, problem) for family in families for problem in problems_of(family)])
     await documents.mark_applied(
         db, {document.id: document.version for family in families for document in family.read.chosen}
     )

@@ -3,13 +3,13 @@
 Each stage that ends something does it in its own commit: the supplier job's end, a family whose supplier job is over,
 a reparse. A variant that left its family may have moved to another one that is read later, so none is settled before
 every document of the run has been seen. Where the guard tripped that never was: what the manifest hides may list it, so
-it stays, until a manifest is believed.
+it stays, until a manifest is believed. A family that the manifest lacks is discontinued with the last of its variants.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.persistence import catalogue, changes
@@ -41,6 +41,7 @@ async def place_dropped(
     `but_not` are the families that this commit writes: they have just said that they do not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
+    await end_emptied(db, {(job.supplier_id, family): job for _, family in gone})
     held = await catalogue.step_back_held(db, job.supplier_id)
     placed = await place_primaries(db, list({(job.supplier_id, family) for _, family in gone}), price_regions)
     effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held) + len(placed))
@@ -53,3 +54,13 @@ async def place_dropped(
     await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
+
+
+async def end_emptied(db: Connection, losing: Mapping[tuple[int, str], ClaimedJob]) -> None:
+    """Discontinue families that the manifest lacks and that have just lost their last variant, to another or for good.
+
+    `losing` are the families that dropped variants were taken from, by supplier and SKU, and the jobs that took them.
+    """
+    emptied = await catalogue.let_emptied_go(db, sorted(losing))
+    told = [(losing[name], Change("discontinued", "product", name[1], name[1])) for name in emptied]
+    await changes.add_changes_of(db, [(job.supplier_id, job.run_id, change) for job, change in told])

@@ -1,7 +1,7 @@
 """The supplier stage's last commit: what is gone, under the guard, and the end of the supplier job.
 
     all documents fetched ─▶ guard ─┬─ tripped: nothing is removed, no variant either; the run says why
-                                    └─ documents missing, families without any discontinued
+                                    └─ documents missing, families without any discontinued with their last variant
                              ─▶ dropped variants: taken over by a family that lists them, else discontinued
                              ─▶ doubles reported ─▶ the supplier job completed
 
