@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 
 from app.api.connection_places import places_of
 from app.api.problems import MEDIA_TYPE, problem_body, problem_response
+from app.api.until_closed import UntilClosed
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADER_FIELDS = 1000
@@ -211,7 +212,10 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         at_once = cycle.scope["path"] == ALWAYS_ANSWERED or self._places.may_work(len(self.tasks))
-        super()._start_asgi_task(cycle, app if at_once else _busy)  # type: ignore[arg-type]
+        answering: ASGIApp = app if at_once else _busy  # type: ignore[assignment]
+        if cycle.scope["http_version"] == "1.0":
+            answering = UntilClosed(answering, cycle)
+        super()._start_asgi_task(cycle, answering)  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
         """The next request may come."""

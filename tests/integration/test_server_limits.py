@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from uvicorn.server import ServerState
 
 from app.api.connection_places import places_of
 from app.api.limited_http import MAX_AHEAD, MAX_HEADER_FIELDS, WHOLE_REQUEST_WITHIN_S, LimitedHttp
 from tests.conftest import MakeStack
-from tests.support import api_process, flooding
+from tests.support import api_client, api_process, flooding
 from tests.support.command_line import environment_of
 from tests.support.forked import start_call, start_command
 from tests.support.receiver import free_port
@@ -193,6 +197,46 @@ async def test_requests_sent_ahead_are_answered_in_order_but_not_without_bound(a
     answered = await api.say(ASK * MAX_AHEAD + GET + b"Connection: close\r\n\r\n")
     assert answered.count(b"HTTP/1.1 200 ") == MAX_AHEAD + 1
     assert b"HTTP/1.1 400 " not in await api.say(ASK * 5_000)
+
+
+async def test_a_body_without_a_length_ends_with_the_connection_for_http_1_0(api: Api) -> None:
+    await api.say(PAUSE)
+    asked = b"GET /api/v1/audit HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: application/x-ndjson\r\n"
+    head, _, body = (await api.say(asked + b"Connection: keep-alive\r\n\r\n")).partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert b"transfer-encoding" not in head
+    assert json.loads(body.splitlines()[0])["action"] == "pauseQueue"
+    _, gone = await asyncio.open_connection("127.0.0.1", api.port)
+    gone.write(asked + b"\r\n")
+    gone.transport.abort()
+    head, _, body = (await api.say(asked.replace(b"GET", b"HEAD") + b"\r\n")).partition(b"\r\n\r\n")
+    assert (b"transfer-encoding" in head, body) == (False, b"")
+    assert b"Traceback" not in api.log.read_bytes()
+
+
+async def test_nobody_takes_a_body_that_was_cut_off_for_a_whole_one() -> None:
+    """One that ends with its connection ends with a reset then."""
+    app = FastAPI()
+
+    @app.get("/{whole}")
+    async def answer(whole: bool) -> StreamingResponse:
+        return StreamingResponse(_pieces(whole=whole))
+
+    async with api_client.serving(app) as url:
+        for whole in (True, False):
+            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+            writer.write(f"GET /{whole} HTTP/1.0\r\n\r\n".encode())
+            await reader.readuntil(b"first")
+            with nullcontext() if whole else pytest.raises(ConnectionResetError):
+                assert await reader.read() == b"last"
+            writer.transport.abort()
+
+
+async def _pieces(*, whole: bool) -> AsyncIterator[bytes]:
+    yield b"first"
+    if not whole:
+        raise OSError("what it is made of went away")
+    yield b"last"
 
 
 async def test_a_refusal_leaves_nothing_in_the_log(api: Api) -> None:
