@@ -20,9 +20,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
+from app.env_file import refuse_unreadable
 from app.errors import SettingsError
 from app.redis_keys import PREFIX_PATTERN
-from app.setting_errors import explain, lacking
+from app.setting_errors import explain, lacking, variables_of
 from app.setting_values import (
     ApiKey,
     ApiKeys,
@@ -46,6 +47,8 @@ from app.setting_values import (
 
 __all__ = ["ApiKey", "Role", "Settings", "load_settings"]
 
+ENV_FILE = ".env"
+
 
 def _names(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -55,7 +58,7 @@ class Settings(BaseSettings):
     """Every setting, with its default. Each variable is documented in `.env.example`."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False
+        env_file=ENV_FILE, extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False
     )
 
     database_url: SecretStr | None = None
@@ -266,9 +269,12 @@ def load_settings() -> Settings:
         SettingsError: one line that names every variable that makes no sense, never the value of a secret.
     """
     try:
+        refuse_unreadable(Path(ENV_FILE), _known_variables())
         return Settings()
     except ValidationError as error:
         raise SettingsError(f"settings: {explain(error, Settings, _set_variables())}") from None
+    except SettingsError as error:
+        raise SettingsError(f"settings: {error}") from None
     except UnicodeDecodeError:
         raise SettingsError("settings: .env cannot be read: it should be text in UTF-8") from None
     except OSError as error:
@@ -279,6 +285,11 @@ def _set_variables() -> set[str]:
     """The names of all variables that are set to something, in upper case."""
     sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings))
     return {name.upper() for source in sources for name in tidied(source.env_vars)}
+
+
+def _known_variables() -> set[str]:
+    """The names of all variables that there are, in upper case."""
+    return {variable for name, field in Settings.model_fields.items() for variable in variables_of(name, field)}
 
 
 def _is_loopback(host: str) -> bool:

@@ -249,6 +249,33 @@ def test_an_env_file_that_is_no_text_is_one_line(load: Load, tmp_path: Path) -> 
     assert said(load, {}) == "settings: .env cannot be read: it should be text in UTF-8"
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f'PORT=8000\n\nAPI_KEYS="a:admin:{SECRET}\nDEMO=false\n', "line 3 (API_KEYS)"),
+        (f"  export api_keys='a:admin:{SECRET}\n", "line 1 (API_KEYS)"),
+        (f'REDIS_URL="redis://:{SECRET}@cache\nS3_BUCKET="b"\nPORT=1\n', "line 1 (REDIS_URL)"),
+        (f'API_KEYS="a:admin:{SECRET}" and more\r\n', "line 1 (API_KEYS)"),
+        (f"DATABASE_URL: postgresql://u:{SECRET}@db/d\nPORT=1\n", "line 1 (DATABASE_URL)"),
+        (f"DATABASE_URL:postgresql://u:{SECRET}@db/d?sslmode=require\n", "line 1 (DATABASE_URL)"),
+        (f"# keys\nAPI_KEYS:a:admin:{SECRET}\nREDIS_URL redis://c\n", "line 2 (API_KEYS) and line 3 (REDIS_URL)"),
+        (f"OTHER='x\n{SECRET} {SECRET}\n", "line 1 and line 2"),
+    ],
+)
+def test_a_line_of_an_env_file_that_would_be_passed_over_is_refused(
+    load: Load, tmp_path: Path, text: str, where: str
+) -> None:
+    (tmp_path / ".env").write_text(text, newline="")
+    refused = f"settings: .env cannot be read in {where}: write NAME=value, and close a quote that was opened"
+    assert said(load, {}) == refused
+
+
+def test_an_env_file_as_other_programs_have_it_is_read(load: Load, tmp_path: Path) -> None:
+    lines = ["\ufeff# ours", "export PORT = 8123 # http://x", "OTHER", "the.other's-own=a 'b", 'PEM="a:', 'b"', "", ""]
+    (tmp_path / ".env").write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    assert load({}).port == 8123
+
+
 async def test_a_command_ends_with_that_line_alone(tmp_path: Path) -> None:
     env = environment(PORT="many", API_KEYS="a:viewer:too-short")
     for arguments in (["api"], ["worker", "image"], ["migrate"], ["up"]):
