@@ -22,7 +22,6 @@ from app.feed.values import INT4_MAX, Unfit, flag_of, not_negative_of, text_of, 
 Prices = tuple[PriceData, ...]
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT4_MAX)]
 _KINDS: tuple[tuple[PriceKind, str], ...] = (("selling", "RecommendedSellingPrice"), ("buying", "GeneralBuyingPrice"))
-_KIND_ORDER: dict[PriceKind, int] = {"selling": 0, "buying": 1}
 _TIER_MARKS = frozenset({"Price", "Quantity", "OnRequest", "Valuta"})
 _SOURCES = ("ProductPriceCountryBased", "ProductPriceRegionBased")
 _CURRENCY = re.compile("[A-Z]{3}")
@@ -38,7 +37,7 @@ class Schedules(msgspec.Struct, frozen=True):
     """What a node says about prices, by region."""
 
     prices: Prices
-    """Ordered by region, kind (selling first) and quantity, one entry each."""
+    """Ordered by region, kind (selling first), quantity and currency, one entry each."""
     settings: dict[str, Any]
     """What stands beside the prices: VAT percentage, minimum order, increments."""
 
@@ -152,20 +151,37 @@ def _region(name: str, node: Node) -> Schedules:
 
 
 def _schedule(region: str, node: Node) -> Prices:
-    tiers: dict[tuple[int, int], PriceData] = {}
+    found: list[PriceData] = []
     for kind, key in _KINDS:
+        tiers: dict[int, list[PriceData]] = {}
         for tier in node.items(key, _TIER_MARKS):
             price = _tier(region, kind, tier)
             if price is not None:
-                _add(tiers, price, tier)
-    return tuple(price for _, price in sorted(tiers.items(), key=lambda pair: pair[0]))
+                tiers.setdefault(price.min_quantity, []).append(price)
+        for quantity in sorted(tiers):
+            counting = _counting(tiers[quantity])
+            if not {*counting, *map(_without_currency, counting)}.issuperset(tiers[quantity]):
+                node.note(key, f"a second price from {quantity} pieces on; the last that can be read counts")
+            found += counting
+    return tuple(found)
 
 
-def _add(tiers: dict[tuple[int, int], PriceData], price: PriceData, tier: Node) -> None:
-    key = (_KIND_ORDER[price.kind], price.min_quantity)
-    if tiers.get(key, price) != price:
-        tier.note("Quantity", f"a second price from {price.min_quantity} pieces on; the last one counts")
-    tiers[key] = price
+def _counting(prices: list[PriceData]) -> list[PriceData]:
+    """Of all prices from one quantity on the last of each currency, those that can be read before the others.
+
+    One without a currency only repeats another of its amount; else it counts alone where it is the last.
+    """
+    readable = [price for price in prices if price.price is not None or price.on_request] or prices[-1:]
+    by_currency = {price.currency: price for price in readable if price.currency}
+    last = readable[-1]
+    repeats = last in map(_without_currency, by_currency.values())
+    if not by_currency or (last.currency is None and not repeats):
+        return [last]
+    return [by_currency[currency] for currency in sorted(by_currency)]
+
+
+def _without_currency(price: PriceData) -> PriceData:
+    return msgspec.structs.replace(price, currency=None)
 
 
 def _tier(region: str, kind: PriceKind, tier: Node) -> PriceData | None:

@@ -100,7 +100,7 @@ class ListedProduct(ProductBase):
 
 
 class Price(Out):
-    """One tier of a price schedule; `price` is a decimal string of at most four places.
+    """One tier of a price schedule, of one currency; `price` is a decimal string of at most four places.
 
     null with `onRequest: true`: the supplier does not tell it, the shop has to ask. null with `onRequest: false`: the
     feed did not say it in a readable way (absent, no number, negative, too small for four places); never 0 for that.

@@ -199,7 +199,33 @@ def test_of_two_prices_for_one_quantity_the_last_counts_with_a_warning_if_they_d
     other, warned = variant(ProductPriceCountryBased={"BENELUX": schedule(tier(5, 1), tier(4, 1))})
     assert (len(same.prices), quiet) == (1, ())
     assert [price.price for price in other.prices] == [Decimal(4)]
-    assert "the last one counts" in warned[0].reason
+    assert "the last that can be read counts" in warned[0].reason
+
+
+@pytest.mark.parametrize(
+    ("tiers", "kept", "warned"),
+    [
+        ((tier(8.98, 1), tier("free", 1)), ["8.98 EUR"], True),
+        ((tier("free", 1), tier(8.98, 1)), ["8.98 EUR"], True),
+        ((tier(8.98, 1), tier(None, 1)), ["8.98 EUR"], True),
+        ((tier(8.98, 1), tier(-1, 1, valuta="USD")), ["8.98 EUR"], True),
+        ((tier("free", 1), tier(None, 1)), ["None EUR"], True),
+        ((tier(8.98, 1), tier(0, 1, on_request=True)), ["None EUR"], True),
+        ((tier(8.98, 1), tier(8.98, 1, valuta=None)), ["8.98 EUR"], False),
+        ((tier(8.98, 1, valuta=None), tier(8.98, 1)), ["8.98 EUR"], False),
+        ((tier(9, 1, valuta=None), tier(8.98, 1)), ["8.98 EUR"], True),
+        ((tier(8.98, 1), tier(9, 1, valuta=None)), ["9 None"], True),
+        ((tier(9.9, 1, valuta="USD"), tier(8.98, 1)), ["8.98 EUR", "9.9 USD"], False),
+        ((tier(8, 1), tier(9.9, 1, valuta="USD"), tier(8.98, 1)), ["8.98 EUR", "9.9 USD"], True),
+        ((tier(8.98, 1), tier(9.9, 1, valuta="USD"), tier(8.98, 1, valuta=None)), ["8.98 EUR", "9.9 USD"], False),
+    ],
+)
+def test_of_two_prices_for_one_quantity_and_currency_the_last_that_can_be_read_counts(
+    tiers: tuple[dict[str, Any], ...], kept: list[str], warned: bool
+) -> None:
+    found, warnings = variant(ProductPriceCountryBased={"BENELUX": schedule(*tiers, tier(1, 9))})
+    assert [f"{price.price} {price.currency}" for price in found.prices] == [*kept, "1 EUR"]
+    assert bool(warnings) is warned
 
 
 @pytest.mark.parametrize(
