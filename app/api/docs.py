@@ -11,10 +11,11 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from app.api.problems import ProblemError
 from app.api.query_names import QueryNames
+from app.api.served_files import ServedFile
 
 router = APIRouter(include_in_schema=False)
 
@@ -63,14 +64,14 @@ async def get_docs(request: Request) -> HTMLResponse:
 
 
 @router.api_route("/docs/{name}", methods=READING)
-async def get_docs_file(name: str) -> FileResponse:
+async def get_docs_file(name: str) -> ServedFile:
     """One of the pages' files."""
     if name not in SERVED:
         raise ProblemError(404, f"there is nothing at /docs/{name}")
     folder, media_type = SERVED[name]
     # what is ours changes with a release, together with the page that asks for it
     cache = "no-cache" if folder == OWN else "max-age=86400"
-    return FileResponse(str(folder / name), media_type=media_type, headers={"Cache-Control": cache})
+    return ServedFile(str(folder / name), media_type=media_type, headers={"Cache-Control": cache})
 
 
 def page(request: Request, body: str, *, style: str) -> HTMLResponse:

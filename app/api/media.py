@@ -8,9 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from app.api.schemas import ServicesNeeded
+from app.api.served_files import ServedFile
 from app.errors import NotFound
 from app.images.store import CACHE_CONTROL, CONTENT_TYPES
 from app.images.store_local import LocalStore
@@ -22,7 +23,7 @@ router = APIRouter(tags=["catalogue"])
     "/media/{key:path}",
     operation_id="getPicture",
     summary="A stored picture, when no bucket is set",
-    response_class=FileResponse,
+    response_class=ServedFile,
     include_in_schema=False,
 )
 async def get_picture(
@@ -37,7 +38,7 @@ async def get_picture(
     headers = {"ETag": f'"{path.stem}"', "Cache-Control": CACHE_CONTROL}
     if if_none_match is not None and _names(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type=CONTENT_TYPES[_extension(path)], headers=headers)
+    return ServedFile(path, media_type=CONTENT_TYPES[_extension(path)], headers=headers)
 
 
 def _names(if_none_match: str, etag: str) -> bool:

@@ -125,6 +125,13 @@ async def test_pictures_of_the_local_store_are_served_like_a_bucket_would(api: A
     assert (again.status_code, again.content) == (304, b"")
     head = await api.http.head(url)
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+    for range_ in ("items=0-1", "bytes=", "bytes=x-y", "bytes=5-2", "nonsense"):
+        ignored = await api.http.get(url, headers={"Range": range_})
+        assert (ignored.status_code, ignored.content) == (200, whole.content), range_
+    size = len(whole.content)
+    beyond = await api.http.get(url, headers={"Range": f"bytes={size}-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    assert beyond.headers["content-type"] == "application/problem+json"
     for key in ("aa/bb/" + "a" * 64 + ".jpg", "..%2F..%2Fetc%2Fpasswd", ".incoming/x"):
         await api.problem("GET", f"//media/{key}", 404)
 
