@@ -143,6 +143,27 @@ async def named_addresses(db: AsyncConnection, media_id: int) -> list[int]:
     )
 
 
+async def addresses_of(db: AsyncConnection, key: str) -> list[int]:
+    """Addresses that lead to the object with this key, by id."""
+    return await column(
+        db,
+        "SELECT a.id FROM media m JOIN addresses a ON a.media_id = m.id WHERE m.key = :key ORDER BY a.id",
+        {"key": key},
+    )
+
+
+async def lead_nowhere(db: AsyncConnection, address_ids: Sequence[int], key: str) -> None:
+    """Note that the object with this key is gone: those of these addresses, which are held, that led there failed."""
+    await ask(
+        db,
+        """
+        UPDATE addresses a SET state = 'failed', media_id = NULL, etag = NULL, last_modified = NULL, next_try_at = NULL,
+            error = 'its picture is gone from the store'
+        FROM media m WHERE m.key = :key AND a.media_id = m.id AND a.id = ANY(CAST(:ids AS bigint[]))""",
+        {"key": key, "ids": list(address_ids)},
+    )
+
+
 UNNAMED = """NOT EXISTS (SELECT FROM addresses a JOIN shown_pictures s ON s.address_id = a.id
     WHERE a.media_id = m.id)"""
 

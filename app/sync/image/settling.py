@@ -16,15 +16,13 @@ from typing import Literal
 
 import msgspec
 
-from app.errors import PermanentError, PromidataSyncError
 from app.jobs.definitions import ImageResult, Superseded
 from app.persistence import changes, ledger, media, pictures, runs
 from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.media import KnownMedia, StoredPicture
-from app.persistence.pictures import FailedPicture, FlippedVariant
-from app.sync.image.foresight import address_id_of
+from app.persistence.pictures import FlippedVariant
 
 PictureEnd = Literal["ended", "lost", "again"]
 """`lost`: the claim did not hold and nothing was written; `again`: the object may be gone, or what was named by nothing
@@ -205,30 +203,6 @@ async def note_shown(db: Connection, shown: Sequence[FlippedVariant], runs_of: M
                 if item.supplier_id == supplier_id
             ],
         )
-
-
-async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> None:
-    """What an image job's failure leaves behind: its address failed, and generations wait for it no more.
-
-    What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on.
-    """
-    address_id = address_id_of(job)
-    if address_id is None:
-        return
-    await pictures.hold(db, [address_id], alone=False)
-    dead = isinstance(error, PermanentError)
-    await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
-    flipped = await pictures.show_settled(db, list(await pictures.lock_showing(db, [address_id])))
-    shown = [item for item in flipped if item.looks_otherwise]
-    await pictures.touch_products_showing(db, shown)
-    await note_shown(db, shown, {job.supplier_id: job.run_id})
-
-
-async def address_of(db: Connection, job: ClaimedJob) -> str | None:
-    """The address of an image job, for its problem."""
-    address_id = address_id_of(job)
-    found = {} if address_id is None else await pictures.addresses(db, [address_id])
-    return next((address.url for address in found.values()), None)
 
 
 def _first_of_each(mine: Sequence[Settled], fresh: set[bytes]) -> list[Settled]:

@@ -37,7 +37,7 @@ from app.persistence.database import Connection
 from app.persistence.ledger import MAX_DEATHS, ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.family.stage import fail_family
-from app.sync.image.settling import address_of, fail_picture
+from app.sync.image.failing import address_of, fail_picture, lost_object
 from app.sync.running.attempts import attempt_at
 from app.sync.stage.backoff import retry_wait_s
 from app.sync.stage.context import Stage, plain_reason
@@ -200,8 +200,10 @@ async def spend_attempt(stage: Stage, job: ClaimedJob, policy: QueuePolicy, erro
 
 
 async def _end_failed(stage: Stage, job: ClaimedJob, error: PromidataSyncError) -> Ended | None:
+    lost = await lost_object(stage.services, job) if job.queue == IMAGE_UPLOAD else None
+
     async def work(db: Connection) -> bool:
-        return await _fail(db, job, error)
+        return await _fail(db, job, error, lost)
 
     held = await stage.services.database.transact(work)
     return Ended(job.id, outcome="failed") if held else await give_up(stage, job)
@@ -221,7 +223,7 @@ def _wait_s(stage: Stage, job: ClaimedJob, policy: QueuePolicy, error: Promidata
     return retry_wait_s(stage.services.settings, job.attempts + 1, error.retry_after_s)
 
 
-async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> bool:
+async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError, lost: str | None) -> bool:
     if not await ledger.fail(db, job, str(error)):
         return False
     url = None
@@ -229,7 +231,7 @@ async def _fail(db: Connection, job: ClaimedJob, error: PromidataSyncError) -> b
         await fail_family(db, job)
     elif job.queue == IMAGE_UPLOAD:
         url = await address_of(db, job)
-        await fail_picture(db, job, error)
+        await fail_picture(db, job, error, lost)
     else:
         await runs.set_fatal(db, job.run_id, str(error))
     await problems.add_problems(db, job.run_id, [_problem(job, error, url)])
