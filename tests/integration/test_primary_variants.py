@@ -136,3 +136,26 @@ async def test_a_family_whose_first_variants_document_is_gone_has_another_at_onc
         await assert_stands(stack, "L", "L-2")
         gone = (await told_of(stack, "L-1"))[-2:]
         assert [(row["kind"], row["fields"]) for row in gone] == [("discontinued", []), ("updated", ["isPrimary"])]
+
+
+async def test_a_first_variant_that_goes_while_another_stands_is_said_to_step_back(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=8)
+    family = skus_of(feed)[0]
+    first, second, third = children_of(feed, family)
+    lists(feed, family, [first, second, third], BENELUX=first["Sku"])
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        before = len(await numbered(stack))
+        lists(feed, family, [second, third], BENELUX=second["Sku"])
+        await stack.sync()
+        lists(feed, family, [first, second, third], BENELUX=second["Sku"])
+        await stack.sync()
+        gone, back = await told_of(stack, first["Sku"], before)
+        assert (gone["kind"], gone["fields"], gone["old"], gone["new"]) == (
+            "discontinued",
+            ["isPrimary"],
+            {"isPrimary": True},
+            {"isPrimary": False},
+        )
+        assert (back["kind"], back["fields"]) == ("reactivated", [])
+        await assert_stands(stack, family, second["Sku"])

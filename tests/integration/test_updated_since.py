@@ -40,4 +40,4 @@ async def test_a_product_whose_variant_is_discontinued_later_is_found_by_time(ma
             (supplier_id,) = await db.scalars(text("SELECT id FROM suppliers"))
             gone = await take_dropped(db, supplier_id)
         touched = await stack.rows("SELECT sku FROM products WHERE updated_at > :now", now=now)
-        assert {row["sku"] for row in touched} == {product_sku for _, product_sku in gone} != set()
+        assert {row["sku"] for row in touched} == {item.product_sku for item in gone} != set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -143,26 +144,36 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
     return sorted((row.sku, row.product_sku) for row in rows)
 
 
-async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
-    """Discontinue the dropped variants that no document lists any more; returns their SKUs and families.
+class Gone(msgspec.Struct, frozen=True, order=True):
+    """A variant that was discontinued."""
+
+    sku: str
+    product_sku: str
+    steps_back: bool
+    """It was its family's first, and is so no more."""
+
+
+async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[Gone]:
+    """Discontinue the dropped variants that no document lists any more; returns them by SKU.
 
     What the guard holds back stays. One that was its family's first is not so beside another.
     """
     rows = await db.execute(
         text(f"""
-        WITH placed AS (
-        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp(),
-            is_primary = v.is_primary AND NOT EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id
-                AND o.id <> v.id AND o.is_primary AND o.status = 'active')
-        FROM products p WHERE p.id = v.product_id AND v.id IN (
-            SELECT v.id FROM variants v
+        WITH going AS (
+            SELECT v.id, v.is_primary FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
-              AND NOT {LISTED} AND NOT {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE)
-        RETURNING v.sku, v.product_id, p.sku AS product_sku), {TOUCHED}
-        SELECT sku, product_sku FROM placed"""),
+              AND NOT {LISTED} AND NOT {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE),
+        placed AS (
+        UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp(),
+            is_primary = g.is_primary AND NOT EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id
+                AND o.id <> v.id AND o.is_primary AND o.status = 'active')
+        FROM going g, products p WHERE g.id = v.id AND p.id = v.product_id
+        RETURNING v.sku, v.product_id, p.sku AS product_sku, g.is_primary AND NOT v.is_primary AS steps_back), {TOUCHED}
+        SELECT sku, product_sku, steps_back FROM placed"""),
         {"supplier_id": supplier_id},
     )
-    return sorted((row.sku, row.product_sku) for row in rows)
+    return sorted(Gone(*row) for row in rows)
 
 
 TAKERS = f"""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from app.persistence import catalogue, changes
 from app.persistence.changes import Change
@@ -41,19 +42,23 @@ async def place_dropped(
     `but_not` are the families that this commit writes: they have just said that they do not list them.
     """
     gone = await catalogue.take_dropped(db, job.supplier_id)
-    await end_emptied(db, {(job.supplier_id, family): job for _, family in gone})
+    losing = {(job.supplier_id, item.product_sku): job for item in gone}
+    await end_emptied(db, losing)
     held = await catalogue.step_back_held(db, job.supplier_id)
-    placed = await place_primaries(db, list({(job.supplier_id, family) for _, family in gone}), price_regions)
+    placed = await place_primaries(db, list(losing), price_regions)
     effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held) + len(placed))
-    told = [Change("discontinued", "variant", sku, family) for sku, family in gone]
-    told += [
-        Change("updated", "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
-        for sku, family in held
-    ]
+    told = [_of_variant("discontinued", item.sku, item.product_sku, steps_back=item.steps_back) for item in gone]
+    told += [_of_variant("updated", sku, family, steps_back=True) for sku, family in held]
     told += [change for _, change in placed]
     await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
+
+
+def _of_variant(kind: Literal["discontinued", "updated"], sku: str, family: str, *, steps_back: bool) -> Change:
+    if not steps_back:
+        return Change(kind, "variant", sku, family)
+    return Change(kind, "variant", sku, family, ("isPrimary",), {"isPrimary": True}, {"isPrimary": False})
 
 
 async def end_emptied(db: Connection, losing: Mapping[tuple[int, str], ClaimedJob]) -> None:
