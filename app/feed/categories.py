@@ -74,10 +74,19 @@ def _category(header: list[str], row: list[str]) -> CategoryData | None:
 
 
 def _text(body: bytes) -> str:
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        return body.removeprefix(codecs.BOM_UTF8).decode()
+        return body.decode()
     except UnicodeDecodeError:
-        return body.decode("cp1252", "replace")
+        return "".join(map(_line, body.splitlines(keepends=True)))
+
+
+def _line(line: bytes) -> str:
+    """By itself: one that was put in from elsewhere, in Latin-1, does not change how the others are read."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("cp1252", "replace")
 
 
 def _storable(text: str) -> str:

@@ -22,6 +22,23 @@ def test_categories_are_read_by_key_and_language(encoding: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_line_of_another_encoding_does_not_change_how_the_others_are_read(mark: bytes, line_end: bytes) -> None:
+    lines = [
+        b"KEY;de",
+        b"A;Schl\xc3\xbcssel",
+        b"B;b\xfcrste \x80",
+        b'C;"\xc3\x84pfel',
+        b'wei\xdf"',
+    ]
+    assert read_categories(mark + line_end.join(lines)) == [
+        CategoryData("A", {"de": "Schlüssel"}),
+        CategoryData("B", {"de": "bürste €"}),
+        CategoryData("C", {"de": f"Äpfel{line_end.decode()}weiß"}),
+    ]
+
+
 def test_the_last_line_of_a_key_counts() -> None:
     assert read_categories(b"KEY;nl\nA;een\nA;twee") == [CategoryData("A", {"nl": "twee"})]
 
