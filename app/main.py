@@ -225,7 +225,7 @@ def told_of_the_end(tell: Callable[[], None]) -> Iterator[None]:
 
 
 async def _end(verbs: set[asyncio.Task[Any]]) -> None:
-    """Stop what still runs for callers that have gone; a direct sync's lease then runs out by itself."""
+    """Stop what still runs for callers that have gone; a direct sync ends its runs."""
     for task in list(verbs):
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):

@@ -3,6 +3,7 @@
     request ─▶ endpoint, in a task of its own ─▶ answered ──────────────▶ its answer
                    └ nothing within 9 s, and none that takes long by nature ─▶ 503, and the task is cancelled;
                                               408 where it still waits for the request's body
+                   └ cancelled by the server, which is being stopped ───────▶ 503
 
 A call that asks the feed takes as long as the feed goes on sending, 60 s at most: 503 once nothing came for 9 s.
 
@@ -37,6 +38,7 @@ FEED_STILL = (
     "(/readyz says which); try again"
 )
 FEED_SLOW = "no answer within {:g} s: the feed goes on sending, but too slowly to be waited for; try again"
+STOPPED = "the service is being stopped, and did not come to an answer before that; try again"
 NO_BODY = "the body did not come within {:g} s"
 _PATIENCE = "promidata.patience"
 
@@ -136,18 +138,25 @@ class AnswerInTime(HttpMiddleware):
             if answering.done() or began or patience.within_s is None:
                 await answering
                 return
-        except asyncio.CancelledError:
-            abandon(answering)
-            raise
+            refusal = _refusal(body, patience)
+        except asyncio.CancelledError:  # by the server alone, whose grace period is over
+            if began:
+                abandon(answering)
+                raise
+            refusal = _unavailable(STOPPED)
         late = patience.is_over = True
         abandon(answering)
-        await _refusal(body, patience)(scope, receive, send)
+        await refusal(scope, receive, send)
 
 
 def _refusal(body: _Body, patience: Patience) -> Response:
     if body.is_missing:
         return problem_response(408, NO_BODY.format(patience.within_s))
-    return problem_response(503, patience.why_over(), headers={"Retry-After": RETRY_AFTER_S})
+    return _unavailable(patience.why_over())
+
+
+def _unavailable(why: str) -> Response:
+    return problem_response(503, why, headers={"Retry-After": RETRY_AFTER_S})
 
 
 def abandon(task: asyncio.Task[Any]) -> None:

@@ -184,6 +184,21 @@ async def test_an_api_without_redis_ends_what_a_killed_process_left(
     task.cancel()
 
 
+async def test_a_direct_sync_that_is_stopped_holds_its_suppliers_no_longer(stack: Stack) -> None:
+    stack.server.faults.add("picture", "slow", seconds=60)
+    syncing = asyncio.create_task(stack.sync())
+    await eventually(lambda: asyncio.sleep(0, stack.server.log.counts.get("picture", 0) > 0))
+    syncing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await syncing
+    ended = await stack.rows("SELECT status, error, open_jobs, lease_until FROM runs")
+    assert [(run["status"], run["open_jobs"], run["lease_until"]) for run in ended] == [("failed", 0, None)] * 2
+    assert all("was stopped" in run["error"] for run in ended)
+    assert await stack.value("SELECT count(*) FROM jobs WHERE state IN ('waiting', 'active', 'delayed')") == 0
+    stack.server.faults.clear()
+    assert [result.errors for result in await stack.sync()] == [0, 0]
+
+
 @pytest.fixture
 def disarmed() -> Iterator[None]:
     yield

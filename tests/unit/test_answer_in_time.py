@@ -79,6 +79,28 @@ async def test_a_call_is_answered_in_time_and_told_who_did_not_speak(
     assert (answer.headers["content-type"] == "application/problem+json") == (status != 200)
 
 
+@pytest.mark.parametrize("kind", ["takes long", "is to be in time"])
+async def test_a_call_that_the_server_cancels_because_it_is_stopped_is_told_so(kind: str) -> None:
+    begun = asyncio.Event()
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send
+        if kind == "takes long":
+            takes_long(Request(scope))
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(AnswerInTime(endpoint)), base_url="http://a") as http:
+        asking = asyncio.create_task(http.get("/"))
+        await begun.wait()
+        await asyncio.sleep(0)
+        asking.cancel()
+        answer = await asking
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert "is being stopped" in answer.json()["detail"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
 async def _hear(times: int) -> None:
     """Something comes every hundredth of a second."""
     for _ in range(times):

@@ -73,6 +73,10 @@ async def silent_runs(db: AsyncConnection) -> list[SilentRun]:
     return [SilentRun(**row) for row in rows.mappings()]
 
 
+GONE = "the process that ran this direct sync is gone"
+STOPPED = "the process that ran this direct sync was stopped before its end: sync again"
+
+
 async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
     """End a run whose process is gone as `failed`, its open jobs `cancelled`; False when another did meanwhile.
 
@@ -81,6 +85,15 @@ async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
     Raises:
         RepeatTransaction: its process turned out to live after jobs were cancelled.
     """
+    return await _end_unfinished(db, run.run_id, GONE, run.lease_until)
+
+
+async def end_stopped(db: AsyncConnection, run_id: str) -> bool:
+    """End a run that this process works off no longer, as `end_abandoned` does; False when it is over."""
+    return await _end_unfinished(db, run_id, STOPPED, None)
+
+
+async def _end_unfinished(db: AsyncConnection, run_id: str, why: str, lease_until: datetime | None) -> bool:
     rows = await db.scalars(
         text(f"""
         WITH open AS (
@@ -88,19 +101,20 @@ async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
             ORDER BY id FOR UPDATE)
         UPDATE jobs j SET {CANCELLED}
         FROM open WHERE j.id = open.id RETURNING j.queue"""),
-        {"id": run.run_id},
+        {"id": run_id},
     )
     counts = Counter(rows)
     held = await db.scalar(
         text("""
-        UPDATE runs SET fatal = true, error = 'the process that ran this direct sync is gone'
-        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL AND lease_until = :lease_until RETURNING 1"""),
-        {"id": run.run_id, "lease_until": run.lease_until},
+        UPDATE runs SET fatal = true, error = :why
+        WHERE id = CAST(:id AS uuid) AND finished_at IS NULL
+          AND lease_until = COALESCE(CAST(:lease_until AS timestamptz), lease_until) RETURNING 1"""),
+        {"id": run_id, "why": why, "lease_until": lease_until},
     )
     if held is None:
         if counts:
             raise RepeatTransaction
         return False
-    await _move(db, Move(run.run_id, cancelled_counts(counts), 0, counts.total()))
-    await _write_end(db, run.run_id, "failed", "the process that ran this direct sync is gone")
+    await _move(db, Move(run_id, cancelled_counts(counts), 0, counts.total()))
+    await _write_end(db, run_id, "failed", why)
     return True

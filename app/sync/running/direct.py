@@ -3,6 +3,8 @@
     runs written ─▶ for each queue: claim this run's jobs in the ledger ─▶ work ─▶ their children wake the loops
                  └─▶ a lease in PostgreSQL, renewed every 5 s, so that a killed process does not block the supplier
 
+A process that is stopped in order does not leave that to the lease: it ends what it has not finished.
+
 A direct run's jobs are never dispatched; its loops find them in the ledger.
 """
 
@@ -40,7 +42,8 @@ RENEW_AGAIN_S = 1.0
 """After an outage a lease is renewed well before anybody takes it for abandoned (abandoned.py)."""
 LOOK_EVERY_S = 1.0
 """How often an idle loop looks for jobs whose pause is over."""
-
+STOP_WITHIN_S = 2.0
+"""How long a process that is being stopped may take to end its runs; the leases of what it does not end run out."""
 
 Claim = tuple[str, UUID]
 """A job, and the token of one claim of it: what was claimed anew is another."""
@@ -91,6 +94,8 @@ async def sync_direct(
 ) -> list[DirectResult]:
     """Sync in this process, one supplier after the other, and return when all is done.
 
+    Stopped before that, by whatever, it ends its runs as failed, so that they do not hold their suppliers.
+
     `tell` gets the runs as soon as they are in the ledger, so that somebody can follow them there.
 
     Raises:
@@ -101,11 +106,25 @@ async def sync_direct(
     started = await start_runs(services, request, "direct")
     if tell is not None:
         tell(started)
-    async with together() as group:
-        leases = group.create_task(_hold_leases(services, [run.run_id for run in started]))
-        results = [await _run_one(services, run) for run in started]
-        leases.cancel()
+    run_ids = [run.run_id for run in started]
+    try:
+        async with together() as group:
+            leases = group.create_task(_hold_leases(services, run_ids))
+            results = [await _run_one(services, run) for run in started]
+            leases.cancel()
+    except BaseException:
+        await _end_stopped(services, run_ids)
+        raise
     return results
+
+
+async def _end_stopped(services: Services, run_ids: Sequence[str]) -> None:
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            for run_id in run_ids:
+                await services.database.transact(lambda db, run_id=run_id: runs.end_stopped(db, run_id))  # type: ignore[misc]
+    except (DatabaseUnavailable, TimeoutError) as error:
+        log.warning("a stopped direct sync holds its suppliers until its lease is over", error=str(error))
 
 
 async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
