@@ -17,7 +17,7 @@ def why_suspect(diff: FamilyDiff, active: int, listed_elsewhere: Collection[str]
 
     Args:
         diff: the decision about the family.
-        active: how many active variants the family has.
+        active: how many active variants the family has that were its own before this run.
         listed_elsewhere: variants that another family lists; they move and do not go.
     """
     active -= sum(variant.dropped for variant in diff.dropped)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.catalogue.file_names import stem_of
 from app.persistence import documents
 from app.samplefeed import SampleFeed
 from app.sync.family import stage as families
@@ -23,19 +24,27 @@ class Family:
     def __init__(self, feed: SampleFeed, stack: Stack) -> None:
         self._feed, self._stack = feed, stack
         self.sku = first_sku(feed)
+        self.file = f"{self.sku}.json"
         self._whole: Json = feed.document(self.sku)
 
-    def put(self, children: Collection[int], *, rehash: bool = False, ean: str | None = None) -> None:
-        """Show these children; `ean` is the first one's."""
+    def rename(self, file: str) -> None:
+        """What is put from now on is in this file, and its file until now is gone."""
+        self._feed.remove_family(stem_of(self.file))
+        self.file = file
+
+    def put(self, children: Collection[int], *, rehash: bool = False, ean: str | None = None, suffix: str = "") -> None:
+        """Show these children; `ean` is the first one's, `suffix` is put to each one's SKU."""
         shown = [{**child} for number, child in enumerate(self._whole["ChildProducts"]) if number in children]
+        for child in shown:
+            child["Sku"] += suffix
         if ean is not None:
             shown[0]["Ean"] = ean
         document = {**self._whole, "ChildProducts": shown}
-        self._feed.set_document("A23", f"{self.sku}.json", document, rehash=rehash)
+        self._feed.set_document("A23", self.file, document, rehash=rehash)
 
-    async def left(self) -> tuple[int, list[str]]:
+    async def left(self, *, force: bool = False) -> tuple[int, list[str]]:
         """How many variants are active after a sync, and what it warned of."""
-        await self._stack.sync()
+        await self._stack.sync(force=force)
         kinds = [problem["kind"] for problem in await self._stack.problems("A23")]
         return await active(self._stack, self.sku), kinds
 
@@ -230,6 +239,108 @@ async def test_documents_that_make_a_family_together_confirm_it_together(make_st
         assert await skus(stack) == after, "what was confirmed once vouches for nothing later"
         await stack.sync()
         assert len(await skus(stack) - after) == 4
+
+
+RENAMED = ["X-{}.json", "{}.JSON", "A23-{}.json"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("children", [[], [0], [0, 1]])
+@pytest.mark.parametrize("file", RENAMED)
+async def test_a_document_in_another_file_is_doubted_as_in_the_same(
+    make_stack: MakeStack, feed: SampleFeed, file: str, children: list[int], force: bool
+) -> None:
+    async with make_stack(feed) as stack:
+        family = Family(feed, stack)
+        await stack.sync()
+        family.rename(file.format(family.sku))
+        family.put(children)
+        assert await family.left(force=force) == DOUBTED
+        assert await family.left() == (len(children) or 1, [])
+        stack.server.log.reset()
+        await stack.sync()
+        assert stack.server.log.counts["document"] == 0
+
+
+@pytest.mark.parametrize("file", RENAMED)
+async def test_a_renamed_document_of_other_children_or_of_a_doubted_family_is_doubted(
+    make_stack: MakeStack, feed: SampleFeed, file: str
+) -> None:
+    async with make_stack(feed) as stack:
+        family = Family(feed, stack)
+        await stack.sync()
+        family.put([0], rehash=True)
+        assert await family.left() == DOUBTED
+        family.rename(file.format(family.sku))
+        family.put([0, 1], suffix="N")
+        assert await family.left() == DOUBTED
+        assert await family.left() == (2, [])
+
+
+@pytest.mark.parametrize("file", RENAMED)
+async def test_a_renamed_document_that_lacks_little_or_what_moved_is_believed(make_stack: MakeStack, file: str) -> None:
+    feed = plain_feed(families=2, variants=6)
+    async with make_stack(feed) as stack:
+        family = Family(feed, stack)
+        taker = next(name for entry in feed.entries("A23") if (name := entry.file_name[:-5]) != family.sku)
+        moving = feed.document(family.sku)["ChildProducts"][1:3]
+        await stack.sync()
+        family.rename(file.format(family.sku))
+        family.put([0, 4, 5])
+        feed.edit(taker, lambda document: document["ChildProducts"].extend(moving))
+        left, kinds = await family.left()
+        assert (left, await active(stack, taker)) == (3, 8)
+        assert "suspect" not in kinds
+
+
+async def test_a_document_that_leaves_in_doubt_is_doubted_anew_when_it_comes_back(
+    make_stack: MakeStack, feed: SampleFeed
+) -> None:
+    async with make_stack(feed) as stack:
+        family = Family(feed, stack)
+        own = family.file
+        await stack.sync()
+        family.put([0], rehash=True)
+        assert await family.left() == DOUBTED
+        family.rename("X.json")
+        family.put(SIX)
+        assert await family.left() == (6, [])
+        family.rename(own)
+        family.put([0])
+        assert await family.left() == DOUBTED
+        assert await family.left() == (1, [])
+
+
+async def test_a_double_that_leaves_vouches_for_nothing(make_stack: MakeStack, feed: SampleFeed) -> None:
+    feed.set_document("A23", "zz-double.json", feed.document(first_sku(feed)))
+    async with make_stack(feed) as stack:
+        family = Family(feed, stack)
+        await stack.sync()
+        feed.remove_family("zz-double")
+        family.put([0], rehash=True)
+        assert await family.left() == DOUBTED
+        assert await family.left() == (1, [])
+
+
+async def test_documents_of_one_variant_each_go_unless_others_come_in_their_place(make_stack: MakeStack) -> None:
+    feed = plain_feed(families=6, variants=1)
+    names = [entry.file_name.removesuffix(".json") for entry in feed.entries("A23")]
+    for name in names:
+        feed.edit(name, make_variant_alone)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        for name in names[:2]:
+            feed.remove_family(name)
+        await stack.sync()
+        assert await skus(stack) == set(names[2:]), "the guard has judged what the manifest lacks"
+        for name in names[2:]:
+            feed.set_document("A23", f"N{name}.json", {**feed.document(name), "Sku": f"{name}N"})
+            feed.remove_family(name)
+        await stack.sync()
+        assert await skus(stack) >= set(names[2:])
+        assert [problem["kind"] for problem in await stack.problems("A23")] == ["suspect"]
+        await stack.sync()
+        assert await skus(stack) == {f"{name}N" for name in names[2:]}
 
 
 async def skus(stack: Stack) -> set[str]:

@@ -90,7 +90,7 @@ async def let_emptied_go(db: AsyncConnection, families: Sequence[Named]) -> list
 
 
 async def drop_unlisted(db: AsyncConnection, supplier_id: int, run_id: str, families: Sequence[str]) -> None:
-    """Note as dropped what only missing documents of these families listed.
+    """Note as dropped what only missing documents of these families listed, of which each was one variant.
 
     Families whose documents are not all applied and believed are left to the family stage, which decides what they say.
     """

@@ -41,6 +41,7 @@ from app.persistence.documents.manifest import (
     take_manifest,
 )
 from app.persistence.documents.missing import (
+    Lessened,
     count_families_missing,
     forget_former_families,
     former_families,
@@ -62,6 +63,7 @@ __all__ = [
     "WANTED",
     "FailedDocument",
     "FetchedDocument",
+    "Lessened",
     "ManifestDiff",
     "OpenFamily",
     "Previewed",

@@ -31,7 +31,10 @@ kept AS (
         failed_run_id = CASE WHEN d.seen_hash IS DISTINCT FROM EXCLUDED.seen_hash THEN NULL ELSE d.failed_run_id END,
         -- what comes back is applied again, from the stored body where it fits
         applied_hash = CASE WHEN d.present THEN d.applied_hash END,
-        applied_version = CASE WHEN d.present THEN d.applied_version END)
+        applied_version = CASE WHEN d.present THEN d.applied_version END,
+        -- what was in doubt when it left is read anew, and that reading confirms nothing: others came in between
+        refetch = d.refetch OR NOT d.present AND d.suspect_hash IS NOT NULL, reread = d.present AND d.reread,
+        suspect_hash = CASE WHEN d.present THEN d.suspect_hash END)
 SELECT 1
 """
 

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.documents.manifest import as_lines
 from app.persistence.statements import text
 
 
+class Lessened(msgspec.Struct, frozen=True):
+    """A family that documents left, which spoke for it until then."""
+
+    sku: str
+    version: int
+    """The newest among the documents that it has left."""
+    remaining: int
+    judged: bool
+    """Each that left was one variant, and the run read none of the others: the guard has judged what the family lacks.
+
+    Where one of several children leaves, or the run read others, what is lacking is what those say: that is doubted.
+    """
+
+
 async def note_missing(
-    db: AsyncConnection, supplier_id: int, names: Sequence[str], *, remove_after_runs: int
-) -> list[tuple[str, int, int]]:
+    db: AsyncConnection, supplier_id: int, run_id: str, names: Sequence[str], *, remove_after_runs: int
+) -> list[Lessened]:
     """Count a manifest in which documents are missing; after so many in a row they are present no more.
 
-    Returns families that lost some of their documents and keep others: SKU, newest version, documents left.
+    Returns the families that lost documents so and keep others. One that did not count is no loss.
     """
     rows = await db.execute(
         text("""
@@ -26,15 +41,26 @@ async def note_missing(
                     ON u.file_name = d.file_name COLLATE "C"
                 WHERE d.supplier_id = :supplier_id AND d.present AND u.file_name IS NULL ORDER BY d.id
                 FOR NO KEY UPDATE OF d)
-            RETURNING id, family_sku, present)
-        SELECT d.family_sku, max(d.version) AS version, count(*) AS remaining FROM documents d
-        WHERE d.supplier_id = :supplier_id AND d.present AND d.version IS NOT NULL
-          AND d.id NOT IN (SELECT id FROM gone)
-          AND d.family_sku IN (SELECT family_sku FROM gone WHERE NOT present)
-        GROUP BY d.family_sku ORDER BY d.family_sku"""),
-        {"supplier_id": supplier_id, "names": as_lines(names), "remove_after": remove_after_runs},
+            RETURNING id, present),
+        lost AS (
+            SELECT s.family_sku, bool_and(NOT s.has_children) AS alone
+            FROM gone g JOIN speaking_documents s ON s.id = g.id WHERE NOT g.present GROUP BY s.family_sku)
+        SELECT d.family_sku AS sku, max(d.version) FILTER (WHERE g.id IS NULL) AS version, count(*) - count(g.id)
+            AS remaining, l.alone AND NOT EXISTS (
+                SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
+                  AND j.key = d.family_sku || '@' || max(d.version)) AS judged
+        FROM lost l JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = l.family_sku
+        LEFT JOIN gone g ON g.id = d.id
+        WHERE d.present AND d.version IS NOT NULL
+        GROUP BY d.family_sku, l.alone HAVING count(*) > count(g.id) ORDER BY d.family_sku"""),
+        {
+            "supplier_id": supplier_id,
+            "run_id": run_id,
+            "names": as_lines(names),
+            "remove_after": remove_after_runs,
+        },
     )
-    return [(row.family_sku, row.version, row.remaining) for row in rows]
+    return [Lessened(**row) for row in rows.mappings()]
 
 
 async def note_unwritten(db: AsyncConnection, supplier_id: int, families: Sequence[str]) -> None:
@@ -65,11 +91,11 @@ async def count_families_missing(db: AsyncConnection, supplier_id: int, names: S
     )
 
 
-async def former_families(db: AsyncConnection, supplier_id: int) -> list[tuple[str, int, int]]:
-    """The families that documents left for others: SKU, newest version of what is left, and how many that is."""
+async def former_families(db: AsyncConnection, supplier_id: int) -> list[Lessened]:
+    """The families that documents left for others, by what those say now; some may have none left."""
     rows = await db.execute(
         text("""
-        SELECT f.sku, COALESCE(max(d.version), 0) AS version, count(d.id) AS remaining
+        SELECT f.sku, COALESCE(max(d.version), 0) AS version, count(d.id) AS remaining, false AS judged
         FROM (SELECT DISTINCT former_family AS sku FROM documents
               WHERE supplier_id = :supplier_id AND former_family IS NOT NULL) f
         LEFT JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = f.sku AND d.present
@@ -77,7 +103,7 @@ async def former_families(db: AsyncConnection, supplier_id: int) -> list[tuple[s
         GROUP BY f.sku ORDER BY f.sku"""),
         {"supplier_id": supplier_id},
     )
-    return [(row.sku, row.version, row.remaining) for row in rows]
+    return [Lessened(**row) for row in rows.mappings()]
 
 
 async def forget_former_families(db: AsyncConnection, supplier_id: int) -> None:

@@ -141,7 +141,8 @@ def _decide(beside: _Beside, listers: Mapping[tuple[int, str], list[str]]) -> De
     elsewhere = {variant: families for (_, variant), families in others.items()}
     diff = decide(ready.read.family, beside.product, stored, elsewhere)
     believed = ready.judged or _are_confirmed(ready.read.chosen)
-    active = sum(variant.status == "active" and variant.product_sku == sku for variant in stored.values())
+    own = [variant for variant in stored.values() if variant.product_sku == variant.owner_before == sku]
+    active = sum(variant.status == "active" for variant in own)
     return Decided(ready, beside.product, diff, None if believed else why_suspect(diff, active, elsewhere))
 
 

@@ -19,7 +19,7 @@ from app.jobs.definitions import PRODUCT_FAMILY, SupplierResult
 from app.persistence import catalogue, changes, documents, ledger, manifests, problems, runs, suppliers
 from app.persistence.changes import Change
 from app.persistence.database import Connection
-from app.persistence.documents import ManifestDiff
+from app.persistence.documents import Lessened, ManifestDiff
 from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
@@ -115,7 +115,7 @@ async def _drop_missing(
     job: ClaimedJob,
     names: list[str],
     effects: Effects,
-    left: Sequence[tuple[str, int, int]],
+    left: Sequence[Lessened],
     *,
     remove_after_runs: int,
 ) -> None:
@@ -123,22 +123,36 @@ async def _drop_missing(
 
     `left` are families that documents left for others: like families that lost documents, they have some left or none.
     """
-    lessened = await documents.note_missing(db, job.supplier_id, names, remove_after_runs=remove_after_runs)
-    smaller = [*lessened, *(family for family in left if family[2])]
-    await documents.note_unwritten(db, job.supplier_id, [sku for sku, _, _ in smaller])
-    for left_over in sorted({remaining for _, _, remaining in smaller}):
-        families = [(sku, version) for sku, version, remaining in smaller if remaining == left_over]
-        effects.added += await add_family_jobs(db, job, families, again=f"-{left_over}", judged=True)
+    lessened = await documents.note_missing(db, job.supplier_id, job.run_id, names, remove_after_runs=remove_after_runs)
+    for_others = {family.sku for family in left}
+    smaller = [family for family in left if family.remaining]
+    smaller += [family for family in lessened if family.sku not in for_others]
+    await documents.note_unwritten(db, job.supplier_id, [family.sku for family in smaller])
+    effects.added += await _write_anew(db, job, smaller)
     await documents.forget_former_families(db, job.supplier_id)
     gone = await catalogue.families_without_documents(db, job.supplier_id)
     dropped = await catalogue.drop_families(db, job.supplier_id, job.run_id, gone)
-    await catalogue.drop_unlisted(db, job.supplier_id, job.run_id, [sku for sku, _, _ in smaller])
+    judged = [family.sku for family in smaller if family.judged]
+    await catalogue.drop_unlisted(db, job.supplier_id, job.run_id, judged)
     await changes.add_changes(
         db,
         supplier_id=job.supplier_id,
         run_id=job.run_id,
         changes=[Change("discontinued", "product", sku, sku) for sku in dropped],
     )
+
+
+async def _write_anew(db: Connection, job: ClaimedJob, smaller: Sequence[Lessened]) -> list[str]:
+    """Jobs for families that documents left, from what they have left."""
+    added = []
+    for remaining, judged in sorted({(family.remaining, family.judged) for family in smaller}):
+        families = [
+            (family.sku, family.version)
+            for family in smaller
+            if (family.remaining, family.judged) == (remaining, judged)
+        ]
+        added += await add_family_jobs(db, job, families, again=f"-{remaining}", judged=judged)
+    return added
 
 
 async def _report_silent(db: Connection, job: ClaimedJob, effects: Effects) -> None:
