@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser
 
-from tests.browser.visits import Visit, open_browser, visiting
+from tests.browser.visits import Visit, visiting
 from tests.support import command_line
 from tests.support.prefix_proxy import PrefixProxy, prefix_proxy
 from tests.support.stack import Servers, Stack, open_stack
@@ -31,13 +31,6 @@ async (address) => {
   return image.naturalWidth;
 }
 """
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """Debian's chromium."""
-    async with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
 from app.sync.operating import by_hand
-from tests.browser.visits import Visit, open_browser, visiting
+from tests.browser.visits import Visit, visiting
 from tests.support.api_client import api_at, serve
 from tests.support.api_process import api_process
 from tests.support.command_line import environment_of
@@ -47,12 +47,6 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

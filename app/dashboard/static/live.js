@@ -10,6 +10,9 @@
   const light = document.querySelector("[data-live-state]");
   const word = document.querySelector("[data-live-word]");
   const KEPT = new Set(["INPUT", "SELECT", "TEXTAREA"]); // what somebody is typing
+  const OWN = { DETAILS: "open", FORM: "data-sent" }; // what somebody opened or closed, and what is on its way
+  const NAMING = ["id", "data-key", "name", "action", "aria-labelledby"]; // by which nodes of one kind are told apart
+  const ABOUT_A_LINK = new Set(["TR", "LI", "ARTICLE"]); // and these by the first link in them
   let source = null;
   let moved = false;
   let timer = 0;
@@ -21,33 +24,68 @@
     if (word.textContent !== text) word.textContent = text;
   };
 
-  const matchAttributes = (here, there) => {
+  const nameOf = (node) => {
+    if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
+    const link = ABOUT_A_LINK.has(node.nodeName) ? node.querySelector("a[href]") : null;
+    const told = NAMING.map((name) => node.getAttribute(name));
+    return [node.nodeName, ...told, link?.getAttribute("href")].join(" ");
+  };
+
+  const isBlank = (node) => node?.nodeType === Node.TEXT_NODE && !/[^ \t\r\n\f]/.test(node.data);
+  const shown = (place) => [...place.childNodes].filter((node) => !isBlank(node));
+  const withBlank = (node) => (isBlank(node.previousSibling) ? [node.previousSibling, node] : [node]);
+
+  // Which of mine goes on as which of theirs: the longest row of names that both have in the same order.
+  const partners = (mine, theirs) => {
+    const [old, now] = [mine.map(nameOf), theirs.map(nameOf)];
+    const longest = Array.from({ length: old.length + 1 }, () => new Uint16Array(now.length + 1));
+    for (let i = old.length - 1; i >= 0; i -= 1) {
+      for (let j = now.length - 1; j >= 0; j -= 1) {
+        const passed = Math.max(longest[i + 1][j], longest[i][j + 1]);
+        longest[i][j] = old[i] === now[j] ? longest[i + 1][j + 1] + 1 : passed;
+      }
+    }
+    const found = new Map();
+    for (let i = 0, j = 0; i < old.length && j < now.length; ) {
+      if (old[i] === now[j]) found.set(theirs[j++], mine[i++]);
+      else if (longest[i + 1][j] >= longest[i][j + 1]) i += 1;
+      else j += 1;
+    }
+    return found;
+  };
+
+  const renewAttributes = (here, there) => {
+    const own = OWN[here.nodeName];
     for (const { name } of [...here.attributes]) {
-      if (!there.hasAttribute(name) && !(here.nodeName === "DETAILS" && name === "open")) here.removeAttribute(name);
+      if (name !== own && !there.hasAttribute(name)) here.removeAttribute(name);
     }
     for (const { name, value } of there.attributes) {
-      const own = here.nodeName === "DETAILS" && name === "open"; // whoever opened or closed it meant it
-      if (!own && here.getAttribute(name) !== value) here.setAttribute(name, value);
+      if (name !== own && here.getAttribute(name) !== value) here.setAttribute(name, value);
     }
   };
 
-  const same = (here, there) =>
-    here.nodeType === there.nodeType && here.nodeName === there.nodeName && (here.id || "") === (there.id || "");
+  const renew = (here, there) => {
+    if (here.nodeType !== Node.ELEMENT_NODE) {
+      if (here.data !== there.data) here.data = there.data;
+    } else if (!KEPT.has(here.nodeName) || here.type === "hidden") {
+      renewAttributes(here, there);
+      match(here, there);
+    }
+  };
 
+  // What stays is not moved: what somebody types in, points at or has opened is the same node after it.
   const match = (here, there) => {
-    const [mine, theirs] = [[...here.childNodes], [...there.childNodes]];
-    theirs.forEach((node, at) => {
-      const now = mine[at];
-      if (!now) here.append(node);
-      else if (!same(now, node)) now.replaceWith(node);
-      else if (now.nodeType !== Node.ELEMENT_NODE) {
-        if (now.data !== node.data) now.data = node.data;
-      } else if (!KEPT.has(now.nodeName) || now.type === "hidden") {
-        matchAttributes(now, node);
-        match(now, node);
-      }
-    });
-    mine.slice(theirs.length).forEach((node) => node.remove());
+    const [mine, theirs] = [shown(here), shown(there)];
+    const found = partners(mine, theirs);
+    const staying = new Set(found.values());
+    mine.filter((node) => !staying.has(node)).forEach((node) => withBlank(node).forEach((part) => part.remove()));
+    theirs.reduceRight((next, node) => {
+      const now = found.get(node);
+      if (now) renew(now, node);
+      else if (next) withBlank(next)[0].before(...withBlank(node));
+      else here.append(...withBlank(node));
+      return now ?? node;
+    }, null);
   };
 
   const look = async () => {
