@@ -89,8 +89,11 @@ class FamilyDiff(msgspec.Struct, frozen=True):
 
     @property
     def shows_otherwise(self) -> bool:
-        """Whether readers see something else afterwards, pictures apart: those may be the same at new addresses."""
-        return self.kind != "unchanged" or bool(self.dropped) or any(item.kind != "unchanged" for item in self.variants)
+        """Whether readers see something else afterwards, pictures apart: those may be the same at new addresses.
+
+        What is dropped is shown until it is settled, and moves its product then.
+        """
+        return self.kind != "unchanged" or any(item.kind != "unchanged" for item in self.variants)
 
 
 def decide(

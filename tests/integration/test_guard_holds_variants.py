@@ -21,6 +21,9 @@ PRIMARY = """SELECT v.sku FROM variants v JOIN products p ON p.id = v.product_id
 MOVED_WITH = """SELECT p.updated_at >= v.updated_at FROM products p JOIN variants v ON v.product_id = p.id
     WHERE v.sku = :sku"""
 
+SHOWN_SINCE = """SELECT p.updated_at, w.version FROM products p JOIN product_versions w ON w.product_id = p.id
+    WHERE p.sku = :sku"""
+
 
 def cut(feed: SampleFeed) -> None:
     """The manifest ends in the middle of its last line, which is the last family's."""
@@ -85,6 +88,25 @@ async def test_a_variant_that_its_document_dropped_goes_once_a_manifest_is_belie
         assert await active(stack, family) == 2
         assert (await stack.run("A23"))["variants_discontinued"] == 1
         assert await told_of(stack, gone, before) == [("updated", ["isPrimary"]), ("discontinued", [])]
+
+
+async def test_a_product_moves_with_a_variant_that_goes_and_not_with_one_that_is_held_back(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=8)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        before, family = len(await numbered(stack)), drop_one_and_shrink(feed)
+        was = await stack.rows(SHOWN_SINCE, sku=family)
+        for options in ({}, {"force": True}, {"skus": (family,)}, {"reparse": True}):
+            await stack.sync("A23", **options)
+            assert await stack.rows(SHOWN_SINCE, sku=family) == was, options
+        assert (await numbered(stack))[before:] == []
+        make_whole(feed)
+        await stack.sync()
+        (went,) = await stack.rows("SELECT sku FROM variants WHERE status = 'discontinued'")
+        assert await stack.rows(SHOWN_SINCE, sku=family) != was
+        assert await stack.value(MOVED_WITH, sku=went["sku"])
 
 
 async def test_what_is_held_back_outlives_the_age_of_its_run(make_stack: MakeStack) -> None:
