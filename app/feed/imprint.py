@@ -17,7 +17,7 @@ from app.feed.attributes import open_fields, plain_fields, without_absent
 from app.feed.jsontext import KnownFields, decode, split_list
 from app.feed.measures import millimetres_of
 from app.feed.node import Memo, Node, Notes, fields_of
-from app.feed.pictures import addresses
+from app.feed.pictures import addresses, each_once
 from app.feed.prices import read_schedules
 from app.feed.texts import read_named
 from app.feed.values import amount_of, key_of, list_of
@@ -149,4 +149,4 @@ def _items(value: object, marks: frozenset[str]) -> list[object]:
 
 def _images(position: Node) -> list[str]:
     languages = position.named("ImprintLocationTexts")
-    return list(dict.fromkeys(url for _, texts in languages for url in addresses(texts, "Images")))
+    return each_once(url for _, texts in languages for url in addresses(texts, "Images"))

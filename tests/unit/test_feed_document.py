@@ -333,6 +333,36 @@ def test_pictures_come_by_preferred_language_each_address_once() -> None:
     assert [one.role for one in found.pictures] == ["primary", *["gallery"] * 4]
 
 
+@pytest.mark.parametrize(
+    ("written", "again"),
+    [
+        ("x y.jpg", "x%20y.jpg"),
+        ("x%20y.jpg", "x y.jpg"),
+        ("é.jpg", "%C3%A9.jpg"),
+        ("front.jpg?", "front.jpg"),
+        ("front.jpg#a", "front.jpg#b"),
+        ("50%.jpg", "50%25.jpg"),
+    ],
+)
+def test_addresses_of_one_request_are_one_picture_as_it_is_written_first(written: str, again: str) -> None:
+    first, second = ({"Url": f"{PICTURES}/{name}"} for name in (written, again))
+    found, warnings = variant(
+        ProductDetails={
+            "nl": details("x", "y", Image=first, MediaGalleryImages=[second, first]),
+            "de": details("x", "y", Image=second, MediaGalleryImages=["HTTPS" + f"{PICTURES}/{again}"[5:]]),
+        },
+        ImprintPositions=[{"ImprintLocationTexts": {"de": {"Images": [first]}, "nl": {"Images": [second]}}}],
+    )
+    assert found.pictures == (PictureData("primary", 0, first["Url"]),)
+    assert (found.imprint_positions[0]["images"], warnings) == ([first["Url"]], ())
+
+
+@pytest.mark.parametrize("other", ["%c3%a9.jpg", "e\u0301.jpg", "é.JPG", "é.jpg?v=1", "../LiveR2/é.jpg"])
+def test_addresses_of_two_requests_are_two_pictures(other: str) -> None:
+    shown = details("x", "y", Image={"Url": f"{PICTURES}/é.jpg"}, MediaGalleryImages=[f"{PICTURES}/{other}"])
+    assert len(variant(ProductDetails={"nl": shown})[0].pictures) == 2
+
+
 def test_a_variant_without_pictures_shows_its_roots() -> None:
     empty = details("x", "y", Image=None, MediaGalleryImages=None)
     found, _ = variant(ProductDetails={"nl": empty})
