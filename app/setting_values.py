@@ -28,6 +28,8 @@ _ORIGIN = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]+)*", re.IGNORECASE)
 _NO_HOST = re.compile(r"[\s/\\@?#*]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[A-Za-z0-9.:/-]+")
+_REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -141,6 +143,18 @@ def _web_address(example: str) -> AfterValidator:
     return AfterValidator(read)
 
 
+def _bucket(text: str) -> str:
+    if not _BUCKET.fullmatch(text):
+        raise ValueError("should be the name of a bucket alone, such as pictures: letters, digits and . _ -")
+    return text
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise ValueError("should be a region such as eu-central-1, of letters, digits and -")
+    return text
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(part.rstrip("/").lower() for part in comma_list(text))
     if not all(is_origin(origin) for origin in origins):
@@ -230,6 +244,8 @@ Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
+BucketName = Annotated[str, AfterValidator(_bucket)]
+RegionName = Annotated[str, AfterValidator(_region)]
 StoreAddress = Annotated[str, _web_address("https://account.r2.cloudflarestorage.com")]
 PicturesAddress = Annotated[str, _web_address("https://pictures.example.com")]
 ServiceAddress = Annotated[str, _web_address("https://shop.example/promi")]

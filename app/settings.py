@@ -27,6 +27,7 @@ from app.setting_errors import explain, lacking, variables_of
 from app.setting_values import (
     ApiKey,
     ApiKeys,
+    BucketName,
     CollectorAddress,
     Hosts,
     LanguageCodes,
@@ -35,6 +36,7 @@ from app.setting_values import (
     PicturesAddress,
     PriceRegions,
     Proxies,
+    RegionName,
     Role,
     RootPath,
     ServiceAddress,
@@ -74,12 +76,12 @@ class Settings(BaseSettings):
     allow_private_addresses: Networks = ()
 
     s3_endpoint_url: StoreAddress | None = Field(None, validation_alias=_names("S3_ENDPOINT_URL", "R2_ENDPOINT"))
-    s3_bucket: str | None = Field(None, validation_alias=_names("S3_BUCKET", "R2_BUCKET_NAME"))
+    s3_bucket: BucketName | None = Field(None, validation_alias=_names("S3_BUCKET", "R2_BUCKET_NAME"))
     s3_access_key_id: SecretStr | None = Field(None, validation_alias=_names("S3_ACCESS_KEY_ID", "R2_ACCESS_KEY_ID"))
     s3_secret_access_key: SecretStr | None = Field(
         None, validation_alias=_names("S3_SECRET_ACCESS_KEY", "R2_SECRET_ACCESS_KEY")
     )
-    s3_region: str = "auto"
+    s3_region: RegionName = "auto"
     s3_public_url: PicturesAddress | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
 
     data_dir: Path = Path(".data")

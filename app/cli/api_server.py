@@ -55,7 +55,7 @@ async def _try_parts(settings: Settings) -> None:
 
     A database that is away is no reason not to start.
     """
-    async with open_services(settings) as services:
+    async with open_services(settings, store_at_once=True) as services:
         with suppress(DatabaseUnavailable, TimeoutError):
             async with asyncio.timeout(LOOK_WITHIN_S):
                 await check_schema(services.database)

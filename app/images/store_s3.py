@@ -12,14 +12,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError
 from botocore.handlers import add_expect_header
 from pydantic import SecretStr
 
@@ -39,6 +42,12 @@ PART_BYTES = 8 * 1024 * 1024
 SPARE_CONNECTIONS = 4
 PROBE_KEY = "readiness-probe"
 """Named in a multipart upload that is always given up, so it never becomes an object."""
+NO_PROFILES: dict[str, Any] = {
+    "profile": (None, [], None, None),
+    "config_file": (None, [], os.devnull, None),
+    "credentials_file": (None, [], os.devnull, None),
+}
+"""Neither AWS_PROFILE nor the files that profiles stand in; the SDK's other variables, as AWS_CA_BUNDLE, hold."""
 
 
 class S3Store:
@@ -201,26 +210,42 @@ async def open_s3_store(settings: Settings) -> AsyncIterator[S3Store]:
     """The bucket of the settings. Without a key pair in them, the machine's own credentials are used.
 
     Raises:
-        SettingsError: there is no bucket in them.
+        SettingsError: there is no bucket in them, or the SDK refuses what its own variables say.
     """
-    bucket = settings.s3_bucket
-    if bucket is None:
+    if settings.s3_bucket is None:
         raise SettingsError("S3_BUCKET is not set: set it to the bucket's name")
-    session = aioboto3.Session(
-        aws_access_key_id=_secret(settings.s3_access_key_id),
-        aws_secret_access_key=_secret(settings.s3_secret_access_key),
-        region_name=settings.s3_region,
-    )
+    async with AsyncExitStack() as stack:
+        try:
+            store = await _open(settings, settings.s3_bucket, stack)
+        except BotoCoreError as error:
+            said = str(error).rstrip(".")
+            raise SettingsError(f"S3_BUCKET: {said}: correct this among the AWS_ variables, or unset it") from error
+        yield store
+
+
+async def _open(settings: Settings, bucket: str, stack: AsyncExitStack) -> S3Store:
+    session = _session(settings)
     presigner = Presigner(session, bucket, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)
     await presigner.refresh()
     connections: list[AIOHTTPSession] = []
     config = _config(settings, connections)
-    async with session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config) as client:
-        # `Expect: 100-continue` costs a round trip a picture, and a store that never says "continue" would be waited
-        # for without any time-out.
-        client.meta.events.unregister("before-call.s3", add_expect_header)
-        straight = await _straight(session, client, connections)
-        yield S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner, straight=straight)
+    client = await stack.enter_async_context(session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config))
+    # `Expect: 100-continue` costs a round trip a picture, and a store that never says "continue" would be waited
+    # for without any time-out.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    straight = await _straight(session, client, connections)
+    return S3Store(client, bucket, public_url=settings.s3_public_url, presigner=presigner, straight=straight)
+
+
+def _session(settings: Settings) -> aioboto3.Session:
+    """Who asks. A key pair of ours is all that it takes: the profiles of whoever starts the service do not matter."""
+    key, secret = _secret(settings.s3_access_key_id), _secret(settings.s3_secret_access_key)
+    return aioboto3.Session(
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name=settings.s3_region,
+        botocore_session=AioSession(NO_PROFILES) if key and secret else None,
+    )
 
 
 async def _straight(

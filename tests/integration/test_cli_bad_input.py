@@ -25,6 +25,12 @@ GONE = {
     "PROMIDATA_BASE_URL": f"http://127.0.0.1:1/Profiles/Live/{SECRET}",
     "ALLOW_PRIVATE_ADDRESSES": "127.0.0.0/8",
 }
+BUCKET = {
+    "S3_BUCKET": "pictures",
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+    "S3_ACCESS_KEY_ID": "id",
+    "S3_SECRET_ACCESS_KEY": SECRET,
+}
 NO_RUN = "5b0c9c1e-0d7c-4f5e-9a53-0c7ad4f4d1c8"
 OPEN_TO_OTHERS = {"API_KEYS": f"a:admin:{SECRET}-of-16-chars"}
 Refused = Callable[..., str]
@@ -215,6 +221,15 @@ def test_a_data_folder_that_cannot_be_written_is_named(
     assert folder in error
     assert "DATA_DIR" in error
     assert "a folder that is yours" in error
+
+
+@pytest.mark.parametrize("line", ["api", "worker image"])
+def test_a_variable_of_the_stores_sdk_that_makes_no_sense_is_told_in_one_line(
+    refused: Refused, parts: dict[str, str], line: str
+) -> None:
+    error = refused(line, 1, **GONE | parts | BUCKET, AWS_DEFAULTS_MODE="x", PORT="0")
+    assert "invalid defaults mode: x" in error
+    assert "correct this among the AWS_ variables, or unset it" in error
 
 
 def test_a_port_that_is_taken_is_named_and_what_to_set(refused: Refused, taken: str) -> None:

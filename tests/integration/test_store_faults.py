@@ -194,6 +194,19 @@ async def test_a_wrong_secret_is_named(rclone_endpoint: str) -> None:
             await store.check()
 
 
+async def test_profiles_of_whoever_starts_the_service_do_not_matter_beside_a_key_pair(
+    moto_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").write_text("[default\n")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "broken"))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    key, body = picture(30)
+    async with open_s3_store(s3_settings(moto_endpoint)) as store:
+        await store.put(key, body, "image/png")
+        assert await asyncio.to_thread(_read, store.public_url(key)) == body
+
+
 async def test_cancelling_an_upload_in_parts_leaves_nothing(
     proxy: FaultProxy, faulty: S3Store, honest: S3Store
 ) -> None:

@@ -35,6 +35,8 @@ KEY = "should be name:role:secret, with role one of viewer, operator, admin"
 HOSTS = "should be hosts such as documents.example.com or documents.example.com:8443, without scheme"
 NETWORKS = "should be networks such as 10.0.0.0/8, separated by commas"
 LANGUAGES = "should be the feed's codes of languages such as nl,de,en,fr, the preferred one first"
+NAME = "should be the name of a bucket alone, such as pictures: letters, digits and . _ -"
+REGION = "should be a region such as eu-central-1, of letters, digits and -"
 ORIGINS = "should be origins such as https://shop.example.com, separated by commas; * is not possible"
 PROXIES = "should be addresses or networks of proxies, separated by commas, or *"
 REGIONS = "should be regions of the feed's prices such as BENELUX,EURO, the preferred one first"
@@ -122,10 +124,10 @@ def test_parts_of_lists_are_cut_too(load: Load) -> None:
 
 def test_quotes_that_are_no_pair_around_the_whole_stay(load: Load) -> None:
     password = "'p\"w"
-    settings = load({"REDIS_URL": f"redis://:{password}@cache/0", "S3_REGION": "'x\""})
+    settings = load({"REDIS_URL": f"redis://:{password}@cache/0", "OTEL_SERVICE_NAME": "'x\""})
     assert settings.redis_url is not None
     assert password in settings.redis_url.get_secret_value()
-    assert settings.s3_region == "'x\""
+    assert settings.otel_service_name == "'x\""
 
 
 @pytest.mark.parametrize("empty", ["", " ", '""', "' '\n"])
@@ -192,6 +194,12 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
             {"R2_BUCKET_NAME": "b"},
             "R2_BUCKET_NAME is set, so R2_ENDPOINT and R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY are needed too" + AWS,
         ),
+        *[
+            ({"S3_BUCKET": name}, "S3_BUCKET: " + NAME)
+            for name in ("Bad Bucket!", "s3://pictures", "a/b", "ä", "a" * 256)
+        ],
+        ({"R2_BUCKET_NAME": "a/b"}, "R2_BUCKET_NAME: " + NAME),
+        *[({"S3_REGION": name}, "S3_REGION: " + REGION) for name in ("eu central", "eu_central", "-eu", "1", "a" * 64)],
         ({"REDIS_URL": f"redis://:{SECRET}@cache:99999/0"}, REDIS_ADDRESS),
         ({"REDIS_URL": f"redis://:{SECRET}@cache/zero"}, REDIS_ADDRESS),
         ({"REDIS_URL": f"rediss://:{SECRET}/x@cache/0"}, REDIS_ADDRESS),
@@ -220,6 +228,11 @@ def test_a_message_names_the_variable_and_what_is_possible(load: Load, given: di
     shown = said(load, given)
     assert shown == f"settings: {message}"
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("bucket", ["a-b.c_D", "arn:aws:s3:eu-central-1:123456789012:accesspoint/pictures"])
+def test_a_bucket_that_the_sdk_takes_is_taken(load: Load, bucket: str) -> None:
+    assert load({**BUCKET, "S3_SECRET_ACCESS_KEY": SECRET, "S3_BUCKET": bucket}).s3_bucket == bucket
 
 
 @pytest.mark.parametrize(
