@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ _NO_HOST = re.compile(r"[\s/\\@?#*]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[A-Za-z0-9.:/-]+")
 _REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_SECRET = re.compile(r"[ -~]+")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
@@ -110,6 +112,15 @@ def is_base_address(text: str) -> bool:
     return is_web_address(text) and not re.search(r"[\s\\?#]", text) and "@" not in urlsplit(text).netloc
 
 
+def base_address(text: str) -> str:
+    """The base address in `text`, which may be that of the manifest, as it stands in a supplier's letter.
+
+    >>> base_address("https://feed.example/x/"), base_address("https://feed.example/x/Import/Import.txt")
+    ('https://feed.example/x', 'https://feed.example/x')
+    """
+    return text.rstrip("/").removesuffix("/Import/Import.txt").rstrip("/")
+
+
 def is_redis_address(text: str) -> bool:
     """Whether `text` names host, port and database as numbers; a database that is none would silently be 0.
 
@@ -141,6 +152,18 @@ def _web_address(example: str) -> AfterValidator:
         return text.rstrip("/")
 
     return AfterValidator(read)
+
+
+def _own_path(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("should be a path; it begins with the home of a user that is not known here") from None
+
+
+def _listening_host(text: str) -> str:
+    """An IPv6 address may stand in brackets, as in an address of the web."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
 def _bucket(text: str) -> str:
@@ -234,6 +257,8 @@ class ApiKey(BaseModel):
         if len(secret) < KEY_MIN_CHARS:
             needed = f"the secret of key {number} should have {KEY_MIN_CHARS} characters or more"
             raise ValueError(f"{needed}: `openssl rand -hex 32` gives a good one")
+        if not _SECRET.fullmatch(secret):  # clients send others as UTF-8 or as Latin-1, and many refuse to
+            raise ValueError(f"the secret of key {number} should have letters, digits and signs of ASCII alone")
         return cls.model_validate({"name": name, "role": role, "secret": secret})
 
 
@@ -244,6 +269,8 @@ Networks = Annotated[tuple[Network, ...], NoDecode, _from_text(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, _from_text(_origins)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
+OwnPath = Annotated[Path, AfterValidator(_own_path)]
+ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 RegionName = Annotated[str, AfterValidator(_region)]
 StoreAddress = Annotated[str, _web_address("https://account.r2.cloudflarestorage.com")]

@@ -31,8 +31,10 @@ from app.setting_values import (
     CollectorAddress,
     Hosts,
     LanguageCodes,
+    ListeningHost,
     Networks,
     Origins,
+    OwnPath,
     PicturesAddress,
     PriceRegions,
     Proxies,
@@ -41,6 +43,7 @@ from app.setting_values import (
     RootPath,
     ServiceAddress,
     StoreAddress,
+    base_address,
     is_base_address,
     is_header_list,
     is_redis_address,
@@ -84,16 +87,16 @@ class Settings(BaseSettings):
     s3_region: RegionName = "auto"
     s3_public_url: PicturesAddress | None = Field(None, validation_alias=_names("S3_PUBLIC_URL", "R2_PUBLIC_URL"))
 
-    data_dir: Path = Path(".data")
-    host: str = "127.0.0.1"
+    data_dir: OwnPath = Path(".data")
+    host: ListeningHost = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: ApiKeys = ()
     forwarded_allow_ips: Proxies | None = None
     root_path: RootPath = ""
     public_url: ServiceAddress | None = None
     cors_origins: Origins = ()
-    worker_probe_file: Path | None = None
-    metrics_host: str = "127.0.0.1"
+    worker_probe_file: OwnPath | None = None
+    metrics_host: ListeningHost = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     demo: bool = True
@@ -223,7 +226,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 "should look like https://promi-dl.de/Profiles/Live/{profile-guid}, without user name, query and blanks"
             )
-        return SecretStr(value.get_secret_value().rstrip("/"))
+        return SecretStr(base_address(value.get_secret_value()))
 
     @model_validator(mode="after")
     def _whole_store(self) -> Self:

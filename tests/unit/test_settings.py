@@ -42,6 +42,8 @@ PROXIES = "should be addresses or networks of proxies, separated by commas, or *
 REGIONS = "should be regions of the feed's prices such as BENELUX,EURO, the preferred one first"
 TAKEN = "ROOT_PATH: should be a path such as /promi: {} is what probes and the like ask for without a prefix"
 SHORT = "the secret of key 1 should have 16 characters or more: `openssl rand -hex 32` gives a good one"
+NO_ASCII = "the secret of key 1 should have letters, digits and signs of ASCII alone"
+HOMELESS = "it begins with the home of a user that is not known here"
 ROOT = Path(__file__).parents[2]
 Load = Callable[[dict[str, str]], Settings]
 
@@ -220,6 +222,11 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ),
         ({"API_KEYS": f"a:viewer:{SECRET},b:{SECRET}"}, "API_KEYS: key 2 " + KEY),
         ({"API_KEYS": "a:viewer:fifteen-letters"[:24]}, "API_KEYS: " + SHORT),
+        *[
+            ({"API_KEYS": f"a:viewer:{SECRET}{other}"}, "API_KEYS: " + NO_ASCII)
+            for other in ("ä", "\x7fx", "a\tb", "a\nb")
+        ],
+        ({"DATA_DIR": "~nobody-of-this-name/x"}, "DATA_DIR: should be a path; " + HOMELESS),
         ({"API_KEYS": f"a:viewer:{SECRET},a:admin:{SECRET}2"}, "API_KEYS: keys 1 and 2 have the same name"),
         ({"API_KEYS": f"a:viewer:{SECRET},b:admin:{SECRET}"}, "API_KEYS: keys 1 and 2 have the same secret"),
     ],
@@ -248,6 +255,28 @@ def test_a_bucket_that_the_sdk_takes_is_taken(load: Load, bucket: str) -> None:
 )
 def test_a_path_prefix_is_read_with_and_without_slashes(load: Load, given: str, read: str) -> None:
     assert load({"ROOT_PATH": given}).root_path == read
+
+
+@pytest.mark.parametrize("secret", ["0123456789-._~+/AZaz==", "!#$%&'()*;<>?@[]^`{|}:\"\\", "a sentence that is known"])
+def test_every_sign_of_ascii_may_stand_in_a_secret(load: Load, secret: str) -> None:
+    assert load({"API_KEYS": f"a:viewer:{secret}"}).api_keys[0].secret.get_secret_value() == secret
+
+
+def test_a_home_is_looked_up_where_no_shell_did(load: Load, tmp_path: Path) -> None:
+    settings = load({"HOME": str(tmp_path), "DATA_DIR": "~/promidata", "WORKER_PROBE_FILE": "~/pulse"})
+    assert (settings.data_dir, settings.worker_probe_file) == (tmp_path / "promidata", tmp_path / "pulse")
+
+
+@pytest.mark.parametrize("host", ["::", "::1", "0.0.0.0", "localhost"])
+def test_brackets_of_an_address_to_listen_on_are_cut(load: Load, host: str) -> None:
+    settings = load({"HOST": f"[{host}]", "METRICS_HOST": f"[{host}]"})
+    assert (settings.host, settings.metrics_host) == (host, host)
+
+
+@pytest.mark.parametrize("added", ["", "/", "/Import/Import.txt", "/Import/Import.txt/"])
+def test_the_address_of_the_manifest_leads_to_that_of_the_profile(load: Load, added: str) -> None:
+    base = "https://promi-dl.de/Profiles/Live/x"
+    assert load({"PROMIDATA_BASE_URL": base + added}).base_url == base
 
 
 def test_everything_that_is_wrong_is_said_at_once(load: Load) -> None:
