@@ -34,6 +34,7 @@ from tests.support.worker_stack import QUEUE_NAMES, WorkerProcess, Workers, unti
 SYNC = Path(__file__).parents[2] / "app" / "sync"
 ALL_MODULES = {f"{path.parent.name}.{path.stem}" for path in SYNC.glob("*/*.py")}
 ELSEWHERE = {name for name in ALL_MODULES if name.startswith("operating.")} | {
+    "running.direct",
     "upkeep.retention",
     "upkeep.schedules",
     "upkeep.webhooks",
