@@ -62,6 +62,9 @@ async def test_a_picture_that_comes_for_an_active_family_is_told_of_the_disconti
         now = hashes(origin, "/c", "/late") if beside else hashes(origin, "/late")
         assert await seen(stack) == dict.fromkeys(variants, now)
         assert sorted(await told(stack, before)) == sorted((variant, *CHANGED) for variant in variants)
+        before = await newest_change(stack)
         feed.set_document("A23", f"{gone}.json", document)
         await stack.sync()
         assert await seen(stack) == dict.fromkeys(variants, now)
+        ((sku, kind, fields),) = await told(stack, before)
+        assert (sku, kind, "images" in fields) == (variants[0], "reactivated", False)  # they saw it all along

@@ -2,8 +2,8 @@
 
 The family stage writes which addresses a variant shows as a new generation. Readers see the newest generation with
 nothing pending, until then the one before; for a first generation, what is there (ENGINE.md 6). `shown_generation` 0
-says that the first one is still incomplete. A generation whose pictures have failed one and all is not shown in place
-of one before it: the variant keeps what it has until one of them comes.
+says that the first one is still incomplete, and that nothing was told of its pictures. A generation whose pictures have
+failed one and all is not shown in place of one before it: the variant keeps what it has until one of them comes.
 """
 
 from __future__ import annotations

@@ -204,14 +204,21 @@ async def showing_already(
 
 
 async def touch_products_showing(db: AsyncConnection, flipped: Sequence[FlippedVariant]) -> None:
-    """Note that these variants and their products changed just now; the caller holds both."""
+    """Note that these variants and their products changed just now; the caller holds both.
+
+    A first generation of which something was told counts as shown from then on: what comes next is told as a change of
+    that, and not once more as one of nothing.
+    """
     if not flipped:
         return
     unstamped = [item.id for item in flipped if not item.stamped]
     if unstamped:
         await ask(
             db,
-            "UPDATE variants SET updated_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))",
+            """
+            UPDATE variants SET updated_at = clock_timestamp(),
+                shown_generation = CASE WHEN shown_generation = 0 THEN generation ELSE shown_generation END
+            WHERE id = ANY(CAST(:ids AS bigint[]))""",
             {"ids": unstamped},
         )
     await ask(
