@@ -13,10 +13,10 @@ from typing import Any
 from app.catalogue.amounts import decimal_text
 from app.feed.details import Languages
 from app.feed.jsontext import decode
-from app.feed.measures import centimetres_of, kilograms_of
+from app.feed.measures import centimetres_of, kilograms_of, pieces_of
 from app.feed.node import Memo, Node, Notes, fields_of, is_name
 from app.feed.pictures import address_of
-from app.feed.values import INT8_MAX, MAX_DEPTH, Unfit, flag_of, key_of, storable, text_of, whole_of
+from app.feed.values import INT8_MAX, MAX_DEPTH, Unfit, flag_of, key_of, storable, text_of
 
 _CARTON = {
     "OuterCartonLengthCM": ("lengthCm", centimetres_of),
@@ -118,7 +118,7 @@ _PER_LANGUAGE: dict[str, tuple[str, Callable[[object, Notes], Any]]] = {
 
 def _measured(node: Node) -> dict[str, Any]:
     carton: dict[str, Any] = {name: _decimal(node, key, reader) for key, (name, reader) in _CARTON.items()}
-    carton["quantityPerCarton"] = node.read("OuterCartonQuantityPerCarton", whole_of) or None
+    carton["quantityPerCarton"] = node.read("OuterCartonQuantityPerCarton", pieces_of) or None
     return {
         "filters": open_fields(node, "ProductFiltersByGroup"),
         "fragile": node.read("Fragile", flag_of),

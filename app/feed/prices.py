@@ -15,7 +15,7 @@ import msgspec
 from app.catalogue.amounts import decimal_text
 from app.catalogue.types import PriceData, PriceKind
 from app.feed.jsontext import decode, number_from_text
-from app.feed.measures import percent_of
+from app.feed.measures import percent_of, pieces_of
 from app.feed.node import Memo, Node, Notes, fields_of, is_name
 from app.feed.values import INT4_MAX, Unfit, flag_of, not_negative_of, text_of, whole_of
 
@@ -26,10 +26,9 @@ _TIER_MARKS = frozenset({"Price", "Quantity", "OnRequest", "Valuta"})
 _SOURCES = ("ProductPriceCountryBased", "ProductPriceRegionBased")
 _CURRENCY = re.compile("[A-Z]{3}")
 _CURRENCY_NAMES = {"EURO": "EUR", "€": "EUR", "£": "GBP", "$": "USD"}
-_SETTINGS = {
+_QUANTITIES = {
     "QuantityIncrements": "quantityIncrements",
     "MinimumOrderQuantity": "minimumOrderQuantity",
-    "VatSettingId": "vatSettingId",
 }
 
 
@@ -61,7 +60,8 @@ def _flat(regions: dict[str, Schedules]) -> Schedules:
 
 
 def _settings(schedule: Node) -> dict[str, Any]:
-    settings: dict[str, Any] = {name: schedule.read(key, whole_of) for key, name in _SETTINGS.items()}
+    settings: dict[str, Any] = {name: schedule.read(key, pieces_of) for key, name in _QUANTITIES.items()}
+    settings["vatSettingId"] = schedule.read("VatSettingId", whole_of)
     vat = schedule.read("VatPercentage", percent_of)
     settings["vatPercentage"] = None if vat is None else decimal_text(vat)
     return {name: value for name, value in settings.items() if value is not None}
@@ -185,7 +185,7 @@ def _without_currency(price: PriceData) -> PriceData:
 
 
 def _tier(region: str, kind: PriceKind, tier: Node) -> PriceData | None:
-    quantity = tier.read("Quantity", whole_of)
+    quantity = tier.read("Quantity", pieces_of)
     if quantity is None:
         if tier:
             tier.note("Quantity", "a price without a quantity")

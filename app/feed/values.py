@@ -33,6 +33,8 @@ _SPACES = "".join(character for character in map(chr, range(0x3001)) if characte
 _EDGES = _NO_WIDTH + _SPACES
 _KEY_EDGES = "\ufeff\u2060" + _SPACES
 """Around a SKU: blanks, and what shows nothing, which str.strip does not know."""
+_EAN_EDGES = _EDGES + "'\u2018\u2019"
+"""Around an EAN also the apostrophe by which a spreadsheet keeps a number as text."""
 _BLANK = r"[\s'\u2019\u2018\u02bc\u00b4`]"
 """What groups thousands beside points and commas: blanks of any width, and the apostrophe however it is written."""
 _BLANK_GROUPED = re.compile(rf"([+-]?[0-9]{{1,3}}(?:{_BLANK}[0-9]{{3}})+)([.,][0-9]+)?")
@@ -130,8 +132,8 @@ def ean_of(value: object) -> str | None:
 
     What has no digit but zeros (`n/a`, `-`, `geen`, `0`) says that there is none.
     """
-    text = key_of(value)
-    if text is None or not any(character.isdigit() and character != "0" for character in text):
+    text = (key_of(value) or "").strip(_EAN_EDGES)
+    if not any(character.isdigit() and character != "0" for character in text):
         return None
     if _EXPONENT.fullmatch(text):
         raise Unfit(f"{text}: the digits are lost in an exponent")

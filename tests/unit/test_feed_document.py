@@ -237,6 +237,7 @@ def test_of_two_prices_for_one_quantity_and_currency_the_last_that_can_be_read_c
         ([tier(5, 1, valuta="gold")], 1),
         (["soon"], 0),
         ({"0": tier(5, 1), "1": tier(4, "2")}, 2),
+        ([tier(5, "100 stuks"), tier(4, "250 st")], 2),
         (tier(5, 1), 1),
     ],
 )

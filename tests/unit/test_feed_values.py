@@ -6,7 +6,7 @@ from time import process_time
 import pytest
 
 from app.feed.details import hex_of
-from app.feed.measures import centimetres_of, grams_of, kilograms_of, millimetres_of, percent_of
+from app.feed.measures import centimetres_of, grams_of, kilograms_of, millimetres_of, percent_of, pieces_of
 from app.feed.pictures import address_of
 from app.feed.prices import currency_of
 from app.feed.values import Unfit, amount_of, ean_of, flag_of, key_of, list_of, not_negative_of, text_of, whole_of
@@ -122,7 +122,19 @@ def test_a_text_too_long_for_a_number_is_none_and_shown_short() -> None:
         assert len(str(caught.value)) < 80
 
 
-READERS = (amount_of, whole_of, ean_of, key_of, flag_of, text_of, grams_of, percent_of, country_of, currency_of)
+READERS = (
+    amount_of,
+    whole_of,
+    ean_of,
+    key_of,
+    flag_of,
+    text_of,
+    grams_of,
+    percent_of,
+    pieces_of,
+    country_of,
+    currency_of,
+)
 REPEATED = (
     "1",
     " ",
@@ -270,8 +282,12 @@ def test_a_sku_that_no_index_could_hold_is_unfit() -> None:
         ("0871234567890,00", "0871234567890"),
         ("8712345678901.", "8712345678901"),
         *(
+            (around.format("0871234567890"), "0871234567890")
+            for around in ("\u200e{}", "'{}", "\u2019{}\u200b", " ' {}\ufeff", "\u202a{}\u202c", "'{}.0'")
+        ),
+        *(
             (absent, None)
-            for absent in ("n/a", "N.A.", "-", "--", "geen", "keine", "?", "0", "0000000000000", 0, "\ufeff")
+            for absent in ("'", "n/a", "N.A.", "-", "--", "geen", "keine", "?", "0", "0000000000000", 0, "\ufeff")
         ),
     ],
 )
@@ -344,10 +360,16 @@ def test_a_list_may_come_as_an_object_or_as_its_only_item(value: object, items: 
         (percent_of, "21 %", "21"),
         (percent_of, "5,5%", "5.5"),
         (percent_of, "", None),
+        (pieces_of, 250, "250"),
+        (pieces_of, "250 st", "250"),
+        (pieces_of, "100stuks", "100"),
+        (pieces_of, ["100 Stück", None], "100"),
+        (pieces_of, "1.250 Stk.", "1250"),
+        (pieces_of, "100,00 PCS", "100"),
     ],
 )
 def test_a_unit_behind_a_measure_is_read(
-    reader: Callable[[object], Decimal | None], value: object, meant: str | None
+    reader: Callable[[object], Decimal | int | None], value: object, meant: str | None
 ) -> None:
     found = reader(value)
     assert (None if found is None else str(found)) == meant
@@ -358,3 +380,9 @@ def test_a_measure_that_cannot_be_known_is_unfit(value: object) -> None:
     for reader in (grams_of, millimetres_of):
         with pytest.raises(Unfit):
             reader(value)
+
+
+@pytest.mark.parametrize("value", ["250 kg", "1.000 st", "ab 100 st", "100 - 249 st", "1,5 st", "st", "2 x 50 st"])
+def test_a_number_of_pieces_that_cannot_be_known_is_unfit(value: str) -> None:
+    with pytest.raises(Unfit):
+        pieces_of(value)
