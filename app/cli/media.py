@@ -15,7 +15,7 @@ from app.wording import counted
 
 if TYPE_CHECKING:
     from app.cli.telling import Teller
-    from app.sync.operating.media import OrphanReport, VerifyReport
+    from app.sync.operating.media import OrphanReport, VerifyReport, WrongObject
 
 T = TypeVar("T")
 
@@ -46,7 +46,9 @@ def read_age_s(text: str) -> float:
 @media_app.command("verify", epilog=EPILOG)
 def verify(
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing again and put it back.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Fetch what is missing again and put it back, or forget it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Look whether each recorded picture is in the store with its size; exit code 1 when one is not."""
@@ -85,22 +87,30 @@ def orphans(
     if json:
         tell_json({"dryRun": not delete, **_as_json(report)})
     else:
-        _tell_orphans(report, Teller(), deleted=delete)
+        _tell_orphans(report, Teller(), deleted=delete, older_than=older_than)
 
 
 def _tell_verified(report: VerifyReport, teller: Teller) -> None:
     for wrong in report.wrong[:SHOWN_AT_MOST]:
-        end = "put back" if wrong.repaired else wrong.reason or "`--repair` fetches it again"
-        teller.say(f"{wrong.key}: {wrong.found}\n    {end}", whole=True)
+        teller.say(f"{wrong.key}: {wrong.found}\n    {_end_of(wrong)}", whole=True)
     _tell_more(report.wrong, teller)
-    repaired = sum(wrong.repaired for wrong in report.wrong)
+    counts = report.count()
+    forgotten = f", {counts['forgotten']} forgotten" if "forgotten" in counts else ""
     teller.say(
         f"{counted(report.checked, 'picture')} checked, {counted(len(report.wrong), 'was', 'were')} missing or wrong, "
-        f"{repaired} put back"
+        f"{counts['repaired']} put back{forgotten}"
     )
 
 
-def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> None:
+def _end_of(wrong: WrongObject) -> str:
+    if wrong.repaired:
+        return "put back"
+    if wrong.forgotten:
+        return "no address leads to it any more: forgotten"
+    return wrong.reason or "`--repair` fetches it again, or forgets it where no address leads to it"
+
+
+def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool, older_than: str) -> None:
     unneeded = sorted({*report.media, *report.objects})
     for key in unneeded[:SHOWN_AT_MOST]:
         teller.say(key)
@@ -111,7 +121,7 @@ def _tell_orphans(report: OrphanReport, teller: Teller, *, deleted: bool) -> Non
         f"{counted(report.addresses, 'address', 'addresses')}, {counted(len(report.media), 'picture')} and "
         f"{counted(len(report.objects), 'unknown object')}"
     )
-    teller.say(f"{needless} that nothing shows")
+    teller.say(f"{needless} that nothing shows, older than {older_than}")
     teller.say(f"{counted(report.deleted, 'object')} removed" if deleted else "--delete removes them")
 
 

@@ -85,9 +85,33 @@ async def test_what_cannot_be_repaired_says_why_and_the_rest_is(
     reasons = {wrong.key: wrong.reason for wrong in report.wrong}
     assert "404" in (reasons[keys[0]] or "")
     assert (reasons[keys[1]], reasons[keys[2]]) == (None, None)
+    done = {wrong.key: (wrong.repaired, wrong.forgotten) for wrong in report.wrong}
+    assert [done[key] for key in keys] == [(False, False), (False, True), (True, False)]
+    assert not report.is_whole
     told = await stack.rows("SELECT kind, fields FROM changes WHERE id > :before", before=before)
     assert told == [{"kind": "updated", "fields": ["images"]}]
     assert await stack.value("SELECT count(*) FROM addresses WHERE state = 'stored'") == 3
+
+
+async def test_what_no_address_leads_to_any_more_is_forgotten_and_found_no_more(
+    three: tuple[Stack, CountingStore, list[str]], origin: PictureOrigin
+) -> None:
+    """Its address has other bytes by now: told by the repair, or by a forced sync before it."""
+    stack, store, keys = three
+    for key in keys[:2]:
+        await store.inner.delete(key)
+    origin.put("/0.jpg", jpeg(76), etag="2")
+    await stack.sync(force=True)
+    origin.put("/2.jpg", jpeg(77), etag="2")
+    await store.inner.delete(keys[2])
+    report = await verify_media(stack.services, repair=True)
+    assert {wrong.key: (wrong.repaired, wrong.forgotten) for wrong in report.wrong} == {
+        keys[0]: (False, True),
+        keys[2]: (False, True),
+    }
+    assert report.is_whole
+    again = await verify_media(stack.services)
+    assert (again.checked, again.wrong) == (3, [])
 
 
 async def test_nothing_that_is_shown_is_an_orphan(three: tuple[Stack, CountingStore, list[str]]) -> None:
@@ -282,7 +306,9 @@ async def test_the_commands_print_json_and_exit_codes(
     assert (await invoke("verify", "--repair")).exit_code == 0
     listed = await invoke("orphans", "--older-than", "0s", "--json")
     assert (listed.exit_code, '"dryRun": true' in listed.stdout) == (0, True)
-    assert "0 objects removed" in (await invoke("orphans", "--delete")).stdout
+    deleted = await invoke("orphans", "--delete")
+    assert "that nothing shows, older than 24h" in deleted.stdout
+    assert "0 objects removed" in deleted.stdout
     assert (await invoke("orphans", "--older-than", "soon")).exit_code == 2
 
 

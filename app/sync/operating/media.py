@@ -1,6 +1,7 @@
 """What operators do to the object store: see that it has what is recorded, and remove what nobody needs.
 
     verify    media rows ─▶ HEAD, ten at a time ─▶ missing, of another size ─ repair ─▶ GET, put, commit
+                                                                              no address leads there ─▶ forgotten
     orphans   addresses that nothing shows ─▶ forgotten
               media that nothing shows, objects that nothing records ─▶ marked (app/persistence/media.py) ─▶ deleted
 
@@ -42,8 +43,11 @@ class WrongObject(msgspec.Struct):
     found: str
     """`missing`, or its size and the one recorded."""
     repaired: bool = False
+    """It was put back."""
+    forgotten: bool = False
+    """No address leads to it any more, so it is recorded no longer."""
     reason: str | None = None
-    """Why it could not be repaired."""
+    """Why neither could be done."""
 
 
 class VerifyReport(msgspec.Struct):
@@ -55,7 +59,13 @@ class VerifyReport(msgspec.Struct):
     @property
     def is_whole(self) -> bool:
         """Whether the store has everything now."""
-        return all(item.repaired for item in self.wrong)
+        return all(item.repaired or item.forgotten for item in self.wrong)
+
+    def count(self) -> dict[str, int]:
+        """How many were looked at, and what was found and done, as the audit trail has it."""
+        repaired, forgotten = sum(item.repaired for item in self.wrong), sum(item.forgotten for item in self.wrong)
+        counts = {"checked": self.checked, "wrong": len(self.wrong), "repaired": repaired}
+        return counts | ({"forgotten": forgotten} if forgotten else {})
 
 
 class OrphanReport(msgspec.Struct):
@@ -92,15 +102,13 @@ async def verify_media(services: Services, *, repair: bool = False) -> VerifyRep
         wrong = WrongObject(row.key, what)
         report.wrong.append(wrong)
         if repair:
-            wrong.reason = await _repair(services, storer, row)
-            wrong.repaired = wrong.reason is None
+            await _repair(services, storer, row, wrong)
 
     after = 0
     while page := await _page(services, after):
         await _each(page, look)
         after = page[-1].id
-        repaired = sum(item.repaired for item in report.wrong)
-        audit.mention(None, checked=report.checked, wrong=len(report.wrong), repaired=repaired)
+        audit.mention(None, **report.count())
     report.wrong.sort(key=lambda item: item.key)
     return report
 
@@ -110,21 +118,24 @@ async def _page(services: Services, after: int) -> list[MediaRow]:
         return await media.media_page(db, after, PAGE)
 
 
-async def _repair(services: Services, storer: PictureStorer, row: MediaRow) -> str | None:
-    """Put an object back from one of its addresses; None when that worked, else why it did not.
+async def _repair(services: Services, storer: PictureStorer, row: MediaRow, wrong: WrongObject) -> None:
+    """Put an object back from one of its addresses, and note in `wrong` what came of it.
 
     An address that has other bytes by now leads to those; when all of them do, nothing needs the object any more.
     """
     async with services.database.read() as db:
         leading = await pictures.addresses(db, ids := await media.named_addresses(db, row.id))
-    reason = None if ids else "no address leads to it: `media orphans --delete` forgets it"
     for address in (leading[address_id] for address_id in ids):
         try:
-            if await _fetch_again(services, storer, address) == row.key:
-                return None
+            wrong.repaired = await _fetch_again(services, storer, address) == row.key
         except (PermanentError, TransientError) as error:
-            reason = str(error)
-    return reason
+            wrong.reason = str(error)
+        if wrong.repaired:
+            wrong.reason = None
+            return
+    if wrong.reason is None:
+        wrong.forgotten = await _remove(services, [row.key], 0.0) == 1
+        wrong.reason = None if wrong.forgotten else "an address leads to it again: look once more"
 
 
 async def _fetch_again(services: Services, storer: PictureStorer, address: Address) -> str:
