@@ -264,7 +264,7 @@ class _Reader:
         supplier = _decoded(segments[-1]).strip()
         if folder + "/" == self._base_folder or not supplier:
             raise _Refused("no supplier's folder before the file name")
-        if {".", ".."} & {unquote(segment) for segment in segments} or len(supplier) > _SUPPLIER_MAX_CHARS:
+        if {".", ".."} & {supplier, *map(unquote, segments)} or len(supplier) > _SUPPLIER_MAX_CHARS:
             raise _Refused("a folder that is no supplier's")
         return supplier
 

@@ -42,9 +42,15 @@ def _storable(text: str) -> str:
     return text
 
 
+def _reachable(code: str) -> str:
+    if code in {".", ".."}:
+        raise ValueError("should be neither . nor ..: in an address they lead elsewhere")
+    return code
+
+
 Storable = AfterValidator(_storable)
 """A text that PostgreSQL can take."""
-Code = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable]
+Code = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable, AfterValidator(_reachable)]
 Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 """A JSON number: neither `true` nor `"0.5"` is one."""

@@ -99,6 +99,7 @@ def test_bytes_that_are_no_utf_8_are_asked_for_as_they_are() -> None:
         (f"{BASE}/a.json|aa", "no supplier"),
         (f"{BASE}/A23/../a.json|aa", "no supplier's"),
         (f"{BASE}/A23/%2e%2E/a.json|aa", "no supplier's"),
+        (f"{BASE}/%20../a.json|aa", "no supplier's"),
         (f"{BASE}/A23/a.xml|aa", "ends in .json"),
         (f"{BASE}/A23/a.json?x=1|aa", "ends in .json"),
         (f"{BASE}/A23/a?x=.json|aa", "ends in .json"),
