@@ -32,6 +32,8 @@ TONES = {
 """The colour of a state; its word always stands beside it."""
 LANGUAGES = ("en", "nl", "de", "fr")
 HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+CUT = "…"
+"""Where something was taken out of an address (app/logs.py) or a text."""
 UNITS = ((DAY_S, "d"), (3600, "h"), (60, "min"))
 
 
@@ -97,11 +99,14 @@ def ago(at: datetime | None) -> str:
 def link_to(address: object) -> str | None:
     """The address where it may become a link: the feed's texts are not ours, and `javascript:` is an address, too.
 
+    One that is masked leads nowhere.
+
     >>> link_to("https://promi-dl.de/a.json"), link_to(" javascript:alert(1)"), link_to(None)
     ('https://promi-dl.de/a.json', None, None)
+    >>> link_to("https://promi-dl.de/Profiles/Live/0f3c…/A23/A23-1.json")
     """
     text = str(address or "")
-    return text if text.startswith(("http://", "https://")) else None
+    return text if text.startswith(("http://", "https://")) and CUT not in text else None
 
 
 def segment(text: str) -> str:
@@ -123,12 +128,12 @@ def hex_color(value: str | None) -> str | None:
 def short(value: Any, most: int = 240) -> str:
     """A value on one line."""
     text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text if len(text) <= most else text[:most] + "…"
+    return text if len(text) <= most else text[:most] + CUT
 
 
 def tail(text: str, most: int) -> str:
     """The end of a text: addresses begin alike."""
-    return text if len(text) <= most else "…" + text[-most:]
+    return text if len(text) <= most else CUT + text[-most:]
 
 
 def stately(state: str) -> str:
