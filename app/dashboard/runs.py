@@ -137,6 +137,7 @@ async def _read_run(services: Services, run_id: str, after: str | None) -> dict[
         "under_way": run.status in UNDER_WAY,
         "groups": grouped([problem_out(settings, problem) for problem in problems]),
         "addresses_shown": ADDRESSES_SHOWN,
+        "in_part": more or position is not None,
         "following": write_cursor(AfterProblem(problems[-1]["id"])) if more else None,
         "job": None if job is None else job_status(settings, job),
         "failed_jobs": failed,
