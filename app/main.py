@@ -58,6 +58,7 @@ from app.api.path_segments import PathSegments
 from app.api.problems import Problem, add_handlers
 from app.api.request_traces import RequestTraces
 from app.api.validators import describe_etags
+from app.dashboard.entering import nothing_here
 from app.dashboard.pages import PAGES
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
@@ -141,6 +142,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.figures = figures
     app.state.bodies = KeptBodies(kept_bodies.MOST_BYTES)
     add_handlers(app)
+    app.add_exception_handler(404, nothing_here)
     for module in sorted(ROUTERS, key=lambda module: module not in ASKED_MOST):
         app.include_router(module.router)
     app.state.routes = _routes()

@@ -101,7 +101,7 @@ def status_of(error: PromidataSyncError) -> int:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer every error with a problem document, also unknown paths and methods."""
+    """Answer every error with a problem document, also unknown methods; unknown paths have a handler of their own."""
     app.add_exception_handler(ProblemError, _own)
     app.add_exception_handler(SeveralSuppliers, _of_several_suppliers)
     app.add_exception_handler(PromidataSyncError, _of_the_tree)
@@ -176,12 +176,10 @@ async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
         return problem_response(422, UNREADABLE, errors=[{"field": "body", "message": UNREADABLE}])
-    detail = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not possible at {request.url.path}",
-    }.get(error.status_code, str(error.detail))
-    headers = {"Allow": ", ".join(_possible_at(request))} if error.status_code == 405 else error.headers
-    return problem_response(error.status_code, detail, headers=headers)
+    if error.status_code == 405:
+        said = f"{request.method} is not possible at {request.url.path}"
+        return problem_response(405, said, headers={"Allow": ", ".join(_possible_at(request))})
+    return problem_response(error.status_code, str(error.detail), headers=error.headers)
 
 
 def _possible_at(request: Request) -> list[str]:

@@ -18,15 +18,19 @@ from starlette.responses import RedirectResponse
 
 from app.api.auditing import READING, audited
 from app.api.auth import LOCAL, RANKS, Caller, find_caller
-from app.api.problems import ProblemError, status_of
+from app.api.encodings import weights_of
+from app.api.problems import ProblemError, problem_response, status_of
 from app.api.sessions import session_key
-from app.dashboard.showing import leave_word, own_path, root_of, show
+from app.dashboard.showing import asked_for, leave_word, own_path, root_of, show
 from app.errors import PromidataSyncError
 from app.persistence.audit import Act
 from app.settings import Role, Settings
 from app.views.masking import mask_base
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+NOTHING_DONE = "Nothing was done: nobody is signed in any more. Sign in, and press the button again."
 
 
 class SignInNeeded(Exception):
@@ -138,10 +142,29 @@ def leading(request: Request, to: str, said: str, *, kind: str = "done") -> Resp
     return answer
 
 
+def wants_page(request: Request) -> bool:
+    """Whether somebody reads what is answered: a browser names HTML, and what is below `/api` is for programs."""
+    path = request.url.path.removeprefix(root_of(request))
+    weights = weights_of(",".join(request.headers.getlist("accept")))
+    return request.method in READING and not path.startswith("/api/") and weights.get("text/html", 0) > 0
+
+
+async def nothing_here(request: Request, _: Exception) -> Response:
+    """The answer for a path that leads nowhere: a page in a browser, else the API's problem document."""
+    said = f"there is nothing at {request.url.path}"
+    if not wants_page(request):
+        return problem_response(404, said)
+    return show(request, caller_of(request), "error.html", status=404, title="Nothing here", said=said)
+
+
 def to_sign_in(request: Request) -> Response:
-    """Off to the sign-in page, which leads back to where a page was asked for."""
-    wanted = request.url.path.removeprefix(root_of(request)) if request.method == "GET" else "/"
-    return RedirectResponse(f"{root_of(request)}/sign-in?to={quote(wanted or '/', safe='/')}", 303)
+    """Off to the sign-in page, which leads back to the page that was asked for; of a form it says what became of it."""
+    is_form = request.method not in READING
+    wanted = "/" if is_form else asked_for(request)
+    answer = RedirectResponse(f"{root_of(request)}/sign-in?to={quote(wanted, safe='/')}", 303)
+    if is_form:
+        leave_word(request, answer, "error", NOTHING_DONE)
+    return answer
 
 
 def what_went_wrong(request: Request, error: Exception) -> tuple[int, str]:

@@ -108,6 +108,12 @@ def leave_word(request: Request, answer: Response, kind: str, said: str) -> None
     sessions.keep_cookie(request, answer, FLASH, base64.urlsafe_b64encode(flash).decode(), lasts_s=60)
 
 
+def asked_for(request: Request) -> str:
+    """The path below the prefix as it was sent, with its query: what is encoded in it stays so."""
+    path = request.scope["raw_path"].decode("latin-1").removeprefix(root_of(request)) or "/"
+    return f"{path}?{request.url.query}" if request.url.query else path
+
+
 def own_path(text: str) -> str:
     r"""Where to lead somebody: a path of ours, and nowhere else.
 

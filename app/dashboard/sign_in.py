@@ -29,14 +29,14 @@ UNKNOWN = "This key is not known. Keys are set in API_KEYS, as name:role:secret;
 async def get_sign_in(request: Request) -> Response:
     """The form; where no key is configured, or somebody is signed in, there is nothing to do here."""
     keys = request.app.state.settings.api_keys
-    if not keys or sessions.session_key(request, keys):
-        return RedirectResponse(root_of(request) + "/", 303)
-    return show_sign_in(request)
-
-
-def show_sign_in(request: Request, said: str | None = None) -> Response:
-    """The form, perhaps once more."""
     to = own_path(request.query_params.get("to", "/"))
+    if not keys or sessions.session_key(request, keys):
+        return RedirectResponse(root_of(request) + to, 303)
+    return show_sign_in(request, to)
+
+
+def show_sign_in(request: Request, to: str = "/", said: str | None = None) -> Response:
+    """The form, perhaps once more; it leads to a path of ours."""
     status = 200 if said is None else 401
     return show(request, None, "sign_in.html", title="Sign in", status=status, said=said, to=to)
 
@@ -44,12 +44,13 @@ def show_sign_in(request: Request, said: str | None = None) -> Response:
 @router.post("/sign-in")
 async def sign_in(request: Request, form: Form) -> Response:
     """Known by a key from here on, for twelve hours."""
+    to = own_path(form.get("to", "/"))
     key = _key_with(request.app.state.settings.api_keys, form.get("key", ""))
     if key is None:
         log.warning("sign-in refused: the key is not known", address=request.client and request.client.host)
-        return show_sign_in(request, UNKNOWN)
+        return show_sign_in(request, to, UNKNOWN)
     async with audited(request, actor=key.name, role=key.role, via="dashboard", action="signIn"):
-        answer = RedirectResponse(root_of(request) + own_path(form.get("to", "/")), 303)
+        answer = RedirectResponse(root_of(request) + to, 303)
         sessions.open_session(request, answer, key)
         return answer
 

@@ -23,6 +23,7 @@ from app.dashboard.queues import VERBS
 from app.dashboard.showing import FORM_COOKIE
 from app.settings import Settings
 from tests.support.api_client import serve
+from tests.support.ledger_rows import add_run
 from tests.support.plain_http import plain_client
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.stack import Servers, Stack, open_stack
@@ -110,6 +111,40 @@ async def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_where_he_wanted_
         assert went.url.path == "/runs"
         away = await send(http, "/sign-in", {"key": SECRETS["viewer"], "to": "//evil.example/"}, page="/runs")
         assert (away.url.host, away.url.path) == ("127.0.0.1", "/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/runs?supplier=A23&status=failed", "/catalogue/A%2F23%3F1?supplier=A23", "/catalogue/%C3%A9lan%2520x?q=a%26b"],
+)
+async def test_signing_in_leads_to_the_very_page_that_was_asked_for_also_after_a_wrong_key(
+    stack: Stack, path: str
+) -> None:
+    for prefix in ("", "/shop"):
+        settings = Settings.model_validate({**stack.settings.model_dump(), "root_path": prefix})
+        async with serve(settings) as url, browsing(url) as http:
+            page = await http.get(f"{prefix}{path}")
+            for key, status in (("wrong", 401), (SECRETS["viewer"], 303)):
+                fields = dict(re.findall(r'name="(token|to)" value="([^"]*)"', page.text))
+                form = {name: html.unescape(value) for name, value in fields.items()} | {"key": key}
+                page = await http.post(f"{prefix}/sign-in", data=form, follow_redirects=False)
+                assert page.status_code == status
+            assert page.headers["location"] == f"{prefix}{path}"
+            again = await http.get(f"{prefix}/sign-in", params={"to": path}, follow_redirects=False)
+            assert again.headers["location"] == f"{prefix}{path}", "whoever is signed in has nothing to do here"
+            away = await http.get(f"{prefix}/sign-in", params={"to": "//evil.example"}, follow_redirects=False)
+            assert away.headers["location"] == f"{prefix}/"
+
+
+async def test_a_button_that_a_stranger_presses_is_said_to_have_done_nothing(stack: Stack, url: str) -> None:
+    async with browsing(url, "operator") as http:
+        shown = TOKEN.search((await http.get("/queues")).text)
+        assert shown is not None
+        await send(http, "/sign-out", {})
+        asked = await http.post("/queues/image-upload/pause", data={"token": shown[1]})
+        assert (asked.url.path, "Nothing was done" in asked.text) == ("/sign-in", True)
+        assert "Nothing was done" not in (await http.get("/sign-in")).text, "it is said once"
+    assert not (await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'"))
 
 
 async def test_the_cookie_is_closed_to_scripts_and_read_only_for_the_api(stack: Stack, url: str) -> None:
@@ -233,6 +268,52 @@ async def test_what_the_feed_says_is_text_and_never_markup_or_a_link_that_runs(s
         assert shown > 3
 
 
+async def test_an_address_that_is_masked_is_text_since_it_leads_nowhere(stack: Stack, url: str) -> None:
+    stack.server.faults.add("*/A360/*.json", "broken_json", times=1)
+    await stack.sync("A360")
+    run = (await stack.run("A360"))["id"]
+    async with browsing(url, "viewer") as http:
+        pages = [(await http.get(path)).text for path in (f"/runs/{run}", "/catalogue/A23-100000?supplier=A23")]
+    for page in pages:
+        assert '<span class="address">http://127.0.0.1' in page
+        assert not re.findall(r'href="[^"]*…', page)
+
+
+async def test_many_problems_are_not_told_as_the_number_of_a_page(
+    stack: Stack, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await add_run(stack)
+    add = """
+    INSERT INTO problems (run_id, severity, stage, kind, reason)
+    SELECT CAST(:run AS uuid), 'error', 'supplier', 'origin-refused', 'answered 500' FROM generate_series(1, 8)"""
+    await stack.services.database.transact(lambda db: db.execute(text(add), {"run": run}))
+    async with browsing(url, "viewer") as http:
+        whole = (await http.get(f"/runs/{run}")).text
+        monkeypatch.setattr("app.dashboard.runs.PROBLEMS_READ", 6)
+        first = (await http.get(f"/runs/{run}")).text
+        following = re.search(r'href="([^"]*after=[^"]*)"', first)
+        assert following is not None
+        last = (await http.get(f"/runs/{run}{html.unescape(following[1])}")).text
+    assert [re.findall(r"<b>([^<]*)×</b>", page) for page in (whole, first, last)] == [["8"], ["6+"], ["2+"]]
+    assert ("and 3 more" in whole, "and 1+ more" in first) == (True, True)
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+async def test_a_path_that_leads_nowhere_is_a_page_in_a_browser_and_a_problem_elsewhere(
+    stack: Stack, prefix: str
+) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    settings = Settings.model_validate({**stack.settings.model_dump(), "root_path": prefix})
+    async with serve(settings) as url, browsing(url) as http:
+        page = await http.get(f"{prefix}/nosuch", headers=browser)
+        assert (page.status_code, page.headers["content-type"][:9]) == (404, "text/html")
+        assert f"there is nothing at {prefix}/nosuch" in page.text
+        for path, headers in (("/nosuch", {}), ("/nosuch", {"Accept": "*/*"}), ("/api/v1/nosuch", browser)):
+            answer = await http.get(f"{prefix}{path}", headers=headers)
+            assert (answer.status_code, answer.json()["detail"]) == (404, f"there is nothing at {prefix}{path}")
+        assert (await http.post(f"{prefix}/nosuch", headers=browser)).json()["status"] == 404
+
+
 async def test_errors_are_pages_that_lead_on(stack: Stack, url: str) -> None:
     async with browsing(url, "admin") as http:
         for path, status in (
@@ -252,6 +333,7 @@ async def test_what_a_form_came_to_is_told_also_when_it_came_to_nothing(stack: S
             ("/suppliers", {"code": "NEW1", "name": "New"}, "NEW1 was added"),
             ("/suppliers", {"code": "NEW1"}, "there is a supplier NEW1 already"),
             ("/suppliers", {"code": "A B"}, "code:"),
+            ("/suppliers", {"code": ".."}, "should be neither . nor .."),
             ("/suppliers/NEW1/schedule", {"schedule": "30 3 * * *", "timeZone": "Europe/Amsterdam"}, "is saved"),
             ("/suppliers/NEW1/schedule", {"schedule": "often"}, "not a cron expression"),
             ("/suppliers/NEW1/guard", {"percent": "35"}, "The guard is set"),
