@@ -31,6 +31,7 @@ _NO_HOST = re.compile(r"[\s/\\@?#*]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+ *=(?:[ -$&-+.-~\-]|%(?!0[aAdD0])[0-9A-Fa-f]{2})*")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[A-Za-z0-9.:/-]+")
 _REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_CERT_REQS = re.compile(r"(?<=[?&]ssl_cert_reqs=)(?:CERT_)?(none|optional|required)(?=&|$)", re.IGNORECASE)
 _SECRET = re.compile(r"[ -~]+")
 _ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
@@ -132,6 +133,15 @@ def is_redis_address(text: str) -> bool:
         return parts.scheme == "unix" or (parts.port != 0 and re.fullmatch(r"/?\d*", parts.path) is not None)
     except ValueError:  # its words may hold a password
         return False
+
+
+def redis_address(text: str) -> str:
+    """`text` with what is asked of Redis' certificate as redis-py writes it, not as Celery does.
+
+    >>> redis_address("rediss://cache/0?ssl_cert_reqs=CERT_NONE&db=1")
+    'rediss://cache/0?ssl_cert_reqs=none&db=1'
+    """
+    return _CERT_REQS.sub(lambda found: found[1].lower(), text)
 
 
 def is_header_list(text: str) -> bool:

@@ -47,6 +47,7 @@ from app.setting_values import (
     is_base_address,
     is_header_list,
     is_redis_address,
+    redis_address,
     tidied,
 )
 
@@ -201,7 +202,7 @@ class Settings(BaseSettings):
                 "should look like redis://user:password@host:6379/0; "
                 "in user and password write @ as %40, : as %3A, / as %2F, ? as %3F and # as %23"
             )
-        return value
+        return SecretStr(redis_address(value.get_secret_value()))
 
     @field_validator("otel_exporter_otlp_headers", mode="after")
     @classmethod

@@ -23,7 +23,7 @@ from app.cli.telling import Teller, tell_json
 from app.coordination.heartbeats import workers_now
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
-from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, SettingsError
+from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, QueueUnavailable, SettingsError
 from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.jobs.redis_errors import NEEDS_MEMORY, remedy
@@ -169,8 +169,10 @@ async def _redis(services: Services) -> Finding:
     try:
         await _ours_to_use(services, services.queue)
     except SettingsError:
-        version = await redis_version(services.queue.redis, services.queue.keys)
-        if version.fits:
+        version = None
+        with suppress(QueueUnavailable):  # where we are not let in at all, that is what there is to say
+            version = await redis_version(services.queue.redis, services.queue.keys)
+        if version is None or version.fits:
             raise
     else:
         version = await redis_version(services.queue.redis, services.queue.keys)

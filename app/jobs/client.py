@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from app.errors import SettingsError
 from app.jobs.redis_pool import ShrinkingRedisPool
@@ -22,6 +22,9 @@ from app.outages import end_if_cancelled
 
 SMALL = 32 * 1024
 """Bytes of a command that an empty transport takes without a pause: half of asyncio's limit."""
+
+FILES = ("ca_certs", "certfile", "keyfile")
+"""What TLS is done with, as redis-py's parameters name it behind `ssl_`."""
 
 BROKEN = (OSError, RuntimeError, AttributeError, TypeError)
 """What writing to a connection raises that is gone: uvloop a RuntimeError, and asyncio's own loop, in some Pythons, one
@@ -45,13 +48,33 @@ def prepare_client(url: str, **options: Any) -> CancellableRedis:
             retry_on_error=[RedisConnectionError],
         )
         pool.connection_class = direct(pool.connection_class)
-        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, from_url does not
-    except (TypeError, ValueError):  # their words may hold a password
+        # looks at the parameters, from_url does not
+        _try_tls(pool.make_connection())  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, RedisError):  # their words may hold a password
         raise SettingsError(
             "REDIS_URL: a parameter behind the ? is not known, or its value makes no sense; "
             "none is needed, and redis://user:password@host:6379/0 is enough"
         ) from None
     return cast("CancellableRedis", CancellableRedis.from_pool(pool))
+
+
+def _try_tls(connection: AbstractConnection) -> None:
+    """Make what TLS is done with: redis-py does so when it connects, and takes a wrong parameter for an outage.
+
+    Raises:
+        SettingsError: a file that is named cannot be used.
+        ValueError, TypeError: another value makes no sense.
+    """
+    if not isinstance(connection, SSLConnection):
+        return
+    try:
+        connection.ssl_context.get()
+    except OSError as error:  # ssl's errors, too
+        files = [f"ssl_{name}" for name in FILES if getattr(connection.ssl_context, name)]
+        if not files:
+            raise ValueError from error
+        named = " or ".join(files)
+        raise SettingsError(f"REDIS_URL: what {named} names cannot be used ({error.strerror})") from None
 
 
 class CancellableRedis(Redis):

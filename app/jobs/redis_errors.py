@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -24,6 +26,13 @@ REMEDIES: tuple[tuple[type[RedisError], str], ...] = (
 )
 REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
 """redis-py takes the code off the message of these."""
+TRUST = (
+    "name the certificate of who signed it in ssl_ca_certs of REDIS_URL (rediss://...?ssl_ca_certs=/path); "
+    "where the host has none to give, ssl_cert_reqs=none takes any, also that of somebody in between"
+)
+OTHER_DOOR = ("Connection closed by server", "Timeout connecting")
+"""What a port with TLS says to redis://, and one without to rediss://."""
+WHICH_DOOR = "rediss:// is for a port with TLS, redis:// for one without"
 
 
 def remedy(error: BaseException | None) -> str | None:
@@ -51,10 +60,27 @@ def _refusal(error: BaseException, text: str, keys: RedisKeys) -> str | None:
 
 
 def _fault(error: BaseException, text: str) -> str:
+    wrong = _wrong_tls(error)
+    if isinstance(wrong, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({wrong.verify_message}): {TRUST}"
+    if wrong is not None:
+        return f"TLS did not come about ({wrong.reason}): look at REDIS_URL; {WHICH_DOOR}"
     if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS")):
         replica = ": it is a replica, let REDIS_URL name the primary" if isinstance(error, ReadOnlyError) else ""
         return f"it refuses writes ({text}){replica}"
-    return f"{text}; is it running, and is REDIS_URL right?"
+    door = f" {WHICH_DOOR}" if text.startswith(OTHER_DOOR) else ""
+    return f"{text}; is it running, and is REDIS_URL right?{door}"
+
+
+def _wrong_tls(error: BaseException) -> ssl.SSLError | None:
+    """What TLS failed at for what the server has or REDIS_URL asks for, not for a server that went.
+
+    redis-py raises its own error while it handles that one.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return None if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) else cause
 
 
 def is_refused_user(error: BaseException) -> bool:
@@ -78,4 +104,5 @@ def is_missing(error: BaseException) -> bool:
 
 def is_misfit(error: BaseException) -> bool:
     """Whether somebody must set something: waiting does not help."""
-    return is_refused_user(error) or is_missing(error) or is_refused_key(error) or isinstance(error, ReadOnlyError)
+    refused = is_refused_user(error) or is_missing(error) or is_refused_key(error)
+    return refused or isinstance(error, ReadOnlyError) or _wrong_tls(error) is not None

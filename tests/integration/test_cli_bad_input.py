@@ -169,6 +169,11 @@ def test_an_address_of_a_database_that_makes_no_sense(refused: Refused, line: st
         (f"redis://:{SECRET}@[::1", "should look like redis://user:password@host:6379/0"),
         (f"rediss://:{SECRET}@h/0?nope=1", "a parameter behind the ? is not known"),
         (f"redis://:{SECRET}@h/0?socket_timeout=x", "a parameter behind the ? is not known, or its value"),
+        (f"rediss://:{SECRET}@h/0?ssl_cert_reqs=x", "a parameter behind the ? is not known, or its value"),
+        (f"rediss://:{SECRET}@h/0?ssl_min_version=x", "a parameter behind the ? is not known, or its value"),
+        (f"rediss://:{SECRET}@h/0?ssl_ciphers=x", "a parameter behind the ? is not known, or its value"),
+        (f"rediss://:{SECRET}@h/0?ssl_ca_certs=/nope", "what ssl_ca_certs names cannot be used (No such file"),
+        (f"rediss://:{SECRET}@h/0?ssl_ca_certs=/etc/hostname", "what ssl_ca_certs names cannot be used ("),
     ],
 )
 @pytest.mark.parametrize("line", ["sync A23", "api", "worker image"])

@@ -27,6 +27,7 @@ from tests.conftest import MakeStack
 from tests.support.command_line import command, environment_of
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Servers, Stack, own_valkey
+from tests.support.tls_terminator import make_certificate, tls_terminator
 
 EVERYTHING = [
     "database",
@@ -213,6 +214,18 @@ async def test_a_redis_that_will_not_do_is_named_with_what_to_do(
     assert not redis_found.ok
     assert found in redis_found.found
     assert do in redis_found.do
+
+
+async def test_a_certificate_of_redis_that_nobody_vouches_for_is_named_with_what_to_do(
+    make_stack: MakeStack, servers: Servers, tmp_path: Path
+) -> None:
+    async with tls_terminator(make_certificate(tmp_path), servers.valkey.port) as port:
+        url = servers.valkey.url.replace("redis:", "rediss:").replace(f":{servers.valkey.port}/", f":{port}/")
+        async with make_stack(redis_url=url) as stack:
+            redis_found = (await found_by(stack))["redis"]
+    assert "its certificate is not trusted" in redis_found.found
+    assert "ssl_ca_certs of REDIS_URL" in redis_found.found
+    assert redis_found.do == ""
 
 
 async def test_a_redis_that_does_not_tell_of_its_memory_is_fine(make_stack: MakeStack, servers: Servers) -> None:

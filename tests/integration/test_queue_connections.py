@@ -62,10 +62,46 @@ async def test_a_whole_sync_through_tls(servers: Servers, tmp_path: Path) -> Non
 async def test_a_certificate_that_nobody_vouches_for_is_refused(servers: Servers, tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     async with tls_terminator(certificate, servers.valkey.port) as port:
-        queue = RedisQueue(f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0")
-        with pytest.raises(QueueUnavailable, match="certificate"):
-            await queue.check()
+        url = f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0"
+        refused = await told(url, SettingsError)
+        assert "its certificate is not trusted (self-signed certificate): name the certificate" in refused
+        assert "ssl_ca_certs=/path" in refused
+        assert "ssl_cert_reqs=none takes any" in refused
+        await fits(f"{url}?ssl_cert_reqs=none")
+        await fits(f"{url}?ssl_ca_certs={certificate}")
+
+
+async def test_a_worker_ends_at_a_certificate_that_nobody_vouches_for(servers: Servers, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    async with tls_terminator(certificate, servers.valkey.port) as port, worker_stack(servers, tmp_path) as workers:
+        worker = workers.spawn(IMAGE_UPLOAD, REDIS_URL=f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0")
+        assert await worker.exit_code() == 1
+        assert "its certificate is not trusted" in worker.said().splitlines()[-1]
+
+
+async def test_a_port_with_tls_and_one_without_are_told_apart(servers: Servers, tmp_path: Path) -> None:
+    doors = "rediss:// is for a port with TLS, redis:// for one without"
+    async with tls_terminator(make_certificate(tmp_path), servers.valkey.port) as port:
+        assert doors in await told(f"redis://:{password_of(servers)}@127.0.0.1:{port}/0", QueueUnavailable)
+    assert doors in await told(servers.valkey.url.replace("redis:", "rediss:"), QueueUnavailable)
+
+
+async def told(url: str, kind: type[Exception]) -> str:
+    """What a worker's look at Redis ends with."""
+    queue = RedisQueue(url, connect_timeout_s=1)
+    try:
+        with pytest.raises(kind) as raised:
+            await queue.try_once()
+    finally:
         await queue.close()
+    assert f":{urlsplit(url).password}@" not in str(raised.value)
+    return str(raised.value)
+
+
+async def fits(url: str) -> None:
+    queue = RedisQueue(url)
+    await queue.try_once()
+    await queue.close()
 
 
 async def test_everything_works_for_a_user_without_the_dangerous_commands(servers: Servers, tmp_path: Path) -> None:

@@ -273,6 +273,13 @@ def test_brackets_of_an_address_to_listen_on_are_cut(load: Load, host: str) -> N
     assert (settings.host, settings.metrics_host) == (host, host)
 
 
+@pytest.mark.parametrize("written", ["none", "CERT_NONE", "None", "cert_none"])
+def test_what_is_asked_of_a_certificate_may_be_written_as_celery_does(load: Load, written: str) -> None:
+    url = load({"REDIS_URL": f"rediss://:CERT_NONE@cache/0?db=1&ssl_cert_reqs={written}"}).redis_url
+    assert url is not None
+    assert url.get_secret_value() == "rediss://:CERT_NONE@cache/0?db=1&ssl_cert_reqs=none"
+
+
 @pytest.mark.parametrize("added", ["", "/", "/Import/Import.txt", "/Import/Import.txt/"])
 def test_the_address_of_the_manifest_leads_to_that_of_the_profile(load: Load, added: str) -> None:
     base = "https://promi-dl.de/Profiles/Live/x"
