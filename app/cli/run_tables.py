@@ -49,7 +49,8 @@ def _left(stage: StageProgress) -> str:
 def live_table(runs: Sequence[Run], rows: int) -> Table:
     """Runs with a bar a stage, its rate and the time that is left; at most `rows`, those under way first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for _ in range(6):
+    table.add_column(overflow="ellipsis")
+    for _ in range(5):
         table.add_column(no_wrap=True)
     order = {"running": 0, "cancelling": 0, "queued": 1}
     shown = sorted(runs, key=lambda run: (order.get(run.status, 2), run.supplier))[: max(1, rows // LINES_A_RUN)]
@@ -68,17 +69,19 @@ def _status(status: str) -> Text:
 
 
 def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    """A table by supplier; where the terminal is too narrow it is the supplier's code that is cut."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("supplier", overflow="ellipsis")
     for name in texts:
         table.add_column(name, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def summary_table(runs: Sequence[Run]) -> Table:
     """What runs did, a line each."""
-    table = _table(("supplier", "status"), ("fetched", "families", "variants", "pictures", "failed", "s"))
+    table = _table(("status",), ("fetched", "families", "variants", "pictures", "failed", "s"))
     for run in runs:
         table.add_row(run.supplier, _status(run.status), *_figures(run))
     return table
@@ -144,7 +147,7 @@ def repair_lines(run: Run) -> list[str]:
 
 def dry_run_table(looks: Sequence[DryRun]) -> Table:
     """What a sync would do, a line a supplier."""
-    table = _table(("supplier",), MANIFEST_PARTS)
+    table = _table((), MANIFEST_PARTS)
     for look in looks:
         table.add_row(look.supplier, *[str(look.manifest[name]) for name in MANIFEST_PARTS])
     return table
