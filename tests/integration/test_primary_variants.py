@@ -159,3 +159,28 @@ async def test_a_first_variant_that_goes_while_another_stands_is_said_to_step_ba
         )
         assert (back["kind"], back["fields"]) == ("reactivated", [])
         await assert_stands(stack, family, second["Sku"])
+
+
+async def test_a_first_variant_that_waits_for_a_doubted_document_steps_back_beside_its_familys_new_one(
+    make_stack: MakeStack,
+) -> None:
+    feed = plain_feed(families=8, variants=2)
+    left, doubted = skus_of(feed)[:2]
+    async with make_stack(feed) as stack:
+        moving, kept = children_of(feed, left)
+        lists(feed, left, [moving, kept], BENELUX=moving["Sku"])
+        await stack.sync()
+        before = len(await numbered(stack))
+        lists(feed, left, [kept], BENELUX=kept["Sku"])
+        lists(feed, doubted, [moving])
+        await stack.sync()
+        assert [problem["kind"] for problem in await stack.problems("A23")] == ["suspect"]
+        await assert_stands(stack, left, kept["Sku"])
+        assert (await stack.run("A23"))["variants_updated"] == 2
+        await stack.sync()
+        await assert_stands(stack, left, kept["Sku"])
+        await assert_stands(stack, doubted, moving["Sku"])
+        assert [row["fields"] for row in await told_of(stack, moving["Sku"], before)] == [
+            ["isPrimary"],
+            ["productSku", "isPrimary"],
+        ]

@@ -17,6 +17,8 @@ TO_SETTLE = f"""v.dropped_run_id <> ALL(ARRAY(SELECT run_id FROM jobs
 """Variant v was dropped, and not by a run whose documents are still coming: one of those may list it."""
 LISTED = """EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
     WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku)"""
+LISTED_FOR_SURE = """EXISTS (SELECT FROM listings l JOIN speaking_documents d ON d.id = l.document_id
+    WHERE l.supplier_id = v.supplier_id AND l.variant_sku = v.sku AND d.suspect_hash IS NULL)"""
 HELD_BACK = "EXISTS (SELECT FROM runs r WHERE r.id = v.dropped_run_id AND r.guard IS NOT NULL)"
 """Variant v was dropped in a run whose guard tripped, where nothing goes: what that manifest hid may list it."""
 
@@ -125,7 +127,10 @@ async def adopt_dropped(db: AsyncConnection, supplier_id: int, run_id: str) -> N
 
 
 async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
-    """See that what is held back is not its family's first beside another; returns those that were, and families."""
+    """See that what is held back is not its family's first beside another; returns those that were, and families.
+
+    The guard holds it back, or the only documents that list it are in doubt: these take it in a later run, if ever.
+    """
     rows = await db.execute(
         text(f"""
         WITH placed AS (
@@ -133,7 +138,7 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
         WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND v.is_primary
-              AND {HELD_BACK} AND NOT {LISTED}
+              AND NOT {LISTED_FOR_SURE} AND ({HELD_BACK} OR {LISTED})
               AND EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id AND o.id <> v.id
                           AND o.is_primary AND o.status = 'active')
             ORDER BY v.sku FOR NO KEY UPDATE)

@@ -31,7 +31,7 @@ from app.sync.family.reporting import doubt_of, problems_of
 from app.sync.family.writing import write_families
 from app.sync.stage.children import image_job
 from app.sync.stage.context import Stage, messages_of
-from app.sync.stage.dropped import Effects, end_emptied, place_dropped
+from app.sync.stage.dropped import Effects, end_emptied, place_dropped, step_back_held
 from app.sync.stage.primaries import place_primaries
 
 FamilyEnd = Literal["ended", "lost", "again"]
@@ -117,10 +117,12 @@ async def _put_off(db: Connection, doubted: Sequence[Decided], over: Set[str]) -
     await documents.suspect(db, _document_ids(late))
     await _tell(db, late, [(item.job.run_id, doubt_of(item)) for item in late])
     uncounted = Counter(families_total=-1)  # the job that decides at the end counts
-    return [
-        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True), uncounted) for item in early),
-        *(Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True)) for item in late),
-    ]
+    settled = [Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True), uncounted) for item in early]
+    for item in late:
+        end = Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True))
+        end.counts.update(variants_updated=await step_back_held(db, item.job))
+        settled.append(end)
+    return settled
 
 
 async def _tell(db: Connection, again: Sequence[Decided], told: Sequence[tuple[str, Problem]]) -> None:

@@ -44,15 +44,22 @@ async def place_dropped(
     gone = await catalogue.take_dropped(db, job.supplier_id)
     losing = {(job.supplier_id, item.product_sku): job for item in gone}
     await end_emptied(db, losing)
-    held = await catalogue.step_back_held(db, job.supplier_id)
+    stepped = await step_back_held(db, job)
     placed = await place_primaries(db, list(losing), price_regions)
-    effects.counts.update(variants_discontinued=len(gone), variants_updated=len(held) + len(placed))
+    effects.counts.update(variants_discontinued=len(gone), variants_updated=stepped + len(placed))
     told = [_of_variant("discontinued", item.sku, item.product_sku, steps_back=item.steps_back) for item in gone]
-    told += [_of_variant("updated", sku, family, steps_back=True) for sku, family in held]
     told += [change for _, change in placed]
     await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
     taking = await catalogue.takers(db, job.supplier_id, but_not)
     effects.added += await add_family_jobs(db, job, taking, again=f"+{job.id}")
+
+
+async def step_back_held(db: Connection, job: ClaimedJob) -> int:
+    """What is held back stands for its family no more beside another variant that does; returns how many did."""
+    held = await catalogue.step_back_held(db, job.supplier_id)
+    told = [_of_variant("updated", sku, family, steps_back=True) for sku, family in held]
+    await changes.add_changes(db, supplier_id=job.supplier_id, run_id=job.run_id, changes=told)
+    return len(held)
 
 
 def _of_variant(kind: Literal["discontinued", "updated"], sku: str, family: str, *, steps_back: bool) -> Change:
