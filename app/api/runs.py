@@ -97,7 +97,10 @@ async def _run(request: Request, database: Database, run_id: str) -> Run:
     responses=problem_answers(403, 404, 409),
 )
 async def cancel_run(request: Request, run_id: RunId, services: ServicesNeeded, _: Operator) -> Run:
-    """Within ten seconds nothing of it asks the origin or the store any more. 409 for a run that is over."""
+    """Within ten seconds nothing of it asks the origin or the store any more.
+
+    409 for a run that is over, unless a job of it was retried since: that is cancelled, and the run stays as it ended.
+    """
     await by_hand.cancel_run(services, run_id)
     return await _run(request, services.database, run_id)
 

@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from app.errors import DatabaseUnavailable, PermanentError
+from app.errors import ClaimLost, Conflict, DatabaseUnavailable, PermanentError
 from app.failpoints import arm
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, QueueName
 from app.persistence import documents, ledger, runs
 from app.persistence.catalogue import count_active_families, take_dropped, takers
 from app.persistence.ledger import ClaimedJob, NewJob
-from app.sync.operating.by_hand import cancel_run, retry_job
+from app.sync.operating.by_hand import cancel_job, cancel_run, retry_job
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.operating.suppliers import reset_supplier
 from app.sync.stage.context import Stage
@@ -151,6 +151,34 @@ async def test_a_sync_that_is_retried_long_after_counts_what_later_runs_brought_
             supplier_id = await db.scalar(text("SELECT min(id) FROM suppliers"))
             seen = [await count_active_families(db, supplier_id, run) for run in (old.run_id, newer.run_id)]
         assert seen == [4, 0]
+
+
+@pytest.mark.parametrize("by", ["its run", "its job"])
+async def test_a_sync_that_is_retried_after_its_run_can_be_cancelled_and_its_supplier_is_free(
+    stack: Stack, by: str
+) -> None:
+    """Active, and with a family's job that waits; the run stays as it ended, and its books balance."""
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    await fail_supplier_job(stack, started.job_id)
+    await retry_job(stack.services, SUPPLIER_SYNC, started.job_id)
+    mine = await claim(stack, SUPPLIER_SYNC)
+    job = NewJob("a-family", PRODUCT_FAMILY, "a-family", {"family_sku": "x", "version": 1})
+    async with stack.services.database.begin() as db:
+        await ledger.add_jobs(db, [job], run_id=started.run_id, supplier_id=mine.supplier_id, direct=False)
+        await runs.book(db, started.run_id, runs.cancelled_counts({}), added=1)
+    if by == "its run":
+        await cancel_run(stack.services, started.run_id)
+    else:
+        await cancel_job(stack.services, SUPPLIER_SYNC, started.job_id)
+    run = await stack.run("A23")
+    assert (run["status"], run["open_jobs"], run["families_cancelled"]) == ("failed", 0, 1)
+    assert {row["state"] for row in await stack.rows("SELECT state FROM jobs")} == {"cancelled"}
+    async with stack.services.database.begin() as db:
+        with pytest.raises(ClaimLost):
+            await ledger.fence(db, mine)
+    with pytest.raises(Conflict, match="is over"):
+        await cancel_run(stack.services, started.run_id)
+    assert [result.errors for result in await stack.sync("A23")] == [0]
 
 
 async def test_what_a_dead_worker_left_of_a_cancelled_run_is_closed_by_any_worker(stack: Stack) -> None:

@@ -1,4 +1,7 @@
-"""Cancelling a run: its open jobs at once, its active ones at their next fence."""
+"""Cancelling a run: its open jobs at once, its active ones at their next fence.
+
+Of a run that is over, whose status stays, what was retried by hand: all of it at once.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY, WAITING_J
 
 
 async def cancel(db: AsyncConnection, run_id: str) -> bool:
-    """Cancel a run: its waiting and delayed jobs at once, its active ones at their next fence; False if it is over.
+    """Cancel a run: its waiting and delayed jobs at once, its active ones at their next fence.
+
+    False if it is over and nothing of it was retried since.
 
     First the jobs, in the order of ids, then the run's row, then the jobs once more: a stage that committed in between
     may have added some, and whoever commits after us reads `cancelling` from the row.
@@ -27,9 +32,9 @@ async def cancel(db: AsyncConnection, run_id: str) -> bool:
             {"id": run_id},
         )
     ).one_or_none()
-    if row is None:
+    counts += await (close_open(db, run_id) if row is None else _cancel_open(db, run_id))
+    if row is None and not counts:
         return False
-    counts += await _cancel_open(db, run_id)
     await book(db, run_id, cancelled_counts(counts), finished=counts.total())
     return True
 
@@ -44,6 +49,20 @@ async def _cancel_open(db: AsyncConnection, run_id: str) -> Counter[str]:
             UPDATE jobs j SET claim = NULL FROM open WHERE j.id = open.id AND j.state = 'active' RETURNING 1)
         UPDATE jobs j SET {CANCELLED}
         FROM open WHERE j.id = open.id AND j.state IN {WAITING_JOB} RETURNING j.queue"""),
+        {"id": run_id},
+    )
+    return Counter(rows)
+
+
+async def close_open(db: AsyncConnection, run_id: str) -> Counter[str]:
+    """Cancel all open jobs of a run, also active ones, whose next fence fails; says how many of each queue."""
+    rows = await db.scalars(
+        text(f"""
+        WITH open AS (
+            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB}
+            ORDER BY id FOR UPDATE)
+        UPDATE jobs j SET {CANCELLED}
+        FROM open WHERE j.id = open.id RETURNING j.queue"""),
         {"id": run_id},
     )
     return Counter(rows)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import DatabaseUnavailable
 from app.persistence.database import RepeatTransaction
 from app.persistence.runs.books import Move, _move, _write_end
-from app.persistence.runs.cancelling import cancelled_counts
-from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY
+from app.persistence.runs.cancelling import cancelled_counts, close_open
+from app.persistence.statements import text
+from app.persistence.states import RUN_UNDER_WAY
 from app.states import UNDER_WAY
 
 
@@ -94,16 +93,7 @@ async def end_stopped(db: AsyncConnection, run_id: str) -> bool:
 
 
 async def _end_unfinished(db: AsyncConnection, run_id: str, why: str, lease_until: datetime | None) -> bool:
-    rows = await db.scalars(
-        text(f"""
-        WITH open AS (
-            SELECT id FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB}
-            ORDER BY id FOR UPDATE)
-        UPDATE jobs j SET {CANCELLED}
-        FROM open WHERE j.id = open.id RETURNING j.queue"""),
-        {"id": run_id},
-    )
-    counts = Counter(rows)
+    counts = await close_open(db, run_id)
     held = await db.scalar(
         text("""
         UPDATE runs SET fatal = true, error = :why
