@@ -52,7 +52,9 @@ class StartSync(In):
     dry_run: StrictBool = Field(False, description="Decide from the manifest what would be done, and write nothing.")
     force: StrictBool = Field(False, description="Fetch and write everything, whatever the hashes say.")
     skus: Annotated[list[Sku], Field(min_length=1, max_length=10_000)] | None = Field(
-        None, description="As `force`, for these families of one supplier only."
+        None,
+        description="As `force`, for these families of one supplier only. Nothing is removed by name: what their"
+        " documents list no more is discontinued by the next sync of the whole supplier, which sees whether it moved.",
     )
 
     @field_validator("skus")

@@ -32,13 +32,14 @@ def decide_end(counts: RunCounts) -> FinalStatus:
     """
     if counts.cancelling:
         return "cancelled"
-    if counts.fatal or _too_many_failed(counts.documents_wanted, counts.documents_failed):
+    if counts.fatal or too_many_failed(counts.documents_wanted, counts.documents_failed):
         return "failed"
     if counts.guarded or counts.documents_failed or counts.families_failed or counts.images_failed:
         return "completed_with_errors"
     return "completed"
 
 
-def _too_many_failed(wanted: int, failed: int) -> bool:
+def too_many_failed(wanted: int, failed: int) -> bool:
+    """Whether so many of the documents that a run asked for could not be had that it fails."""
     all_failed = wanted > 0 and failed >= wanted
     return all_failed or (wanted >= FEW_DOCUMENTS and failed * 2 > wanted)

@@ -127,9 +127,10 @@ async def adopt_dropped(db: AsyncConnection, supplier_id: int, run_id: str) -> N
 
 
 async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
-    """See that what is held back is not its family's first beside another; returns those that were, and families.
+    """See that what waits is not its family's first beside another; returns those that were, and families.
 
-    The guard holds it back, or the only documents that list it are in doubt: these take it in a later run, if ever.
+    The guard holds it back, or the run lets nothing go, or the only documents that list it are in doubt: these take it
+    in a later run, if ever.
     """
     rows = await db.execute(
         text(f"""
@@ -138,7 +139,7 @@ async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[st
         WHERE p.id = v.product_id AND v.id IN (
             SELECT v.id FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND v.is_primary
-              AND NOT {LISTED_FOR_SURE} AND ({HELD_BACK} OR {LISTED})
+              AND {TO_SETTLE} AND NOT {LISTED_FOR_SURE}
               AND EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id AND o.id <> v.id
                           AND o.is_primary AND o.status = 'active')
             ORDER BY v.sku FOR NO KEY UPDATE)

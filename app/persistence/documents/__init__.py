@@ -8,6 +8,7 @@ never finished is taken up by the next ordinary sync (ENGINE.md 3).
 from __future__ import annotations
 
 from app.persistence.documents.bodies import (
+    any_may_come,
     documents_of_families,
     forget_fetched,
     lock_versions,
@@ -71,6 +72,7 @@ __all__ = [
     "SilentDocument",
     "StoredDocument",
     "WantedDocument",
+    "any_may_come",
     "any_unfinished",
     "as_lines",
     "count_families",

@@ -15,6 +15,8 @@ from app.persistence.suppliers import note_clean
 UNAPPLIED = "d.applied_version IS DISTINCT FROM d.version"
 IN_DOUBT = f"(d.suspect_hash IS NOT NULL OR d.reread AND {UNAPPLIED})"
 """What it says is not believed yet, or is and could not be written."""
+RUNS_IN_A_ROW = 3
+"""In so many a document may fail: then what is dead is asked for with growing pauses, and nothing waits for it."""
 CAME_TWICE = f"(d.suspect_hash IS NOT NULL AND d.reread AND {UNAPPLIED})"
 """A doubted body came under a second hash: under a third one its bytes are no old ones once more, else one whose hash
 changes daily would never be believed."""
@@ -121,20 +123,34 @@ async def _store_listings(db: AsyncConnection, documents: Sequence[FetchedDocume
 
 
 async def note_failed(db: AsyncConnection, run_id: str, documents: Sequence[FailedDocument]) -> None:
-    """Note failures; what is dead is asked for again after growing pauses, beginning with the third in a row."""
+    """Note failures; what is dead is asked for again after growing pauses, beginning with `RUNS_IN_A_ROW`."""
     if not documents:
         return
     await ask(
         db,
-        """
+        f"""
         UPDATE documents d SET failures = d.failures + 1, error = r.reason, failed_run_id = CAST(:run_id AS uuid),
-            next_try_at = CASE WHEN r.dead AND d.failures >= 2 THEN clock_timestamp()
-                + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - 2, 10))) END
+            next_try_at = CASE WHEN r.dead AND d.failures >= {RUNS_IN_A_ROW - 1} THEN clock_timestamp()
+                + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(d.failures - {RUNS_IN_A_ROW - 1}, 10))) END
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id bigint, reason text, dead boolean) WHERE d.id = r.id""",
         {
             "run_id": run_id,
             "rows": to_json([{"id": item.id, "reason": item.reason[:500], "dead": item.dead} for item in documents]),
         },
+    )
+
+
+async def any_may_come(db: AsyncConnection, supplier_id: int, run_id: str) -> bool:
+    """Whether documents failed in this run that are new or changed and may come in the next: not too often in a row."""
+    return bool(
+        await value(
+            db,
+            f"""
+            SELECT EXISTS (SELECT FROM documents WHERE supplier_id = :supplier_id
+                           AND failed_run_id = CAST(:run_id AS uuid) AND failures < {RUNS_IN_A_ROW}
+                           AND (seen_hash IS NULL OR fetched_hash IS DISTINCT FROM seen_hash))""",
+            {"supplier_id": supplier_id, "run_id": run_id},
+        )
     )
 
 

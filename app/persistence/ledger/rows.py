@@ -21,7 +21,7 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     skus: tuple[str, ...] | None = None
     """The families of the supplier that are meant, or None for all; nothing is removed then. Goes with `force`."""
     reparse: bool = False
-    """Apply the stored documents anew, without the origin."""
+    """Apply the stored documents anew, without the origin; nothing is removed then."""
     confirmed_manifest: str | None = None
     """The sha256 of the manifest whose removals an operator confirmed; no other one's are."""
 

@@ -52,6 +52,15 @@ async def families_so_far(db: AsyncConnection, run_id: str) -> int:
     )
 
 
+async def documents_so_far(db: AsyncConnection, run_id: str) -> tuple[int, int]:
+    """How many documents the run is to ask for, and how many of them could not be had."""
+    rows = await db.execute(
+        text("SELECT documents_wanted, documents_failed FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id}
+    )
+    row = rows.one()
+    return row.documents_wanted, row.documents_failed
+
+
 async def set_guard(db: AsyncConnection, run_id: str, guard: Mapping[str, Any], error: str) -> None:
     """Note that nothing was removed, and why."""
     await db.execute(

@@ -1,9 +1,10 @@
 """Effects the variants that documents dropped: a family that lists one takes it over, else it is discontinued.
 
 Each stage that ends something does it in its own commit: the supplier job's end, a family whose supplier job is over,
-a reparse. A variant that left its family may have moved to another one that is read later, so none is settled before
-every document of the run has been seen. Where the guard tripped that never was: what the manifest hides may list it, so
-it stays, until a manifest is believed. A family that the manifest lacks is discontinued with the last of its variants.
+a reparse. A variant that left its family may have moved to another one that is read later, so none is discontinued
+before every document has been seen (`letting_go.py`). Where the guard tripped that never was: what the manifest hides
+may list it, so it stays, until a manifest is believed. A family that the manifest lacks is discontinued with the last
+of its variants.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.stage.children import add_family_jobs
+from app.sync.stage.letting_go import lets_go
 from app.sync.stage.primaries import place_primaries
 
 
@@ -39,9 +41,10 @@ async def place_dropped(
 ) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
 
-    `but_not` are the families that this commit writes: they have just said that they do not list them.
+    In a run that lets nothing go those that no family lists wait. `but_not` are the families that this commit writes:
+    they have just said that they do not list them.
     """
-    gone = await catalogue.take_dropped(db, job.supplier_id)
+    gone = await catalogue.take_dropped(db, job.supplier_id) if await lets_go(db, job) else []
     losing = {(job.supplier_id, item.product_sku): job for item in gone}
     await end_emptied(db, losing)
     stepped = await step_back_held(db, job)

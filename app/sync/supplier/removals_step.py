@@ -6,7 +6,7 @@
                              ─▶ doubles reported ─▶ the supplier job completed
 
 Variants are settled only here, when every document of the run has been seen: one that left its family may have moved
-to another that is read later.
+to another that is read later. Where documents could not be had, what is gone waits (`app/sync/stage/letting_go.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from app.persistence.suppliers import Supplier
 from app.sync.stage.children import add_doubted, add_family_jobs
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
+from app.sync.stage.letting_go import lets_go
 from app.sync.supplier.asked import AskedFamilies
 from app.sync.supplier.manifest_step import Manifest
 
@@ -73,7 +74,10 @@ async def finish_supplier(end: SupplierEnd) -> None:
 
 
 async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
-    """Remove what the manifest lacks, unless the guard trips; whether there was nothing to remove and nothing to do."""
+    """Remove what the manifest lacks, unless the guard trips or the run lets nothing go.
+
+    Returns whether there was nothing to remove and nothing to do.
+    """
     job, supplier, manifest, diff = end.job, end.supplier, end.manifest, end.diff
     settings = end.stage.services.settings
     names = sorted(manifest.data.entries.get(supplier.code, {}))
@@ -97,7 +101,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
         await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
         return False
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
-    if diff.removed or left:
+    if (diff.removed or left) and await lets_go(db, job):
         after_runs = 1 if confirmed else settings.remove_after_runs
         await _drop_missing(db, job, names, effects, left, remove_after_runs=after_runs)
     return diff.nothing_to_do and not left and not manifest.data.invalid_count_of(supplier.code)
