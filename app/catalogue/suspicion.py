@@ -10,6 +10,11 @@ LEAST = 3
 """Fewer variants than this may go from a family at once, unless they are all it has."""
 
 
+def takes_most(going: int, active: int) -> bool:
+    """Whether more of a family's active variants would go than its document is believed at once."""
+    return 0 < going == active or (going >= LEAST and going * 2 > active)
+
+
 def why_suspect(diff: FamilyDiff, active: int, listed_elsewhere: Collection[str]) -> str | None:
     """Why a family's document is to be read once more before it is believed, or None.
 
@@ -22,10 +27,7 @@ def why_suspect(diff: FamilyDiff, active: int, listed_elsewhere: Collection[str]
     """
     active -= sum(variant.dropped for variant in diff.dropped)
     going = sum(not variant.dropped and variant.sku not in listed_elsewhere for variant in diff.dropped)
-    if going and going == active:
-        return f"all {active} active variants are missing from the document; they stay until it was read once more"
-    if going >= LEAST and going * 2 > active:
-        return (
-            f"{going} of {active} active variants are missing from the document; they stay until it was read once more"
-        )
-    return None
+    if not takes_most(going, active):
+        return None
+    missing = f"all {active}" if going == active else f"{going} of {active}"
+    return f"{missing} active variants are missing from the document; they stay until it was read once more"

@@ -18,7 +18,7 @@ from app.persistence.documents.bodies import (
     store_fetched,
     was_committed,
 )
-from app.persistence.documents.doubts import doubt, suspect, take_doubted
+from app.persistence.documents.doubts import doubt, emptied_families, return_to_family, suspect, take_doubted
 from app.persistence.documents.families import (
     SILENT,
     OpenFamily,
@@ -80,6 +80,7 @@ __all__ = [
     "documents_of_families",
     "doubt",
     "due_for_rereading",
+    "emptied_families",
     "families_of",
     "forget_fetched",
     "forget_former_families",
@@ -93,6 +94,7 @@ __all__ = [
     "pass_over_silent",
     "preview_manifest",
     "reset_supplier",
+    "return_to_family",
     "silent_documents",
     "store_fetched",
     "stored_families",

@@ -46,7 +46,7 @@ whose family was never written."""
 WANTED = f"""
 WITH said AS (SELECT file_name FROM unnest(string_to_array(:names, chr(10))) AS u(file_name))
 SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
-    COALESCE(d.has_children, false) AS had_children, d.applied_version IS NULL AS is_new,
+    d.applied_version IS NULL AS is_new,
     {UNFINISHED} AS differs,
     d.version IS NOT NULL AND NOT d.refetch AND d.fetched_hash IS NOT DISTINCT FROM d.seen_hash
         AND (d.fetched_run_id = CAST(:run_id AS uuid)
@@ -175,7 +175,7 @@ async def due_for_rereading(db: AsyncConnection, supplier_id: int, share_a_day: 
             SELECT CEIL(count(*) * :share) - count(*) FILTER (WHERE fetched_at > clock_timestamp() - interval '1 day')
                 AS number FROM documents WHERE supplier_id = :supplier_id AND present)
         SELECT d.id, d.file_name, d.url, d.seen_hash AS hash, d.sku, d.family_sku,
-            COALESCE(d.has_children, false) AS had_children, false AS is_new, false AS differs,
+            false AS is_new, false AS differs,
             false AS stored, false AS paused, true AS suspect, false AS failed_here
         FROM documents d WHERE d.supplier_id = :supplier_id AND d.present AND NOT {UNFINISHED}
           AND d.fetched_at <= clock_timestamp() - interval '1 day'

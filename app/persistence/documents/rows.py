@@ -23,7 +23,6 @@ class WantedDocument(msgspec.Struct, frozen=True):
     sku: str | None
     family_sku: str | None
     """As last fetched; None for a document that never was."""
-    had_children: bool
     is_new: bool
     differs: bool
     """It is new, changed or unfinished; False for one that is only here by `force`."""
@@ -102,7 +101,7 @@ class StoredDocument(msgspec.Struct, frozen=True):
     url: str
     sku: str
     family_sku: str
-    """A document that lost its children stays its family's until that is believed, whatever its ANumber says."""
+    """A document that came without its children stays its family's while that is doubted, whatever its ANumber says."""
     has_children: bool
     version: int
     applied_version: int | None

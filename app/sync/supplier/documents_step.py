@@ -18,7 +18,6 @@ import zstandard
 
 from app import traces
 from app.catalogue.grouping import family_key
-from app.catalogue.types import DocumentOutline
 from app.errors import DocumentUnreadable, OriginRefused, OriginUnavailable, PermanentError
 from app.feed.manifest import request_url
 from app.feed.outline import read_outline
@@ -150,21 +149,13 @@ def _take(document: WantedDocument, body: bytes, supplier: str) -> FetchedDocume
         file_name=document.file_name,
         hash=document.hash,
         sku=outline.sku,
-        family_sku=_family_of(document, outline, supplier),
+        family_sku=family_key(outline, supplier),
         has_children=outline.has_children,
         child_skus=outline.child_skus,
         sha256=hashlib.sha256(body).digest(),
         size_bytes=len(body),
         body=zstandard.compress(body, 3),
     )
-
-
-def _family_of(document: WantedDocument, outline: DocumentOutline, supplier: str) -> str:
-    """A document that had children stays its family's, also when it arrives without any: that is for the doubt."""
-    lost_its_children = document.had_children and not outline.has_children and outline.sku == document.sku
-    if lost_its_children and document.family_sku is not None:
-        return document.family_sku
-    return family_key(outline, supplier)
 
 
 def _failed(document: WantedDocument, kind: str, message: str, *, dead: bool) -> FailedDocument:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.catalogue.file_names import SpokenFor
+from app.catalogue.suspicion import takes_most
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SupplierJob, read_arguments
 from app.persistence import documents, ledger, problems, runs, suppliers
 from app.persistence.database import Connection
@@ -85,6 +86,8 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     stage.progress.note(job, "fetching_variants")
     await _fetch(sync, _to_fetch(sync, diff))
     stage.progress.note(job, "grouping_families")
+    if diff.wanted:
+        await _place_documents(sync)
     asked = await _settle_asked(sync, diff)
     if diff.wanted:
         await _group_families(sync, asked)
@@ -173,7 +176,6 @@ async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
 async def _group_families(sync: SupplierSync, asked: AskedFamilies) -> None:
     """Make the jobs of families that had to wait for other documents, in pages."""
     job, after = sync.job, ""
-    await _pass_over_silent(sync)
     while True:
 
         async def work(db: Connection, after: str = after) -> tuple[list[documents.OpenFamily], list[str]]:
@@ -195,9 +197,17 @@ async def _group_families(sync: SupplierSync, asked: AskedFamilies) -> None:
         after = page[-1].sku
 
 
-async def _pass_over_silent(sync: SupplierSync) -> None:
+async def _place_documents(sync: SupplierSync) -> None:
+    """Leave documents that lost their children with their families where that is doubted, and pass over silent ones.
+
+    Where nothing is doubted they are grouped as they were read, and so they are once the doubt is over.
+    """
+
     async def work(db: Connection) -> None:
         await ledger.fence(db, sync.job)
+        emptied = await documents.emptied_families(db, sync.supplier.id)
+        doubted = [family.document_id for family in emptied if takes_most(family.going, family.active)]
+        await documents.return_to_family(db, doubted)
         await documents.pass_over_silent(db, sync.supplier.id)
 
     await sync.stage.services.database.transact(work)
