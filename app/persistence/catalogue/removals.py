@@ -49,14 +49,19 @@ async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus
     One with a variant that a document of another family lists stays until that one took it (`let_emptied_go`): it may
     be in doubt, or fail, and nothing that is discontinued has something active.
     """
+    held = await db.scalars(  # before the next statement: so that sees what a family took that commits meanwhile
+        text("""
+        SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
+          AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE"""),
+        {"supplier_id": supplier_id, "skus": list(skus)},
+    )
     gone = await db.scalars(
         text(f"""
         UPDATE products p SET status = 'discontinued', updated_at = clock_timestamp()
-        WHERE id IN (SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
-                     AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE)
+        WHERE id = ANY(CAST(:ids AS bigint[]))
           AND NOT EXISTS (SELECT FROM variants v WHERE v.product_id = p.id AND v.status = 'active' AND {LISTED})
         RETURNING sku"""),
-        {"supplier_id": supplier_id, "skus": list(skus)},
+        {"ids": list(held)},
     )
     await db.execute(
         text("""
