@@ -26,6 +26,9 @@ class JobState(msgspec.Struct, frozen=True):
     run_status: str
     busy: bool
     """Another run of the same supplier is under way."""
+    supplier: str
+    """Its code."""
+    is_supplier_active: bool
 
 
 class FailedPage(msgspec.Struct, frozen=True):
@@ -56,8 +59,10 @@ async def job_state(db: AsyncConnection, queue: str, job_id: str) -> JobState | 
     """Read and hold a job."""
     rows = await db.execute(
         text(f"""
-        SELECT j.state, j.direct, CAST(j.run_id AS text) AS run_id, r.status AS run_status, {OTHER_RUN} AS busy
-        FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = :id AND j.queue = :queue FOR UPDATE OF j"""),
+        SELECT j.state, j.direct, CAST(j.run_id AS text) AS run_id, r.status AS run_status, {OTHER_RUN} AS busy,
+            s.code AS supplier, s.is_active AS is_supplier_active
+        FROM jobs j JOIN runs r ON r.id = j.run_id JOIN suppliers s ON s.id = j.supplier_id
+        WHERE j.id = :id AND j.queue = :queue FOR UPDATE OF j"""),
         {"id": job_id, "queue": queue},
     )
     row = rows.mappings().one_or_none()
@@ -66,8 +71,9 @@ async def job_state(db: AsyncConnection, queue: str, job_id: str) -> JobState | 
 
 FAILED_PAGE = f"""
 SELECT j.id, j.created_at,
-    r.status NOT IN ('cancelling', 'cancelled') AND NOT (j.queue = 'supplier-sync' AND {OTHER_RUN}) AS allowed
-FROM jobs j JOIN runs r ON r.id = j.run_id
+    r.status NOT IN ('cancelling', 'cancelled') AND NOT (j.queue = 'supplier-sync' AND (NOT s.is_active OR {OTHER_RUN}))
+        AS allowed
+FROM jobs j JOIN runs r ON r.id = j.run_id JOIN suppliers s ON s.id = j.supplier_id
 WHERE j.queue = :queue AND j.state = 'failed' AND NOT j.direct
   AND (j.created_at, j.id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS text) COLLATE "C")
 ORDER BY j.created_at DESC, j.id DESC LIMIT :limit

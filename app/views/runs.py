@@ -96,7 +96,7 @@ class Guard(Out):
     would_remove: int
     active: int
     share: float
-    limit: float
+    limit: int
     manifest_sha256: str
 
 

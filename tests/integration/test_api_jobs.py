@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -371,6 +372,8 @@ async def test_confirming_starts_a_run_for_that_one_manifest(make_stack: MakeSta
         await stack.sync("A23")
         run = (await api.get("/runs", supplier="A23"))["items"][0]
         assert run["guard"]["wouldRemove"] == families
+        (would,) = (await api.post("/sync", {"supplierId": "A23", "dryRun": True}))["suppliers"]
+        assert json.dumps(would["guard"]) == json.dumps(run["guard"])
         await api.call("PATCH", "/suppliers/A23", json={"isActive": False})
         refused = await api.problem("POST", f"/runs/{run['id']}/confirm-removals", 409)
         assert "inactive" in refused["detail"]

@@ -14,9 +14,9 @@ from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, Qu
 from app.persistence import documents, ledger, runs
 from app.persistence.catalogue import count_active_families, take_dropped, takers
 from app.persistence.ledger import ClaimedJob, NewJob
-from app.sync.operating.by_hand import cancel_job, cancel_run, retry_job
+from app.sync.operating.by_hand import cancel_job, cancel_run, retry_failed, retry_job
 from app.sync.operating.start import StartRequest, start_queued
-from app.sync.operating.suppliers import reset_supplier
+from app.sync.operating.suppliers import reset_supplier, update_supplier
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.supplier import arrivals_step, reparse
@@ -24,6 +24,7 @@ from app.sync.supplier import stage as supplier_stage
 from app.sync.supplier.asked import AskedFamilies
 from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from app.sync.upkeep.reconcile import reconcile
+from app.views.bodies import SupplierChanges
 from tests.conftest import MakeStack
 from tests.integration.test_feed_cases import active, first_sku, numbered, plain_feed
 from tests.integration.test_feed_corners import OWNER, fail_supplier_job
@@ -151,6 +152,18 @@ async def test_a_sync_that_is_retried_long_after_counts_what_later_runs_brought_
             supplier_id = await db.scalar(text("SELECT min(id) FROM suppliers"))
             seen = [await count_active_families(db, supplier_id, run) for run in (old.run_id, newer.run_id)]
         assert seen == [4, 0]
+
+
+async def test_a_failed_sync_of_an_inactive_supplier_is_not_retried(stack: Stack) -> None:
+    """As none of it is started."""
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    await fail_supplier_job(stack, started.job_id)
+    await update_supplier(stack.services.database, "A23", SupplierChanges(isActive=False))
+    with pytest.raises(Conflict, match="supplier A23 is inactive: activate it"):
+        await retry_job(stack.services, SUPPLIER_SYNC, started.job_id)
+    assert await retry_failed(stack.services, SUPPLIER_SYNC) == 0
+    await update_supplier(stack.services.database, "A23", SupplierChanges(isActive=True))
+    assert await retry_failed(stack.services, SUPPLIER_SYNC) == 1
 
 
 @pytest.mark.parametrize("by", ["its run", "its job"])

@@ -36,7 +36,8 @@ async def retry_job(services: Services, queue: str, job_id: str) -> None:
 
     Raises:
         NotFound: there is no such job.
-        Conflict: it has not failed, or its run was cancelled, was direct, or has a successor under way.
+        Conflict: it has not failed, or its run was cancelled, was direct, or has a successor under way; or it is
+            the sync of an inactive supplier.
     """
 
     async def work(db: Connection) -> list[ReopenedJob]:
@@ -54,6 +55,8 @@ def _refuse_retry(job_id: str, queue: str, job: JobState) -> None:
         raise Conflict(f"job {job_id} belongs to a direct sync, which no worker continues: sync the supplier again")
     if job.run_status in {"cancelling", "cancelled"}:
         raise Conflict(f"the run of job {job_id} was cancelled: sync the supplier again")
+    if queue == SUPPLIER_SYNC and not job.is_supplier_active:
+        raise Conflict(f"supplier {job.supplier} is inactive: activate it to sync it")
     if queue == SUPPLIER_SYNC and job.busy:
         raise Conflict("another run of this supplier is under way: wait until it is over")
 
