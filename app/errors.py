@@ -20,6 +20,7 @@ PromidataSyncError
 ├── OutageError                 a part of ours is away; spends no attempt
 │   ├── DatabaseUnavailable
 │   │   ├── DatabaseMisfit       somebody must set or grant something; ends a worker's start
+│   │   ├── DatabaseReadOnly     a standby, or set to read only
 │   │   ├── ConnectionsRefused   PostgreSQL is at the limit of its connections
 │   │   └── SnapshotsTaken       as many whole exports are under way as this process allows
 │   ├── QueueUnavailable
@@ -172,6 +173,10 @@ class DatabaseMisfit(DatabaseUnavailable):
 
     Who works already waits for it as for an outage: somebody may be changing it.
     """
+
+
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL is there and takes no writes (SQLSTATE 25006). The message says what it may be, and what to do."""
 
 
 class ConnectionsRefused(DatabaseUnavailable):

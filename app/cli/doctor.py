@@ -23,7 +23,15 @@ from app.cli.telling import Teller, tell_json
 from app.coordination.heartbeats import workers_now
 from app.coordination.server_memory import RedisMemory, redis_memory
 from app.coordination.server_version import OLDEST, redis_version
-from app.errors import ConnectionsRefused, DatabaseUnavailable, PromidataSyncError, QueueUnavailable, SettingsError
+from app.errors import (
+    ConnectionsRefused,
+    DatabaseMisfit,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    PromidataSyncError,
+    QueueUnavailable,
+    SettingsError,
+)
 from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.jobs.redis_errors import NEEDS_MEMORY, remedy
@@ -132,6 +140,8 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
 def _advice(part: str, error: Exception) -> str:
     if isinstance(error, ConnectionsRefused):
         return "lower DATABASE_POOL_SIZE, or raise the limit; docs/operations.md has the arithmetic"
+    if isinstance(error, (DatabaseMisfit, DatabaseReadOnly)):
+        return ""  # it says so itself
     refused = remedy(error.__cause__)
     if refused is None and isinstance(error, SettingsError):
         return ""

@@ -9,7 +9,10 @@ ADVICE = {
     "28P01": "correct user and password in DATABASE_URL",
     "28000": "it does not let this user in this way: correct DATABASE_URL, or the server's pg_hba.conf",
     "3D000": "create the database, or correct its name in DATABASE_URL",
-    "25006": "it is a standby, or is set to read only: name the server that takes writes in DATABASE_URL",
+    "25006": (
+        "where it is a standby, name all hosts in DATABASE_URL, with target_session_attrs=read-write; "
+        "where its host set default_transaction_read_only, as at a quota, raise that, then set it off"
+    ),
     "53100": "its disk is full: make room there; nothing is lost, and what waits goes on by itself",
     "42501": "grant it, or take another user in DATABASE_URL",
     "42704": "correct options in DATABASE_URL",

@@ -24,12 +24,20 @@ from sqlalchemy.engine import Connection as SyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.errors import DatabaseUnavailable, SnapshotsTaken
+from app.errors import DatabaseReadOnly, DatabaseUnavailable, SnapshotsTaken
 from app.failpoints import cuts, is_armed, name_of, reach
+from app.persistence.advice import ADVICE
 from app.persistence.blocks import Block
 from app.persistence.breaking import break_off
 from app.persistence.database_address import DIALECT, read_address
-from app.persistence.failures import REPEATABLE, STATEMENT_TIMED_OUT, StatementRefused, sqlstate, throw_away_broken
+from app.persistence.failures import (
+    READ_ONLY,
+    REPEATABLE,
+    STATEMENT_TIMED_OUT,
+    StatementRefused,
+    sqlstate,
+    throw_away_broken,
+)
 from app.persistence.last_statements import NotTheLast, allow_commit, is_committed
 from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Lender
 from app.persistence.retelling import Retelling
@@ -239,7 +247,7 @@ class Database:
         """
         async with self.begin() as connection:
             if await connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
-                raise DatabaseUnavailable(f"PostgreSQL at {self.address.shown} is read-only")
+                raise DatabaseReadOnly(f"PostgreSQL at {self.address.shown} is read-only: {ADVICE[READ_ONLY]}")
 
     async def close(self) -> None:
         """Close the pool."""

@@ -34,7 +34,11 @@ WAIT_S = 60
 OLDEST_SERVER = 160000
 """PostgreSQL 16, as `server_version_num` counts."""
 WORKS_WITH = "works with programs from"
-HAS_SCHEMA = "SELECT to_regclass('alembic_version') IS NOT NULL"
+WHERE = "SELECT current_schema() AS place, to_regclass('alembic_version') IS NOT NULL AS has_schema"
+NOWHERE = (
+    "none of the schemas in its search_path is there for this user: "
+    "create one (CREATE SCHEMA ... AUTHORIZATION ...), or correct search_path, as in options of DATABASE_URL"
+)
 STORED = "SELECT version_num, obj_description('alembic_version'::regclass, 'pg_class') AS note FROM alembic_version"
 
 
@@ -145,9 +149,17 @@ async def look_at_schema(database: Database) -> Schema:
 
 
 async def _stored(database: Database) -> tuple[str | None, str | None]:
-    """The revision, and what its migration said of older programs."""
+    """The revision, and what its migration said of older programs.
+
+    Raises:
+        DatabaseMisfit: there is no place for tables, so that there is nothing to wait for, nor to migrate.
+        DatabaseUnavailable: PostgreSQL is away, or does not let us look.
+    """
     async with database.quick() as db:
-        if not await db.scalar(text(HAS_SCHEMA)):
+        found = (await db.execute(text(WHERE))).one()
+        if found.place is None:
+            raise DatabaseMisfit(f"PostgreSQL at {database.address.shown}: {NOWHERE}")
+        if not found.has_schema:
             return None, None
         row = (await db.execute(text(STORED))).one_or_none()
     return (None, None) if row is None else (row.version_num, row.note)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from app.errors import DatabaseMisfit, DatabaseUnavailable
+from app.errors import DatabaseMisfit, DatabaseReadOnly, DatabaseUnavailable
 from app.outages import end_if_cancelled
 from app.persistence.failures import (
     LACKING,
     NO_RIGHT,
+    READ_ONLY,
     REPEATABLE,
     explain,
     explain_lack,
@@ -39,7 +40,8 @@ class Retelling:
         """Raise it in our words; return where it is none of the database's.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
+            DatabaseUnavailable: PostgreSQL is away, or closed the connection.
+            DatabaseReadOnly: it takes no writes.
             DatabaseMisfit: somebody must set or grant something first.
             StatementRefused: a statement was wrong, or lost a conflict.
             CancelledError: the task is being cancelled, and the error came of that.
@@ -47,8 +49,7 @@ class Retelling:
         end_if_cancelled(error)
         reason = self._why_unavailable(error)
         if reason is not None:
-            kind = DatabaseMisfit if is_misfit(error) else DatabaseUnavailable
-            raise kind(reason) from undressed(error)
+            raise _kind(error)(reason) from undressed(error)
         if isinstance(error, StatementError):
             raise refusal(error).with_traceback(error.__traceback__) from None
 
@@ -70,3 +71,9 @@ class Retelling:
         # asyncpg's own errors escape as they are while SQLAlchemy connects or sets a new connection up
         drivers = type(error).__module__.startswith("asyncpg")
         return explain(self.shown, error) if drivers or isinstance(error, (OSError, TimeoutError)) else None
+
+
+def _kind(error: Exception) -> type[DatabaseUnavailable]:
+    if sqlstate(error) == READ_ONLY:
+        return DatabaseReadOnly
+    return DatabaseMisfit if is_misfit(error) else DatabaseUnavailable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseMisfit
 from app.persistence.database import Database
 
 RIGHTS_MISSING = """
@@ -22,12 +22,13 @@ async def try_to_write(database: Database) -> None:
     """Try what every write needs; nothing of it stays.
 
     Raises:
-        DatabaseUnavailable: it is away, read-only, full, or a right is missing; says which, and what to do.
+        DatabaseUnavailable: it is away, read-only or full; says which, and what to do.
+        DatabaseMisfit: a right is missing; says which, and what to grant.
     """
     async with database.begin() as db:
         missing = (await db.execute(text(RIGHTS_MISSING))).one()
         if missing.tables is not None:
-            raise DatabaseUnavailable(
+            raise DatabaseMisfit(
                 f"PostgreSQL at {database.address.shown} does not let {missing.who} read and write {missing.tables}: "
                 f"GRANT SELECT, INSERT, UPDATE, DELETE ON these tables TO {missing.who}"
             )

@@ -185,6 +185,17 @@ def test_an_address_of_redis_that_makes_no_sense(
     assert "REDIS_URL" in error
 
 
+@pytest.mark.parametrize("line", ["migrate", "worker family"])
+def test_a_search_path_that_leads_nowhere_is_named(refused: Refused, parts: dict[str, str], line: str) -> None:
+    nowhere = parts["DATABASE_URL"] + "?options=-csearch_path%3Dnone"
+    error = refused(line, 1, **GONE | parts | {"DATABASE_URL": nowhere})
+    assert "none of the schemas in its search_path is there for this user" in error
+    assert (
+        "create one (CREATE SCHEMA ... AUTHORIZATION ...), or correct search_path, as in options of DATABASE_URL"
+        in error
+    )
+
+
 def test_a_redis_that_is_not_there_or_lets_nobody_in_is_named(refused: Refused, parts: dict[str, str]) -> None:
     assert "127.0.0.1:1/0" in refused("sync A23", 1, **GONE | {"DATABASE_URL": parts["DATABASE_URL"]})
     server = parts["REDIS_URL"].rpartition("@")[2]

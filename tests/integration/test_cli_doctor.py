@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from sqlalchemy import text
 
@@ -20,6 +21,7 @@ from app.jobs.definitions import QUEUES
 from app.jobs.queue import Message
 from app.persistence.drift import QueueLoad
 from app.redis_keys import DEFAULT_KEYS
+from app.settings import Settings
 from app.sync.operating.by_hand import pause
 from app.sync.operating.doctor import Finding, judge_queues
 from app.sync.operating.start import StartRequest, start_queued
@@ -44,8 +46,15 @@ EVERYTHING = [
 ]
 
 
+READ_ONLY = "default_transaction_read_only"
+
+
 async def found_by(stack: Stack) -> dict[str, Finding]:
-    return {finding.part: finding for finding in await examine(stack.settings)}
+    return await found_of(stack.settings)
+
+
+async def found_of(settings: Settings) -> dict[str, Finding]:
+    return {finding.part: finding for finding in await examine(settings)}
 
 
 async def change(stack: Stack, statement: str) -> None:
@@ -259,6 +268,42 @@ async def a_redis_of_version(hello: bytes) -> AsyncIterator[int]:
 async def _word(reader: asyncio.StreamReader) -> bytes:
     length = int((await reader.readline())[1:])
     return (await reader.readexactly(length + 2))[:-2]
+
+
+async def test_a_database_that_takes_no_writes_is_named_with_what_to_do(stack: Stack) -> None:
+    await change(stack, f"ALTER DATABASE {await stack.value('SELECT current_database()')} SET {READ_ONLY} = on")
+    found = await found_by(stack)
+    for part in (found["database"], found["schema"]):
+        assert not part.ok
+        assert "read-only" in part.found
+        assert "name all hosts in DATABASE_URL, with target_session_attrs=read-write" in part.found
+        assert f"where its host set {READ_ONLY}, as at a quota, raise that, then set it off" in part.found
+        assert part.do == ""
+
+
+async def test_a_right_that_is_missing_is_named_with_what_to_grant(stack: Stack) -> None:
+    await change(stack, "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    await change(stack, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
+    url = stack.settings.database_url
+    assert url is not None
+    place = url.get_secret_value().rpartition("@")[2]
+    guest = SecretStr(f"postgresql+asyncpg://guest:guest@{place}")
+    try:
+        schema = await found_of(stack.settings.model_copy(update={"database_url": guest}))
+    finally:
+        await change(stack, "DROP OWNED BY guest")
+        await change(stack, "DROP ROLE guest")
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON these tables TO guest" in schema["schema"].found
+    assert schema["schema"].do == ""
+
+
+async def test_a_search_path_that_leads_nowhere_is_no_call_to_migrate(stack: Stack) -> None:
+    url = stack.settings.database_url
+    assert url is not None
+    nowhere = SecretStr(f"{url.get_secret_value()}?options=-csearch_path%3Dnone")
+    schema = (await found_of(stack.settings.model_copy(update={"database_url": nowhere})))["schema"]
+    assert "none of the schemas in its search_path is there for this user" in schema.found
+    assert schema.do == ""
 
 
 @pytest.mark.parametrize(
