@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.catalogue.file_names import stem_of
 from app.jobs.definitions import PRODUCT_FAMILY
 from app.samplefeed import SampleFeed
 from tests.conftest import MakeStack
-from tests.integration.test_feed_cases import plain_feed
+from tests.integration.test_feed_cases import make_variant_alone, plain_feed
 from tests.integration.test_feed_unfinished import skus_of
 from tests.support.image_jobs import HeldRun
 from tests.support.stack import Stack
@@ -108,3 +109,56 @@ async def test_what_a_later_job_of_the_run_changes_after_all_is_taken_back(make_
         run_id = (await stack.run("A23"))["id"]
         assert len(await stack.rows(results, queue=PRODUCT_FAMILY, sku=taking, run=run_id)) == 2
         assert await stack.value(IN_VAIN) == 0
+
+
+def without_pictures(document: Json) -> None:
+    """The feed serves no pictures for documents that it is given."""
+    for part in (document, *document["ChildProducts"]):
+        for texts in part["ProductDetails"].values():
+            texts.update(Image=None, MediaGalleryImages=None)
+
+
+@pytest.mark.parametrize("names", ["N{}.json", "A23-{}.json"])
+async def test_files_that_are_renamed_and_come_back_are_counted_once(make_stack: MakeStack, names: str) -> None:
+    """A document that came back is not fetched, and the one in its place speaks until the run's end, or never did."""
+    feed = plain_feed(families=4)
+    for sku in skus_of(feed):
+        feed.edit(sku, without_pictures)
+    own = {f"{sku}.json": feed.document(sku) for sku in skus_of(feed)}
+    renamed = {names.format(stem_of(file)): document for file, document in own.items()}
+    for file, document in own.items():
+        feed.set_document("A23", file, document)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        for here, gone, fetched in ((renamed, own, 4), (own, renamed, 0), (renamed, own, 0)):
+            for file in gone:
+                feed.remove_family(stem_of(file))
+            for file, document in here.items():
+                feed.set_document("A23", file, document, rehash=False)
+            await stack.sync()
+            run = await stack.run("A23")
+            told = ("families_total", "families_completed", "documents_fetched", "variants_unchanged")
+            assert [run[name] for name in told] == [4, 4, fetched, 12]
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+async def test_a_family_of_a_document_that_comes_back_and_one_that_leaves_is_counted_once(
+    make_stack: MakeStack, late_first: bool
+) -> None:
+    feed = plain_feed(families=5, variants=1)
+    back, leaving, *others = skus_of(feed)
+    for sku in (back, leaving, *others):
+        feed.edit(sku, make_variant_alone)
+    document = feed.document(back)
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        feed.remove_family(back)
+        await stack.sync()
+        feed.remove_family(leaving)
+        feed.set_document("A23", f"{back}.json", document, rehash=False)
+        run = HeldRun(stack)
+        jobs = await run.begin()
+        assert len(jobs) == 2
+        await run.work(jobs[::-1] if late_first else jobs)
+        found = await stack.run("A23")
+        assert (found["documents_fetched"], found["variants_reactivated"], found["variants_unchanged"]) == (0, 1, 3)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.documents.rows import FetchedDocument
 from app.persistence.statements import ask, value
 
 UNWRITTEN = "(d.applied_version, d.applied_hash) IS DISTINCT FROM (d.version, d.fetched_hash)"
@@ -44,6 +45,19 @@ async def unapplied_families(
         {"supplier_id": supplier_id, "after": after, "limit": limit, "run_id": run_id},
     )
     return [OpenFamily(row.sku, row.version) for row in rows]
+
+
+async def of_these_speaking(db: AsyncConnection, fetched: Sequence[FetchedDocument]) -> list[FetchedDocument]:
+    """Those that speak for their families now: where a file was renamed, the old one does until it is gone."""
+    rows = await ask(
+        db,
+        """
+        SELECT r.id FROM unnest(CAST(:ids AS bigint[])) AS r(id)
+        WHERE (SELECT true FROM speaking_documents s WHERE s.id = r.id LIMIT 1)""",
+        {"ids": [document.id for document in fetched]},
+    )
+    speaking = {row.id for row in rows}
+    return [document for document in fetched if document.id in speaking]
 
 
 class SilentDocument(msgspec.Struct, frozen=True):

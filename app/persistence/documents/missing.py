@@ -16,7 +16,7 @@ class Lessened(msgspec.Struct, frozen=True):
 
     sku: str
     version: int
-    """The newest among the documents that it has left."""
+    """The newest among its documents, with those that left in this run: that of its other job in the run."""
     remaining: int
     judged: bool
     """Each that left was one variant, and the run read none of the others: the guard has judged what the family lacks.
@@ -45,8 +45,8 @@ async def note_missing(
         lost AS (
             SELECT s.family_sku, bool_and(NOT s.has_children) AS alone
             FROM gone g JOIN speaking_documents s ON s.id = g.id WHERE NOT g.present GROUP BY s.family_sku)
-        SELECT d.family_sku AS sku, max(d.version) FILTER (WHERE g.id IS NULL) AS version, count(*) - count(g.id)
-            AS remaining, l.alone AND NOT EXISTS (
+        SELECT d.family_sku AS sku, max(d.version) AS version, count(*) - count(g.id) AS remaining,
+            l.alone AND NOT EXISTS (
                 SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
                   AND j.key = d.family_sku || '@' || max(d.version)) AS judged
         FROM lost l JOIN documents d ON d.supplier_id = :supplier_id AND d.family_sku = l.family_sku

@@ -37,6 +37,7 @@ from app.persistence.ledger.ends import (
     hold,
     set_result,
     take_back_unchanged,
+    written_before,
 )
 from app.persistence.ledger.pausing import is_paused, set_paused
 from app.persistence.ledger.progress import PastDocuments, runs_past_their_documents, write_progress
@@ -80,4 +81,5 @@ __all__ = [
     "take_back_unchanged",
     "to_json",
     "write_progress",
+    "written_before",
 ]

@@ -113,6 +113,33 @@ async def set_result(db: AsyncConnection, job_id: str, result: msgspec.Struct) -
     )
 
 
+async def written_before(db: AsyncConnection, jobs: Sequence[tuple[ClaimedJob, str, str]]) -> set[str]:
+    """Which of these families' jobs another one of their run went before, that wrote the family; their ids.
+
+    With each job go the keys that those of its family have. The caller holds the families.
+    """
+    if not jobs:
+        return set()
+    rows = await ask(
+        db,
+        """
+        SELECT r.id FROM unnest(CAST(:ids AS text[]), CAST(:runs AS uuid[]), CAST(:keys AS text[]),
+            CAST(:lessened AS text[])) AS r(id, run_id, key, lessened)
+        LEFT JOIN LATERAL (SELECT id FROM jobs WHERE run_id = r.run_id AND queue = 'supplier-sync' LIMIT 1) s ON true
+        CROSS JOIN LATERAL (
+            SELECT FROM jobs WHERE run_id = r.run_id AND queue = 'product-family' AND id <> r.id
+              AND key IN (r.key, r.lessened, r.key || '?' || s.id, r.key || '+' || s.id) AND state = 'completed'
+              AND NOT jsonb_exists_any(result, ARRAY['superseded', 'deferred', 'suspect']) LIMIT 1) j""",
+        {
+            "ids": [job.id for job, _, _ in jobs],
+            "runs": [job.run_id for job, _, _ in jobs],
+            "keys": [key for _, key, _ in jobs],
+            "lessened": [key for *_, key in jobs],
+        },
+    )
+    return {row.id for row in rows}
+
+
 async def take_back_unchanged(
     db: AsyncConnection, jobs: Sequence[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], int]]:

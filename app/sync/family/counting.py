@@ -21,8 +21,9 @@ async def count_families(db: Connection, families: Sequence[Decided]) -> dict[st
 
     `documents_unchanged` below zero takes back what an earlier job of the run had counted.
     """
-    first = [family for family in families if not family.was_written]
-    again = [family for family in families if family.was_written]
+    before = await _written_before(db, families)
+    first = [family for family in families if family.job.id not in before]
+    again = [family for family in families if family.job.id in before]
     counts = {family.job.id: Counter(f"variants_{item.kind}" for item in family.diff.variants) for family in families}
     for family in again:
         del counts[family.job.id]["variants_unchanged"]
@@ -33,6 +34,23 @@ async def count_families(db: Connection, families: Sequence[Decided]) -> dict[st
     for family, number in await _not_left(db, again):
         counts[family.job.id]["variants_unchanged"] = -number
     return counts
+
+
+async def _written_before(db: Connection, families: Sequence[Decided]) -> set[str]:
+    """The jobs whose families another job of the run wrote from these documents; it need not have fetched them."""
+    unfetched = [
+        family
+        for family in families
+        if not family.fetched and family.product is not None and family.product.applied_version >= family.read.version
+    ]
+    known = {family.job.id for family in families if family.was_written}
+    return known | await ledger.written_before(db, [(family.job, *_keys(family)) for family in unfetched])
+
+
+def _keys(family: Decided) -> tuple[str, str]:
+    """The keys that the run's jobs for the family have: for all of its documents, and for what is left of them."""
+    sku, version = family.read.family.sku, family.job.args["version"]
+    return family_key(sku, version), family_key(sku, version, again=f"-{len(family.read.chosen)}")
 
 
 async def _in_vain(db: Connection, families: Sequence[Decided]) -> list[tuple[Decided, int]]:
@@ -48,11 +66,7 @@ async def _in_vain(db: Connection, families: Sequence[Decided]) -> list[tuple[De
 
 async def _not_in_vain(db: Connection, families: Sequence[Decided]) -> list[tuple[Decided, int]]:
     """Families whose documents an earlier job of the run counted as unchanged, and how many."""
-    keys = {
-        (family.job.run_id, family_key(family.read.family.sku, family.read.version, again=again)): family
-        for family in families
-        for again in ("", f"-{len(family.read.chosen)}")
-    }
+    keys = {(family.job.run_id, key): family for family in families for key in _keys(family)}
     return [(keys[key], number) for key, number in await ledger.take_back_unchanged(db, list(keys))]
 
 

@@ -85,17 +85,18 @@ class Arrivals:
             await documents.note_failed(db, job.run_id, failed)
             await problems.add_problems(db, job.run_id, [_problem(item, job) for item in failed])
             counts = Counter(documents_fetched=len(fetched), documents_failed=len(failed))
-            new = family_jobs(job, self._ready(fetched, versions))
+            ready = await documents.of_these_speaking(db, self._ready(fetched))
+            new = family_jobs(job, [(item.family_sku, versions[item.id]) for item in ready])
             return await runs.book_with_jobs(db, job.owner, counts, new, counted="families_total")
 
         added = await self.stage.services.database.transact(work)
         self.stage.progress.note_checkpoint(job)  # what failed is not asked for again in this run: progress, too
         await self.stage.dispatch(messages_of(PRODUCT_FAMILY, job.run_id, added))
 
-    def _ready(self, fetched: Sequence[FetchedDocument], versions: dict[int, int]) -> list[tuple[str, int]]:
-        """The families that need not wait for other documents, of those that are meant."""
+    def _ready(self, fetched: Sequence[FetchedDocument]) -> list[FetchedDocument]:
+        """Those whose families need not wait for other documents of the manifest, of those that are meant."""
         return [
-            (item.family_sku, versions[item.id])
+            item
             for item in fetched
             if item.has_children
             and self.spoken_for.certainly_by(item.file_name, item.family_sku)
