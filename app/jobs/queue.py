@@ -20,7 +20,7 @@ from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
 from app.jobs.client import prepare_client
 from app.jobs.redis_errors import advice
-from app.jobs.scripts import scripts_for
+from app.jobs.scripts import FIRST_TIME_SCORE, scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
 from app.jobs.trial import Trial
 from app.logs import mask_address
@@ -190,6 +190,20 @@ class RedisQueue:
         with self._translated():
             unknown = await self._known(keys=[self.keys.queue(queue)], args=list(ids))
         return [_text(job_id) for job_id in unknown]
+
+    async def overdue(self, queue: str) -> set[str]:
+        """The ids whose time is over, by Redis's clock: leases that nobody renewed, and what waited long enough.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        with self._translated():
+            seconds, microseconds = await self.redis.time()
+            now_ms = seconds * 1000 + microseconds // 1000
+            return {
+                _text(job_id)
+                for job_id in await self.redis.zrangebyscore(self.keys.queue(queue), FIRST_TIME_SCORE, now_ms)
+            }
 
     async def length(self, queue: str) -> int:
         """How many jobs of the queue Redis knows, running ones among them.

@@ -49,6 +49,35 @@ async def count_open(db: AsyncConnection, queue: str) -> int:
     )
 
 
+async def active_though_paused(db: AsyncConnection, queue: str) -> list[str]:
+    """The active jobs of a queue that is paused; none of one that is not."""
+    rows = await db.scalars(
+        text("""
+        SELECT j.id FROM queues q JOIN jobs j ON j.queue = q.name
+        WHERE q.name = :queue AND q.paused AND j.state = 'active' AND NOT j.direct"""),
+        {"queue": queue},
+    )
+    return list(rows)
+
+
+async def hand_back_dead(db: AsyncConnection, queue: str, ids: Sequence[str]) -> None:
+    """Let jobs of a paused queue whose worker lost its lease wait; the death counts, as it does for who claims one.
+
+    The queue is held, so that it is not resumed, and none of them claimed, in the same moment.
+    """
+    await db.execute(
+        text("""
+        WITH held AS (SELECT name FROM queues WHERE name = :queue AND paused FOR SHARE),
+        dead AS (
+            SELECT j.id FROM jobs j JOIN held ON held.name = j.queue
+            WHERE j.id = ANY(CAST(:ids AS text[])) AND j.state = 'active' ORDER BY j.id FOR UPDATE OF j)
+        UPDATE jobs j SET state = 'waiting', claim = NULL, deaths = j.deaths + 1, run_at = clock_timestamp(),
+            started_at = CASE WHEN j.attempts > 0 THEN j.started_at END
+        FROM dead WHERE j.id = dead.id"""),
+        {"queue": queue, "ids": list(ids)},
+    )
+
+
 async def left_of_cancelled(db: AsyncConnection) -> list[str]:
     """Active jobs of cancelled runs that nobody holds and that have not ended for ten seconds, of whatever queue.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, SUPPLIER_SYNC, Qu
 from app.persistence import documents, ledger, runs
 from app.persistence.catalogue import count_active_families, take_dropped, takers
 from app.persistence.ledger import ClaimedJob, NewJob
-from app.sync.operating.by_hand import cancel_job, cancel_run, retry_failed, retry_job
+from app.sync.operating.by_hand import cancel_job, cancel_run, pause, resume, retry_failed, retry_job
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.operating.suppliers import reset_supplier, update_supplier
 from app.sync.stage.context import Stage
@@ -206,6 +207,40 @@ async def test_what_a_dead_worker_left_of_a_cancelled_run_is_closed_by_any_worke
     await reconcile(surroundings, queue, IMAGE_UPLOAD, lease_ms=1_000, whole=False)
     run = await stack.run("A23")
     assert (run["status"], run["open_jobs"]) == ("cancelled", 0)
+
+
+async def test_what_a_dead_worker_left_in_a_paused_queue_waits(stack: Stack) -> None:
+    """Nobody claims it before the queue is resumed, and none that has its lease is taken for dead."""
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    queue = stack.services.queue
+    assert queue is not None
+    surroundings = Stage(stack.services, queue, ProgressBoard(stack.services.database))
+
+    async def look() -> tuple[str, int]:
+        await reconcile(surroundings, queue, SUPPLIER_SYNC, lease_ms=60_000, whole=False)
+        (job,) = await stack.rows("SELECT state, deaths FROM jobs WHERE id = :id", id=started.job_id)
+        return job["state"], job["deaths"]
+
+    assert (await queue.exchange(SUPPLIER_SYNC, "dies", lease_ms=1_000, room=1)).ids == [started.job_id]
+    await claim(stack, SUPPLIER_SYNC)
+    await pause(stack.services, SUPPLIER_SYNC)
+    assert await look() == ("active", 0)
+    await asyncio.sleep(1.2)
+    assert await look() == ("waiting", 1)
+    await resume(stack.services, SUPPLIER_SYNC)
+    assert (await queue.exchange(SUPPLIER_SYNC, "lives", lease_ms=60_000, room=1)).ids == [started.job_id]
+    assert (await claim(stack, SUPPLIER_SYNC)).deaths == 1
+
+
+async def test_a_lease_that_is_over_is_left_to_who_claims_it_where_nothing_is_paused(stack: Stack) -> None:
+    (started,) = await start_queued(stack.services, StartRequest(supplier="A23"))
+    queue = stack.services.queue
+    assert queue is not None
+    await queue.exchange(SUPPLIER_SYNC, "dies", lease_ms=1, room=1)
+    await claim(stack, SUPPLIER_SYNC)
+    surroundings = Stage(stack.services, queue, ProgressBoard(stack.services.database))
+    await reconcile(surroundings, queue, SUPPLIER_SYNC, lease_ms=60_000, whole=False)
+    assert await stack.value("SELECT state FROM jobs WHERE id = :id", id=started.job_id) == "active"
 
 
 async def test_a_reset_while_a_run_ends_is_not_forgotten(

@@ -1,6 +1,7 @@
 """The reconciler: Redis is told again of what the ledger holds open and Redis does not know.
 
     marker missing ─▶ Redis was emptied: send everything open at once, running jobs with a lease's wait
+    queue paused   ─▶ what is active there under a lease that is over waits: nobody claims it meanwhile
     otherwise      ─▶ counts differ, or every 30 s: look at what was sent more than ten seconds ago, in pages
 
 Any worker does it, for its own queue; two at once only waste a look. A running job is sent with the wait of a lease, so
@@ -46,6 +47,7 @@ async def reconcile(
     database = stage.services.database
     emptied = await queue.set_marker(name)
     await _close_cancelled(stage)
+    await _hand_back_dead(database, queue, name)
     if whole:
         await _report_drift(database)
     async with database.quick() as db:
@@ -88,6 +90,15 @@ async def _close_cancelled(stage: Stage) -> None:
         left = await dispatching.left_of_cancelled(db)
     if left:
         await end_cancelled(stage, left)
+
+
+async def _hand_back_dead(database: Database, queue: RedisQueue, name: str) -> None:
+    async with database.quick() as db:
+        active = await dispatching.active_though_paused(db, name)
+    dead = await queue.overdue(name) & {*active} if active else None
+    if dead:
+        async with database.quick() as db:
+            await dispatching.hand_back_dead(db, name, sorted(dead))
 
 
 async def _report_drift(database: Database) -> None:
