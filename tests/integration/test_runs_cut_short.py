@@ -22,7 +22,6 @@ from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.supplier import arrivals_step, reparse
 from app.sync.supplier import stage as supplier_stage
-from app.sync.supplier.asked import AskedFamilies
 from app.sync.supplier.removals_step import SupplierEnd, finish_supplier
 from app.sync.upkeep.reconcile import reconcile
 from app.views.bodies import SupplierChanges
@@ -267,14 +266,14 @@ async def test_a_worker_that_lost_its_claim_does_not_pass_over_documents_either(
     feed = plain_feed(families=1, variants=1)
     sku = first_sku(feed)
     feed.set_document("A23", "zz-double.json", feed.document(sku))
-    group = supplier_stage._group_families
+    place = supplier_stage._place_documents
 
-    async def claimed_by_another(sync: supplier_stage.SupplierSync, asked: AskedFamilies) -> None:
+    async def claimed_by_another(sync: supplier_stage.SupplierSync) -> None:
         async with stack.services.database.begin() as db:
             await db.execute(text("UPDATE jobs SET claim = :claim WHERE queue = 'supplier-sync'"), {"claim": uuid4()})
-        await group(sync, asked)
+        await place(sync)
 
-    monkeypatch.setattr(supplier_stage, "_group_families", claimed_by_another)
+    monkeypatch.setattr(supplier_stage, "_place_documents", claimed_by_another)
     async with make_stack(feed) as stack:
         await HeldRun(stack).begin()
         passed = "SELECT applied_version IS NOT NULL FROM documents WHERE file_name = 'zz-double.json'"
