@@ -53,8 +53,8 @@ class StartSync(In):
     force: StrictBool = Field(False, description="Fetch and write everything, whatever the hashes say.")
     skus: Annotated[list[Sku], Field(min_length=1, max_length=10_000)] | None = Field(
         None,
-        description="As `force`, for these families of one supplier only. Nothing is removed by name: what their"
-        " documents list no more is discontinued by the next sync of the whole supplier, which sees whether it moved.",
+        description="As `force`, for these families of one supplier only. What their documents list no more is"
+        " discontinued, unless a document that was not read yet may list it: then the next whole sync decides.",
     )
 
     @field_validator("skus")

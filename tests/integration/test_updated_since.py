@@ -38,6 +38,6 @@ async def test_a_product_whose_variant_is_discontinued_later_is_found_by_time(ma
             await db.execute(text("DELETE FROM listings USING variants v WHERE variant_sku = v.sku AND v.position = 1"))
             now = await db.scalar(text("SELECT clock_timestamp()"))
             (supplier_id,) = await db.scalars(text("SELECT id FROM suppliers"))
-            gone = await take_dropped(db, supplier_id)
+            gone = await take_dropped(db, supplier_id, all_families=True)
         touched = await stack.rows("SELECT sku FROM products WHERE updated_at > :now", now=now)
         assert {row["sku"] for row in touched} == {item.product_sku for item in gone} != set()

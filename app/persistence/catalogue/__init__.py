@@ -21,6 +21,7 @@ from app.persistence.catalogue.parts import stored_parts, write_imprint, write_p
 from app.persistence.catalogue.primaries import settle_primaries
 from app.persistence.catalogue.removals import (
     adopt_dropped,
+    any_dropped,
     count_active_families,
     drop_families,
     drop_unlisted,
@@ -37,6 +38,7 @@ __all__ = [
     "ProductRow",
     "VariantRow",
     "adopt_dropped",
+    "any_dropped",
     "count_active_families",
     "drop_families",
     "drop_unlisted",

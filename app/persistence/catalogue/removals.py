@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.catalogue.families import Named
-from app.persistence.statements import ask
+from app.persistence.statements import ask, value
 from app.persistence.states import OPEN_JOB
 
 TO_SETTLE = f"""v.dropped_run_id <> ALL(ARRAY(SELECT run_id FROM jobs
@@ -134,7 +134,7 @@ async def adopt_dropped(db: AsyncConnection, supplier_id: int, run_id: str) -> N
 async def step_back_held(db: AsyncConnection, supplier_id: int) -> list[tuple[str, str]]:
     """See that what waits is not its family's first beside another; returns those that were, and families.
 
-    The guard holds it back, or the run lets nothing go, or the only documents that list it are in doubt: these take it
+    The guard holds it back, or documents were not read, or the only documents that list it are in doubt: these take it
     in a later run, if ever.
     """
     rows = await db.execute(
@@ -164,17 +164,33 @@ class Gone(msgspec.Struct, frozen=True, order=True):
     """It was its family's first, and is so no more."""
 
 
-async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[Gone]:
+async def any_dropped(db: AsyncConnection, supplier_id: int) -> bool:
+    """Whether there is something to settle."""
+    return bool(
+        await value(
+            db,
+            """
+            SELECT EXISTS (SELECT FROM variants
+                           WHERE supplier_id = :supplier_id AND dropped_run_id IS NOT NULL AND status = 'active')""",
+            {"supplier_id": supplier_id},
+        )
+    )
+
+
+async def take_dropped(db: AsyncConnection, supplier_id: int, *, all_families: bool) -> list[Gone]:
     """Discontinue the dropped variants that no document lists any more; returns them by SKU.
 
-    What the guard holds back stays. One that was its family's first is not so beside another.
+    With `all_families` False those of discontinued families alone. What the guard holds back stays. One that was its
+    family's first is not so beside another.
     """
     rows = await db.execute(
         text(f"""
         WITH going AS (
             SELECT v.id, v.is_primary FROM variants v
             WHERE v.supplier_id = :supplier_id AND v.dropped_run_id IS NOT NULL AND v.status = 'active' AND {TO_SETTLE}
-              AND NOT {LISTED} AND NOT {HELD_BACK} ORDER BY v.sku FOR NO KEY UPDATE),
+              AND NOT {LISTED} AND NOT {HELD_BACK}
+              AND (:all_families OR (SELECT p.status FROM products p WHERE p.id = v.product_id) = 'discontinued')
+            ORDER BY v.sku FOR NO KEY UPDATE),
         placed AS (
         UPDATE variants v SET status = 'discontinued', dropped_run_id = NULL, updated_at = clock_timestamp(),
             is_primary = g.is_primary AND NOT EXISTS (SELECT FROM variants o WHERE o.product_id = v.product_id
@@ -182,7 +198,7 @@ async def take_dropped(db: AsyncConnection, supplier_id: int) -> list[Gone]:
         FROM going g, products p WHERE g.id = v.id AND p.id = v.product_id
         RETURNING v.sku, v.product_id, p.sku AS product_sku, g.is_primary AND NOT v.is_primary AS steps_back), {TOUCHED}
         SELECT sku, product_sku, steps_back FROM placed"""),
-        {"supplier_id": supplier_id},
+        {"supplier_id": supplier_id, "all_families": all_families},
     )
     return sorted(Gone(*row) for row in rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from app.persistence.documents.bodies import (
     any_may_come,
+    any_unread,
     documents_of_families,
     forget_fetched,
     lock_versions,
@@ -75,6 +76,7 @@ __all__ = [
     "WantedDocument",
     "any_may_come",
     "any_unfinished",
+    "any_unread",
     "as_lines",
     "count_families",
     "count_families_missing",

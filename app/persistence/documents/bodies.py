@@ -154,6 +154,20 @@ async def any_may_come(db: AsyncConnection, supplier_id: int, run_id: str) -> bo
     )
 
 
+async def any_unread(db: AsyncConnection, supplier_id: int, run_id: str) -> bool:
+    """Whether a document that is there has not been read as the manifest names it; without a hash, not in this run."""
+    return bool(
+        await value(
+            db,
+            """
+            SELECT EXISTS (SELECT FROM documents WHERE supplier_id = :supplier_id AND present
+                           AND fetched_run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+                           AND (seen_hash IS NULL OR fetched_hash IS DISTINCT FROM seen_hash))""",
+            {"supplier_id": supplier_id, "run_id": run_id},
+        )
+    )
+
+
 async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[int, str]]) -> list[list[StoredDocument]]:
     """For each of these families, supplier and SKU, its stored documents that the manifest still names, by name.
 

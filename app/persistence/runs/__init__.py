@@ -10,11 +10,19 @@ from __future__ import annotations
 from app.persistence.runs.books import COUNTERS, Move, book, book_each, book_with_jobs, commonest_reason
 from app.persistence.runs.cancelling import cancel, cancelled_counts
 from app.persistence.runs.direct import direct_totals, end_abandoned, end_stopped, is_over, renew_lease, silent_runs
-from app.persistence.runs.noting import documents_so_far, families_so_far, set_fatal, set_guard, set_manifest
+from app.persistence.runs.noting import (
+    DocumentsSoFar,
+    documents_so_far,
+    families_so_far,
+    set_fatal,
+    set_guard,
+    set_manifest,
+)
 from app.persistence.runs.starting import RunStart, mark_running, start_run, under_way
 
 __all__ = [
     "COUNTERS",
+    "DocumentsSoFar",
     "Move",
     "RunStart",
     "book",

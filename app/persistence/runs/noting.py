@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.documents import ManifestDiff
@@ -52,13 +53,25 @@ async def families_so_far(db: AsyncConnection, run_id: str) -> int:
     )
 
 
-async def documents_so_far(db: AsyncConnection, run_id: str) -> tuple[int, int]:
-    """How many documents the run is to ask for, and how many of them could not be had."""
+class DocumentsSoFar(msgspec.Struct, frozen=True):
+    """What a run knows of its documents."""
+
+    wanted: int
+    """It is to ask for so many."""
+    failed: int
+    """So many of them could not be had."""
+    missing: int
+    """So many that were there are not in its manifest."""
+
+
+async def documents_so_far(db: AsyncConnection, run_id: str) -> DocumentsSoFar:
+    """How many documents the run asks for, could not have, and misses."""
     rows = await db.execute(
-        text("SELECT documents_wanted, documents_failed FROM runs WHERE id = CAST(:id AS uuid)"), {"id": run_id}
+        text("""
+        SELECT documents_wanted, documents_failed, manifest_removed FROM runs WHERE id = CAST(:id AS uuid)"""),
+        {"id": run_id},
     )
-    row = rows.one()
-    return row.documents_wanted, row.documents_failed
+    return DocumentsSoFar(*rows.one())
 
 
 async def set_guard(db: AsyncConnection, run_id: str, guard: Mapping[str, Any], error: str) -> None:

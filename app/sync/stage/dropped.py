@@ -19,7 +19,7 @@ from app.persistence.changes import Change
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.stage.children import add_family_jobs
-from app.sync.stage.letting_go import lets_go
+from app.sync.stage.letting_go import saw_all
 from app.sync.stage.primaries import place_primaries
 
 
@@ -41,10 +41,12 @@ async def place_dropped(
 ) -> None:
     """Settle the supplier's dropped variants: hand them to a family that lists them, or discontinue them.
 
-    In a run that lets nothing go those that no family lists wait. `but_not` are the families that this commit writes:
-    they have just said that they do not list them.
+    Those of families that are still there wait where not all documents were read. `but_not` are the families that this
+    commit writes: they have just said that they do not list them.
     """
-    gone = await catalogue.take_dropped(db, job.supplier_id) if await lets_go(db, job) else []
+    if not await catalogue.any_dropped(db, job.supplier_id):
+        return
+    gone = await catalogue.take_dropped(db, job.supplier_id, all_families=await saw_all(db, job))
     losing = {(job.supplier_id, item.product_sku): job for item in gone}
     await end_emptied(db, losing)
     stepped = await step_back_held(db, job)

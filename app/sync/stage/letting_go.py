@@ -1,15 +1,14 @@
 """Whether a run may let go what the feed seems to lack: families, and variants that documents dropped.
 
-What left one document may be in another one, so only a run that saw them all can tell (ENGINE.md 4). What another run
-finds gone stays active until one can, and is that one's to settle: nothing goes that has only moved.
+What left one document may be in another one, so only who saw them all can tell (ENGINE.md 4): nothing goes that has
+only moved. What waits stays active, and is the next ordinary sync's to settle.
 
-- A run for single families (`skus`) or of stored documents (`reparse`) judges no manifest and does not ask for what is
-  new in others: it lets nothing go.
 - A run that fails by its documents lets nothing go.
-- A new or changed document that could not be had may come in the next run, and all that is gone waits for it; this run
-  ends `completed_with_errors` and names it. One that failed in several runs in a row is waited for no more, or one that
-  is broken for good would keep for sale whatever its supplier ever takes off. One that was read under its hash says
-  what it said.
+- Families that the manifest lacks go with any other run that judges it. So do their variants, unless others list them.
+- What a document that is still there dropped waits while another one that is new or changed was not read: it failed, or
+  was not asked for by a run for single families (`skus`) or of stored documents (`reparse`). Such a run judges no
+  manifest either: where that names less than before, what it hides may list what is gone. One that failed in several
+  runs in a row is waited for no more: broken for good it would keep for sale whatever its supplier takes off.
 """
 
 from __future__ import annotations
@@ -20,11 +19,20 @@ from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 
 
-async def lets_go(db: Connection, job: ClaimedJob) -> bool:
-    """Whether the run of this job, whose documents are all asked for, may let anything go."""
+async def fails_by_documents(db: Connection, job: ClaimedJob) -> bool:
+    """Whether so many of the documents that the run asked for could not be had that it fails."""
+    return _fails(await runs.documents_so_far(db, job.run_id))
+
+
+async def saw_all(db: Connection, job: ClaimedJob) -> bool:
+    """Whether the run of this job, whose documents are all asked for, read all that may list what others dropped."""
+    so_far = await runs.documents_so_far(db, job.run_id)
+    if _fails(so_far):
+        return False
     if job.options.skus is not None or job.options.reparse:
-        return False
-    wanted, failed = await runs.documents_so_far(db, job.run_id)
-    if too_many_failed(wanted, failed):
-        return False
-    return not (failed and await documents.any_may_come(db, job.supplier_id, job.run_id))
+        return not so_far.missing and not await documents.any_unread(db, job.supplier_id, job.run_id)
+    return not (so_far.failed and await documents.any_may_come(db, job.supplier_id, job.run_id))
+
+
+def _fails(so_far: runs.DocumentsSoFar) -> bool:
+    return too_many_failed(so_far.wanted, so_far.failed)

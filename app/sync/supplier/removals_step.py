@@ -26,7 +26,7 @@ from app.persistence.suppliers import Supplier
 from app.sync.stage.children import add_doubted, add_family_jobs
 from app.sync.stage.context import Stage, messages_of
 from app.sync.stage.dropped import Effects, place_dropped
-from app.sync.stage.letting_go import lets_go
+from app.sync.stage.letting_go import fails_by_documents
 from app.sync.supplier.asked import AskedFamilies
 from app.sync.supplier.manifest_step import Manifest
 
@@ -74,7 +74,7 @@ async def finish_supplier(end: SupplierEnd) -> None:
 
 
 async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
-    """Remove what the manifest lacks, unless the guard trips or the run lets nothing go.
+    """Remove what the manifest lacks, unless the guard trips or the run fails by its documents.
 
     Returns whether there was nothing to remove and nothing to do.
     """
@@ -101,7 +101,7 @@ async def _remove(db: Connection, end: SupplierEnd, effects: Effects) -> bool:
         await problems.add_problems(db, job.run_id, [Problem("warning", "supplier", "guard", reason, job_id=job.id)])
         return False
     await manifests.note_manifest_applied(db, manifest.profile, manifest.sha256, manifest.data.total)
-    if (diff.removed or left) and await lets_go(db, job):
+    if (diff.removed or left) and not await fails_by_documents(db, job):
         after_runs = 1 if confirmed else settings.remove_after_runs
         await _drop_missing(db, job, names, effects, left, remove_after_runs=after_runs)
     return diff.nothing_to_do and not left and not manifest.data.invalid_count_of(supplier.code)
