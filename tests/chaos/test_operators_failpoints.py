@@ -42,7 +42,7 @@ IMAGES = "image-upload"
 HOOK = "http://127.0.0.1:9/hooks"
 TRIED_ELSEWHERE = {
     "operating.acting._write": "tests/integration/test_audit.py",  # after what was done, which stays done
-    "running.direct._end_stopped": "tests/integration/test_direct_sync.py",  # what it leaves undone a lease's end does
+    "running.direct._end_runs": "tests/integration/test_direct_sync.py",  # what it leaves undone a lease's end does
     "upkeep.schedules._start_what_is_due": "tests/integration/test_schedules.py",
     "upkeep.webhooks._claim": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._text_of": "tests/integration/test_webhooks.py",

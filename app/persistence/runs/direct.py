@@ -13,7 +13,7 @@ from app.persistence.database import RepeatTransaction
 from app.persistence.runs.books import Move, _move, _write_end
 from app.persistence.runs.cancelling import cancelled_counts, close_open
 from app.persistence.statements import text
-from app.persistence.states import RUN_UNDER_WAY
+from app.persistence.states import OPEN_JOB, RUN_UNDER_WAY
 from app.states import UNDER_WAY
 
 
@@ -72,6 +72,7 @@ async def silent_runs(db: AsyncConnection) -> list[SilentRun]:
     return [SilentRun(**row) for row in rows.mappings()]
 
 
+ANY_OPEN = f"SELECT EXISTS (SELECT FROM jobs WHERE run_id = CAST(:id AS uuid) AND state IN {OPEN_JOB})"
 GONE = "the process that ran this direct sync is gone"
 STOPPED = "the process that ran this direct sync was stopped before its end: sync again"
 
@@ -82,13 +83,17 @@ async def end_abandoned(db: AsyncConnection, run: SilentRun) -> bool:
     The run's row is locked last, so only then is it seen whether.
 
     Raises:
-        RepeatTransaction: its process turned out to live after jobs were cancelled.
+        RepeatTransaction: its process turned out to live, or to have written jobs, after jobs were cancelled.
     """
     return await _end_unfinished(db, run.run_id, GONE, run.lease_until)
 
 
 async def end_stopped(db: AsyncConnection, run_id: str) -> bool:
-    """End a run that this process works off no longer, as `end_abandoned` does; False when it is over."""
+    """End a run that this process works off no longer, as `end_abandoned` does; False when it is over.
+
+    Raises:
+        RepeatTransaction: as with `end_abandoned`.
+    """
     return await _end_unfinished(db, run_id, STOPPED, None)
 
 
@@ -105,6 +110,8 @@ async def _end_unfinished(db: AsyncConnection, run_id: str, why: str, lease_unti
         if counts:
             raise RepeatTransaction
         return False
+    if await db.scalar(text(ANY_OPEN), {"id": run_id}):
+        raise RepeatTransaction  # by a commit that was on its way: whoever adds jobs has had the run's row before us
     await _move(db, Move(run_id, cancelled_counts(counts), 0, counts.total()))
     await _write_end(db, run_id, "failed", why)
     return True

@@ -24,6 +24,7 @@ from app.jobs.definitions import QUEUES, QueueName, policies
 from app.jobs.queue import Message
 from app.outages import outages
 from app.persistence import ledger, runs
+from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.sync.operating.start import Started, StartRequest, start_runs
 from app.sync.running.abandoned import end_all_abandoned
@@ -119,12 +120,22 @@ async def sync_direct(
 
 
 async def _end_stopped(services: Services, run_ids: Sequence[str]) -> None:
+    """In a task of its own: in one that is being cancelled a transaction that has to be repeated is not."""
+    ending = asyncio.create_task(_end_runs(services, run_ids))
     try:
         async with asyncio.timeout(STOP_WITHIN_S):
-            for run_id in run_ids:
-                await services.database.transact(lambda db, run_id=run_id: runs.end_stopped(db, run_id))  # type: ignore[misc]
+            await ending
     except (DatabaseUnavailable, TimeoutError) as error:
         log.warning("a stopped direct sync holds its suppliers until its lease is over", error=str(error))
+
+
+async def _end_runs(services: Services, run_ids: Sequence[str]) -> None:
+    for run_id in run_ids:
+
+        async def work(db: Connection, run_id: str = run_id) -> bool:
+            return await runs.end_stopped(db, run_id)
+
+        await services.database.transact(work)
 
 
 async def _hold_leases(services: Services, run_ids: Sequence[str]) -> None:
