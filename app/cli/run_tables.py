@@ -68,9 +68,9 @@ def _status(status: str) -> Text:
     return Text(status, style=STYLES.get(status, ""))
 
 
-def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
+def _table(texts: Sequence[str], numbers: Sequence[str], *, padding: int = 1) -> Table:
     """A table by supplier; where the terminal is too narrow it is the supplier's code that is cut."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, padding))
     table.add_column("supplier", overflow="ellipsis")
     for name in texts:
         table.add_column(name, no_wrap=True)
@@ -81,7 +81,7 @@ def _table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def summary_table(runs: Sequence[Run]) -> Table:
     """What runs did, a line each."""
-    table = _table(("status",), ("fetched", "families", "variants", "pictures", "failed", "s"))
+    table = _table(("status",), ("fetched", "families", "variants", "pictures", "failed", "s"), padding=0)
     for run in runs:
         table.add_row(run.supplier, _status(run.status), *_figures(run))
     return table
