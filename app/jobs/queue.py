@@ -191,19 +191,20 @@ class RedisQueue:
             unknown = await self._known(keys=[self.keys.queue(queue)], args=list(ids))
         return [_text(job_id) for job_id in unknown]
 
-    async def overdue(self, queue: str) -> set[str]:
-        """The ids whose time is over, by Redis's clock: leases that nobody renewed, and what waited long enough.
+    async def overdue(self, queue: str, ids: Sequence[str]) -> list[str]:
+        """Which of these ids have waited long enough, or a lease that nobody renewed, by Redis's clock.
 
         Raises:
             QueueUnavailable: Redis is away.
         """
         with self._translated():
-            seconds, microseconds = await self.redis.time()
-            now_ms = seconds * 1000 + microseconds // 1000
-            return {
-                _text(job_id)
-                for job_id in await self.redis.zrangebyscore(self.keys.queue(queue), FIRST_TIME_SCORE, now_ms)
-            }
+            async with self.redis.pipeline(transaction=False) as looks:
+                looks.time()
+                for job_id in ids:
+                    looks.zscore(self.keys.queue(queue), job_id)
+                (seconds, microseconds), *scores = await looks.execute()
+        now_ms = seconds * 1000 + microseconds // 1000
+        return [job_id for job_id, at in zip(ids, scores, strict=True) if at and FIRST_TIME_SCORE <= at <= now_ms]
 
     async def length(self, queue: str) -> int:
         """How many jobs of the queue Redis knows, running ones among them.

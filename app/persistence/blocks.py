@@ -3,8 +3,8 @@
     enter: lent ─▶ begun               exit: committed or rolled back ─▶ what waited for that is called ─▶ given back
              └───── what fails in any of this, or in the block itself, is told in our own words (retelling.py) ─────┘
 
-One class: as six context managers made of generators the same took a tenth of what a small transaction runs through
-in Python, which after a rest of some milliseconds is most of its time (docs/decisions/0047).
+One class: six context managers made of generators are a tenth of the calls that a small transaction runs through in
+Python (docs/decisions/0047).
 """
 
 from __future__ import annotations

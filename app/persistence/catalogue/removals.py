@@ -49,26 +49,26 @@ async def drop_families(db: AsyncConnection, supplier_id: int, run_id: str, skus
     One with a variant that a document of another family lists stays until that one took it (`let_emptied_go`): it may
     be in doubt, or fail, and nothing that is discontinued has something active.
     """
-    held = await db.scalars(  # before the next statement: so that sees what a family took that commits meanwhile
+    found = await db.scalars(  # before the next statement: so that sees what a family took that commits meanwhile
         text("""
         SELECT id FROM products WHERE supplier_id = :supplier_id AND status = 'active'
           AND sku = ANY(CAST(:skus AS text[])) ORDER BY sku FOR NO KEY UPDATE"""),
         {"supplier_id": supplier_id, "skus": list(skus)},
     )
+    held = list(found)
     gone = await db.scalars(
         text(f"""
         UPDATE products p SET status = 'discontinued', updated_at = clock_timestamp()
         WHERE id = ANY(CAST(:ids AS bigint[]))
           AND NOT EXISTS (SELECT FROM variants v WHERE v.product_id = p.id AND v.status = 'active' AND {LISTED})
         RETURNING sku"""),
-        {"ids": list(held)},
+        {"ids": held},
     )
     await db.execute(
         text("""
-        UPDATE variants v SET dropped_run_id = CAST(:run_id AS uuid) FROM products p
-        WHERE p.supplier_id = :supplier_id AND p.sku = ANY(CAST(:skus AS text[]))
-          AND v.product_id = p.id AND v.status = 'active'"""),
-        {"supplier_id": supplier_id, "skus": list(skus), "run_id": run_id},
+        UPDATE variants SET dropped_run_id = CAST(:run_id AS uuid)
+        WHERE product_id = ANY(CAST(:ids AS bigint[])) AND status = 'active'"""),
+        {"ids": held, "run_id": run_id},
     )
     return sorted(gone)
 

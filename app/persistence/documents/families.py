@@ -49,6 +49,8 @@ async def unapplied_families(
 
 async def of_these_speaking(db: AsyncConnection, fetched: Sequence[FetchedDocument]) -> list[FetchedDocument]:
     """Those that speak for their families now: where a file was renamed, the old one does until it is gone."""
+    if not fetched:
+        return []
     rows = await ask(
         db,
         """

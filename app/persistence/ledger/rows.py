@@ -19,9 +19,9 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     force: bool = False
     """Fetch and write whatever the hashes say; the removal guard stays on."""
     skus: tuple[str, ...] | None = None
-    """The families of the supplier that are meant, or None for all; nothing is removed then. Goes with `force`."""
+    """The families of the supplier that are meant, or None for all; no family is removed then. Goes with `force`."""
     reparse: bool = False
-    """Apply the stored documents anew, without the origin; nothing is removed then."""
+    """Apply the stored documents anew, without the origin; no family is removed then."""
     confirmed_manifest: str | None = None
     """The sha256 of the manifest whose removals an operator confirmed; no other one's are."""
 

@@ -118,10 +118,10 @@ async def _put_off(db: Connection, doubted: Sequence[Decided], over: Set[str]) -
     await _tell(db, late, [(item.job.run_id, doubt_of(item)) for item in late])
     uncounted = Counter(families_total=-1)  # the job that decides at the end counts
     settled = [Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, deferred=True), uncounted) for item in early]
-    for item in late:
-        end = Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True))
-        end.counts.update(variants_updated=await step_back_held(db, item.job))
-        settled.append(end)
+    settled += [Settled(item.job, FamilyResult(item.read.family.sku, 0, 0, suspect=True)) for item in late]
+    first_of_run = {end.job.run_id: end for end in reversed(settled) if end.job.run_id in over}
+    for end in first_of_run.values():  # what waits is looked for in all families of a supplier at once
+        end.counts.update(variants_updated=await step_back_held(db, end.job))
     return settled
 
 

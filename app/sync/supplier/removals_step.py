@@ -6,7 +6,7 @@
                              ─▶ doubles reported ─▶ the supplier job completed
 
 Variants are settled only here, when every document of the run has been seen: one that left its family may have moved
-to another that is read later. Where documents could not be had, what is gone waits (`app/sync/stage/letting_go.py`).
+to another that is read later, or that could not be had (`app/sync/stage/letting_go.py`).
 """
 
 from __future__ import annotations

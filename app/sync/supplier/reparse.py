@@ -57,7 +57,7 @@ async def _send_page(stage: Stage, job: ClaimedJob, after: str) -> str | None:
 async def _finish(db: Connection, stage: Stage, job: ClaimedJob) -> list[str]:
     """Close the job; returns the jobs of families that take over what others dropped, or that were put off till here.
 
-    Whether they will is not known yet, so the next sync looks again; what no family lists is that one's to discontinue.
+    Whether they will is not known yet, so the next sync looks again.
     """
     enqueued = await runs.families_so_far(db, job.run_id)
     await ledger.complete_one(db, job, SupplierResult(enqueued, 0, "0%"))

@@ -95,10 +95,10 @@ async def _close_cancelled(stage: Stage) -> None:
 async def _hand_back_dead(database: Database, queue: RedisQueue, name: str) -> None:
     async with database.quick() as db:
         active = await dispatching.active_though_paused(db, name)
-    dead = await queue.overdue(name) & {*active} if active else None
+    dead = await queue.overdue(name, active) if active else []
     if dead:
         async with database.quick() as db:
-            await dispatching.hand_back_dead(db, name, sorted(dead))
+            await dispatching.hand_back_dead(db, name, dead)
 
 
 async def _report_drift(database: Database) -> None:
