@@ -18,7 +18,7 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.definitions import IMAGE_UPLOAD, SUPPLIER_SYNC, QueueName
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence import ledger, runs, suppliers
 from app.persistence.ledger import NewJob
 from app.sync.stage.context import messages_of

@@ -17,7 +17,8 @@ from contextlib import suppress
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import cuts, reach
 from app.jobs.definitions import QueueName
-from app.jobs.queue import Exchanged, RedisQueue
+from app.jobs.messages import Exchanged
+from app.jobs.queue import RedisQueue
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.outages import outages
 from app.persistence import ledger

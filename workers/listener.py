@@ -15,7 +15,8 @@ from contextlib import suppress
 from app.errors import QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName
-from app.jobs.queue import Exchanged, RedisQueue
+from app.jobs.messages import Exchanged
+from app.jobs.queue import RedisQueue
 
 BLOCK_S = 2
 """The longest wait for the marker, in seconds; Redis answers a command within five."""

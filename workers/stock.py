@@ -26,7 +26,8 @@ from app import traces
 from app.coordination.heartbeats import beat_now
 from app.errors import PromidataSyncError, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD, STAGE_OF, QueueName, policies
-from app.jobs.queue import FUNCTIONS, RedisQueue, pack, unpack
+from app.jobs.messages import FUNCTIONS, pack, unpack
+from app.jobs.queue import RedisQueue
 from app.jobs.tenancy import OTHERS_WAIT_MS
 from app.logs import configure_logs
 from app.metrics.listening import open_metrics

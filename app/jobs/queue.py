@@ -7,18 +7,17 @@ worker would believe. `RedisQueue` is the API's and the workers' way to Redis; a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import msgspec
-from arq.jobs import serialize_job
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError
 
 from app.errors import QueueUnavailable, SettingsError
 from app.failpoints import reach
 from app.jobs.client import prepare_client
+from app.jobs.messages import Exchanged, Message, alike, exchanged, send_args, text_of
 from app.jobs.redis_errors import advice
 from app.jobs.scripts import FIRST_TIME_SCORE, scripts_for
 from app.jobs.tenancy import HOLD, LET_GO, LIFE_MS, Tenancy
@@ -29,24 +28,11 @@ from app.redis_keys import RedisKeys
 
 T = TypeVar("T")
 
-PAYLOAD_TTL_MS = 14 * 24 * 3600 * 1000
-"""How long ARQ's payload key lives; a queue that was paused for longer is sent again by the reconciler."""
 KEEP_ROOM_MS = 3_000
 """For how long an idle worker takes jobs with the wake-up after its last exchange, of which it makes one a second. So a
 worker that is cut off takes nothing for longer."""
 CHUNK = 1_000
 """Messages a script call, so that no call holds Redis for long."""
-FUNCTIONS = {"supplier-sync": "sync_supplier", "product-family": "write_family", "image-upload": "settle_image"}
-"""Queue to the name of the function that a stock ARQ worker registers."""
-
-
-class Message(msgspec.Struct, frozen=True):
-    """A job to be dispatched; `wait_ms` None means that it may run now, in its run's turn."""
-
-    job_id: str
-    queue: str
-    run_id: str
-    wait_ms: int | None = None
 
 
 class Queue(Protocol):
@@ -54,24 +40,6 @@ class Queue(Protocol):
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Tell whoever works on these; the ledger already holds them, so a failure costs time and nothing else."""
-
-
-class Exchanged(msgspec.Struct, frozen=True):
-    """What an exchange with Redis brought."""
-
-    ids: list[str]
-    next_ms: int | None
-    """Milliseconds until something may be ready; None when the queue is empty."""
-
-
-def pack(value: Any) -> bytes:
-    """ARQ's serializer: msgpack, never pickle."""
-    return msgspec.msgpack.encode(value)
-
-
-def unpack(value: bytes) -> dict[str, Any]:
-    """ARQ's deserializer."""
-    return msgspec.msgpack.decode(value, type=dict[str, Any])
 
 
 class RedisQueue:
@@ -104,14 +72,14 @@ class RedisQueue:
             QueueUnavailable: Redis is away or refuses writes.
         """
         with self._translated():
-            for queue, alike in _alike(messages):
-                for start in range(0, len(alike), CHUNK):
-                    await self._send_chunk(queue, alike[start : start + CHUNK])
+            for queue, group in alike(messages):
+                for start in range(0, len(group), CHUNK):
+                    await self._send_chunk(queue, group[start : start + CHUNK])
 
     async def _send_chunk(self, queue: str, messages: Sequence[Message]) -> None:
         reach(f"send.{queue}:before")
         keys = self.keys
-        await self._send(keys=[keys.queue(queue), keys.wake(queue), keys.fair(queue)], args=_send_args(messages))
+        await self._send(keys=[keys.queue(queue), keys.wake(queue), keys.fair(queue)], args=send_args(messages))
         reach(f"send.{queue}:after")
 
     async def exchange(
@@ -138,7 +106,7 @@ class RedisQueue:
                 keys=self._exchange_keys(queue, token),
                 args=[token, lease_ms, room, KEEP_ROOM_MS if keep_room else 0, len(done), *done, *waits],
             )
-        return _exchanged(answer)
+        return exchanged(answer)
 
     async def listen(self, queue: str, token: str, *, lease_ms: int, wait_s: float) -> Exchanged | None:
         """Wait for the marker that wakes an idle worker, and lease what the last exchange kept room for.
@@ -164,7 +132,7 @@ class RedisQueue:
                 answer = [], -1
             if isinstance(answer, RedisError):
                 raise answer
-            got = _exchanged(answer)
+            got = exchanged(answer)
             if isinstance(marker, RedisError) and not got.ids:
                 raise marker
         return got if marker or got.ids else None
@@ -189,7 +157,7 @@ class RedisQueue:
         """
         with self._translated():
             unknown = await self._known(keys=[self.keys.queue(queue)], args=list(ids))
-        return [_text(job_id) for job_id in unknown]
+        return [text_of(job_id) for job_id in unknown]
 
     async def overdue(self, queue: str, ids: Sequence[str]) -> list[str]:
         """Which of these ids have waited long enough, or a lease that nobody renewed, by Redis's clock.
@@ -241,7 +209,7 @@ class RedisQueue:
         """
         with self._translated():
             return [
-                _text(job_id) for job_id in await self.redis.zrange(self.keys.queue(queue), start, start + number - 1)
+                text_of(job_id) for job_id in await self.redis.zrange(self.keys.queue(queue), start, start + number - 1)
             ]
 
     async def check(self) -> None:
@@ -296,7 +264,7 @@ class RedisQueue:
         with self._translated():
             asked_at = time.monotonic()
             holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
-        self.tenancy.note(_text(holder), left_ms, asked_at)
+        self.tenancy.note(text_of(holder), left_ms, asked_at)
 
     async def let_go(self) -> None:
         """Leave the keys to whoever comes next, if no worker of ours lives.
@@ -319,32 +287,3 @@ class RedisQueue:
         except (RedisError, OSError, TimeoutError) as error:
             end_if_cancelled(error)
             raise QueueUnavailable(f"Redis at {self._shown}: {advice(error, self.keys)}") from error
-
-
-def _alike(messages: Sequence[Message]) -> Iterable[tuple[str, list[Message]]]:
-    """Messages by queue, those whose ids are of one length together, in their order."""
-    groups: dict[tuple[str, int], list[Message]] = {}
-    for message in messages:
-        groups.setdefault((message.queue, len(message.job_id.encode())), []).append(message)
-    return [(queue, alike) for (queue, _), alike in groups.items()]
-
-
-def _send_args(messages: Sequence[Message]) -> list[str | bytes | int]:
-    """The script's arguments for messages of one queue whose ids are of one length."""
-    first = messages[0]
-    return [
-        PAYLOAD_TTL_MS,
-        serialize_job(FUNCTIONS[first.queue], (first.job_id,), {}, None, 0, serializer=pack),
-        "\n".join(message.job_id for message in messages),
-        "\n".join(message.run_id for message in messages),
-        "\n".join("-" if message.wait_ms is None else str(message.wait_ms) for message in messages),
-    ]
-
-
-def _exchanged(answer: Any) -> Exchanged:
-    ids, next_ms = answer
-    return Exchanged([_text(job_id) for job_id in ids], None if next_ms < 0 else int(next_ms))
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app.cli.doctor import examine
 from app.coordination.heartbeats import WorkerBeat, write_beat
 from app.jobs.definitions import QUEUES
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence.drift import QueueLoad
 from app.redis_keys import DEFAULT_KEYS
 from app.settings import Settings

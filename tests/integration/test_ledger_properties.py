@@ -33,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ClaimLost, PermanentError, RunCancelled, TransientError
 from app.jobs.definitions import PRODUCT_FAMILY, FamilyJob, policies
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence import job_verbs, ledger, runs
 from app.persistence.job_lists import count_jobs
 from app.persistence.ledger import ClaimedJob, NewJob

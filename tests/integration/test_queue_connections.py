@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 from app.errors import QueueUnavailable, SettingsError
 from app.jobs import redis_pool
 from app.jobs.definitions import IMAGE_UPLOAD
-from app.jobs.queue import Exchanged, Message, RedisQueue, unpack
+from app.jobs.messages import Exchanged, Message, unpack
+from app.jobs.queue import RedisQueue
 from app.sync.operating.by_hand import cancel_run, pause, resume, retry_failed
 from tests.support.stack import Servers, Stack
 from tests.support.tls_terminator import make_certificate, tls_terminator

@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from app.jobs.definitions import SUPPLIER_SYNC
-from app.jobs.queue import Exchanged, Message, RedisQueue
+from app.jobs.messages import Exchanged, Message
+from app.jobs.queue import RedisQueue
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.running.outcomes import Ended
 from app.sync.stage.context import Stage

@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError
 from app.cli.doctor import examine
 from app.errors import QueueUnavailable, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD, QUEUES
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.jobs.tenancy import Tenancy
 from app.redis_keys import RedisKeys
 from app.samplefeed import FeedSpec, SampleFeed

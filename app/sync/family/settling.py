@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Literal
 
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, FamilyResult, Result, Superseded
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence import catalogue, changes, documents, ledger, pictures, problems, runs
 from app.persistence.changes import Change
 from app.persistence.database import Connection

@@ -13,7 +13,7 @@ from structlog import get_logger
 from app import traces
 from app.errors import Conflict, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence import audit, job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
 from app.persistence.job_verbs import JobState, ReopenedJob

@@ -18,7 +18,7 @@ from structlog import get_logger
 from app import traces
 from app.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, QueueUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.persistence import audit, ledger, runs
 from app.persistence.database import Connection
 from app.persistence.suppliers import Supplier, active_suppliers, find_supplier

@@ -21,7 +21,7 @@ from structlog import get_logger
 
 from app.errors import DatabaseUnavailable
 from app.jobs.definitions import QUEUES, QueueName, policies
-from app.jobs.queue import Message
+from app.jobs.messages import Message
 from app.outages import outages
 from app.persistence import ledger, runs
 from app.persistence.database import Connection

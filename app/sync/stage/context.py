@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from structlog import get_logger
 
-from app.jobs.queue import Message, Queue
+from app.jobs.messages import Message
+from app.jobs.queue import Queue
 from app.logs import mask_address
 from app.sync.services import Services
 from app.sync.stage.expected import ExpectedJobs

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.errors import QueueUnavailable
-from app.jobs.queue import Message, Queue
+from app.jobs.messages import Message
+from app.jobs.queue import Queue
 from app.outages import outages
 
 

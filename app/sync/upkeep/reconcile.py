@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from structlog import get_logger
 
-from app.jobs.queue import Message, RedisQueue
+from app.jobs.messages import Message
+from app.jobs.queue import RedisQueue
 from app.persistence import dispatching
 from app.persistence.database import Database
 from app.persistence.dispatching import OpenJob
