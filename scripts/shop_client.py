@@ -8,7 +8,8 @@
     python shop_client.py http://127.0.0.1:8000 shop.sqlite           once, as every night
     python shop_client.py http://127.0.0.1:8000 shop.sqlite 9000      and again whenever a webhook says so, on port 9000
 
-PROMIDATA_KEY is the API key, WEBHOOK_SECRET the secret that creating the webhook answered.
+PROMIDATA_KEY is the API key, WEBHOOK_SECRET the secret that creating the webhook answered. What goes wrong
+ends it with a line and exit code 1; where it waits for webhooks, it says so and waits for the next.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Shop:
 
     def __init__(self, url: str, file: str) -> None:
         headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get("PROMIDATA_KEY")) else {}
-        self.http = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60)
+        self.http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=60)
         self.db = sqlite3.connect(file)
         self.db.executescript(TABLES)
 
@@ -132,18 +133,38 @@ def listen(port: int, secret: str, wake: threading.Event) -> None:
     threading.Thread(target=ThreadingHTTPServer(("127.0.0.1", port), Hook).serve_forever, daemon=True).start()
 
 
-def main(url: str, file: str, port: str | None = None) -> None:
-    """Once, or for ever."""
+def went_well(shop: Shop, url: str) -> bool:
+    """A night; what became of it is said. The copy of one that did not go well is as it was, or a few pages further."""
+    try:
+        print(shop.night(), flush=True)
+    except httpx.HTTPStatusError as error:
+        complain(
+            f"{error.request.method} {error.request.url}: {error.response.status_code} {error.response.reason_phrase}"
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        complain(f"{url}: {error or type(error).__name__}; is the service running there?")
+    else:
+        return True
+    return False
+
+
+def complain(message: str) -> None:
+    """Say what failed."""
+    sys.stderr.write(f"shop_client: {message}\n")
+
+
+def main(url: str, file: str, port: str | None = None) -> int:
+    """Once, or for ever; returns the exit code."""
     shop, wake = Shop(url, file), threading.Event()
     if port is not None:
         listen(int(port), os.environ["WEBHOOK_SECRET"], wake)
     while True:
-        print(shop.night(), flush=True)
+        well = went_well(shop, url)
         if port is None:
-            return
+            return 0 if well else 1
         wake.wait(EVERY_S)
         wake.clear()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

@@ -49,10 +49,18 @@ async def api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 
 async def client(api: ApiClient, file: Path, *more: str, **environment: str) -> asyncio.subprocess.Process:
+    return await client_of(address(api), file, *more, **environment)
+
+
+async def client_of(url: str, file: Path, *more: str, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, str(CLIENT), str(api.http.base_url).rstrip("/"), str(file), *more,
-        env={"PROMIDATA_KEY": KEY, **environment}, stdout=asyncio.subprocess.PIPE,
+        sys.executable, str(CLIENT), url, str(file), *more,
+        env={"PROMIDATA_KEY": KEY, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+
+
+def address(api: ApiClient) -> str:
+    return str(api.http.base_url).rstrip("/")
 
 
 async def night(api: ApiClient, file: Path) -> str:
@@ -94,6 +102,35 @@ async def test_the_copy_equals_the_api_night_after_night(stack: Stack, api: ApiC
     assert await night(api, file) == "rebuilt"
     assert kept(file) == await truth(api)
     assert await night(api, file) == "up to date, 0 products read"
+
+
+async def test_an_address_may_end_with_a_slash(api: ApiClient, tmp_path: Path) -> None:
+    process = await client_of(f"{address(api)}/", tmp_path / "shop.sqlite")
+    out, error = await process.communicate()
+    assert (process.returncode, out, error) == (0, b"rebuilt\n", b"")
+
+
+async def test_what_goes_wrong_is_a_line_and_no_traceback(api: ApiClient, tmp_path: Path) -> None:
+    away, elsewhere = f"http://127.0.0.1:{free_port()}", f"{address(api)}/none"
+    for url, said in ((away, f"{away}: "), (elsewhere, f"GET {elsewhere}/api/v1/products: "), ("no address", "no a")):
+        process = await client_of(url, tmp_path / "shop.sqlite")
+        _, error = await process.communicate()
+        assert process.returncode == 1
+        assert error.decode().startswith(f"shop_client: {said}")
+        assert error.count(b"\n") == 1, error
+
+
+async def test_waiting_for_webhooks_it_outlives_a_service_that_is_away(tmp_path: Path) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    process = await client_of(away, tmp_path / "shop.sqlite", str(free_port()), WEBHOOK_SECRET=new_secret())
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            assert (await process.stderr.readline()).startswith(f"shop_client: {away}: ".encode())
+        assert process.returncode is None
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def move_variant(stack: Stack) -> tuple[str, str, str]:
@@ -157,7 +194,9 @@ async def test_what_is_cut_off_leaves_the_copy_as_it_was(api: ApiClient, tmp_pat
         port = server.sockets[0].getsockname()[1]
         async with api_at(f"http://127.0.0.1:{port}") as broken:
             process = await client(broken, file)
-            assert await process.wait() != 0
+            _, error = await process.communicate()
+            assert process.returncode == 1
+            assert b"Traceback" not in error
     assert kept(file) == before
 
 
@@ -166,7 +205,7 @@ def _block(language: str, which: int = 0) -> str:
 
 
 async def _ran(folder: Path, api: ApiClient, *command: str) -> str:
-    environment = {**os.environ, "PROMIDATA_KEY": KEY, "PROMIDATA_URL": str(api.http.base_url).rstrip("/")}
+    environment = {**os.environ, "PROMIDATA_KEY": KEY, "PROMIDATA_URL": address(api)}
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
