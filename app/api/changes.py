@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from msgspec.structs import astuple
-from pydantic import JsonValue
+from pydantic import BeforeValidator, JsonValue
 
 from app.api.auth import GuardedRoute, Viewer
 from app.api.cursors import LARGEST_BIGINT, AfterCategory
@@ -36,7 +36,12 @@ Seq = Annotated[
 ]
 SeqCursor = Annotated[
     int | None,
-    Query(ge=0, le=LARGEST_BIGINT, description="`nextCursor` of the page before: as `since`, in its place."),
+    Query(
+        ge=0,
+        le=LARGEST_BIGINT,
+        description="`nextCursor` of the page before: as `since`, in its place. Empty: as if it was not there.",
+    ),
+    BeforeValidator(lambda given: given or None),  # on every list an empty cursor names no page
 ]
 Limit = Annotated[
     int, Query(ge=1, le=MAX_LIMIT, description="How many at most; as lines, where it is not there, all of them.")

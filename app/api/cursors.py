@@ -25,7 +25,9 @@ Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*\Z")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_BIGINT)]
 Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000_000)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
-Cursor = Annotated[str | None, Query(max_length=20_000, description="`nextCursor` of the page before.")]
+Cursor = Annotated[
+    str | None, Query(max_length=20_000, description="`nextCursor` of the page before; empty: the first page.")
+]
 
 
 class AfterTime(msgspec.Struct, array_like=True, frozen=True, tag="t"):

@@ -257,6 +257,7 @@ async def test_a_follower_from_before_the_retention_is_told_where_to_start_again
         for since in (head + 1, "x", "-1", "1.5", 2**63, ""):
             await api.problem("GET", "/changes", 422, params={"since": since})
         assert (await api.get("/changes", since=head))["items"] == []
+        assert await api.get("/changes", since=old, cursor="") == await api.get("/changes", since=old)
 
 
 async def execute(stack: Stack, statement: str) -> None:
@@ -294,6 +295,7 @@ async def test_as_lines_without_a_limit_the_feed_comes_up_to_its_head(numbered: 
         for since in (0, 1, 702, 703, MANY - 1, MANY):
             assert await lines_of(api, since=since) == list(range(since + 1, MANY + 1))
         assert await lines_of(api) == await lines_of(api, since=700, cursor=0) == list(range(1, MANY + 1))
+        assert await lines_of(api, cursor="") == await lines_of(api, since=0, cursor="") == list(range(1, MANY + 1))
         assert await lines_of(api, limit=50) == list(range(1, 51))
         assert await lines_of(api, limit=500, since=1000) == list(range(1001, MANY + 1))
         whole = await api.http.get("/api/v1/changes", headers=NDJSON)
