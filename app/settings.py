@@ -60,6 +60,12 @@ def _names(*names: str) -> AliasChoices:
     return AliasChoices(*names)
 
 
+LONGEST_DAYS = 36_500
+"""A hundred years, "for ever": PostgreSQL's times do not reach back over all that a number can say."""
+DAY_S = 86_400
+"""The longest wait, in seconds: what waits for longer is not waited for."""
+
+
 class Settings(BaseSettings):
     """Every setting, with its default. Each variable is documented in `.env.example`."""
 
@@ -131,29 +137,29 @@ class Settings(BaseSettings):
     )
     job_max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     retry_backoff_s: Annotated[float, Field(gt=0, le=300)] = 2.0
-    shutdown_grace_s: Annotated[float, Field(gt=0)] = 10.0
+    shutdown_grace_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
     lease_s: Annotated[float, Field(ge=1, le=15)] = 10.0
 
     origin_max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
     origin_max_rps: Annotated[float, Field(gt=0)] | None = None
-    connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    first_byte_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    document_timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    picture_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    connect_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
+    first_byte_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 30.0
+    document_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 120.0
+    picture_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
     document_max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     manifest_max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     picture_max_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
     picture_max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
-    image_revalidate_days: Annotated[int, Field(ge=0)] | None = None
+    image_revalidate_days: Annotated[int, Field(ge=0, le=LONGEST_DAYS)] | None = None
 
     removal_guard_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     remove_after_runs: Annotated[int, Field(ge=1)] = 1
     reread_share_a_day: Annotated[float, Field(ge=0, le=1)] = 0.0
     schedule_pause_after_failures: Annotated[int, Field(ge=1)] = 10
 
-    changes_retention_days: Annotated[float, Field(gt=0)] = 90.0
-    run_retention_days: Annotated[float, Field(gt=0)] = 90.0
-    job_retention_days: Annotated[float, Field(gt=0)] = 14.0
+    changes_retention_days: Annotated[float, Field(gt=0, le=LONGEST_DAYS)] = 90.0
+    run_retention_days: Annotated[float, Field(gt=0, le=LONGEST_DAYS)] = 90.0
+    job_retention_days: Annotated[float, Field(gt=0, le=LONGEST_DAYS)] = 14.0
 
     @classmethod
     def settings_customise_sources(

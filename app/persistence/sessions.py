@@ -28,6 +28,10 @@ TIME_OUTS = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
 }
+READ_COMMITTED = {"default_transaction_isolation": "read committed"}
+"""What our rules are written for, whatever the server or the role has; a block that reads sets its own."""
+BEGINS_READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+"""The same for one transaction, before anything else in it."""
 NO_TIME_OUTS = dict.fromkeys(TIME_OUTS, "0")
 LOCK_TIMEOUT = {"lock_timeout": "2s"}
 """Of a migration: the most that anybody waits behind a change that does not get its table."""
@@ -164,8 +168,8 @@ def openings(address: DatabaseAddress, *, pooler: bool) -> Openings:
     users = _set_as_wanted(address.server_settings.get("options", ""))
     bounded = users + _set_local(TIME_OUTS)
     return Openings(
-        durable=bounded,
-        quick=bounded + _set_local({"synchronous_commit": "off"}),
+        durable=BEGINS_READ_COMMITTED + bounded,
+        quick=BEGINS_READ_COMMITTED + bounded + _set_local({"synchronous_commit": "off"}),
         read=bounded,
     )
 
@@ -189,7 +193,7 @@ def connect_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, An
             "async_creator_fn": connect,
         }
     # those that stand beside `options` win over what is in it
-    arguments["server_settings"] |= {**address.server_settings, **TIME_OUTS}
+    arguments["server_settings"] |= {**address.server_settings, **TIME_OUTS, **READ_COMMITTED}
     return {**arguments, "async_creator_fn": _connect_quick}
 
 
@@ -199,7 +203,7 @@ def migration_arguments(address: DatabaseAddress, *, pooler: bool) -> dict[str, 
     In no transaction, as `CREATE INDEX CONCURRENTLY` runs, nothing queues behind the wait for a lock; so there it has
     none of these limits either.
     """
-    wanted = _set_as_wanted(address.server_settings.get("options", "")) if pooler else ""
+    wanted = BEGINS_READ_COMMITTED + _set_as_wanted(address.server_settings.get("options", "")) if pooler else ""
     session = type("MigrationSession", (Session,), {"opening": wanted + _set_local(NO_TIME_OUTS | LOCK_TIMEOUT)})
     arguments = connect_arguments(address, pooler=pooler) | {"connection_class": session, "command_timeout": None}
     arguments["async_creator_fn"] = connect

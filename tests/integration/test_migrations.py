@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -12,8 +13,9 @@ from sqlalchemy import text
 from app.cli.embedded import start_postgres
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_by_name, newest_revision
+from app.persistence.taking_writes import TABLES, try_to_write
 from tests.support.command_line import command, environment
-from tests.support.databases import database_named, execute
+from tests.support.databases import database_named, execute, fresh_database
 from tests.support.stack import Servers
 
 LEFT = """
@@ -67,3 +69,38 @@ async def test_four_migrations_at_once_leave_one_schema(servers: Servers, tmp_pa
     assert await current_revision(database) == newest_revision()
     await database.close()
     await execute(servers.postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_a_server_with_another_isolation_is_migrated_too(servers: Servers, level: str) -> None:
+    """A guard whose snapshot lives as long as itself would be waited for by CREATE INDEX CONCURRENTLY, for ever."""
+    name = f"isolated_{level[:3]}"
+    await execute(servers.postgres.url, f"CREATE DATABASE {name}")
+    await execute(servers.postgres.url, f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    database = Database(database_named(servers.postgres.url, name))
+    async with asyncio.timeout(60):
+        await migrate(database)
+    assert await current_revision(database) == newest_revision()
+    async with database.begin() as written, database.quick() as single:
+        for db in (written, single):
+            assert await db.scalar(text("SHOW transaction_isolation")) == "read committed", "what our rules are for"
+    await database.close()
+    await execute(servers.postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_the_tables_that_are_asked_for_their_rights_are_those_that_there_are(servers: Servers) -> None:
+    async with fresh_database(servers.postgres.url) as url:
+        database = Database(url)
+        async with database.quick() as db:
+            found = await db.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"))
+            assert [name for name in found if name != "alembic_version"] == TABLES
+            await db.execute(text("CREATE TABLE spatial_ref_sys (srid int)"))
+            await db.execute(text("CREATE ROLE shop LOGIN PASSWORD 'shop'"))
+            for name in TABLES:
+                await db.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO shop"))
+        await database.close()
+        shop = Database(url.replace(urlsplit(url).netloc.rpartition("@")[0], "shop:shop"))
+        await try_to_write(shop)  # what an extension keeps there, and may only be read, is none of our business
+        await shop.close()
+        await execute(url, "DROP OWNED BY shop")
+    await execute(servers.postgres.url, "DROP ROLE shop")

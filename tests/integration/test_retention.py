@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.images.store_local import INCOMING, LocalStore
 from app.persistence import job_verbs, queue_numbers, retention
+from app.persistence.failures import StatementRefused
 from app.sync.upkeep.retention import forget_old
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.plans import look_anew_for_each_row
@@ -127,3 +128,17 @@ async def test_notes_of_removed_pictures_and_unfinished_files_end_too(stack: Sta
     await forget_old(stack.services)
     assert await asyncio.to_thread(os.listdir, folder) == ["young"]
     assert [bytes(row["sha256"]) for row in await stack.rows("SELECT sha256 FROM media_removals")] == [b"b"]
+
+
+async def test_one_kind_that_fails_does_not_keep_the_others(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(db: AsyncConnection, _: float) -> int:
+        await db.execute(text("SELECT clock_timestamp() - make_interval(days => 9999999)"))
+        return 0
+
+    monkeypatch.setattr(retention, "move_feed_start", fail)
+    await write(
+        stack, "INSERT INTO media_removals (sha256, removals, until) VALUES ('a', 1, now() - interval '2 days')"
+    )
+    with pytest.raises(StatementRefused):
+        await forget_old(stack.services)
+    assert await stack.rows("SELECT sha256 FROM media_removals") == []

@@ -64,13 +64,17 @@ async def test_every_kind_of_use_has_its_time_outs_and_leaves_none_to_the_next_c
     servers: Servers, lone_server: Pooler
 ) -> None:
     async with fresh_database(servers.postgres.url) as url, pooled(lone_server, url) as database:
-        await execute(url, f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit TO local")
+        name = urlsplit(url).path[1:]
+        await execute(url, f"ALTER DATABASE {name} SET synchronous_commit TO local")
+        await execute(url, f"ALTER DATABASE {name} SET default_transaction_isolation TO serializable")
         bounds = {"idle_in_transaction_session_timeout": "5s", "lock_timeout": "5s", "statement_timeout": "30s"}
         none = {"idle_in_transaction_session_timeout": "0", "lock_timeout": "0", "statement_timeout": "0"}
         async with database.begin() as db:
             assert await shown(db) == {**bounds, "synchronous_commit": "local"}
+            assert await db.scalar(text("SHOW transaction_isolation")) == "read committed"
         async with database.quick() as db:
             assert await shown(db) == {**bounds, "synchronous_commit": "off"}
+            assert await db.scalar(text("SHOW transaction_isolation")) == "read committed"
         async with database.read() as db:
             assert await shown(db) == {**bounds, "synchronous_commit": "local"}
         async with pooled(lone_server, url) as another, another._lender.lend("", WRITING) as raw, raw.begin():

@@ -154,7 +154,18 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
         ({"ORIGIN_MAX_RPS": "0"}, 'ORIGIN_MAX_RPS: should be a number above 0, not "0"'),
         ({"RETRY_BACKOFF_S": "inf"}, 'RETRY_BACKOFF_S: should be a number above 0, at most 300, not "inf"'),
         ({"LEASE_S": "nan"}, 'LEASE_S: should be a number from 1 to 15, not "nan"'),
-        ({"CHANGES_RETENTION_DAYS": "inf"}, 'CHANGES_RETENTION_DAYS: should be a number above 0, not "inf"'),
+        (
+            {"CHANGES_RETENTION_DAYS": "inf"},
+            'CHANGES_RETENTION_DAYS: should be a number above 0, at most 36500, not "inf"',
+        ),
+        (
+            {"IMAGE_REVALIDATE_DAYS": "9999999"},
+            'IMAGE_REVALIDATE_DAYS: should be a whole number from 0 to 36500, not "9999999"',
+        ),
+        (
+            {"PICTURE_TIMEOUT_S": "1e9"},
+            'PICTURE_TIMEOUT_S: should be a number above 0, at most 86400, not "1e9"',
+        ),
         ({"REMOVE_AFTER_RUNS": "0"}, 'REMOVE_AFTER_RUNS: should be a whole number of 1 or more, not "0"'),
         ({"DEMO": "maybe"}, 'DEMO: should be true or false, not "maybe"'),
         ({"LOG_LEVEL": "LOUD"}, 'LOG_LEVEL: should be one of DEBUG, INFO, WARNING, ERROR, not "LOUD"'),

@@ -11,6 +11,7 @@ from structlog import get_logger
 
 from app.persistence import retention
 from app.persistence.database import Connection, Database
+from app.persistence.failures import StatementRefused
 from app.settings import Settings
 from app.sync.services import Services
 
@@ -23,14 +24,26 @@ Batch = Callable[[Connection], Awaitable[int]]
 
 
 async def forget_old(services: Services) -> None:
-    """Forget everything that is older than the settings keep it."""
+    """Forget everything that is older than the settings keep it; one kind that fails does not keep the others.
+
+    Raises:
+        StatementRefused: a kind failed, which the log names; the first one's.
+    """
+    failed: list[StatementRefused] = []
     for name, batch in _batches(services.settings):
-        forgotten = await _until_none(services.database, batch)
+        try:
+            forgotten = await _until_none(services.database, batch)
+        except StatementRefused as error:
+            log.warning("could not forget what is old", what=name, error=str(error))
+            failed.append(error)
+            continue
         if forgotten:
             log.info("forgot what was old", what=name, rows=forgotten)
     swept = await services.store.sweep()
     if swept:
         log.info("forgot what was old", what="unfinished pictures", files=swept)
+    if failed:
+        raise failed[0]
 
 
 async def _until_none(database: Database, batch: Batch) -> int:
