@@ -16,6 +16,7 @@ PromidataSyncError
 │   ├── CategoriesRefused       no category file, or one that lost too much
 │   ├── DocumentUnreadable      whole, and not a document
 │   ├── PictureRefused          whole, and not a picture that we store
+│   ├── AskedInVain             another job, which asked for this one too, failed
 │   └── PayloadInvalid          a job's arguments do not fit its model
 ├── OutageError                 a part of ours is away; spends no attempt
 │   ├── DatabaseUnavailable
@@ -25,6 +26,7 @@ PromidataSyncError
 │   │   └── SnapshotsTaken       as many whole exports are under way as this process allows
 │   ├── QueueUnavailable
 │   └── StoreUnavailable
+├── GoesAfter                   another job goes first; waits, spends no attempt
 ├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
 ├── RunCancelled                the job's run was cancelled; nothing was written
 └── RequestError                the caller asked for what cannot be done
@@ -148,6 +150,10 @@ class PictureRefused(PermanentError):
         super().__init__(message, kind)
 
 
+class AskedInVain(PermanentError):
+    """Another job asked for this one, too, and failed: its error, and its kind. Nothing was asked once more."""
+
+
 class PayloadInvalid(PermanentError):
     """A job's arguments do not fit its model."""
 
@@ -197,6 +203,14 @@ class StoreUnavailable(OutageError):
     """The object store is away or refuses to write."""
 
     part = "the object store"
+
+
+class GoesAfter(PromidataSyncError):
+    """Another job goes first: this one waits for `wait_s`, and no attempt is spent."""
+
+    def __init__(self, job_id: str, wait_s: float) -> None:
+        super().__init__(job_id, wait_s)
+        self.wait_s = wait_s
 
 
 class ClaimLost(PromidataSyncError):

@@ -208,7 +208,10 @@ async def delete_job(queue: QueueOfJobNeeded, job_id: JobId, services: ServicesN
     dependencies=[Depends(taking_long)],
 )
 async def retry_failed(queue: QueueNeeded, services: ServicesNeeded, _: Operator) -> Retried:
-    """Jobs of cancelled runs are left alone."""
+    """Jobs of cancelled runs are left alone.
+
+    A picture that failed in several runs is asked for once: one of its jobs goes first, the others end as it does.
+    """
     return Retried(queue_name=queue, retried=await by_hand.retry_failed(services, queue))
 
 

@@ -45,6 +45,8 @@ class ImageJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address_id: int
     revalidate: bool = False
     """Ask the origin although the address is stored, conditionally."""
+    after: str | None = None
+    """A job that was retried together with this one and asks the address for both; what becomes of it counts here."""
 
 
 class SupplierResult(msgspec.Struct, frozen=True, rename="camel"):

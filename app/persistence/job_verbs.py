@@ -6,7 +6,7 @@ Every statement takes its rows as one array, so 50,000 failed jobs cost 50 small
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.persistence.database import RepeatTransaction
+from app.persistence.ledger import to_json
 from app.persistence.states import CANCELLED, OPEN_JOB, RUN_UNDER_WAY
 
 
@@ -31,10 +32,18 @@ class JobState(msgspec.Struct, frozen=True):
     is_supplier_active: bool
 
 
-class FailedPage(msgspec.Struct, frozen=True):
-    """Some failed jobs that may be retried, and where the next page begins."""
+class FailedJob(msgspec.Struct, frozen=True):
+    """A failed job that may be retried."""
 
-    ids: list[str]
+    id: str
+    address_id: int | None
+    """The address that it asks for, when it is a picture's."""
+
+
+class FailedPage(msgspec.Struct, frozen=True):
+    """Some failed jobs that may be retried, the newest first, and where the next page begins."""
+
+    jobs: list[FailedJob]
     last: tuple[datetime, str] | None
     """The newest-first position of the last row looked at; None when there was none."""
 
@@ -70,7 +79,7 @@ async def job_state(db: AsyncConnection, queue: str, job_id: str) -> JobState | 
 
 
 FAILED_PAGE = f"""
-SELECT j.id, j.created_at,
+SELECT j.id, j.created_at, j.args -> 'address_id' AS address_id,
     r.status NOT IN ('cancelling', 'cancelled') AND NOT (j.queue = 'supplier-sync' AND (NOT s.is_active OR {OTHER_RUN}))
         AS allowed
 FROM jobs j JOIN runs r ON r.id = j.run_id JOIN suppliers s ON s.id = j.supplier_id
@@ -88,11 +97,15 @@ async def failed_page(db: AsyncConnection, queue: str, after: tuple[datetime, st
         )
     ).all()
     last = (rows[-1].created_at, rows[-1].id) if rows else None
-    return FailedPage([row.id for row in rows if row.allowed], last)
+    return FailedPage([FailedJob(row.id, row.address_id) for row in rows if row.allowed], last)
 
 
-async def reopen(db: AsyncConnection, queue: str, ids: Sequence[str]) -> list[ReopenedJob]:
+async def reopen(
+    db: AsyncConnection, queue: str, ids: Sequence[str], after: Mapping[str, str] | None = None
+) -> list[ReopenedJob]:
     """Make failed jobs wait again with all their attempts, and move their runs' counters back.
+
+    `after` says which of them go after another job, which asks for their address, too. Those come last in the answer.
 
     Raises:
         RepeatTransaction: a run was cancelled meanwhile; look again which jobs may be retried.
@@ -106,13 +119,16 @@ async def reopen(db: AsyncConnection, queue: str, ids: Sequence[str]) -> list[Re
               AND (j.queue <> 'supplier-sync' OR NOT {OTHER_RUN})
             ORDER BY j.id FOR UPDATE)
         UPDATE jobs j SET state = 'waiting', attempts = 0, deaths = 0, claim = NULL, error = NULL, progress = NULL,
-            started_at = NULL, finished_at = NULL, run_at = clock_timestamp(), dispatched_at = clock_timestamp()
+            started_at = NULL, finished_at = NULL, run_at = clock_timestamp(), dispatched_at = clock_timestamp(),
+            args = j.args - 'after' || jsonb_strip_nulls(jsonb_build_object('after', CAST(:after AS jsonb) -> j.id))
         FROM failed WHERE j.id = failed.id
-        RETURNING j.id, j.queue, CAST(j.run_id AS text) AS run_id, j.args -> 'address_id' AS address_id"""),
-        {"ids": list(ids), "queue": queue},
+        RETURNING j.id, j.queue, CAST(j.run_id AS text) AS run_id, j.args -> 'address_id' AS address_id,
+            jsonb_exists(j.args, 'after') AS goes_after"""),
+        {"ids": list(ids), "queue": queue, "after": to_json(after or {})},
     )
-    found = rows.all()
-    await _retry_addresses(db, [row.address_id for row in found if row.address_id is not None])
+    found = sorted(rows.all(), key=lambda row: row.goes_after)
+    asking = [row.address_id for row in found if row.address_id is not None and not row.goes_after]
+    await _retry_addresses(db, asking)
     await _reopen_runs(db, queue, Counter(row.run_id for row in found))
     return [ReopenedJob(row.id, row.queue, row.run_id) for row in found]
 

@@ -270,7 +270,7 @@ class Jobs(RuleBasedStateMachine):
     def retry_failed(self) -> None:
         async def work(db: AsyncConnection) -> None:
             page = await job_verbs.failed_page(db, PRODUCT_FAMILY, NEWEST, 100)
-            await job_verbs.reopen(db, PRODUCT_FAMILY, page.ids)
+            await job_verbs.reopen(db, PRODUCT_FAMILY, [job.id for job in page.jobs])
 
         self.do(self.stage.services.database.transact(work))
 

@@ -42,6 +42,7 @@ from app.persistence.ledger.ends import (
 from app.persistence.ledger.pausing import is_paused, set_paused
 from app.persistence.ledger.progress import PastDocuments, runs_past_their_documents, write_progress
 from app.persistence.ledger.rows import ClaimedJob, NewJob, Owner, RunOptions, Unclaimed, new_job_id, to_json
+from app.persistence.ledger.standing import standing_of
 
 __all__ = [
     "ADDED",
@@ -78,6 +79,7 @@ __all__ = [
     "runs_past_their_documents",
     "set_paused",
     "set_result",
+    "standing_of",
     "take_back_unchanged",
     "to_json",
     "write_progress",

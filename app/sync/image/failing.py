@@ -9,7 +9,7 @@ and is unsettled like any other that failed.
 
 from __future__ import annotations
 
-from app.errors import PermanentError, PromidataSyncError
+from app.errors import AskedInVain, PermanentError, PromidataSyncError
 from app.persistence import media, pictures
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
@@ -39,10 +39,11 @@ async def lost_object(services: Services, job: ClaimedJob) -> str | None:
 async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncError, lost: str | None) -> None:
     """Its address failed, and generations wait for it no more; nothing leads to the object `lost` any more.
 
-    What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on.
+    What trying again would not help (gone, forbidden, no picture) is asked for with growing pauses from then on. Where
+    another job asked for this one, too, that one has left all this.
     """
     address_id = address_id_of(job)
-    if address_id is None:
+    if address_id is None or isinstance(error, AskedInVain):
         return
     leading = [] if lost is None else await media.addresses_of(db, lost)
     before = await pictures.hold(db, sorted({address_id, *leading}), alone=lost is not None)

@@ -44,6 +44,11 @@ class AddressForesight:
             return seen[1]
         return await self._asked.ask(address_id)
 
+    async def anew(self, address_id: int) -> Address | None:
+        """The address as it is now, for one who waited until something became of it; as `of` otherwise."""
+        self._seen.pop(address_id, None)
+        return await self._asked.ask(address_id)
+
     async def _load(self, ids: Sequence[int]) -> list[Address | None]:
         named = {address_id_of(job) for job in self._expected.take() if job.queue == IMAGE_UPLOAD}
         ahead = {address_id for address_id in named - {*ids} if address_id is not None}

@@ -1,5 +1,6 @@
 """The image stage: one address in; a stored picture, and everything that shows the address shows it.
 
+    retried together with another job of the address? ──────▶ that one's end is this one's (`asking_once.py`)
     address ─▶ stored already? ─────────────────────────────▶ link only
        │       named by no generation any more? ────────────▶ superseded, nothing is asked
        └─▶ GET ─▶ inspect ─▶ bytes known? ─▶ link only │ put ─▶ batch commit (`app/sync/image/settling.py`)
@@ -27,6 +28,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.media import StoredPicture
 from app.persistence.pictures import Address
 from app.settings import Settings
+from app.sync.image.asking_once import let_first_end
 from app.sync.image.foresight import AddressForesight
 from app.sync.image.in_hand import Hands, InHand
 from app.sync.image.settling import NamedAgain, PictureEnd, Settled, commit_settled
@@ -58,6 +60,7 @@ class ImageStage:
 
         Raises:
             ClaimLost: it is not ours any more; nothing was written.
+            GoesAfter: another job asks for its address, too.
             TransientError, PermanentError: the picture could not be had.
             StoreUnavailable, DatabaseUnavailable: an outage; to be tried again at no cost.
         """
@@ -77,8 +80,8 @@ class ImageStage:
     async def _once(self, job: ClaimedJob, arguments: ImageJob, free_slot: Callable[[], None]) -> PictureEnd:
         """One go; `again` when the object was removed, or the address named, between the look and the commit."""
         with self._coming(job) as comes:
-            address = await self._addresses.of(arguments.address_id)
-            got = await self._get(job, address, revalidate=arguments.revalidate)
+            address = await self._address(arguments)
+            got = await self._get(job, address, revalidate=arguments.revalidate and arguments.after is None)
             if address is None or got is None:
                 end = _without_download(job, arguments, address)
             elif isinstance(got, NotModified):
@@ -94,6 +97,12 @@ class ImageStage:
                     return await self._ends.ask(Settled(job, address.id, sha256=got.sha256, picture=picture))
         free_slot()
         return await self._ends.ask(end)
+
+    async def _address(self, arguments: ImageJob) -> Address | None:
+        if arguments.after is None:
+            return await self._addresses.of(arguments.address_id)
+        await let_first_end(self._services, arguments.after)
+        return await self._addresses.anew(arguments.address_id)
 
     def _others_come_and_processors_are_short(self) -> bool:
         return len(self._under_way) > 1 and self._services.inspector.processors.are_short()

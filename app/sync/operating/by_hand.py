@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.jobs.definitions import SUPPLIER_SYNC, SupplierJob
 from app.jobs.messages import Message
 from app.persistence import audit, job_verbs, ledger, run_lists, runs
 from app.persistence.database import Connection
-from app.persistence.job_verbs import JobState, ReopenedJob
+from app.persistence.job_verbs import FailedJob, JobState, ReopenedJob
 from app.persistence.suppliers import get_supplier
 from app.states import CLOSED, OPEN
 from app.sync.installation import ready_to_queue
@@ -64,25 +64,34 @@ def _refuse_retry(job_id: str, queue: str, job: JobState) -> None:
 async def retry_failed(services: Services, queue: str) -> int:
     """Retry every failed job of a queue that may be retried, each once; returns how many there were.
 
-    A thousand at a time, each thousand with its entry in the audit trail.
+    A thousand at a time, each thousand with its entry in the audit trail. A picture that failed in several runs is
+    asked for by the newest of its jobs alone, and the others end as that one does.
     """
-    after, retried = NEWEST, 0
+    after, retried, askers = NEWEST, 0, dict[int, str]()
     while True:
-        page, jobs = await _retry_page(services, queue, after)
+        page, jobs = await _retry_page(services, queue, after, askers)
         await _send(services, jobs)
         retried += len(jobs)
         audit.mention(queue, retried=retried)
         if page.last is None:
             return retried
-        after = page.last
+        after, askers = page.last, _askers(page.jobs, askers)
+
+
+def _askers(jobs: Sequence[FailedJob], before: Mapping[int, str]) -> dict[int, str]:
+    """Which job asks for each address: the first one that comes, `before` or now."""
+    return {job.address_id: job.id for job in reversed(jobs) if job.address_id is not None} | dict(before)
 
 
 async def _retry_page(
-    services: Services, queue: str, after: tuple[datetime, str]
+    services: Services, queue: str, after: tuple[datetime, str], askers_before: Mapping[int, str]
 ) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
     async def work(db: Connection) -> tuple[job_verbs.FailedPage, list[ReopenedJob]]:
         page = await job_verbs.failed_page(db, queue, after, RETRIED_AT_ONCE)
-        jobs = await job_verbs.reopen(db, queue, page.ids)
+        askers = _askers(page.jobs, askers_before)
+        firsts = {job.id: askers[job.address_id] for job in page.jobs if job.address_id is not None}
+        behind = {job_id: first for job_id, first in firsts.items() if first != job_id}
+        jobs = await job_verbs.reopen(db, queue, [job.id for job in page.jobs], behind)
         if jobs:
             await audit.note(db, "retryFailed", queue, retried=len(jobs))
         return page, jobs

@@ -4,6 +4,7 @@ returned ───────────────────────�
 OutageError ───────────────────────▶ waits here and tries again; no attempt is spent
 TransientError, time-out, a bug ───▶ an attempt is spent: again after a pause, or failed when none is left
 PermanentError ────────────────────▶ failed
+GoesAfter ─────────────────────────▶ waits, as before; no attempt is spent
 ClaimLost ─────────────────────────▶ another worker's business, unless it is over
 RunCancelled ──────────────────────▶ cancelled
 """
@@ -22,6 +23,7 @@ from structlog import get_logger
 
 from app.errors import (
     ClaimLost,
+    GoesAfter,
     OutageError,
     PermanentError,
     PromidataSyncError,
@@ -135,10 +137,10 @@ async def _settled(
         return await give_up(stage, job)
     except OutageError:
         raise
+    except GoesAfter as error:
+        return await _hand_back(stage, job, wait_s=error.wait_s)
     except TimedOut as error:
-        if stopping():
-            return await _hand_back(stage, job)
-        return await _spend(stage, job, policy, error, span)
+        return await (_hand_back(stage, job) if stopping() else _spend(stage, job, policy, error, span))
     except PromidataSyncError as error:
         return await _spend(stage, job, policy, error, span)
     except Exception as error:
@@ -172,12 +174,12 @@ async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Wor
                 raise TimedOut(f"no progress within {policy.timeout_s:g} s") from None
 
 
-async def _hand_back(stage: Stage, job: ClaimedJob) -> Ended:
+async def _hand_back(stage: Stage, job: ClaimedJob, *, wait_s: float = 0.0) -> Ended:
     async def work(db: Connection) -> None:
         await ledger.hand_back(db, [job])
 
     await stage.services.database.transact(work)
-    return Ended(job.id, 0, "handed_back")
+    return Ended(job.id, round(wait_s * 1000), "handed_back")
 
 
 async def give_up(stage: Stage, job: ClaimedJob) -> Ended | None:
