@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import typer
 
+from app.cli.charsets import write_out_what_is_missing
 from app.cli.exits import ExitCode, nobody_reads
 from app.errors import FieldInvalid, OriginRefused, OriginUnavailable, PromidataSyncError
 
@@ -21,6 +22,7 @@ _WORD_OF_PYDANTIC = ": Value error, "
 
 def ending_of(work: Callable[[], object]) -> int:
     """Do `work`, say what is to be said of its end, and return the exit code; a number that it returns is one."""
+    write_out_what_is_missing()
     try:
         ended = work()
         if sys.stdout is not None:  # started with it closed

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.charsets import in_ascii, is_utf8
 from app.cli.exits import nobody_reads
 from app.errors import SettingsError
 from app.settings import load_settings
@@ -106,19 +107,20 @@ def in_one_line(text: str) -> str:
 
 def tell_json(value: Any) -> None:
     """Print one JSON document, for scripts."""
+    document = msgspec.json.format(msgspec.json.encode(value)).decode()
     Console(soft_wrap=True, highlight=False).print(
-        msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, highlight=False
+        document if is_utf8() else in_ascii(document), markup=False, highlight=False
     )
 
 
 def tell_lines(lines: bytes) -> None:
-    """Print whole lines as they are, at once.
+    """Print whole lines of JSON as they are, at once.
 
     Raises:
         SystemExit: their reader has gone (`| head`), which is no outage of the database that they are read from.
     """
     try:
-        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.write(lines if is_utf8() else in_ascii(lines.decode()).encode())
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise SystemExit(nobody_reads()) from None
