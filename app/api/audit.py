@@ -16,10 +16,11 @@ from app.api.json_answer import to_json
 from app.api.ndjson import NDJSON, wants_lines
 from app.api.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, Paging, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import DatabaseNeeded, Moment, Word
+from app.api.schemas import DatabaseNeeded, Word
 from app.persistence.audit import AuditFilter, AuditRow, list_entries
 from app.persistence.database import Database
 from app.views.audit import ENTRY, AuditEntry, entry_out
+from app.views.moments import Moment
 from app.views.shapes import shown_json
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)

@@ -7,29 +7,24 @@ neither      lines for people, with whole SKUs and ids
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 import typer
 
 from app.cli.exits import EPILOG
+from app.cli.times import time_option
 
 catalogue_app = typer.Typer(help="The catalogue.", epilog=EPILOG)
 
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 SHOWN = 20
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 Ndjson = Annotated[bool, typer.Option("--ndjson", help="One JSON object a line, for pipes.")]
 Whose = Annotated[str | None, typer.Option("--supplier", help="Whose, where several have it: a code or documentId.")]
 Supplier = Annotated[str | None, typer.Option(help="Only this supplier's: a code or documentId.")]
 Status = Annotated[Literal["active", "discontinued"] | None, typer.Option(help="Only those in this state.")]
-Since = Annotated[datetime | None, typer.Option(formats=TIMES, help="Only what changed since this time, in UTC.")]
+Since = Annotated[datetime | None, time_option("Only what changed at this time or later")]
 Most = Annotated[int | None, typer.Option(min=1, max=1_000_000, help=f"How many; {SHOWN}, with --ndjson all.")]
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A time that was typed, which is in UTC."""
-    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def _one_of(*, json: bool, ndjson: bool) -> None:
@@ -55,7 +50,7 @@ def products(
     from app.persistence.product_lists import ProductFilter
 
     _one_of(json=json, ndjson=ndjson)
-    wanted = ProductFilter(supplier, status, category, in_utc(updated_since), q)
+    wanted = ProductFilter(supplier, status, category, updated_since, q)
     if ndjson:
         product_reads.stream_products(wanted, sort=sort, limit=limit)
     else:
@@ -90,7 +85,7 @@ def variants(
     from app.persistence.variant_lists import VariantFilter
 
     _one_of(json=json, ndjson=ndjson)
-    wanted = VariantFilter(ean, sku, supplier, product, status, in_utc(updated_since))
+    wanted = VariantFilter(ean, sku, supplier, product, status, updated_since)
     if ndjson:
         product_reads.stream_variants(wanted, limit=limit)
     else:

@@ -15,12 +15,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.cli.catalogue_commands import TIMES, catalogue_app, in_utc
+from app.cli.catalogue_commands import catalogue_app
 from app.cli.ending import ending_of
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
 from app.cli.queue_commands import queue_app
 from app.cli.supplier_commands import suppliers_app
+from app.cli.times import time_option
 from app.cli.uncollected import uncollected
 from app.cli.webhook_commands import webhooks_app
 from app.jobs.definitions import QUEUE_OF
@@ -238,8 +239,8 @@ def audit(
     actor: Annotated[str | None, typer.Option(help="Only what this key, or user of the machine, did.")] = None,
     action: Annotated[str | None, typer.Option(help="Only this: startSync, cancelRun, pauseQueue, ...")] = None,
     target: Annotated[str | None, typer.Option(help="Only what was about this: a supplier, run, job, queue.")] = None,
-    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="From this time on, in UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Before this time, in UTC.")] = None,
+    since: Annotated[datetime | None, time_option("From this time on")] = None,
+    until: Annotated[datetime | None, time_option("Before this time")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 20,
     json: Json = False,
 ) -> None:
@@ -247,7 +248,7 @@ def audit(
     from app.cli.audit_reads import show_audit
     from app.persistence.audit import AuditFilter
 
-    show_audit(AuditFilter(actor, action, target, in_utc(since), in_utc(until)), limit=limit, as_json=json)
+    show_audit(AuditFilter(actor, action, target, since, until), limit=limit, as_json=json)
 
 
 @app.command(epilog=EPILOG)

@@ -7,16 +7,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from app.cli.charsets import in_ascii
 from tests.support.api_client import ApiClient, api_client
 from tests.support.command_line import Ended, command, environment_of, start
 from tests.support.sample_requests import SKU
 from tests.support.stack import Servers, Stack, open_stack
+
+NAMED = """
+UPDATE products SET content = jsonb_set(content, '{name}', jsonb_build_object('en', CAST(:name AS text)))
+WHERE sku = :sku"""
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,55 @@ async def test_what_there_is_not_is_one_line(env: dict[str, str], tmp_path: Path
         ended = await command(tmp_path, env, *typed.split())
         assert (typed, ended.code, ended.out, len(ended.err.splitlines())) == (typed, code, "", 1)
         assert message in ended.err
+
+
+@pytest.mark.parametrize("charset", ["ascii", "latin-1", "cp1252"])
+async def test_what_a_charset_has_not_is_written_out_for_people_and_escaped_in_json(
+    stack: Stack, env: dict[str, str], tmp_path: Path, charset: str
+) -> None:
+    async with stack.services.database.begin() as db:
+        await db.execute(text(NAMED), {"sku": SKU, "name": "Élan … 汉字 🎒"})
+    given = env | {"PYTHONIOENCODING": charset}
+    for typed, people in ((f"products --q {SKU}", True), (f"product {SKU}", True), ("products --help", False)):
+        told = await printed(tmp_path, given, *typed.split())
+        assert ("Élan … 汉字 🎒".encode(charset, "backslashreplace") in told) is people
+    for typed in (f"products --q {SKU} --json", "products --ndjson", f"history {SKU} --json", "changes --ndjson"):
+        told, utf8 = [await printed(tmp_path, one, *typed.split()) for one in (given, env)]
+        assert [json.loads(line) for line in told.splitlines()] if "ndjson" in typed else json.loads(told)
+        assert told.isascii()
+        assert told == in_ascii(utf8.decode()).encode()
+
+
+async def printed(folder: Path, env: dict[str, str], *typed: str) -> bytes:
+    process = await start(folder, env, *typed)
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    return out
+
+
+async def test_times_are_taken_as_they_are_printed_and_as_the_api_takes_them(
+    api: ApiClient, env: dict[str, str], tmp_path: Path
+) -> None:
+    (product,) = (await api.get("/products", q=SKU))["items"]
+    at = datetime.fromisoformat(product["updatedAt"])
+    after = at + timedelta(seconds=1)
+    elsewhere = timezone(timedelta(hours=5, minutes=30))
+    shapes: list[Callable[[datetime], str]] = [
+        lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}",
+        lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}",
+        lambda moment: moment.astimezone(elsewhere).isoformat(),
+    ]
+    for shape in shapes:
+        for since, found in ((at.replace(microsecond=0), 1), (after, 0)):
+            typed = ["products", "--q", SKU, "--updated-since", shape(since), "--json"]
+            assert len((await command(tmp_path, env, *typed)).json) == found
+    for day, found in ((at, 1), (at + timedelta(days=1), 0)):
+        typed = ["variants", "--product", SKU, "--updated-since", f"{day:%Y-%m-%d}", "--json"]
+        assert bool((await command(tmp_path, env, *typed)).json) is bool(found)
+    for wrong in ("yesterday", "1764547299", "2026-13-01"):
+        ended = await command(tmp_path, env, "audit", "--until", wrong)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"'{wrong}' is no time such as" in ended.err
 
 
 async def test_following_goes_on_with_what_comes_until_ctrl_c(
