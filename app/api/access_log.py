@@ -49,6 +49,7 @@ def _write(scope: Scope, status: int | None, sent_bytes: int, duration_s: float)
     client = scope.get("client")
     structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=PROCESSORS).msg(
         "access",
+        level="info",
         method=scope["method"],
         route=route_of(scope),
         path=mask_path(scope["path"]),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from types import FrameType
 
 import uvicorn
+from structlog import get_logger
 
 from app.api.limited_http import LimitedHttp
 from app.cli.descriptors import connection_limit, raise_open_files_limit
@@ -24,6 +25,8 @@ from app.main import create_app
 from app.persistence.migrations import check_schema
 from app.settings import Settings
 from app.sync.services import open_services
+
+log = get_logger()
 
 SHARE_FOR_CONNECTIONS = 0.6
 """Of the grace period; the rest is for closing the parts, and what uvicorn waits between its steps."""
@@ -43,11 +46,21 @@ def run_api(descriptor: int | None = None) -> None:
     asyncio.run(_try_parts(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
-        Teller().say(f"API: {http_address(settings.host, opened.getsockname()[1])}{settings.root_path}")
+        _tell_address(
+            f"{http_address(settings.host, opened.getsockname()[1])}{settings.root_path}", logged=descriptor is not None
+        )
         # uvicorn raises the signal that ended it once more; ending when asked to is success.
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, _already_served)
         Server(_config(app, settings)).run(sockets=[opened])
+
+
+def _tell_address(address: str, *, logged: bool) -> None:
+    """For people and scripts; `logged` where who started it knows it, and what it says is a log."""
+    if logged:
+        log.info("API ready", address=address)
+    else:
+        Teller().say(f"API: {address}")
 
 
 async def _try_parts(settings: Settings) -> None:

@@ -12,11 +12,15 @@ import socket
 from typing import Annotated
 
 import typer
+from structlog import get_logger
 
 from app.cli.supervisor import StopRequest
 from app.cli.up_file import UpError
+from app.logs import configure_logs, mask_address
 from app.samplefeed import FeedSpec, SampleFeed, SampleFeedServer, suppliers
 from app.setting_values import is_web_address
+
+log = get_logger()
 
 
 def serve(
@@ -43,6 +47,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Serve the pictures on a port of their own.")
     ] = None,
     origin: Annotated[str | None, typer.Option(help="http://host:port as clients reach it, if another.")] = None,
+    logged: Annotated[bool, typer.Option("--logged", hidden=True)] = False,
 ) -> None:
     """Serve the sample feed: documents and pictures of real shape and size, and switches under /_control/."""
     spec = FeedSpec(
@@ -67,7 +72,7 @@ def serve(
         latency_s=latency_ms / 1000,
     )
     try:
-        asyncio.run(_serve_until_stopped(server))
+        asyncio.run(_serve_until_stopped(server, logged=logged))
     except OSError as error:
         raise UpError(f"cannot listen on {host} ({_why(error)}): choose others with --host and --port") from error
 
@@ -77,11 +82,16 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error)) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
 
 
-async def _serve_until_stopped(server: SampleFeedServer) -> None:
+async def _serve_until_stopped(server: SampleFeedServer, *, logged: bool) -> None:
+    """`logged` where who started it knows the address, and what it says is a log."""
+    configure_logs()
     stop = StopRequest()
     stop.listen()
     async with server:
-        typer.echo(server.base_url)
+        if logged:
+            log.info("sample feed ready", address=mask_address(server.base_url))
+        else:
+            typer.echo(server.base_url)
         await stop.asked.wait()
 
 

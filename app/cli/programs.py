@@ -170,7 +170,7 @@ def add_programs(
         supervisor.add(name, argv, env, descriptors=descriptors, log=RotatedLog(logs / f"{name}.log"))
 
     if feed.port is not None:
-        add("sample-feed", "app.cli.feed_serve", "--port", str(feed.port))
+        add("sample-feed", "app.cli.feed_serve", "--logged", "--port", str(feed.port))
     add("api", "app.cli.main", "api", "--descriptor", str(door.fileno()), descriptors=[door.fileno()])
     for name, kind in workers.items():
         add(name, "app.cli.main", "worker", kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -119,7 +120,7 @@ def named(processes: list[psutil.Process], *words: str) -> psutil.Process:
 
 
 async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    env = environment()
+    env = environment(ACCESS_LOG="true")
     data_dir = tmp_path / ".data"
     async with running_up(tmp_path, env) as up:
         await up.until(SERVING)
@@ -161,6 +162,10 @@ async def test_a_newcomers_first_command_syncs_the_sample_feed_and_ctrl_c_leaves
         up.process.send_signal(signal.SIGINT)
         assert await up.end() == 0, await up.everything()
     assert still_there(tree) == []
+    logged = {log.name: log.read_text().splitlines() for log in (data_dir / "logs").iterdir()}
+    assert {"api.log", "sample-feed.log", "worker-image.log"} <= logged.keys()
+    assert [line for lines in logged.values() for line in lines if not json.loads(line)["level"]] == []
+    assert all(logged.values())
     assert not (data_dir / "up.json").exists()
     assert entries(tmp_path) == {".data"}, "nothing is written anywhere else"
     written = [path for path in data_dir.rglob("*") if not any(part.startswith("programs-") for part in path.parts)]

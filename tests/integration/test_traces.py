@@ -256,6 +256,7 @@ def test_the_access_log_has_a_line_a_request(observed: Observed) -> None:
     assert sync.pop("bytes") > 0
     assert sync == {
         "event": "access",
+        "level": "info",
         "method": "POST",
         "route": "/api/v1/sync",
         "path": "/api/v1/sync",
