@@ -16,6 +16,7 @@ import math
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.answer_headers import add_to_vary
 from app.api.encodings import Encoder, encoder_of, in_passing, wanted_coding
 from app.api.kept_bodies import Body
 from app.api.middleware import HttpMiddleware
@@ -62,7 +63,7 @@ class _Answer:
         can_be = is_compressible(start["status"], headers)
         # a 304 stands for an answer that could be; what is encoded already was so for this caller
         if can_be or start["status"] == 304 or "content-encoding" in headers:
-            _vary(headers)
+            add_to_vary(headers, ["Accept-Encoding"])
         if can_be:
             self._held = start
         else:
@@ -122,9 +123,3 @@ def _say_encoded(headers: MutableHeaders, coding: str) -> None:
         headers["ETag"] = f"W/{etag}"
     del headers["Content-Length"]
     del headers["Accept-Ranges"]
-
-
-def _vary(headers: MutableHeaders) -> None:
-    named = [part.strip() for value in headers.getlist("vary") for part in value.split(",") if part.strip()]
-    if not {"*", "accept-encoding"} & {part.lower() for part in named}:
-        headers["Vary"] = ", ".join([*named, "Accept-Encoding"])

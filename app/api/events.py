@@ -15,7 +15,7 @@ from app.api.problems import problem_answers
 
 router = APIRouter(prefix="/api/v1/events", tags=["jobs and queues"], route_class=GuardedRoute)
 
-UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+UNBUFFERED = {"X-Accel-Buffering": "no"}
 """A proxy passes each piece on at once."""
 Found = AsyncIterator[Sequence[LiveEvent]]
 EXAMPLE = 'event: queue\nid: 5f0c9d1e-17\ndata: {"queueName": "image-upload", "waiting": 3, "paused": false}\n\n'

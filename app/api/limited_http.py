@@ -23,6 +23,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.api.answer_headers import OF_ALL, AnswerHeaders
 from app.api.connection_places import places_of
 from app.api.problems import MEDIA_TYPE, problem_body, problem_response
 from app.api.until_closed import UntilClosed
@@ -212,7 +213,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         at_once = cycle.scope["path"] == ALWAYS_ANSWERED or self._places.may_work(len(self.tasks))
-        answering: ASGIApp = app if at_once else _busy  # type: ignore[assignment]
+        answering: ASGIApp = app if at_once else BUSY  # type: ignore[assignment]
         if cycle.scope["http_version"] == "1.0":
             answering = UntilClosed(answering, cycle)
         super()._start_asgi_task(cycle, answering)  # type: ignore[arg-type]
@@ -258,7 +259,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _refusal(self, status: int) -> bytes:
         body = json.dumps(problem_body(status, REASONS[status])).encode()
-        own = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close"}
+        own = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **OF_ALL}
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in own.items())]
         return STATUS_LINE[status] + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n" + body
 
@@ -277,3 +278,6 @@ class LimitedHttp(HttpToolsProtocol):
 async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
     app: ASGIApp = problem_response(503, REASONS[503], headers={"Retry-After": "1", "Connection": "close"})
     await app(scope, receive, send)
+
+
+BUSY = AnswerHeaders(_busy)

@@ -21,8 +21,7 @@ from fastapi.responses import Response
 from app import VERSION
 
 CACHE_CONTROL = "private, no-cache"
-"""Kept by whoever asked, for callers with its key, and asked for again each time."""
-VARY = "Accept, Authorization, X-API-Key"
+"""Kept by whoever asked, for callers with its key (app/api/answer_headers.py), and asked for again each time."""
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the answer's ETag."}}
 """For OpenAPI."""
 ETAG = {"ETag": {"description": "For `If-None-Match` of the next call.", "schema": {"type": "string"}}}
@@ -48,7 +47,7 @@ def etag_of(*parts: object) -> str:
 
 def validator_headers(etag: str) -> dict[str, str]:
     """What an answer with this ETag carries, a 304 too (RFC 9110, 15.4.5)."""
-    return {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Vary": VARY}
+    return {"ETag": etag, "Cache-Control": CACHE_CONTROL}
 
 
 def unchanged(request: Request, etag: str) -> Response | None:

@@ -83,7 +83,7 @@ def show(
             **values,
         )
     )
-    answer = HTMLResponse(text, status, headers={"Cache-Control": "no-store", **_policy(pictures)})
+    answer = HTMLResponse(text, status, headers=_policy(pictures))
     if kept_cookie is None:
         sessions.keep_cookie(request, answer, FORM_COOKIE, form_cookie)
     if flash is not None:

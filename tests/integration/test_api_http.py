@@ -111,6 +111,42 @@ async def test_head_is_answered_wherever_get_is_with_the_same_headers(api: ApiCl
         assert {name: head.headers.get(name) for name in names} == {name: get.headers.get(name) for name in names}
 
 
+def _depends_on(answer: Response) -> set[str]:
+    return {name.strip().lower() for name in answer.headers.get("vary", "").split(",")}
+
+
+async def test_no_answer_that_depends_on_its_caller_is_kept_for_others(api: ApiClient) -> None:
+    everybody = {"max-age=86400", "no-cache", "public, max-age=31536000, immutable"}
+    for path in await _paths_of_get(api):
+        answer = await api.http.head(path)
+        kept = answer.headers["cache-control"]
+        if "/docs/" in path or "/media/" in path:
+            assert kept in everybody
+            assert "authorization" not in _depends_on(answer)
+            continue
+        assert (path, kept) == (path, "private, no-cache" if "etag" in answer.headers else "no-store")
+        assert {"accept", "authorization", "cookie", "x-api-key"} <= _depends_on(answer), path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/api/v1/audit", {"X-API-Key": "of-nobody"}, 401),
+        ("GET", "/api/v1/products/none", {}, 404),
+        ("GET", "/media/none", {}, 404),
+        ("PUT", "/api/v1/runs", {}, 405),
+        ("POST", "/api/v1/suppliers", {}, 422),
+        ("OPTIONS", "/api/v1/runs", {"Origin": SHOP, "Access-Control-Request-Method": "GET"}, 200),
+        ("GET", "/suppliers", {"X-API-Key": "of-nobody", "Accept": "text/html"}, 303),
+    ],
+)
+async def test_nor_is_an_error(api: ApiClient, method: str, path: str, headers: dict[str, str], status: int) -> None:
+    answer = await api.http.request(method, path, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["cache-control"] == "no-store"
+    assert {"accept", "authorization", "cookie", "x-api-key"} <= _depends_on(answer)
+
+
 @pytest.mark.parametrize(
     "asked",
     [{}, {"Accept": "application/x-ndjson"}, {"If-None-Match": "*"}, {"X-API-Key": "of-nobody"}],

@@ -168,6 +168,7 @@ async def test_what_is_no_request_is_answered_once_and_closed(
     if statuses[-1] in {400, 431}:
         assert b"content-type: application/problem+json\r\n" in answer
         assert b"connection: close\r\n" in answer
+        assert b"cache-control: no-store\r\n" in answer.lower()
 
 
 @pytest.mark.parametrize(
@@ -344,6 +345,7 @@ async def test_calls_beyond_the_limit_are_told_so_and_health_is_answered(make_st
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"too many calls at once" in refused
         assert b"retry-after: 1\r\n" in refused
+        assert b"cache-control: no-store\r\n" in refused
         idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(5)]
         await api.health_s()
         async with asyncio.timeout(5):
