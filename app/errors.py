@@ -26,6 +26,7 @@ PromidataSyncError
 │   │   └── SnapshotsTaken       as many whole exports are under way as this process allows
 │   ├── QueueUnavailable
 │   └── StoreUnavailable
+│       └── StoreDeclines        it answers, and does not take this object; perhaps it takes others
 ├── GoesAfter                   another job goes first; waits, spends no attempt
 ├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
 ├── RunCancelled                the job's run was cancelled; nothing was written
@@ -203,6 +204,10 @@ class StoreUnavailable(OutageError):
     """The object store is away or refuses to write."""
 
     part = "the object store"
+
+
+class StoreDeclines(StoreUnavailable):
+    """The object store is there and does not take an object, for a reason that may be the object's own: its size."""
 
 
 class GoesAfter(PromidataSyncError):

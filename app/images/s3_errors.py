@@ -1,7 +1,7 @@
 """The store's failures in the words of the service: what happened, and what to set or to allow.
 
 All of them are outages, which spend no attempt: a missing bucket or right is mended by the operator, not by giving up
-pictures one by one.
+pictures one by one. What the store answers of one object is told apart, since it may be that object's own fault.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from contextlib import contextmanager
 
 from botocore.exceptions import ClientError
 
-from app.errors import PromidataSyncError, StoreUnavailable
+from app.errors import PromidataSyncError, StoreDeclines, StoreUnavailable
 
+TOO_LARGE = "it is larger than the store, or a proxy before it, takes: raise that limit (nginx: client_max_body_size)"
+OF_THE_OBJECT = {
+    "413": TOO_LARGE,
+    "EntityTooLarge": TOO_LARGE,
+    "MaxMessageLengthExceeded": TOO_LARGE,
+}
+NOT_OF_THE_OBJECT = frozenset({401, 403, 404, 405, 407, 408, 409, 411, 412, 425, 429})
+"""Of the 4xx: rights, the bucket, time, what stands between, too many at once."""
 ADVICE = {
     "NoSuchBucket": "there is no such bucket: set S3_BUCKET",
     "AccessDenied": "access is denied: the key pair needs to list the bucket, and to get, put and delete objects",
@@ -36,8 +44,9 @@ def explained(what: str, bucket: str) -> Iterator[None]:
     except ClientError as error:
         details = error.response.get("Error", {})
         code = str(details.get("Code") or status_of(error))
-        advice = ADVICE.get(code, f"the object store answered {code}")
-        raise StoreUnavailable(f"cannot {what} bucket {bucket}: {advice}") from error
+        advice = ADVICE.get(code) or OF_THE_OBJECT.get(code, f"the object store answered {code}")
+        kind = StoreDeclines if _may_be_the_objects(code, status_of(error)) else StoreUnavailable
+        raise kind(f"cannot {what} bucket {bucket}: {advice}") from error
     except Exception as error:  # aiohttp's and the parsers' errors come through, of no common kind
         raise StoreUnavailable(
             f"cannot {what} bucket {bucket}: {type(error).__name__}; is S3_ENDPOINT_URL right?"
@@ -47,3 +56,10 @@ def explained(what: str, bucket: str) -> Iterator[None]:
 def status_of(error: ClientError) -> int:
     """The HTTP status that the store answered, or 0 when it is not known."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _may_be_the_objects(code: str, status: int) -> bool:
+    """Whether the store may take another object meanwhile; `check` of the store says whether it does."""
+    if code in OF_THE_OBJECT:
+        return True
+    return 400 <= status < 500 and status not in NOT_OF_THE_OBJECT and code not in ADVICE

@@ -13,14 +13,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay", "unavailable"]
+Fault = Literal[
+    "none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay", "unavailable", "too-large"
+]
 HEAD_END = b"\r\n\r\n"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\n<html/>"
+"""Of a proxy before the store, to each PUT."""
 
 
 @dataclass
 class FaultProxy:
-    """`fault` applies to every connection made from now on, `times` times; `seen` counts how often it struck."""
+    """`fault` applies to every connection made from now on, `times` times; `seen` counts how often it struck.
+
+    "too-large" strikes the object that is put first.
+    """
 
     target: tuple[str, int]
     port: int = 0
@@ -28,6 +35,7 @@ class FaultProxy:
     times: int = 1_000_000
     delay_s: float = 0.1
     seen: int = 0
+    too_large: bytes = b""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -35,13 +43,17 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def strike(self, fault: Fault, times: int = 1_000_000) -> None:
-        self.fault, self.times, self.seen = fault, times, 0
+        self.fault, self.times, self.seen, self.too_large = fault, times, 0, b""
 
     def take(self, *faults: Fault) -> bool:
         if self.fault not in faults or self.seen >= self.times:
             return False
         self.seen += 1
         return True
+
+    def takes_of(self, path: bytes) -> bool:
+        self.too_large = self.too_large or path
+        return path == self.too_large and self.take("too-large")
 
 
 @asynccontextmanager
@@ -100,6 +112,10 @@ async def _pump_requests(
     while data := await near[0].read(65_536):
         if proxy.take("unavailable"):
             near[1].write(UNAVAILABLE)
+            await near[1].drain()
+            return
+        if data.startswith(b"PUT ") and proxy.takes_of(data.split(b" ", 2)[1]):
+            near[1].write(TOO_LARGE)
             await near[1].drain()
             return
         has_body = len(data) - data.find(HEAD_END) > 200

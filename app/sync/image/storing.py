@@ -2,6 +2,7 @@
 
     bytes ─▶ on their way or just stored by another job here? ─ wait ─▶ stored │ it failed: our turn
          └─▶ being removed? wait ─▶ recorded and there, with their size? ─▶ nothing to do │ put
+                          declined twice, by a store that passes its check between ─▶ this picture's error
 
 Who stored them says so until the commit is through, so that what is stored and not recorded yet is not put again.
 """
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app import traces
-from app.errors import StoreUnavailable
+from app.errors import PictureRefused, StoreDeclines, StoreUnavailable
 from app.failpoints import reach
 from app.images.download import DownloadedPicture
 from app.persistence import media
@@ -63,6 +64,7 @@ class PictureStorer:
         """The bytes are in the store; gives how often they had been removed before. Commit within the block.
 
         Raises:
+            PictureRefused: the store takes others, and not these.
             StoreUnavailable, DatabaseUnavailable: they could not be stored now.
         """
         while (turn := self._turns.get(got.sha256)) is not None:
@@ -86,11 +88,31 @@ class PictureStorer:
             await asyncio.sleep(LOOK_AGAIN_S)
         if known.key is None or not await is_stored(self._services, known.key, len(got.body)):
             reach("picture:before-put")
-            with traces.span("put", kind="client", bytes=len(got.body), object=got.key):
-                async with _answered_within(PUT_WITHIN_S):
-                    await self._services.store.put(got.key, got.body, got.facts.content_type)
+            try:
+                await self._put(got)
+            except StoreDeclines:
+                await self._put_once_more(got)
             reach("picture:after-put")
         return known.removals
+
+    async def _put(self, got: DownloadedPicture) -> None:
+        with traces.span("put", kind="client", bytes=len(got.body), object=got.key):
+            async with _answered_within(PUT_WITHIN_S):
+                await self._services.store.put(got.key, got.body, got.facts.content_type)
+
+    async def _put_once_more(self, got: DownloadedPicture) -> None:
+        """Tell a picture that the store does not take from a store that takes none: it would hold its slot for ever.
+
+        Raises:
+            PictureRefused: the store is well, and declines it again.
+            StoreUnavailable: it is not well.
+        """
+        async with _answered_within(HEAD_WITHIN_S):
+            await self._services.store.check()
+        try:
+            await self._put(got)
+        except StoreDeclines as error:
+            raise PictureRefused(f"not stored: {error} ({len(got.body):,} bytes)", kind="picture-not-stored") from error
 
     async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:
         async with self._services.database.quick() as db:
