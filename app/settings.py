@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     metrics_host: ListeningHost = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    keep_alive_s: Annotated[int, Field(ge=1, le=3600)] = 75
     demo: bool = True
     failpoint: str | None = Field(None, validation_alias=_names("PROMIDATA_FAILPOINT"))
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

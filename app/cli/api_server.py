@@ -82,6 +82,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         http=LimitedHttp,
         ws="none",
         limit_concurrency=connections,
+        timeout_keep_alive=settings.keep_alive_s,
         backlog=BACKLOG,
         lifespan="on",
         log_config=None,

@@ -106,9 +106,14 @@ async def serving(stack: Stack, folder: Path, open_files: int | None = None, **g
 
 
 @pytest.fixture(scope="module")
-async def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    folder = tmp_path_factory.mktemp("api")
-    async with open_stack(servers, folder) as stack, serving(stack, folder) as running:
+async def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with open_stack(servers, tmp_path_factory.mktemp("stack")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    async with serving(stack, tmp_path_factory.mktemp("api")) as running:
         yield running
 
 
@@ -272,6 +277,35 @@ async def test_a_connection_without_a_whole_request_is_closed_after_ten_seconds(
     assert all(life.result() > WHOLE_REQUEST_WITHIN_S / 3 for life in lives)
     assert worst_s < HEALTHY_WITHIN_S
     assert b"Traceback" not in api.log.read_bytes()
+
+
+async def test_an_idle_connection_is_kept_and_asked_again(api: Api) -> None:
+    """For longer than uvicorn's own 5 s, which a caller that asks every few seconds meets."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    for rest_s in (6, 0):
+        writer.write(ASK)
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"}")
+        await asyncio.sleep(rest_s)
+    writer.transport.abort()
+
+
+async def test_an_idle_connection_is_closed_when_its_time_is_up(stack: Stack, tmp_path: Path) -> None:
+    async with serving(stack, tmp_path, KEEP_ALIVE_S="1") as api:
+        assert (await api.say(ASK)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_idle_connections_do_not_delay_the_end(stack: Stack, tmp_path: Path) -> None:
+    async with serving(stack, tmp_path, KEEP_ALIVE_S="600") as api:
+        idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(20)]
+        for reader, writer in idle:
+            writer.write(ASK)
+            await reader.readuntil(b"}")
+        api.process.terminate()
+        await asyncio.to_thread(api.process.wait, 5)
+        assert [await reader.read() for reader, _ in idle] == [b""] * 20
+        for _, writer in idle:
+            writer.transport.abort()
 
 
 async def _life_s(api: Api, opening: bytes, drop: bytes) -> float:
