@@ -81,7 +81,7 @@ async def list_products(
     expand: Annotated[Literal["variants"] | None, Query(description="Whole products in place of items.")] = None,
     fields: Fields = None,
     sort: Annotated[
-        Sort, Query(description="`updatedAt`: what changed last comes last; products of one moment by SKU.")
+        Sort, Query(description="`updatedAt`: what changed last comes last, with the gap of `updatedSince`.")
     ] = "sku",
 ) -> Response:
     """`q` finds words of names in any language and the beginnings of SKUs and EANs, variants' too.

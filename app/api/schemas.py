@@ -39,7 +39,15 @@ async def get_database(request: Request) -> Database:
 
 SupplierNamed = Annotated[Word | None, Query(description="A supplier's code or `documentId`.")]
 WhoseSku = Annotated[Word | None, Query(description="Code or `documentId`, where several suppliers have the SKU.")]
-UpdatedSince = Annotated[Moment | None, Query(description="Changed at this time or later; UTC without an offset.")]
+UpdatedSince = Annotated[
+    Moment | None,
+    Query(
+        description="Changed at this time or later; UTC without an offset. `updatedAt` is stamped when a change is "
+        "written and seen once it is committed, so one with a later stamp may be seen before it: who polls with the "
+        "latest `updatedAt` that he has should ask from 15 minutes before it and take what he sees twice as the same, "
+        "or follow `/changes`, which has no such gap."
+    ),
+]
 ProductStatus = Annotated[
     Literal["active", "discontinued"] | None,
     Query(description="Only these; without it both, the discontinued ones as they were last."),
