@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
+from app.cli.exits import has_reader, nobody_reads
 from app.cli.named import know_supplier, with_supplier_asked
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json, tell_lines
@@ -22,7 +23,8 @@ from app.views.changes import change_json, history_json
 PAGE = 500
 LARGEST_BIGINT = 2**63 - 1
 NEWEST = 20
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
+"""For what comes, and whether anybody reads it still."""
 VALUE_CHARS = 60
 """Of an old or new value, what a line shows; --json has all of it."""
 Form = Literal["text", "json", "ndjson"]
@@ -53,7 +55,11 @@ def show_changes(*, since: int | None, follow: bool, limit: int | None, form: Fo
 async def _pages(
     services: Services, position: int, most: int | None, *, follow: bool
 ) -> AsyncIterator[list[ChangeRow]]:
-    """Pages of changes; what is printed is printed between the statements, so that a full pipe holds nothing."""
+    """Pages of changes; what is printed is printed between the statements, so that a full pipe holds nothing.
+
+    Raises:
+        SystemExit: it waits for more, and the reader has gone (`| head`).
+    """
     left = most
     while left != 0:
         async with services.database.read() as db:
@@ -64,6 +70,8 @@ async def _pages(
             left = None if left is None else left - len(rows)
         elif follow:
             await asyncio.sleep(LOOK_EVERY_S)
+            if not has_reader():
+                raise SystemExit(nobody_reads())
         else:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterable
 from enum import IntEnum
@@ -45,6 +46,15 @@ def exit_code_of(statuses: Iterable[str]) -> ExitCode:
     """
     codes = {_BY_STATUS[status] for status in statuses}
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
+
+
+def has_reader() -> bool:
+    """Whether standard output is read still: a pipe says so without a byte being written to it."""
+    if sys.stdout is None:  # started with it closed
+        return True
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)
+    return not pipe.poll(0)
 
 
 def nobody_reads() -> int:

@@ -182,6 +182,26 @@ async def test_following_goes_on_with_what_comes_until_ctrl_c(
         assert await process.wait() == 130
 
 
+@pytest.mark.parametrize("form", [[], ["--ndjson"]])
+async def test_a_reader_that_goes_ends_following_although_nothing_changes(
+    api: ApiClient, env: dict[str, str], tmp_path: Path, form: list[str]
+) -> None:
+    head = (await api.get("/changes"))["head"]
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli.main", "changes", "--follow", "--since", str(head - 1), *form,
+        cwd=tmp_path, env=env, stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    assert str(head).encode() in await asyncio.to_thread(os.read, reading, 10_000)
+    await asyncio.sleep(1)
+    assert process.returncode is None
+    os.close(reading)
+    async with asyncio.timeout(20):
+        assert (await process.communicate())[1] == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize("typed", ["products --ndjson", "changes --since 0", "changes --ndjson"])
 async def test_a_reader_that_has_gone_is_no_error(env: dict[str, str], tmp_path: Path, typed: str) -> None:
     reading, writing = os.pipe()
