@@ -15,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.ledger import to_json
 
 KEPT = "24 h"
+AS_IT_WAS = "asItWas"
+"""The member that keeps the answer's text beside its members: jsonb puts those in an order of its own. A process of a
+release that does not know it shows it, and what such a one kept has none."""
 ABANDONED = "10 min"
 """A call that neither answered nor renewed its key for this long is taken to have died with its process; doing it
 again starts nothing twice, since a run that is under way is not started again."""
@@ -49,7 +52,14 @@ async def claim_key(db: AsyncConnection, caller: str, key: str, body_sha256: byt
         {"caller": caller, "key": key, "body": body_sha256},
     )
     row = rows.mappings().one_or_none()
-    return FirstCall(same_body=True, status=None, answer=None) if row is None else FirstCall(**row)
+    if row is None:
+        return FirstCall(same_body=True, status=None, answer=None)
+    return FirstCall(row["same_body"], row["status"], _as_it_was(row["answer"]))
+
+
+def _as_it_was(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An answer with its members in the order that the first caller got them in."""
+    return kept if kept is None or AS_IT_WAS not in kept else msgspec.json.decode(kept[AS_IT_WAS])
 
 
 async def renew_key(db: AsyncConnection, caller: str, key: str) -> None:
@@ -63,11 +73,12 @@ async def renew_key(db: AsyncConnection, caller: str, key: str) -> None:
 
 async def keep_answer(db: AsyncConnection, caller: str, key: str, status: int, answer: dict[str, Any]) -> None:
     """Keep what the first call answered."""
+    kept = {**answer, AS_IT_WAS: to_json(answer)}
     await db.execute(
         text("""
         UPDATE idempotency_keys SET status = :status, answer = CAST(:answer AS jsonb)
         WHERE caller = :caller AND key = :key"""),
-        {"caller": caller, "key": key, "status": status, "answer": to_json(answer)},
+        {"caller": caller, "key": key, "status": status, "answer": to_json(kept)},
     )
 
 

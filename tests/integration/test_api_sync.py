@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -237,6 +238,21 @@ async def test_a_repeated_call_with_a_key_answers_what_the_first_one_did(api: Ap
     await api.problem("POST", "/sync", 422, json={"supplierId": "A360"}, headers=key)
     other = await api.post("/sync", {"supplierId": "A23"}, 202, headers={"Idempotency-Key": "night-2"})
     assert other["suppliersEnqueued"] == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"supplierId": "A1"}, {"supplierId": "A23", "dryRun": True}])
+async def test_a_repeated_answer_is_the_first_one_byte_for_byte(
+    api: ApiClient, stack: Stack, body: dict[str, Any]
+) -> None:
+    async def ask() -> bytes:
+        answer = await api.http.post("/api/v1/sync", json=body, headers={"Idempotency-Key": "bytes"})
+        return answer.content
+
+    first = await ask()
+    assert await ask() == first
+    async with stack.services.database.begin() as db:  # as the release before kept it
+        await db.execute(text("UPDATE idempotency_keys SET answer = answer - :name"), {"name": idempotency.AS_IT_WAS})
+    assert json.loads(await ask()) == json.loads(first)
 
 
 async def test_what_was_refused_stays_refused_under_its_key(api: ApiClient) -> None:
