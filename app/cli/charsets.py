@@ -1,5 +1,6 @@
-r"""What is told to a terminal or a pipe whose character set has not all characters: nothing ends for want of one.
+r"""What is typed on and told to a terminal or a pipe whose character set has not all characters: nothing ends for it.
 
+typed ─▶ bytes that are none of its characters are UTF-8
 for people ─▶ what it has not is written out: `\u2026`
 for scripts ─▶ where it is not UTF-8, JSON's own escapes, so that it stays the same JSON
 """
@@ -9,9 +10,12 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
 import re
 import sys
 
+_NO_CHARACTERS = re.compile("[\udc80-\udcff]")
+"""How Python keeps bytes of the command line that it could not decode."""
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -19,6 +23,13 @@ def write_out_what_is_missing() -> None:
     """Let standard output take any character; how somebody set it to deal with others (PYTHONIOENCODING) stays."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in {"strict", "surrogateescape"}:
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def as_text(argument: str) -> str:
+    """An argument of the command line as it was typed; PostgreSQL would refuse what Python makes of other bytes."""
+    if _NO_CHARACTERS.search(argument) is None:
+        return argument
+    return os.fsencode(argument).decode(errors="replace")
 
 
 def is_utf8() -> bool:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.cli.catalogue_commands import catalogue_app
+from app.cli.charsets import as_text
 from app.cli.ending import ending_of
 from app.cli.exits import EPILOG, ExitCode
 from app.cli.media import media_app
@@ -291,7 +292,7 @@ def feed_serve(context: typer.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    typed = None if arguments is None else list(arguments)
+    typed = [as_text(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     return ending_of(lambda: app(args=typed, standalone_mode=False))
 
 

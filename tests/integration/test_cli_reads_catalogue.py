@@ -134,6 +134,19 @@ async def test_what_a_charset_has_not_is_written_out_for_people_and_escaped_in_j
         assert told == in_ascii(utf8.decode()).encode()
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"), [("nö".encode(), b"n\\xf6"), (b"n\xff", b"n\\ufffd")], ids=["utf-8", "neither"]
+)
+async def test_what_is_typed_where_the_charset_has_it_not_is_utf8(
+    env: dict[str, str], tmp_path: Path, typed: bytes, told: bytes
+) -> None:
+    given = env | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = await start(tmp_path, given, "product", os.fsdecode(typed))
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert err.startswith(b"error: there is no product " + told)
+
+
 async def printed(folder: Path, env: dict[str, str], *typed: str) -> bytes:
     process = await start(folder, env, *typed)
     out, err = await process.communicate()
