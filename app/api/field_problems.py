@@ -12,11 +12,11 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
+from app.views.refusals import refusal_in_words
+
 FieldProblems = list[dict[str, str]]
 """`field` and `message` of each."""
 NO_JSON = "is read as JSON only: send it with Content-Type: application/json"
-_VALUE_ERROR = "Value error, "
-"""What pydantic begins a validator's own words with."""
 _UNKNOWN = "extra_forbidden"
 
 
@@ -41,7 +41,7 @@ def in_words(fields: FieldProblems) -> str:
 def _message(part: dict[str, Any], possible: Sequence[str]) -> str:
     if part["type"] == _UNKNOWN:
         return "is not known here" + (f"; possible: {', '.join(possible)}" if possible else "")
-    return str(part["msg"]).removeprefix(_VALUE_ERROR)
+    return refusal_in_words(part)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

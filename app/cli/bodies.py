@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from app.errors import FieldInvalid
 from app.views.bodies import In
+from app.views.refusals import refusal_in_words
 
 Body = TypeVar("Body", bound=In)
 
@@ -22,4 +23,4 @@ def body_of(model: type[Body], **given: object) -> Body:
         return model.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise FieldInvalid(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
+        raise FieldInvalid(".".join(map(str, first["loc"])), refusal_in_words(first)) from None

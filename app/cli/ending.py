@@ -17,7 +17,6 @@ from app.cli.exits import ExitCode, nobody_reads
 from app.errors import FieldInvalid, OriginRefused, OriginUnavailable, PromidataSyncError
 
 NAME = "promidata-sync"
-_WORD_OF_PYDANTIC = ": Value error, "
 
 
 def ending_of(work: Callable[[], object]) -> int:
@@ -56,12 +55,26 @@ def _wrong_usage(error: typer.TyperException) -> int:
     """One line; a group without a command has shown its help by now and has no message."""
     from app.cli.telling import complain
 
-    message = error.format_message().replace(_WORD_OF_PYDANTIC, ": ").rstrip(" .")
+    message = _in_words(error).rstrip(" .")
     if message:
         context = getattr(error, "ctx", None)
         where = NAME if context is None else context.command_path
         complain(_one_line(f"{message}; `{where} --help` says what is possible"))
     return error.exit_code
+
+
+def _in_words(error: typer.TyperException) -> str:
+    """The message; where a value was read by pydantic, without its words."""
+    message = error.format_message()
+    if error.__cause__ is not None:
+        from pydantic import ValidationError
+
+        from app.views.refusals import refusal_in_words
+
+        if isinstance(error.__cause__, ValidationError):
+            for part in error.__cause__.errors():
+                message = message.replace(part["msg"], refusal_in_words(part))
+    return message
 
 
 def _complain(message: str, error: Exception, code: ExitCode = ExitCode.FAILED) -> int:

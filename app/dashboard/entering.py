@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse
 from app.api.auditing import READING, audited
 from app.api.auth import LOCAL, RANKS, Caller, find_caller
 from app.api.encodings import weights_of
+from app.api.field_problems import in_words, problems_in
 from app.api.problems import ProblemError, problem_response, status_of
 from app.api.sessions import session_key
 from app.dashboard.showing import asked_for, leave_word, own_path, root_of, show
@@ -175,5 +176,4 @@ def what_went_wrong(request: Request, error: Exception) -> tuple[int, str]:
     if isinstance(error, PromidataSyncError):
         return status_of(error), mask_base(settings, str(error))
     assert isinstance(error, RequestValidationError)
-    parts = (f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
-    return 422, "; ".join(parts)
+    return 422, in_words(problems_in(error))

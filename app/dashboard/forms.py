@@ -20,6 +20,7 @@ from app.api.local_door import origin_fits
 from app.api.problems import ProblemError
 from app.dashboard.entering import leading
 from app.dashboard.showing import form_token
+from app.views.refusals import refusal_in_words
 
 MOST_FIELDS = 50
 STALE = "this page was open too long, or cookies are off: load it again and send the form once more"
@@ -71,5 +72,5 @@ async def done(request: Request, back: str, work: Awaitable[Outcome]) -> Respons
         outcome = await work
     except ValidationError as error:
         first = error.errors()[0]
-        raise ProblemError(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ProblemError(422, f"{'.'.join(map(str, first['loc']))}: {refusal_in_words(first)}") from None
     return leading(request, outcome.to or back, outcome.said)

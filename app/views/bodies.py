@@ -50,7 +50,8 @@ def _reachable(code: str) -> str:
 
 Storable = AfterValidator(_storable)
 """A text that PostgreSQL can take."""
-Code = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/\s]+$"), Storable, AfterValidator(_reachable)]
+CODE_PATTERN = r"^[^/\s]+$"
+Code = Annotated[str, Field(min_length=1, max_length=100, pattern=CODE_PATTERN), Storable, AfterValidator(_reachable)]
 Name = Annotated[str, Field(min_length=1, max_length=300), Storable]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 """A JSON number: neither `true` nor `"0.5"` is one."""

@@ -93,6 +93,9 @@ def taken() -> Iterator[str]:
         ("migrate --down-to x", "--down-to: only `base` is possible"),
         ("api --port 3", "--port"),
         ("up --port 70000", "--port"),
+        ("suppliers set A23 --guard 20%", "'--guard': should be a number; "),
+        ("suppliers set A23 --guard 2", "'--guard': should be at most 1; "),
+        ("runs --limit x", "'--limit': should be a whole number; "),
         ("sync --skus A,B", "--skus: name families and their supplier"),
         ("media orphans --older-than x", "--older-than: x is no age: write 24h"),
         ("media orphans --older-than 9999999999d", "--older-than: 9999999999d is too old: at most 36500d"),
@@ -107,6 +110,7 @@ def test_wrong_usage_is_one_line_that_says_what_is_possible(refused: Refused, li
     assert said in error
     assert "--help` says what is possible" in error
     assert "Value error" not in error
+    assert "Input should" not in error
 
 
 @pytest.mark.parametrize(
