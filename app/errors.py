@@ -27,7 +27,9 @@ PromidataSyncError
 │   ├── QueueUnavailable
 │   └── StoreUnavailable
 │       └── StoreDeclines        it answers, and does not take this object; perhaps it takes others
-├── GoesAfter                   another job goes first; waits, spends no attempt
+├── ComesBack                   something else goes first; waits, spends no attempt
+│   ├── GoesAfter               another job
+│   └── NoPlace                 others' requests to the host, or the pause that it asked for
 ├── ClaimLost                   another worker holds the job, or nobody does any more; nothing was written
 ├── RunCancelled                the job's run was cancelled; nothing was written
 └── RequestError                the caller asked for what cannot be done
@@ -210,12 +212,20 @@ class StoreDeclines(StoreUnavailable):
     """The object store is there and does not take an object, for a reason that may be the object's own: its size."""
 
 
-class GoesAfter(PromidataSyncError):
-    """Another job goes first: this one waits for `wait_s`, and no attempt is spent."""
+class ComesBack(PromidataSyncError):
+    """Something else goes first: the job waits for `wait_s` seconds without a slot, and no attempt is spent."""
 
-    def __init__(self, job_id: str, wait_s: float) -> None:
-        super().__init__(job_id, wait_s)
+    def __init__(self, what: str, wait_s: float) -> None:
+        super().__init__(what, wait_s)
         self.wait_s = wait_s
+
+
+class GoesAfter(ComesBack):
+    """Another job goes first, whose id this names."""
+
+
+class NoPlace(ComesBack):
+    """No request to the host may begin soon: it asked for a pause, or others' requests take all that there may be."""
 
 
 class ClaimLost(PromidataSyncError):

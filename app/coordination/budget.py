@@ -9,11 +9,14 @@ has a fixed part.
 
 After a 429 nobody asks this host until a pause is over (what `Retry-After` says, else doubled from half a second); then
 one asks, and with each success one more may. So a hundred workers do not hammer a seller who says no.
+
+Who holds something that others need meanwhile says for how long it waits, and is sent away until the pause is over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +28,7 @@ from redis.exceptions import RedisError
 from structlog import get_logger
 
 from app.coordination.budget_script import SHARE
+from app.errors import NoPlace
 from app.outages import outages
 from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
@@ -40,6 +44,13 @@ BLOCK_S = 0.25
 WHEN_REDIS_IS_AWAY = 4
 """Processes among which the budget is split when Redis cannot say how many there are."""
 LONGEST_PAUSE_S = 60.0
+WHILE_PAUSED_S = 0.2
+"""Seconds that one who says for how long it waits is kept while nobody may ask: not none, or all of a long queue would
+be claimed and sent away as fast as that goes."""
+COME_BACK_WITHIN = 0.2
+"""Of a pause: over this part of it those who were sent away come back behind its end, one after the other."""
+COME_BACK_S = 2.0
+"""The least of that, and all where it is no pause that they wait for."""
 
 
 class Slot:
@@ -73,14 +84,18 @@ class OriginBudget:
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
-    async def slot(self, host: str) -> AsyncIterator[Slot]:
-        """Wait for a place for one request to `host` (with its port), and hold it until the block ends."""
+    async def slot(self, host: str, within_s: float | None = None) -> AsyncIterator[Slot]:
+        """Wait for a place for one request to `host` (with its port), and hold it until the block ends.
+
+        Raises:
+            NoPlace: there is none within `within_s` seconds, or the host wants a pause that is longer than that.
+        """
         budget = self._hosts.get(host)
         if budget is None:
             budget = self._hosts[host] = _Host(
                 (self._keys.budget(host), self._keys.shares(host)), self._share, self._most_at_once, self._most_a_second
             )
-        slot = await budget.enter()
+        slot = await budget.enter(within_s)
         try:
             yield slot
         finally:
@@ -99,6 +114,8 @@ class _Host:
         self._keys, self._share, self._token = list(keys), share, uuid4().hex
         self._at_once, self._a_second = at_once, a_second
         self._granted, self._tokens, self._epoch = 0, 0, 0
+        self._paused_until = 0.0
+        """By the loop's clock."""
         self._in_use, self._succeeded = 0, 0
         self._refused: tuple[int, float] | None = None
         self._waiting: deque[asyncio.Future[Slot]] = deque()
@@ -106,14 +123,21 @@ class _Host:
         self._local = LocalPace(at_once if share is None else max(1, at_once // WHEN_REDIS_IS_AWAY), a_second)
         self._tender: asyncio.Task[None] | None = None
 
-    async def enter(self) -> Slot:
+    async def enter(self, within_s: float | None) -> Slot:
         if not self._waiting and self._has_place():
             return self._take()
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._poke()
         try:
-            return await place
+            async with asyncio.timeout(self._patience_s(within_s)):
+                return await place
+        except TimeoutError:
+            if place.done() and not place.cancelled():
+                return place.result()
+            pause_s = self._pause_s()
+            come_back_s = pause_s + random.uniform(0.2, max(COME_BACK_S, COME_BACK_WITHIN * pause_s))  # noqa: S311
+            raise NoPlace("no request to the host may begin now", come_back_s) from None
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
                 self.leave(place.result())
@@ -121,6 +145,12 @@ class _Host:
         finally:
             with suppress(ValueError):
                 self._waiting.remove(place)
+
+    def _patience_s(self, within_s: float | None) -> float | None:
+        return within_s if within_s is None or self._pause_s() <= within_s else min(within_s, WHILE_PAUSED_S)
+
+    def _pause_s(self) -> float:
+        return max(0.0, self._paused_until - asyncio.get_running_loop().time())
 
     def leave(self, slot: Slot) -> None:
         self._in_use -= 1
@@ -187,6 +217,7 @@ class _Host:
             answer = self._local.ask(self._want(), self._tokens_wanted(), refused, succeeded)
         self._granted, self._epoch = answer[0], answer[2]
         self._tokens = max(0, self._tokens) + answer[1]
+        self._paused_until = asyncio.get_running_loop().time() + answer[3] / 1000
 
     def _want(self) -> int:
         wanted = self._in_use + len(self._waiting)
@@ -229,7 +260,7 @@ class LocalPace:
         self._tokens, self._filled_at = 1.0, 0.0
 
     def ask(self, want: int, tokens: int, refused: tuple[int, float] | None, succeeded: int) -> list[int]:
-        """How many may be under way, how many more may start, and the epoch."""
+        """How many may be under way, how many more may start, the epoch, and for how many ms more nobody may ask."""
         now = asyncio.get_running_loop().time()
         if refused is not None and refused[0] == self._epoch:
             self._strikes, self._epoch, self._window = self._strikes + 1, self._epoch + 1, 1
@@ -237,8 +268,8 @@ class LocalPace:
         elif succeeded:
             self._strikes, self._window = 0, min(self._at_once, self._window + succeeded)
         if now < self._paused_until:
-            return [0, 0, self._epoch]
-        return [min(want, self._window), self._take_tokens(now, tokens), self._epoch]
+            return [0, 0, self._epoch, round((self._paused_until - now) * 1000)]
+        return [min(want, self._window), self._take_tokens(now, tokens), self._epoch, 0]
 
     def _take_tokens(self, now: float, tokens: int) -> int:
         if self._a_second is None:

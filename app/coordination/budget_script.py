@@ -8,7 +8,8 @@ STATE_LIFE_MS = 600_000
 
 SHARE = f"""
 -- KEYS: state, shares; ARGV: token, limit, rate, in_use, want, want_tokens, refused_epoch, refused_ms, succeeded
--- Returns how many requests of this process may be under way, how many more may start (rate), and the epoch.
+-- Returns how many requests of this process may be under way, how many more may start (rate), the epoch, and for how
+-- many ms more nobody may ask.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local token, limit, rate = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -63,5 +64,5 @@ end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'paused_until', paused_until, 'strikes', strikes, 'window', window,
   'tokens', tokens, 'filled_at', now)
 redis.call('PEXPIRE', KEYS[1], {STATE_LIFE_MS})
-return {{granted, given, epoch}}
+return {{granted, given, epoch, math.max(0, paused_until - now)}}
 """

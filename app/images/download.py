@@ -45,10 +45,12 @@ async def download_picture(
     limits: FetchLimits,
     etag: str | None = None,
     last_modified: str | None = None,
+    place_within_s: float | None = None,
 ) -> DownloadedPicture | NotModified:
     """Fetch and judge the picture; `etag` and `last_modified` are those of the copy in the store, if there is one.
 
     Raises:
+        NoPlace: its host was not to be asked within `place_within_s` seconds.
         OriginUnavailable: transient; also a picture that ended early.
         OriginRefused, AddressRefused, BodyTooLarge: as `OutboundClient.get`.
         PictureRefused: whole, and not a picture that we store.
@@ -56,7 +58,7 @@ async def download_picture(
     validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     headers = {"Accept": "image/*", **{name: value for name, value in validators.items() if value}}
     with traces.span("download", kind="client", url=url) as span:
-        fetched = await client.get(url, kind="picture", limits=limits, headers=headers)
+        fetched = await client.get(url, kind="picture", limits=limits, headers=headers, place_within_s=place_within_s)
         span.note(bytes=len(fetched.body), outcome="not modified" if fetched.not_modified else "fetched")
     if fetched.not_modified:
         return NotModified(fetched.etag or etag)

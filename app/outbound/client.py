@@ -128,12 +128,15 @@ class OutboundClient:
         limits: FetchLimits,
         allowed_hosts: frozenset[str] | None = None,
         headers: Mapping[str, str] | None = None,
+        place_within_s: float | None = None,
     ) -> Fetched:
         """Fetch `url` whole; `kind` says what is counted.
 
-        `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one.
+        `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one. A place
+        among the requests to the host is waited for, for `place_within_s` seconds at most.
 
         Raises:
+            NoPlace: there was none in that time.
             OriginUnavailable: transient, with the wait that the origin asked for, if any.
             OriginRefused: a 4xx, or redirects that lead nowhere.
             AddressRefused: it, or what it redirects or resolves to, must not be fetched.
@@ -141,7 +144,7 @@ class OutboundClient:
             PermanentError: a content encoding that was not asked for.
         """
         address = self._admit(parse_address(url), allowed_hosts)
-        async with self._gate.slot(f"{address.host}:{address.port}") as place:
+        async with self._gate.slot(f"{address.host}:{address.port}", place_within_s) as place:
             try:
                 with OutboundRequest(address.host, kind) as request:
                     fetched = await self._follow(address, limits, allowed_hosts, headers or {})

@@ -17,17 +17,21 @@ class Place(Protocol):
 class Gate(Protocol):
     """Lets requests to a host in, so many at once and a second."""
 
-    def slot(self, host: str) -> AbstractAsyncContextManager[Place]:
-        """Wait for a place for one request to `host:port`, and hold it until the block ends."""
+    def slot(self, host: str, within_s: float | None = None) -> AbstractAsyncContextManager[Place]:
+        """Wait for a place for one request to `host:port`, and hold it until the block ends.
+
+        Raises:
+            NoPlace: there is none within `within_s` seconds.
+        """
 
 
 class OpenGate:
     """Lets everybody in."""
 
     @asynccontextmanager
-    async def slot(self, host: str) -> AsyncIterator[Place]:
+    async def slot(self, host: str, within_s: float | None = None) -> AsyncIterator[Place]:
         """A place at once."""
-        del host
+        del host, within_s
         yield _NoPlace()
 
 

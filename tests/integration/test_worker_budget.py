@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.coordination.budget import OriginBudget
+from app.errors import NoPlace
 from tests.support.stack import Servers, own_valkey
 
 HOST = "images.example:443"
@@ -148,3 +149,47 @@ async def test_a_single_process_without_redis_has_all_of_it() -> None:
     await _all(origin, [budget], each=50)
     await budget.close()
     assert origin.most == 5
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+async def test_who_has_something_that_others_need_is_sent_away_until_the_pause_is_over(
+    servers: Servers, with_redis: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        if with_redis:
+            (budget,) = await stack.enter_async_context(budgets(servers, 1, at_once=4))
+        else:
+            budget = OriginBudget(None, most_at_once=4, most_a_second=None)
+        await Origin(refuses_until=time.monotonic() + 5, retry_after_s=30.0).request(budget)
+        waits = [await _sent_away(budget, within_s) for within_s in (0.5, 5.0)]
+        assert waits[0].kept_s < 2
+        assert waits[1].kept_s < 2, "it is known by now that nobody may ask for longer than it would wait"
+        assert all(25 < wait.come_back_s < 40 for wait in waits)
+        async with budget.slot("elsewhere.example:443", 1.0):
+            pass
+        await budget.close()
+
+
+async def test_one_who_waits_for_others_requests_alone_comes_back_soon() -> None:
+    budget = OriginBudget(None, most_at_once=1, most_a_second=None)
+    async with budget.slot(HOST):
+        sent_away = await _sent_away(budget, 0.3)
+    assert 0.3 <= sent_away.kept_s < 2
+    assert sent_away.come_back_s < 5
+    async with budget.slot(HOST, 1.0):
+        pass
+    await budget.close()
+
+
+@dataclass
+class SentAway:
+    kept_s: float
+    come_back_s: float
+
+
+async def _sent_away(budget: OriginBudget, within_s: float) -> SentAway:
+    began = time.monotonic()
+    with pytest.raises(NoPlace) as sent_away:
+        async with budget.slot(HOST, within_s):
+            pass
+    return SentAway(time.monotonic() - began, sent_away.value.wait_s)

@@ -41,6 +41,12 @@ LINGER_S = 0.4
 """How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
 the slot is free meanwhile, so the wait costs no picture anything (docs/decisions/0042)."""
 
+PLACE_WITHIN_S = 5.0
+"""How long a job waits in its slot until its picture's host may be asked: one host that wants a pause must not have
+all slots."""
+PLACE_SHARE = 0.25
+"""Of a job's time, at most: what is waited for there is no lack of progress."""
+
 
 class ImageStage:
     """The image jobs of one process."""
@@ -147,6 +153,7 @@ async def fetch_picture(services: Services, address: Address, *, conditional: bo
     """Download and judge what is behind an address.
 
     Raises:
+        NoPlace: its host is not to be asked for now; the slot is others' meanwhile.
         OriginUnavailable, OriginRefused, AddressRefused, BodyTooLarge, PictureRefused: as `download_picture`.
     """
     return await download_picture(
@@ -156,6 +163,7 @@ async def fetch_picture(services: Services, address: Address, *, conditional: bo
         limits=picture_limits(services.settings),
         etag=address.etag if conditional else None,
         last_modified=address.last_modified if conditional else None,
+        place_within_s=min(PLACE_WITHIN_S, services.settings.job_timeout_image_ms / 1000 * PLACE_SHARE),
     )
 
 

@@ -4,7 +4,7 @@ returned ───────────────────────�
 OutageError ───────────────────────▶ waits here and tries again; no attempt is spent
 TransientError, time-out, a bug ───▶ an attempt is spent: again after a pause, or failed when none is left
 PermanentError ────────────────────▶ failed
-GoesAfter ─────────────────────────▶ waits, as before; no attempt is spent
+ComesBack ─────────────────────────▶ waits, as before; no attempt is spent
 ClaimLost ─────────────────────────▶ another worker's business, unless it is over
 RunCancelled ──────────────────────▶ cancelled
 """
@@ -23,7 +23,7 @@ from structlog import get_logger
 
 from app.errors import (
     ClaimLost,
-    GoesAfter,
+    ComesBack,
     OutageError,
     PermanentError,
     PromidataSyncError,
@@ -137,7 +137,7 @@ async def _settled(
         return await give_up(stage, job)
     except OutageError:
         raise
-    except GoesAfter as error:
+    except ComesBack as error:
         return await _hand_back(stage, job, wait_s=error.wait_s)
     except TimedOut as error:
         return await (_hand_back(stage, job) if stopping() else _spend(stage, job, policy, error, span))
@@ -176,7 +176,7 @@ async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Wor
 
 async def _hand_back(stage: Stage, job: ClaimedJob, *, wait_s: float = 0.0) -> Ended:
     async def work(db: Connection) -> None:
-        await ledger.hand_back(db, [job])
+        await ledger.hand_back(db, [job], wait_s=wait_s)
 
     await stage.services.database.transact(work)
     return Ended(job.id, round(wait_s * 1000), "handed_back")
