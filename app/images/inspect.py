@@ -21,14 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  for the same reason as `preinit` below, which leaves it out
 
-from app.errors import OriginUnavailable, PictureRefused
+from app.errors import OriginUnavailable, PictureRefused, TransientError
 from app.images.containers import JPEG_START, CutShort, Layout, plain_jpeg, read_layout
 from app.images.orientation import read_orientation
 from app.images.parts import find_exif, picture_parts, without_metadata
 from app.images.png_data import check_png_data, check_png_metadata, is_sound
 from app.images.processors import Processors
+from app.scarce import shortage
 
 MAX_FRAMES = 500
 DECODE_BUDGET_BYTES = 96 * 1024 * 1024
@@ -53,6 +54,9 @@ PROGRAM_MARKS = (b"mz", b"\x7felf", b"#!/")
 # Once, here: filters are not safe to change in threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+# Now, not with the first picture: a process that can open no more files must not take that for the picture's fault.
+Image.preinit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,9 @@ def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
             picture.draft(None, (1, 1))  # the whole JPEG is decoded, its pixels are not kept
             if whole:
                 picture.load()
-    except Exception as error:  # noqa: BLE001 (Pillow raises what its parsers stumble over, from KeyError to SyntaxError)
+    except Exception as error:
+        if (lacking := shortage(error)) is not None:  # which is no word about the picture
+            raise TransientError(f"this worker ran short of {lacking}") from error
         raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None
 
 

@@ -28,6 +28,7 @@ from app.outbound.body import check_size, decoder_for, read_body
 from app.outbound.gate import Gate, OpenGate
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
 from app.outbound.urls import Shown, WebAddress, parse_address, resolve_redirect
+from app.scarce import shortage
 from app.signs_of_life import sign_of_life
 from app.time_limits import within
 
@@ -292,6 +293,8 @@ def _limited(seconds: float, shown: Shown, what: str) -> AbstractAsyncContextMan
 
 def _explain(error: aiohttp.ClientError | OSError) -> str:
     """What went wrong, without the address, which aiohttp's own messages may hold."""
+    if (lacking := shortage(error)) is not None:
+        return f"not asked, since this process ran short of {lacking}"
     known: tuple[tuple[type[Exception], str], ...] = (
         (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
         (aiohttp.ClientSSLError, "no trusted TLS connection could be made"),
