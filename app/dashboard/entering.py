@@ -22,7 +22,7 @@ from app.api.encodings import weights_of
 from app.api.field_problems import in_words, problems_in
 from app.api.problems import ProblemError, problem_response, status_of
 from app.api.sessions import session_key
-from app.dashboard.showing import asked_for, leave_word, own_path, root_of, show
+from app.dashboard.showing import asked_for, came_from, leave_word, own_path, root_of, show
 from app.errors import PromidataSyncError
 from app.persistence.audit import Act
 from app.settings import Role, Settings
@@ -161,7 +161,7 @@ async def nothing_here(request: Request, _: Exception) -> Response:
 def to_sign_in(request: Request) -> Response:
     """Off to the sign-in page, which leads back to the page that was asked for; of a form it says what became of it."""
     is_form = request.method not in READING
-    wanted = "/" if is_form else asked_for(request)
+    wanted = came_from(request) if is_form else asked_for(request)
     answer = RedirectResponse(f"{root_of(request)}/sign-in?to={quote(wanted, safe='/')}", 303)
     if is_form:
         leave_word(request, answer, "error", NOTHING_DONE)

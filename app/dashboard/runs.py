@@ -121,13 +121,10 @@ async def _read_run(services: Services, run_id: str, after: str | None) -> dict[
             limit=PROBLEMS_READ + 1,
         )
         job = await job_lists.find_job(db, SUPPLIER_SYNC, row["supplier_job_id"])
-        failed = [
-            listed_job(settings, found)
+        failed = {
+            queue: await job_lists.list_jobs(db, JobFilter(queue, "failed", run_id), after=None, limit=FAILED_SHOWN + 1)
             for queue in (PRODUCT_FAMILY, IMAGE_UPLOAD)
-            for found in await job_lists.list_jobs(
-                db, JobFilter(queue, "failed", run_id), after=None, limit=FAILED_SHOWN
-            )
-        ]
+        }
         changes = await change_feed.changes_of_run(db, run_id, CHANGES_SHOWN)
     run = run_out(settings, row)
     problems, more = cut(rows, PROBLEMS_READ)
@@ -140,7 +137,8 @@ async def _read_run(services: Services, run_id: str, after: str | None) -> dict[
         "in_part": more or position is not None,
         "following": write_cursor(AfterProblem(problems[-1]["id"])) if more else None,
         "job": None if job is None else job_status(settings, job),
-        "failed_jobs": failed,
+        "failed_jobs": [listed_job(settings, job) for jobs in failed.values() for job in jobs[:FAILED_SHOWN]],
+        "jobs_left_out": [queue for queue, jobs in failed.items() if len(jobs) > FAILED_SHOWN],
         "changes": [change_json(change) for change in changes],
         "queues": QUEUES,
     }

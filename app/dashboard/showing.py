@@ -114,6 +114,13 @@ def asked_for(request: Request) -> str:
     return f"{path}?{request.url.query}" if request.url.query else path
 
 
+def came_from(request: Request) -> str:
+    """The page below the prefix that a form was on, as the browser names it; `/` where it does not."""
+    page = urlsplit(request.headers.get("referer", ""))
+    path = page.path.removeprefix(root_of(request)) or "/"
+    return own_path(f"{path}?{page.query}" if page.query else path)
+
+
 def own_path(text: str) -> str:
     r"""Where to lead somebody: a path of ours, and nowhere else.
 

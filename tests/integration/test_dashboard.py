@@ -144,6 +144,13 @@ async def test_a_button_that_a_stranger_presses_is_said_to_have_done_nothing(sta
         asked = await http.post("/queues/image-upload/pause", data={"token": shown[1]})
         assert (asked.url.path, "Nothing was done" in asked.text) == ("/sign-in", True)
         assert "Nothing was done" not in (await http.get("/sign-in")).text, "it is said once"
+        for page, back in (
+            (f"{url}/queues?a=b", "%2Fqueues%3Fa%3Db"),
+            ("https://evil.example//evil.example", "%2F"),
+            ("", "%2F"),
+        ):
+            pressed = await http.post("/queues/product-family/pause", headers={"Referer": page}, follow_redirects=False)
+            assert pressed.headers["location"].replace("/", "%2F").endswith(f"to={back}"), page
     assert not (await stack.value("SELECT paused FROM queues WHERE name = 'image-upload'"))
 
 
