@@ -209,7 +209,11 @@ class StoreUnavailable(OutageError):
 
 
 class StoreDeclines(StoreUnavailable):
-    """The object store is there and does not take an object, for a reason that may be the object's own: its size."""
+    """The object store is there and does not take an object; `for_itself` if it says that it is the object's own."""
+
+    def __init__(self, message: str, *, for_itself: bool) -> None:
+        super().__init__(message)
+        self.for_itself = for_itself
 
 
 class ComesBack(PromidataSyncError):

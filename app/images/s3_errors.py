@@ -45,8 +45,10 @@ def explained(what: str, bucket: str) -> Iterator[None]:
         details = error.response.get("Error", {})
         code = str(details.get("Code") or status_of(error))
         advice = ADVICE.get(code) or OF_THE_OBJECT.get(code, f"the object store answered {code}")
-        kind = StoreDeclines if _may_be_the_objects(code, status_of(error)) else StoreUnavailable
-        raise kind(f"cannot {what} bucket {bucket}: {advice}") from error
+        message = f"cannot {what} bucket {bucket}: {advice}"
+        if code in OF_THE_OBJECT or _may_be_the_objects(code, status_of(error)):
+            raise StoreDeclines(message, for_itself=code in OF_THE_OBJECT) from error
+        raise StoreUnavailable(message) from error
     except Exception as error:  # aiohttp's and the parsers' errors come through, of no common kind
         raise StoreUnavailable(
             f"cannot {what} bucket {bucket}: {type(error).__name__}; is S3_ENDPOINT_URL right?"
@@ -59,7 +61,5 @@ def status_of(error: ClientError) -> int:
 
 
 def _may_be_the_objects(code: str, status: int) -> bool:
-    """Whether the store may take another object meanwhile; `check` of the store says whether it does."""
-    if code in OF_THE_OBJECT:
-        return True
+    """Whether the store may take another object meanwhile."""
     return 400 <= status < 500 and status not in NOT_OF_THE_OBJECT and code not in ADVICE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,15 @@ async def test_what_it_declined_once_is_stored_at_the_second_try(stack: Stack, p
     await stack.sync("A23")
     assert (await stack.run("A23"))["status"] == "completed"
     assert proxy.seen == 1
+
+
+async def test_one_that_declines_each_and_does_not_say_why_is_an_outage(stack: Stack, proxy: FaultProxy) -> None:
+    proxy.strike("declined")
+    syncing = asyncio.create_task(stack.sync("A23"))
+    async with asyncio.timeout(30):
+        while proxy.seen < 5:  # noqa: ASYNC110  what is looked at is the proxy
+            await asyncio.sleep(0.05)
+    assert await stack.value("SELECT count(*) FROM jobs WHERE queue = 'image-upload' AND attempts > 0") == 0
+    proxy.strike("none")
+    await syncing
+    assert (await stack.run("A23"))["status"] == "completed"

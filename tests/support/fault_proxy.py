@@ -14,19 +14,29 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Fault = Literal[
-    "none", "cut-request", "cut-answer", "reset", "change-request", "change-answer", "delay", "unavailable", "too-large"
+    "none",
+    "cut-request",
+    "cut-answer",
+    "reset",
+    "change-request",
+    "change-answer",
+    "delay",
+    "unavailable",
+    "too-large",
+    "declined",
 ]
 HEAD_END = b"\r\n\r\n"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\n<html/>"
-"""Of a proxy before the store, to each PUT."""
+"""Of a proxy before the store."""
+DECLINED = TOO_LARGE.replace(b"413 Content Too Large", b"400 Bad Request")
 
 
 @dataclass
 class FaultProxy:
     """`fault` applies to every connection made from now on, `times` times; `seen` counts how often it struck.
 
-    "too-large" strikes the object that is put first.
+    "too-large" strikes the object that is put first, "declined" each that is put.
     """
 
     target: tuple[str, int]
@@ -116,6 +126,10 @@ async def _pump_requests(
             return
         if data.startswith(b"PUT ") and proxy.takes_of(data.split(b" ", 2)[1]):
             near[1].write(TOO_LARGE)
+            await near[1].drain()
+            return
+        if data.startswith(b"PUT ") and proxy.take("declined"):
+            near[1].write(DECLINED)
             await near[1].drain()
             return
         has_body = len(data) - data.find(HEAD_END) > 200

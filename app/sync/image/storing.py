@@ -2,7 +2,7 @@
 
     bytes ─▶ on their way or just stored by another job here? ─ wait ─▶ stored │ it failed: our turn
          └─▶ being removed? wait ─▶ recorded and there, with their size? ─▶ nothing to do │ put
-                          declined twice, by a store that passes its check between ─▶ this picture's error
+       declined twice, by a store that passes its check between and lately took another ─▶ this picture's error
 
 Who stored them says so until the commit is through, so that what is stored and not recorded yet is not put again.
 """
@@ -10,6 +10,7 @@ Who stored them says so until the commit is through, so that what is stored and 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -29,6 +30,8 @@ KNOWN_LINGER_S = 0.01
 """How long the question whether bytes are known waits for others, where processors are short: a picture has its slot
 for a tenth of a second there anyway."""
 HEAD_WITHIN_S = 10.0
+LATELY_S = 60.0
+"""Where the store does not say why it declines: what took another picture that lately declines this one for itself."""
 PUT_WITHIN_S = 40.0
 """With every retry of the store's client; enough for 20 MB over a slow line."""
 
@@ -58,6 +61,8 @@ class PictureStorer:
         self._media: Batcher[bytes, KnownMedia] = Batcher(self._known, linger_s=KNOWN_LINGER_S, more_coming=more_coming)
         self._turns: dict[str, asyncio.Future[int | None]] = {}
         """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
+        self._took_at = float("-inf")
+        """When the store last took a picture of this process, by the monotonic clock."""
 
     @asynccontextmanager
     async def stored(self, got: DownloadedPicture) -> AsyncIterator[int]:
@@ -90,7 +95,9 @@ class PictureStorer:
             reach("picture:before-put")
             try:
                 await self._put(got)
-            except StoreDeclines:
+            except StoreDeclines as declined:
+                if not declined.for_itself and time.monotonic() - self._took_at > LATELY_S:
+                    raise  # perhaps it takes none
                 await self._put_once_more(got)
             reach("picture:after-put")
         return known.removals
@@ -99,6 +106,7 @@ class PictureStorer:
         with traces.span("put", kind="client", bytes=len(got.body), object=got.key):
             async with _answered_within(PUT_WITHIN_S):
                 await self._services.store.put(got.key, got.body, got.facts.content_type)
+        self._took_at = time.monotonic()
 
     async def _put_once_more(self, got: DownloadedPicture) -> None:
         """Tell a picture that the store does not take from a store that takes none: it would hold its slot for ever.
