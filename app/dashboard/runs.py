@@ -138,6 +138,7 @@ async def _read_run(services: Services, run_id: str, after: str | None) -> dict[
         "following": write_cursor(AfterProblem(problems[-1]["id"])) if more else None,
         "job": None if job is None else job_status(settings, job),
         "failed_jobs": [listed_job(settings, job) for jobs in failed.values() for job in jobs[:FAILED_SHOWN]],
+        "jobs_shown": FAILED_SHOWN,
         "jobs_left_out": [queue for queue, jobs in failed.items() if len(jobs) > FAILED_SHOWN],
         "changes": [change_json(change) for change in changes],
         "queues": QUEUES,

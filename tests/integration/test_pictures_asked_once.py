@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +70,7 @@ async def test_what_is_retried_together_asks_each_address_once_and_every_job_has
 async def test_what_went_after_a_job_that_was_cancelled_asks_after_all(
     servers: Servers, tmp_path: Path, origin: PictureOrigin
 ) -> None:
-    feed = bare_feed()
-    show(feed, skus_of(feed)[0], [origin.url("/gone")])
-    async with worker_stack(servers, tmp_path, feed) as workers:
-        stack = workers.stack
-        workers.spawn_all()
-        for _ in range(2):
-            await workers.start("A23", force=True)
-            await workers.over()
+    async with gone_in_two_runs(servers, tmp_path, origin) as stack:
         await by_hand.pause(stack.services, IMAGE_UPLOAD)
         assert await by_hand.retry_failed(stack.services, IMAGE_UPLOAD) == 2
         first, _ = await jobs_of(stack, origin.url("/gone"))
@@ -92,14 +87,7 @@ async def test_a_job_that_is_retried_alone_asks_for_itself(
     servers: Servers, tmp_path: Path, origin: PictureOrigin
 ) -> None:
     """Though it went after another one when all were retried."""
-    feed = bare_feed()
-    show(feed, skus_of(feed)[0], [origin.url("/gone")])
-    async with worker_stack(servers, tmp_path, feed) as workers:
-        stack = workers.stack
-        workers.spawn_all()
-        for _ in range(2):
-            await workers.start("A23", force=True)
-            await workers.over()
+    async with gone_in_two_runs(servers, tmp_path, origin) as stack:
         assert await by_hand.retry_failed(stack.services, IMAGE_UPLOAD) == 2
         await all_over(stack)
         origin.put("/gone", jpeg(1))
@@ -109,6 +97,19 @@ async def test_a_job_that_is_retried_alone_asks_for_itself(
         await all_over(stack)
         assert [job["state"] for job in await jobs_of(stack, origin.url("/gone"))] == ["failed", "completed"]
         assert origin.asked == {"/gone": 1}
+
+
+@asynccontextmanager
+async def gone_in_two_runs(servers: Servers, folder: Path, origin: PictureOrigin) -> AsyncIterator[Stack]:
+    """Two runs in which the same picture failed, and workers for what comes next."""
+    feed = bare_feed()
+    show(feed, skus_of(feed)[0], [origin.url("/gone")])
+    async with worker_stack(servers, folder, feed) as workers:
+        workers.spawn_all()
+        for _ in range(2):
+            await workers.start("A23", force=True)
+            await workers.over()
+        yield workers.stack
 
 
 async def all_over(stack: Stack) -> None:

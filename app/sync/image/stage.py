@@ -42,10 +42,10 @@ LINGER_S = 0.4
 the slot is free meanwhile, so the wait costs no picture anything (docs/decisions/0042)."""
 
 PLACE_WITHIN_S = 5.0
-"""How long a job waits in its slot until its picture's host may be asked: one host that wants a pause must not have
-all slots."""
+"""For so many seconds a job waits in its slot until its picture's host may be asked: one host that wants a pause must
+not have all slots."""
 PLACE_SHARE = 0.25
-"""Of a job's time, at most: what is waited for there is no lack of progress."""
+"""Of a job's time, at most, since that runs on meanwhile."""
 
 
 class ImageStage:
@@ -66,7 +66,7 @@ class ImageStage:
 
         Raises:
             ClaimLost: it is not ours any more; nothing was written.
-            GoesAfter: another job asks for its address, too.
+            GoesAfter, NoPlace: another job asks for its address, too, or its host is not to be asked now; later.
             TransientError, PermanentError: the picture could not be had.
             StoreUnavailable, DatabaseUnavailable: an outage; to be tried again at no cost.
         """

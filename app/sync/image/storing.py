@@ -31,7 +31,7 @@ KNOWN_LINGER_S = 0.01
 for a tenth of a second there anyway."""
 HEAD_WITHIN_S = 10.0
 LATELY_S = 60.0
-"""Where the store does not say why it declines: what took another picture that lately declines this one for itself."""
+"""Seconds. A store that does not say why it declines a picture, and took another one that lately, means this one."""
 PUT_WITHIN_S = 40.0
 """With every retry of the store's client; enough for 20 MB over a slow line."""
 

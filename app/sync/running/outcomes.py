@@ -4,7 +4,7 @@ returned ───────────────────────�
 OutageError ───────────────────────▶ waits here and tries again; no attempt is spent
 TransientError, time-out, a bug ───▶ an attempt is spent: again after a pause, or failed when none is left
 PermanentError ────────────────────▶ failed
-ComesBack ─────────────────────────▶ waits, as before; no attempt is spent
+ComesBack ─────────────────────────▶ delayed, and the slot is free; no attempt is spent
 ClaimLost ─────────────────────────▶ another worker's business, unless it is over
 RunCancelled ──────────────────────▶ cancelled
 """
