@@ -18,11 +18,12 @@ from app.api import sessions
 from app.dashboard.entering import PageRoute
 from app.dashboard.pages import PAGES
 from app.dashboard.queues import VERBS
+from app.dashboard.runs import FAILED_SHOWN
 from app.dashboard.showing import FORM_COOKIE
 from app.settings import Settings
 from tests.support.api_client import serve
 from tests.support.dashboard_visits import KEYS, SECRETS, TOKEN, browsing, send
-from tests.support.ledger_rows import add_run
+from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.plain_http import plain_client
 from tests.support.receiver import Receiver, free_port, listening
 from tests.support.stack import Servers, Stack, open_stack
@@ -231,6 +232,21 @@ async def test_a_path_that_leads_nowhere_is_a_page_in_a_browser_and_a_problem_el
             answer = await http.get(f"{prefix}{path}", headers=headers)
             assert (answer.status_code, answer.json()["detail"]) == (404, f"there is nothing at {prefix}{path}")
         assert (await http.post(f"{prefix}/nosuch", headers=browser)).json()["status"] == 404
+
+
+@pytest.mark.parametrize(("number", "says"), [(FAILED_SHOWN, False), (FAILED_SHOWN + 1, True)])
+async def test_a_run_says_where_the_failed_jobs_are_that_it_does_not_show(
+    stack: Stack, url: str, number: int, says: bool
+) -> None:
+    run = await add_run(stack)
+    await add_jobs(stack, run, queue="image-upload", state="failed", count=number)
+    rest = f'href="/queues/image-upload?state=failed&amp;runId={run}"'
+    async with browsing(url, "viewer") as http:
+        page = (await http.get(f"/runs/{run}")).text
+        assert (rest in page) == says
+        assert (f"The newest {FAILED_SHOWN} of a queue" in page) == says
+        listed = await http.get("/queues/image-upload", params={"state": "failed", "runId": str(run)})
+        assert len(set(re.findall(r"/queues/image-upload/jobs/([^/\"]+)\"", listed.text))) == number
 
 
 async def test_errors_are_pages_that_lead_on(stack: Stack, url: str) -> None:
