@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,7 +34,7 @@ from app.persistence.database_address import DIALECT, read_address
 from app.persistence.failures import (
     READ_ONLY,
     REPEATABLE,
-    STATEMENT_TIMED_OUT,
+    STATEMENT_CANCELLED,
     StatementRefused,
     sqlstate,
     throw_away_broken,
@@ -41,7 +42,7 @@ from app.persistence.failures import (
 from app.persistence.last_statements import NotTheLast, allow_commit, is_committed
 from app.persistence.lending import AUTOCOMMIT, READING, WRITING, Lender
 from app.persistence.retelling import Retelling
-from app.persistence.sessions import connect_arguments, migration_arguments, openings
+from app.persistence.sessions import STATEMENT_TIMEOUT_S, connect_arguments, migration_arguments, openings
 from app.persistence.statements import info_of, refuse_behind_commit
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ Connection = AsyncConnection
 
 MOST_REPEATS = 20
 MOST_TIMEOUTS = 2
+"""Of statements: also what a server says that was frozen when it wakes up, so they are repeated, but not for ever."""
 SNAPSHOTS_SHARE, ROOM_FOR_SNAPSHOTS = 4, 3
 """Of so many connections one may be held by a snapshot, and from so many on it is one of them, not one beside them."""
 STAGE_WAIT_S = 30.0
@@ -174,13 +176,15 @@ class Database:
             self._snapshot_places.release()
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `work` in a durable transaction; a deadlock or serialization failure repeats it at once.
+        """Run `work` in a durable transaction; a deadlock, or a statement that an operator cancels, repeats it at once.
 
         Raises:
             DatabaseUnavailable: PostgreSQL is away, or the conflict did not go away.
+            StatementRefused: a statement was wrong, or took too long several times.
         """
         timeouts, last = 0, not self._pooler
         for repeat in range(MOST_REPEATS):
+            begun = time.monotonic()
             try:
                 return await self._once(work, last=last)
             except NotTheLast:
@@ -189,7 +193,7 @@ class Database:
             except RepeatTransaction:
                 pass
             except StatementRefused as error:
-                timeouts += sqlstate(error) == STATEMENT_TIMED_OUT
+                timeouts += _timed_out(error, time.monotonic() - begun)
                 if sqlstate(error) not in REPEATABLE or timeouts > MOST_TIMEOUTS:
                     raise
             await asyncio.sleep(random.uniform(0, 0.02 * (repeat + 1)))  # noqa: S311  spreads repeats, no secret
@@ -254,6 +258,11 @@ class Database:
         await self._lender.close()
         if self._snapshot_lender is not self._lender:
             await self._snapshot_lender.close()
+
+
+def _timed_out(error: StatementRefused, after_s: float) -> bool:
+    """Whether a statement may have been cancelled by its time-out: what took less time than that was by somebody."""
+    return sqlstate(error) == STATEMENT_CANCELLED and after_s >= STATEMENT_TIMEOUT_S
 
 
 def _refuse_behind_commit(connection: SyncConnection, *_: object) -> None:

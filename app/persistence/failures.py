@@ -9,10 +9,11 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from app.persistence.advice import ADVICE, advise, is_wrong_tls
 from app.persistence.stand_in import Unexpected
 
-STATEMENT_TIMED_OUT = "57014"
-"""Also what a server that was frozen says when it wakes up; so it is repeated, but not for ever."""
-REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_TIMED_OUT})
-"""Serialization failure, deadlock, lock not available: repeated at once, at no cost to the job."""
+STATEMENT_CANCELLED = "57014"
+"""By its time-out, or by an operator (`pg_cancel_backend`). PostgreSQL tells the two apart by its text alone, which is
+in the server's language (`lc_messages`); `Database.transact` does by the time that went by."""
+REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_CANCELLED})
+"""Serialization failure, deadlock, lock not available, and the above: repeated at once, at no cost to the job."""
 OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "28", "3D")
 """Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen;
 and what is said on connecting of a user or a database that is not there."""

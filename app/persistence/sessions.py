@@ -23,10 +23,11 @@ from app.persistence.committing import Behind, Committing
 from app.persistence.connecting import connect
 from app.persistence.database_address import DatabaseAddress
 
+STATEMENT_TIMEOUT_S = 30
 TIME_OUTS = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "5s",
-    "statement_timeout": "30s",
+    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
 }
 READ_COMMITTED = {"default_transaction_isolation": "read committed"}
 """What our rules are written for, whatever the server or the role has; a block that reads sets its own."""

@@ -20,6 +20,8 @@ from tests.support.worker_stack import until
 
 Send = Callable[[AsyncConnection, str], Awaitable[object]]
 PID = "SELECT pg_backend_pid()"
+CANCEL_OTHERS = """
+    SELECT pg_cancel_backend(pid) FROM unnest(CAST(:pids AS int[])) AS p(pid) WHERE pid <> pg_backend_pid()"""
 WRONG = {
     "no such table": "SELECT * FROM nothing_of_that_name",
     "not unique": "INSERT INTO queues (name) VALUES ('image-upload')",
@@ -138,3 +140,36 @@ async def test_a_cancelled_statement_takes_its_connection_along(database: Databa
         await sleeping
     async with database.begin() as db:
         assert await value(db, PID) not in pids
+
+
+async def test_a_statement_that_an_operator_cancels_is_repeated_however_often(database: Database) -> None:
+    pids: list[Any] = []
+
+    async def work(db: AsyncConnection) -> str:
+        pids.append(await value(db, PID))
+        await ask(db, "SELECT pg_sleep(:seconds)", {"seconds": 0 if len(pids) > 5 else 25})
+        return "done"
+
+    working = asyncio.create_task(database.transact(work))
+    while not working.done():
+        async with database.quick() as db:
+            await ask(db, CANCEL_OTHERS, {"pids": pids})
+        await asyncio.sleep(0.02)
+    assert (await working, len(pids)) == ("done", 6)
+
+
+async def test_a_statement_that_takes_too_long_is_repeated_twice(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.persistence.database.STATEMENT_TIMEOUT_S", 0.05)
+    tries = 0
+
+    async def work(db: AsyncConnection) -> None:
+        nonlocal tries
+        tries += 1
+        await ask(db, "SET LOCAL statement_timeout TO '50ms'")
+        await ask(db, "SELECT pg_sleep(25)")
+
+    with pytest.raises(StatementRefused, match="QueryCanceledError"):
+        await database.transact(work)
+    assert tries == 3
