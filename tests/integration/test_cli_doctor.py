@@ -26,10 +26,12 @@ from app.sync.operating.by_hand import pause
 from app.sync.operating.doctor import Finding, judge_queues
 from app.sync.operating.start import StartRequest, start_queued
 from tests.conftest import MakeStack
+from tests.support.certificates import self_signed
 from tests.support.command_line import command, environment_of
 from tests.support.ledger_rows import add_jobs, add_run
+from tests.support.listening import listening
 from tests.support.stack import Servers, Stack, own_valkey
-from tests.support.tls_terminator import make_certificate, tls_terminator
+from tests.support.tls_terminator import tls_terminator
 
 EVERYTHING = [
     "database",
@@ -228,7 +230,7 @@ async def test_a_redis_that_will_not_do_is_named_with_what_to_do(
 async def test_a_certificate_of_redis_that_nobody_vouches_for_is_named_with_what_to_do(
     make_stack: MakeStack, servers: Servers, tmp_path: Path
 ) -> None:
-    async with tls_terminator(make_certificate(tmp_path), servers.valkey.port) as port:
+    async with tls_terminator(self_signed(tmp_path, "127.0.0.1"), servers.valkey.port) as port:
         url = servers.valkey.url.replace("redis:", "rediss:").replace(f":{servers.valkey.port}/", f":{port}/")
         async with make_stack(redis_url=url) as stack:
             redis_found = (await found_by(stack))["redis"]
@@ -260,9 +262,8 @@ async def a_redis_of_version(hello: bytes) -> AsyncIterator[int]:
             writer.write(known.get(words[0], b"-ERR unknown command\r\n"))
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(serve) as port:
+        yield port
 
 
 async def _word(reader: asyncio.StreamReader) -> bytes:

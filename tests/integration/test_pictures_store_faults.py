@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,30 +15,13 @@ from tests.conftest import MakeStack
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
 from tests.support.raw_http import RawServer, answer, serve
-from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server, rclone_server, s3_settings
+from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, s3_settings
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
 PICTURES = 6
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-
-
-@pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    with moto_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with rclone_server(tmp_path_factory.mktemp("rclone")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(params=["moto", "rclone"])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(f"{request.param}_endpoint"))
 
 
 @pytest.fixture(autouse=True)

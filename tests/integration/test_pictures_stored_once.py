@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,24 +12,12 @@ from app.sync.image import stage
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
-from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, moto_server, rclone_server
+from tests.support.s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.support.stack import Stack
 
 Json = dict[str, Any]
 LINKS = """SELECT v.sku, s.generation, s.position, s.address_id, a.media_id FROM shown_pictures s
 JOIN variants v ON v.id = s.variant_id JOIN addresses a ON a.id = s.address_id ORDER BY 1, 2, 3"""
-
-
-@pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    with moto_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with rclone_server(tmp_path_factory.mktemp("rclone")) as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["local", "moto", "rclone"])

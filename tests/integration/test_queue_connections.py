@@ -23,8 +23,9 @@ from app.jobs.definitions import IMAGE_UPLOAD
 from app.jobs.messages import Exchanged, Message, unpack
 from app.jobs.queue import RedisQueue
 from app.sync.operating.by_hand import cancel_run, pause, resume, retry_failed
+from tests.support.certificates import self_signed
 from tests.support.stack import Servers, Stack
-from tests.support.tls_terminator import make_certificate, tls_terminator
+from tests.support.tls_terminator import tls_terminator
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_catalogue_equals_feed
 from tests.support.waiting import eventually
 from tests.support.worker_stack import until, worker_stack
@@ -50,7 +51,7 @@ async def a_user(servers: Servers, name: str, *rules: str) -> AsyncIterator[Serv
 
 
 async def test_a_whole_sync_through_tls(servers: Servers, tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
+    certificate = self_signed(tmp_path, "127.0.0.1")
     async with tls_terminator(certificate, servers.valkey.port) as port:
         url = f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
         async with worker_stack(servers, tmp_path, redis_url=url) as workers:
@@ -61,7 +62,7 @@ async def test_a_whole_sync_through_tls(servers: Servers, tmp_path: Path) -> Non
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(servers: Servers, tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
+    certificate = self_signed(tmp_path, "127.0.0.1")
     async with tls_terminator(certificate, servers.valkey.port) as port:
         url = f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0"
         refused = await told(url, SettingsError)
@@ -73,7 +74,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(servers: Servers
 
 
 async def test_a_worker_ends_at_a_certificate_that_nobody_vouches_for(servers: Servers, tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
+    certificate = self_signed(tmp_path, "127.0.0.1")
     async with tls_terminator(certificate, servers.valkey.port) as port, worker_stack(servers, tmp_path) as workers:
         worker = workers.spawn(IMAGE_UPLOAD, REDIS_URL=f"rediss://:{password_of(servers)}@127.0.0.1:{port}/0")
         assert await worker.exit_code() == 1
@@ -82,7 +83,7 @@ async def test_a_worker_ends_at_a_certificate_that_nobody_vouches_for(servers: S
 
 async def test_a_port_with_tls_and_one_without_are_told_apart(servers: Servers, tmp_path: Path) -> None:
     doors = "rediss:// is for a port with TLS, redis:// for one without"
-    async with tls_terminator(make_certificate(tmp_path), servers.valkey.port) as port:
+    async with tls_terminator(self_signed(tmp_path, "127.0.0.1"), servers.valkey.port) as port:
         assert doors in await told(f"redis://:{password_of(servers)}@127.0.0.1:{port}/0", QueueUnavailable)
     assert doors in await told(servers.valkey.url.replace("redis:", "rediss:"), QueueUnavailable)
 

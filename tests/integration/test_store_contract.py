@@ -7,7 +7,7 @@ import hashlib
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +18,9 @@ from app.images.opening import open_store
 from app.images.store import ObjectStore, media_key
 from app.images.store_local import LocalStore
 from app.settings import Settings
-from tests.support.s3_servers import moto_server, rclone_server, s3_settings
+from tests.support.s3_servers import s3_settings
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    with moto_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with rclone_server(tmp_path_factory.mktemp("rclone")) as endpoint:
-        yield endpoint
 
 
 @pytest_asyncio.fixture(params=["local", "moto", "rclone", "rclone, opened later"])

@@ -7,7 +7,7 @@ import hashlib
 import random
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,25 +20,8 @@ from app.images.store_local import LocalStore
 from app.images.store_s3 import S3Store, open_s3_store
 from app.settings import Settings
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.support.s3_servers import free_port, moto_server, rclone_server, s3_settings
+from tests.support.s3_servers import free_port, s3_settings
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    with moto_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with rclone_server(tmp_path_factory.mktemp("rclone")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(params=["moto", "rclone"])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(f"{request.param}_endpoint"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
-"""Certificates made on the spot: an authority, what it signs, and what it takes back."""
+"""Certificates made on the spot: an authority, what it signs and takes back, and one that nobody signed."""
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,10 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 DAY = timedelta(days=1)
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+PEM = serialization.Encoding.PEM
 
 
 class Authority:
@@ -48,20 +46,43 @@ class Authority:
         return path
 
     def _sign(self, host: str, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(_name(host))
-            .issuer_name(_name(self._name))
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
+        builder = _certificate(host, issuer=self._name, key=key, ca=ca)
         if not ca:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            builder = builder.add_extension(_address(host), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
 
-PEM = serialization.Encoding.PEM
+def self_signed(folder: Path, host: str) -> Path:
+    """A certificate for a name or an address that vouches for itself, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    unsigned = _certificate(host, issuer=host, key=key.public_key(), ca=True)
+    signed = unsigned.add_extension(_address(host), critical=False).sign(key, hashes.SHA256())
+    secret = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "self-signed.pem"
+    path.write_bytes(secret + signed.public_bytes(PEM))
+    return path
+
+
+def _certificate(host: str, *, issuer: str, key: ec.EllipticCurvePublicKey, ca: bool) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(host))
+        .issuer_name(_name(issuer))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _address(host: str) -> x509.SubjectAlternativeName:
+    try:
+        return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+    except ValueError:
+        return x509.SubjectAlternativeName([x509.DNSName(host)])

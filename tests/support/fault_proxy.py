@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
+
+from tests.support.listening import listening
 
 Fault = Literal[
     "none",
@@ -46,7 +48,6 @@ class FaultProxy:
     delay_s: float = 0.1
     seen: int = 0
     too_large: bytes = b""
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def endpoint(self) -> str:
@@ -72,22 +73,11 @@ async def fault_proxy(endpoint: str) -> AsyncIterator[FaultProxy]:
     parts = urlsplit(endpoint)
     proxy = FaultProxy((parts.hostname or "", parts.port or 80))
 
-    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_relay(proxy, reader, writer))
-        proxy.tasks.add(task)
-        task.add_done_callback(proxy.tasks.discard)
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _relay(proxy, reader, writer)
 
-    server = await asyncio.start_server(start, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(relay) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        tasks = list(proxy.tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
 
 
 async def _relay(proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.support.listening import listening
+
 Step = bytes | float | None
 KEEP: Step = None
 Script = Sequence[Step]
@@ -45,7 +47,6 @@ async def serve(
 ) -> AsyncIterator[RawServer]:
     """Serve `script`, or what `script(request_head)` gives, on `host` until the block ends."""
     state = RawServer(host)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         state.connections += 1
@@ -57,21 +58,8 @@ async def serve(
             state.open_connections -= 1
             writer.close()
 
-    def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(handle(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(start, host, port)
-    state.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(handle, host, port) as state.port:
         yield state
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
 
 
 async def _converse(

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tests.support.listening import listening
+
 READY_FOR_QUERY = b"Z"
 """The server's word that a round trip is over: one for each Sync and each simple query."""
 
@@ -30,24 +32,13 @@ async def wire(url: str) -> AsyncIterator[Wire]:
     """The same database by way of the relay."""
     parts = urlsplit(url)
     counted = Wire("")
-    tasks: set[asyncio.Task[None]] = set()
 
-    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_relay(counted, (parts.hostname or "", parts.port or 0), reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _relay(counted, (parts.hostname or "", parts.port or 0), reader, writer)
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    counted.url = f"{parts.scheme}://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    try:
+    async with listening(relay) as port:
+        counted.url = f"{parts.scheme}://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}?sslmode=disable"
         yield counted
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
 
 
 async def _relay(

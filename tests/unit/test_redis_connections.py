@@ -14,6 +14,7 @@ import uvloop
 
 from app.errors import QueueUnavailable
 from app.jobs.queue import RedisQueue
+from tests.support.listening import listening
 
 LOOPS: list[Callable[[Coroutine[Any, Any, None]], None]] = [asyncio.run, uvloop.run]
 Answer = Callable[[asyncio.StreamWriter, list[bytes]], None]
@@ -29,16 +30,14 @@ class Server:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[RedisQueue]:
         """A queue on it."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        queue = RedisQueue(f"redis://127.0.0.1:{port}", answer_timeout_s=0.3)
-        try:
-            yield queue
-        finally:
-            await queue.close()
-            server.close()
-            for client in self.clients:
-                client.transport.abort()
+        async with listening(self._serve) as port:
+            queue = RedisQueue(f"redis://127.0.0.1:{port}", answer_timeout_s=0.3)
+            try:
+                yield queue
+            finally:
+                await queue.close()
+                for client in self.clients:
+                    client.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.clients.append(writer)
