@@ -67,7 +67,7 @@ _hosts = BoundedLabel(MOST_HOSTS)
 
 
 class OutboundRequest:
-    """Measures one request, redirects and body included, for as long as its block lasts."""
+    """Measures one request, its body included, for as long as its block lasts."""
 
     __slots__ = ("_begun", "_host", "_kind", "_outcome")
 
@@ -81,6 +81,10 @@ class OutboundRequest:
         if not_modified:
             self._outcome = "not_modified"
         series(REQUEST_BYTES, self._host, self._kind).inc(size)
+
+    def redirected(self) -> None:
+        """Say that it led to another request, which is measured for itself."""
+        self._outcome = "redirected"
 
     def __enter__(self) -> Self:
         self._begun = time.perf_counter()

@@ -32,9 +32,15 @@ def judge_status(status: int, headers: Mapping[str, str], *, shown: object, whol
     if status in whole:
         return
     if status in TRANSIENT_STATUSES or not 300 <= status < 500:
-        wish = parse_retry_after(headers.get("Retry-After"), _reference(headers))
+        wish = wished_wait_s(headers)
         raise OriginUnavailable(f"{shown} answered {status}{_stated(wish)}", retry_after_s=wish, status=status)
     raise OriginRefused(f"{shown} answered {status}", status)
+
+
+def wished_wait_s(headers: Mapping[str, str]) -> float | None:
+    """The wait in seconds that an answer asks for, or None."""
+    wish = headers.get("Retry-After")
+    return None if wish is None else parse_retry_after(wish, _reference(headers))
 
 
 def _stated(wish_s: float | None) -> str:

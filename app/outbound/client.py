@@ -1,6 +1,6 @@
 """The HTTP client: one session a process, limits a request, nothing that the address check did not see.
 
-    get ─▶ parse, allowed hosts ─▶ connect │ headers │ body, each with its limit ─▶ redirect? again, at most 5
+    get ─▶ parse, allowed hosts ─▶ place ─▶ connect │ headers │ body, each with its limit ─▶ redirect? again, at most 5
         ─▶ judge the status ─▶ read under the cap ─▶ compare with what was announced ─▶ Fetched
 
 aiohttp is used straight (docs/decisions/0004-http-transport.md). No proxy, cookie or credential is taken from the
@@ -23,9 +23,10 @@ from aiohttp.http import HttpProcessingError
 from app.errors import AddressRefused, OriginRefused, OriginUnavailable
 from app.metrics.traffic import OutboundRequest, RequestKind
 from app.outbound.addresses import AddressPolicy, Network
-from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status
+from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status, wished_wait_s
 from app.outbound.body import check_size, decoder_for, read_body
-from app.outbound.gate import Gate, OpenGate
+from app.outbound.gate import Gate, OpenGate, Place
+from app.outbound.patience import Patience
 from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
 from app.outbound.urls import Shown, WebAddress, parse_address, resolve_redirect
 from app.scarce import shortage
@@ -73,6 +74,14 @@ class Fetched:
     not_modified: bool
     end_marked: bool
     """A length or chunks said where the body ends; else the connection was closed, as it is when one breaks off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Redirect:
+    """An answer that leads elsewhere."""
+
+    to: WebAddress
+    status: int
 
 
 class OutboundClient:
@@ -133,11 +142,12 @@ class OutboundClient:
     ) -> Fetched:
         """Fetch `url` whole; `kind` says what is counted.
 
-        `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one. A place
-        among the requests to the host is waited for, for `place_within_s` seconds at most.
+        `allowed_hosts` holds `host` or `host:port` entries, redirects included; None allows every public one. For each
+        request, a redirect's too, a place among those to its host is waited for, `place_within_s` seconds in all at
+        most; none is held meanwhile.
 
         Raises:
-            NoPlace: there was none in that time.
+            NoPlace: there was none in that time, at one of the hosts.
             OriginUnavailable: transient, with the wait that the origin asked for, if any.
             OriginRefused: a 4xx, or redirects that lead nowhere.
             AddressRefused: it, or what it redirects or resolves to, must not be fetched.
@@ -145,39 +155,36 @@ class OutboundClient:
             PermanentError: a content encoding that was not asked for.
         """
         address = self._admit(parse_address(url), allowed_hosts)
-        async with self._gate.slot(f"{address.host}:{address.port}", place_within_s) as place:
-            try:
+        sent, shown = {name.lower(): value for name, value in (headers or {}).items()}, Shown(address)
+        patience = Patience(limits.total_timeout_s, place_within_s)
+        for _ in range(MAX_REDIRECTS + 1):
+            async with patience.place(self._gate, address) as place:
                 with OutboundRequest(address.host, kind) as request:
-                    fetched = await self._follow(address, limits, allowed_hosts, headers or {})
-                    request.answered(len(fetched.body), not_modified=fetched.not_modified)
-            except OriginUnavailable as error:
-                if error.status is not None:
-                    place.note(error.status, error.retry_after_s)
-                raise
-            place.note(fetched.status)
-            return fetched
+                    async with patience.answer(shown):
+                        found = await self._get(address, sent, limits, allowed_hosts, place)
+                    if isinstance(found, Fetched):
+                        request.answered(len(found.body), not_modified=found.not_modified)
+                        return found
+                    request.redirected()
+            if found.to.origin != address.origin:
+                sent = {name: value for name, value in sent.items() if name in HEADERS_FOR_ANY_HOST}
+            address = found.to
+        raise OriginRefused(f"{shown} redirects more than {MAX_REDIRECTS} times", found.status)
 
-    async def _follow(
+    async def _get(
         self,
         address: WebAddress,
+        headers: Mapping[str, str],
         limits: FetchLimits,
         allowed_hosts: frozenset[str] | None,
-        headers: Mapping[str, str],
-    ) -> Fetched:
-        """Ask, follow redirects, and read the whole answer; the wait for a place at the gate is no part of its time."""
-        sent, shown = {name.lower(): value for name, value in headers.items()}, Shown(address)
-        async with _limited(limits.total_timeout_s, shown, "the whole answer"):
-            for _ in range(MAX_REDIRECTS + 1):
-                async with self._asked("GET", address, headers=sent, limits=limits) as answer:
-                    if answer.status not in REDIRECT_STATUSES:
-                        return await _read(
-                            answer, address, limits, conditional=not CONDITIONAL_HEADERS.isdisjoint(sent)
-                        )
-                    target = self._admit(_redirect_target(answer, address), allowed_hosts)
-                if target.origin != address.origin:
-                    sent = {name: value for name, value in sent.items() if name in HEADERS_FOR_ANY_HOST}
-                address = target
-            raise OriginRefused(f"{shown} redirects more than {MAX_REDIRECTS} times", answer.status)
+        place: Place,
+    ) -> Fetched | _Redirect:
+        """One request in its place: the whole answer, or where it leads."""
+        async with self._asked("GET", address, headers=headers, limits=limits) as answer:
+            place.note(answer.status, wished_wait_s(answer.headers))
+            if answer.status in REDIRECT_STATUSES:
+                return _Redirect(self._admit(_redirect_target(answer, address), allowed_hosts), answer.status)
+            return await _read(answer, address, limits, conditional=not CONDITIONAL_HEADERS.isdisjoint(headers))
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], limits: FetchLimits) -> int:
         """Send `body` and give the status, a 2xx. Redirects are not followed and the answer's body is not read.
