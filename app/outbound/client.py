@@ -1,4 +1,4 @@
-"""The HTTP client: one session a process, limits a request, nothing that the address check did not see.
+"""The HTTP client: one a process, limits a request, nothing that the address check did not see.
 
     get ─▶ parse, allowed hosts ─▶ place ─▶ connect │ headers │ body, each with its limit ─▶ redirect? again, at most 5
         ─▶ judge the status ─▶ read under the cap ─▶ compare with what was announced ─▶ Fetched
@@ -13,11 +13,9 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Self
 
 import aiohttp
-import yarl
 from aiohttp.http import HttpProcessingError
 
 from app.errors import AddressRefused, OriginRefused, OriginUnavailable
@@ -25,19 +23,16 @@ from app.metrics.traffic import OutboundRequest, RequestKind
 from app.outbound.addresses import AddressPolicy, Network
 from app.outbound.answers import REDIRECT_STATUSES, header_text, judge_status, wished_wait_s
 from app.outbound.body import check_size, decoder_for, read_body
+from app.outbound.connections import Connections
 from app.outbound.gate import Gate, OpenGate, Place
 from app.outbound.patience import Patience
-from app.outbound.resolver import CheckedResolver, Lookup, socket_factory, system_lookup
+from app.outbound.resolver import CheckedResolver, Lookup, system_lookup
 from app.outbound.urls import Shown, WebAddress, parse_address, resolve_redirect
 from app.scarce import shortage
 from app.signs_of_life import sign_of_life
 from app.time_limits import within
 
 MAX_REDIRECTS = 5
-DNS_CACHE_S = 10
-KEEP_ALIVE_S = 30.0
-MAX_HEADER_BYTES = 32 * 1024
-"""Of one header. An answer whose ETag is absurd is read all the same; only the ETag is not kept."""
 WHOLE_BODY_STATUSES = frozenset({200, 203})
 CONDITIONAL_HEADERS = frozenset({"if-none-match", "if-modified-since"})
 HEADERS_FOR_ANY_HOST = CONDITIONAL_HEADERS | {"accept", "cache-control", "pragma"}
@@ -102,33 +97,15 @@ class OutboundClient:
     ) -> None:
         self._policy = AddressPolicy(allow_private)
         self._lookup = lookup
-        self._tls = tls
         self._gate: Gate = gate or OpenGate()
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections(self._policy, lookup, tls)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(self._policy, self._lookup),
-            socket_factory=socket_factory(self._policy),
-            ttl_dns_cache=DNS_CACHE_S,
-            keepalive_timeout=KEEP_ALIVE_S,
-            limit=0,  # how many requests run at once is the origin budget's business
-            ssl=self._tls or True,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_field_size=MAX_HEADER_BYTES,
-            headers={"User-Agent": f"promidata-sync/{version('promidata-sync')}", "Accept-Encoding": "gzip, deflate"},
-        )
+        await self._connections.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._connections.__aexit__()
 
     async def get(
         self,
@@ -233,19 +210,11 @@ class OutboundClient:
         body: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request and give the answer once its headers are there; always releases the connection."""
-        if self._session is None:
-            raise RuntimeError("OutboundClient is used outside of its `async with`")
         shown = Shown(address)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_s)
         try:
             async with _limited(limits.connect_timeout_s + limits.first_byte_timeout_s, shown, "the headers"):
-                answer = await self._session.request(
-                    method,
-                    yarl.URL(str(address), encoded=True),
-                    headers=headers,
-                    data=body,
-                    allow_redirects=False,
-                    timeout=timeout,
+                answer = await self._connections.request(
+                    method, address, headers=headers, body=body, connect_s=limits.connect_timeout_s
                 )
             sign_of_life()
             async with answer:
