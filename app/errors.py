@@ -209,7 +209,10 @@ class StoreUnavailable(OutageError):
 
 
 class StoreDeclines(StoreUnavailable):
-    """The object store is there and does not take an object; `for_itself` if it says that it is the object's own."""
+    """The object store is there and does not take an object, or changes it.
+
+    `for_itself`: it says that it is because of this one.
+    """
 
     def __init__(self, message: str, *, for_itself: bool) -> None:
         super().__init__(message)

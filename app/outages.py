@@ -24,6 +24,7 @@ AGAIN_AFTER_S = 60.0
 class _Outage:
     began: float
     told: float
+    said: str
     loops: set[str] = field(default_factory=set)
 
 
@@ -42,8 +43,9 @@ class Outages:
         now = time.monotonic()
         with self._lock:
             known = self._outages.get(part)
-            outage = self._outages.setdefault(part, _Outage(now, now))
+            outage = self._outages.setdefault(part, _Outage(now, now, ""))
             outage.loops.add(loop)
+            outage.said = str(error)
             if known is not None and now - outage.told < self._again_after_s:
                 return
             outage.told = now
@@ -68,6 +70,12 @@ class Outages:
         now = time.monotonic()
         with self._lock:
             return {part: now - outage.began for part, outage in self._outages.items()}
+
+    def longer_than(self, seconds: float) -> dict[str, str]:
+        """What was said last of each part that loops have been waiting for that long, by part."""
+        now = time.monotonic()
+        with self._lock:
+            return {part: outage.said for part, outage in self._outages.items() if now - outage.began > seconds}
 
     def over(self, loop: str, *, through: bool = True) -> None:
         """`loop` came through, or, with `through` False, waits no more."""

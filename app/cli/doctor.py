@@ -213,7 +213,7 @@ def _room(shown: str, memory: RedisMemory | None) -> Finding:
 
 
 async def _workers(services: Services) -> Finding:
-    """None at all is what a machine looks like before its start; one kind missing is wrong."""
+    """None at all is what a machine looks like before its start; one kind missing is wrong, and one that waits."""
     if services.queue is None:
         return Finding("workers", ok=True, found="none can be seen without Redis")
     if services.queue.tenancy.foreign:
@@ -228,6 +228,11 @@ async def _workers(services: Services) -> Finding:
     if beats and missing:
         do = "start the missing ones: " + ", ".join(f"`promidata-sync worker {kind}`" for kind in missing)
         return Finding("workers", ok=False, found=found, do=do)
+    if waits := sorted(
+        {f"{beat.queue_name} waits for {on}: {said}" for beat in beats for on, said in beat.waits_for.items()}
+    ):
+        do = "mend that; their jobs go on by themselves then, and it costs them no attempt"
+        return Finding("workers", ok=False, found="; ".join([found, *sorted(waits)]), do=do)
     do = "look at their logs; their jobs run again by themselves where workers live" if silent else ""
     return Finding("workers", ok=True, found=found, do=do)
 

@@ -14,9 +14,11 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from app.coordination.faults import told_as_outage
+from app.outages import outages
 from app.redis_keys import DEFAULT_KEYS, RedisKeys
 
 BEAT_EVERY_S = 2.0
+SHORT_WAIT_S = 10.0
 BEAT_LIFE_S = 7
 """A worker that died is gone within ten seconds (API.md, "Jobs and queues")."""
 
@@ -33,6 +35,8 @@ class WorkerBeat(msgspec.Struct, frozen=True):
     last_heartbeat_at: str
     concurrency: int
     active: int
+    waits_for: dict[str, str] = {}
+    """Parts of ours that its work has been waiting for longer than some seconds, and what they said last."""
 
 
 def beat_now(worker_id: str, queue_name: str, started_at: str, *, concurrency: int, active: int) -> WorkerBeat:
@@ -46,6 +50,7 @@ def beat_now(worker_id: str, queue_name: str, started_at: str, *, concurrency: i
         last_heartbeat_at=datetime.now(UTC).isoformat(),
         concurrency=concurrency,
         active=active,
+        waits_for=outages.longer_than(SHORT_WAIT_S),
     )
 
 

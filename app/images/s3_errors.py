@@ -18,9 +18,13 @@ OF_THE_OBJECT = {
     "413": TOO_LARGE,
     "EntityTooLarge": TOO_LARGE,
     "MaxMessageLengthExceeded": TOO_LARGE,
+    "InvalidObjectState": "the object is archived: restore it, and let no rule of the bucket archive pictures",
 }
-NOT_OF_THE_OBJECT = frozenset({401, 403, 404, 405, 407, 408, 409, 411, 412, 425, 429})
-"""Of the 4xx: rights, the bucket, time, what stands between, too many at once."""
+PERHAPS_OF_THE_OBJECT = {
+    "BadDigest": "the bytes were changed on the way",
+    "InvalidDigest": "the bytes were changed on the way",
+    "NoSuchKey": "the object is missing",
+}
 ADVICE = {
     "NoSuchBucket": "there is no such bucket: set S3_BUCKET",
     "AccessDenied": "access is denied: the key pair needs to list the bucket, and to get, put and delete objects",
@@ -28,10 +32,11 @@ ADVICE = {
     "SignatureDoesNotMatch": "the signature is wrong: set S3_SECRET_ACCESS_KEY and S3_REGION",
     "PermanentRedirect": "the bucket is in another region: set S3_REGION",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
-    "BadDigest": "the bytes were changed on the way",
-    "InvalidDigest": "the bytes were changed on the way",
-    "NoSuchKey": "the object is missing",
+    "RequestTimeout": "the bytes came too slowly",
 }
+"""Of no object: rights, the bucket, time."""
+PASSES = frozenset({408, 425, 429})
+"""Of the 4xx, those that are over by themselves."""
 
 
 @contextmanager
@@ -44,7 +49,8 @@ def explained(what: str, bucket: str) -> Iterator[None]:
     except ClientError as error:
         details = error.response.get("Error", {})
         code = str(details.get("Code") or status_of(error))
-        advice = ADVICE.get(code) or OF_THE_OBJECT.get(code, f"the object store answered {code}")
+        known = ADVICE | OF_THE_OBJECT | PERHAPS_OF_THE_OBJECT
+        advice = known.get(code, f"the object store answered {code}")
         message = f"cannot {what} bucket {bucket}: {advice}"
         if code in OF_THE_OBJECT or _may_be_the_objects(code, status_of(error)):
             raise StoreDeclines(message, for_itself=code in OF_THE_OBJECT) from error
@@ -62,4 +68,4 @@ def status_of(error: ClientError) -> int:
 
 def _may_be_the_objects(code: str, status: int) -> bool:
     """Whether the store may take another object meanwhile."""
-    return 400 <= status < 500 and status not in NOT_OF_THE_OBJECT and code not in ADVICE
+    return 400 <= status < 500 and status not in PASSES and code not in ADVICE

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.errors import StoreUnavailable
+from app.errors import StoreDeclines
 
 PRESIGNED_S = 3600
 """For how long a presigned address is good, in seconds."""
@@ -94,8 +94,8 @@ def require_bytes(key: str, body: bytes) -> bytes:
     """Give `body` back when its hash is the one in `key`.
 
     Raises:
-        StoreUnavailable: the bytes were changed on the way or in the store.
+        StoreDeclines: the bytes were changed on the way or in the store.
     """
     if hashlib.sha256(body).hexdigest() != key.rpartition("/")[2].partition(".")[0]:
-        raise StoreUnavailable(f"the object store gave other bytes than were stored as {key}")
+        raise StoreDeclines(f"the object store gave other bytes than were stored as {key}", for_itself=False)
     return body

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from sqlalchemy import text
@@ -102,6 +103,17 @@ async def test_a_worker_that_ended_without_a_word_is_seen_once(working: Stack) -
     assert not workers.ok
     assert workers.found == "supplier-sync 1, product-family 1, image-upload 0; 1 ended without a word"
     assert workers.do == "start the missing ones: `promidata-sync worker image`"
+
+
+async def test_a_worker_that_waits_for_a_part_of_ours_is_named_with_what_that_part_says(working: Stack) -> None:
+    """The store may pass each check of doctor's and take no picture."""
+    declined = {"the object store": "cannot write to bucket b: the object store answered 400"}
+    with redis_of(working) as redis:
+        write_beat(redis, replace(beat("image-upload"), waits_for=declined))
+    workers = (await found_by(working))["workers"]
+    assert not workers.ok
+    assert "image-upload 1; image-upload waits for the object store: cannot write to bucket b: " in workers.found
+    assert "no attempt" in workers.do
 
 
 async def test_jobs_that_nobody_will_do_are_named_with_the_queue(stack: Stack, tmp_path: Path) -> None:

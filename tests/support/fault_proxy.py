@@ -24,7 +24,7 @@ Fault = Literal[
     "change-answer",
     "delay",
     "unavailable",
-    "too-large",
+    "one-declined",
     "declined",
 ]
 HEAD_END = b"\r\n\r\n"
@@ -34,11 +34,18 @@ TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection:
 DECLINED = TOO_LARGE.replace(b"413 Content Too Large", b"400 Bad Request")
 
 
+def declines(code: str, status: int) -> bytes:
+    """What a store answers that does not take an object."""
+    body = f"<Error><Code>{code}</Code></Error>"
+    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close"
+    return f"{head}\r\n\r\n{body}".encode()
+
+
 @dataclass
 class FaultProxy:
     """`fault` applies to every connection made from now on, `times` times; `seen` counts how often it struck.
 
-    "too-large" strikes the object that is put first, "declined" each that is put.
+    "one-declined" strikes the object that is put first, "declined" each that is put; both answer `says`.
     """
 
     target: tuple[str, int]
@@ -47,14 +54,15 @@ class FaultProxy:
     times: int = 1_000_000
     delay_s: float = 0.1
     seen: int = 0
-    too_large: bytes = b""
+    says: bytes = DECLINED
+    declined: bytes = b""
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def strike(self, fault: Fault, times: int = 1_000_000) -> None:
-        self.fault, self.times, self.seen, self.too_large = fault, times, 0, b""
+    def strike(self, fault: Fault, times: int = 1_000_000, says: bytes = DECLINED) -> None:
+        self.fault, self.times, self.seen, self.says, self.declined = fault, times, 0, says, b""
 
     def take(self, *faults: Fault) -> bool:
         if self.fault not in faults or self.seen >= self.times:
@@ -62,9 +70,9 @@ class FaultProxy:
         self.seen += 1
         return True
 
-    def takes_of(self, path: bytes) -> bool:
-        self.too_large = self.too_large or path
-        return path == self.too_large and self.take("too-large")
+    def declines(self, path: bytes) -> bool:
+        self.declined = self.declined or path
+        return self.take("declined") or (path == self.declined and self.take("one-declined"))
 
 
 @asynccontextmanager
@@ -114,12 +122,8 @@ async def _pump_requests(
             near[1].write(UNAVAILABLE)
             await near[1].drain()
             return
-        if data.startswith(b"PUT ") and proxy.takes_of(data.split(b" ", 2)[1]):
-            near[1].write(TOO_LARGE)
-            await near[1].drain()
-            return
-        if data.startswith(b"PUT ") and proxy.take("declined"):
-            near[1].write(DECLINED)
+        if data.startswith(b"PUT ") and proxy.declines(data.split(b" ", 2)[1]):
+            near[1].write(proxy.says)
             await near[1].drain()
             return
         has_body = len(data) - data.find(HEAD_END) > 200

@@ -87,3 +87,15 @@ async def test_a_task_that_is_cancelled_ends_whatever_its_cancellation_was_turne
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_what_is_waited_for_for_long_is_told_with_what_was_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    outages, now = Outages(), [0.0]
+    monkeypatch.setattr("app.outages.time.monotonic", lambda: now[0])
+    outages.met("exchange", QueueUnavailable("Redis is away"))
+    now[0] = 11.0
+    outages.met("exchange", QueueUnavailable("Redis is full"))
+    outages.met("job", DatabaseUnavailable("PostgreSQL is away"))
+    assert outages.longer_than(10.0) == {"Redis": "Redis is full"}
+    outages.over("exchange")
+    assert outages.longer_than(10.0) == {}

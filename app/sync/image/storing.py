@@ -2,7 +2,7 @@
 
     bytes ─▶ on their way or just stored by another job here? ─ wait ─▶ stored │ it failed: our turn
          └─▶ being removed? wait ─▶ recorded and there, with their size? ─▶ nothing to do │ put
-       declined twice, by a store that passes its check between and lately took another ─▶ this picture's error
+       declined for a while, and again right after the store took a picture of ours ─▶ this picture's error
 
 Who stored them says so until the commit is through, so that what is stored and not recorded yet is not put again.
 """
@@ -18,6 +18,7 @@ from app import traces
 from app.errors import PictureRefused, StoreDeclines, StoreUnavailable
 from app.failpoints import reach
 from app.images.download import DownloadedPicture
+from app.images.trial import try_store
 from app.persistence import media
 from app.persistence.media import KnownMedia
 from app.sync.services import Services
@@ -30,8 +31,9 @@ KNOWN_LINGER_S = 0.01
 """How long the question whether bytes are known waits for others, where processors are short: a picture has its slot
 for a tenth of a second there anyway."""
 HEAD_WITHIN_S = 10.0
-LATELY_S = 60.0
-"""Seconds. A store that does not say why it declines a picture, and took another one that lately, means this one."""
+DECLINED_FOR_S = 60.0
+"""A store that does not say why it declines a picture is given so long to take it: bytes that are changed on the way,
+or a proxy that is being set up, are an outage."""
 PUT_WITHIN_S = 40.0
 """With every retry of the store's client; enough for 20 MB over a slow line."""
 
@@ -61,8 +63,8 @@ class PictureStorer:
         self._media: Batcher[bytes, KnownMedia] = Batcher(self._known, linger_s=KNOWN_LINGER_S, more_coming=more_coming)
         self._turns: dict[str, asyncio.Future[int | None]] = {}
         """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
-        self._took_at = float("-inf")
-        """When the store last took a picture of this process, by the monotonic clock."""
+        self._declined_since: dict[str, float] = {}
+        """By sha256 in hex, by the monotonic clock: what the store does not take, without a word on why."""
 
     @asynccontextmanager
     async def stored(self, got: DownloadedPicture) -> AsyncIterator[int]:
@@ -96,9 +98,10 @@ class PictureStorer:
             try:
                 await self._put(got)
             except StoreDeclines as declined:
-                if not declined.for_itself and time.monotonic() - self._took_at > LATELY_S:
-                    raise  # perhaps it takes none
+                if not declined.for_itself and self._declined_for_s(got) < DECLINED_FOR_S:
+                    raise
                 await self._put_once_more(got)
+            self._declined_since.pop(got.sha256, None)
             reach("picture:after-put")
         return known.removals
 
@@ -106,20 +109,24 @@ class PictureStorer:
         with traces.span("put", kind="client", bytes=len(got.body), object=got.key):
             async with _answered_within(PUT_WITHIN_S):
                 await self._services.store.put(got.key, got.body, got.facts.content_type)
-        self._took_at = time.monotonic()
+
+    def _declined_for_s(self, got: DownloadedPicture) -> float:
+        now = time.monotonic()
+        return now - self._declined_since.setdefault(got.sha256, now)
 
     async def _put_once_more(self, got: DownloadedPicture) -> None:
         """Tell a picture that the store does not take from a store that takes none: it would hold its slot for ever.
 
         Raises:
-            PictureRefused: the store is well, and declines it again.
-            StoreUnavailable: it is not well.
+            PictureRefused: the store takes a picture of ours, and declines this one again.
+            StoreUnavailable: it takes neither.
         """
         async with _answered_within(HEAD_WITHIN_S):
-            await self._services.store.check()
+            await try_store(self._services.store)
         try:
             await self._put(got)
         except StoreDeclines as error:
+            self._declined_since.pop(got.sha256, None)
             raise PictureRefused(f"not stored: {error} ({len(got.body):,} bytes)", kind="picture-not-stored") from error
 
     async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:
