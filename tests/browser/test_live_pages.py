@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from app.sync.operating import by_hand
 from tests.browser.visits import visiting
@@ -123,3 +124,17 @@ async def test_a_button_that_appears_does_not_take_the_press_of_its_neighbour(
         await page.keyboard.press("Enter")
         assert await page.evaluate("window.clicked") == "Pause"
         assert visit.wrong == []
+
+
+async def test_a_button_sends_once_and_works_again_when_its_request_was_stopped(browser: Browser, url: str) -> None:
+    async with visiting(browser) as visit:
+        page, sent = visit.page, asyncio.Queue[Route]()
+        await page.route("**/queues/image-upload/pause", sent.put)
+        await page.goto(f"{url}/queues/image-upload")
+        chrome = await page.context.new_cdp_session(page)
+        for _ in range(2):
+            await page.get_by_role("button", name="Pause").dblclick(no_wait_after=True)
+            await asyncio.wait_for(sent.get(), WAIT_MS / 1000)
+            await chrome.send("Page.stopLoading")
+            await expect(page.locator("form[data-sent]")).to_have_count(0)
+        assert sent.empty()

@@ -150,5 +150,7 @@
       form.dataset.sent = "yes";
     }
   });
-  addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+  const again = () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent);
+  addEventListener("pageshow", again);
+  window.navigation?.addEventListener("navigateerror", again); // somebody stopped what was on its way
 })();
