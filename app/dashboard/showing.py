@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 from fastapi import Request
@@ -33,7 +33,8 @@ FLASH = "promidata_flash"
 FLASH_MAX_CHARS = 600
 FORM_COOKIE, FORM_BYTES = "promidata_form", 32
 FRAGMENT = "x-fragment"
-"""The header by which live.js asks for what may have changed, without the page around it."""
+"""The header by which live.js asks for what may have changed, without the page around it. The answer's says who asked:
+where somebody else has signed in since, live.js loads the whole page anew."""
 
 
 @cache
@@ -65,6 +66,7 @@ def show(
     kept_cookie = _form_cookie(request)
     form_cookie = kept_cookie or secrets.token_hex(FORM_BYTES)
     flash = None if fragment else _flash(request)
+    whom = "" if caller is None else quote(f"{caller.role} {caller.name}")
     text = (
         _templates()
         .get_template(template)
@@ -76,6 +78,7 @@ def show(
             root=root_of(request),
             path=request.url.path.removeprefix(root_of(request)) or "/",
             fragment=fragment,
+            whom=whom,
             token=_token(form_cookie, request),
             flash=flash,
             query=request.query_params,
@@ -83,7 +86,7 @@ def show(
             **values,
         )
     )
-    answer = HTMLResponse(text, status, headers=_policy(pictures))
+    answer = HTMLResponse(text, status, headers={FRAGMENT: whom} | _policy(pictures))
     if kept_cookie is None:
         sessions.keep_cookie(request, answer, FORM_COOKIE, form_cookie)
     if flash is not None:

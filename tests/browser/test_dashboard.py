@@ -18,18 +18,17 @@ from sqlalchemy import text
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
 from app.sync.operating import by_hand
-from tests.browser.visits import Visit, visiting
+from tests.browser.visits import Visit, sign_in, visiting
 from tests.support.api_client import api_at, serve
 from tests.support.api_process import api_process
 from tests.support.command_line import environment_of
+from tests.support.dashboard_visits import KEYS, SECRETS
 from tests.support.receiver import free_port
 from tests.support.stack import Servers
 from tests.support.worker_stack import Workers, worker_stack
 
 pytestmark = pytest.mark.browser
 
-SECRETS = {role: f"{role}-secret-of-16-chars" for role in ("viewer", "operator", "admin")}
-KEYS = ",".join(f"{role}-key:{role}:{secret}" for role, secret in SECRETS.items())
 EVIL = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 WAIT_MS = 60_000
 COUNTED = {
@@ -263,13 +262,6 @@ async def poison(workers: Workers, run: Any) -> None:
         await db.execute(text("UPDATE runs SET error = :evil WHERE id = :run"), {"evil": EVIL, "run": run})
 
     await workers.stack.services.database.transact(work)
-
-
-async def sign_in(page: Page, url: str, role: str) -> None:
-    await page.goto(f"{url}/")
-    await page.get_by_label("API key").fill(SECRETS[role])
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 async def violations(page: Page, where: str) -> list[str]:

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from app.settings import Settings
 from app.sync.operating import by_hand
-from tests.browser.visits import visiting
+from tests.browser.visits import sign_in, visiting
 from tests.support.api_client import api_at, serve
+from tests.support.dashboard_visits import KEYS
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -138,3 +140,24 @@ async def test_a_button_sends_once_and_works_again_when_its_request_was_stopped(
             await chrome.send("Page.stopLoading")
             await expect(page.locator("form[data-sent]")).to_have_count(0)
         assert sent.empty()
+
+
+async def test_a_page_is_loaded_anew_when_somebody_else_has_signed_in_in_another_tab(
+    browser: Browser, stack: Stack
+) -> None:
+    settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": KEYS})
+    async with serve(settings) as url, visiting(browser) as visit:
+        page, other = visit.page, await visit.page.context.new_page()
+        await sign_in(page, url, "admin")
+        for role, offered in (("viewer", 0), ("operator", 1)):
+            await other.goto(f"{url}/")
+            await other.get_by_role("button", name="Sign out").click()
+            await sign_in(other, url, role)
+            await add_run(stack)
+            await expect(page.locator(".who span")).to_have_text(f"{role}-key {role}", timeout=WAIT_MS)
+            await expect(page.get_by_role("button", name="Sync all active ones")).to_have_count(offered)
+        await page.get_by_role("button", name="Sign out").click()
+        await add_run(stack)
+        await expect(other.get_by_label("API key")).to_be_visible(timeout=WAIT_MS)
+        await expect(other.locator("header")).not_to_contain_text("operator")
+        assert visit.wrong == []

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+from tests.support.dashboard_visits import SECRETS
 
 QUIET = (
     "--no-sandbox",  # in a container there is no other user to be
@@ -73,3 +75,11 @@ async def visiting(browser: Browser, **options: Any) -> AsyncIterator[Visit]:
         yield visit
     finally:
         await context.close()
+
+
+async def sign_in(page: Page, url: str, role: str) -> None:
+    """With the key of a role, on the overview."""
+    await page.goto(f"{url}/")
+    await page.get_by_label("API key").fill(SECRETS[role])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Overview")).to_be_visible()

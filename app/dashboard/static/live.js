@@ -95,6 +95,8 @@
     asking = true;
     try {
       const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, redirect: "error" });
+      const whom = answer.headers.get("X-Fragment") ?? document.body.dataset.whom; // what no page of ours says, too
+      if (whom !== document.body.dataset.whom) return location.reload();
       if (!answer.ok) throw new Error(`answered ${answer.status}`);
       const page = document.createElement("template");
       page.innerHTML = await answer.text();
