@@ -136,10 +136,10 @@ def _refused(request: Request, error: Exception) -> Response:
     return show(request, caller_of(request), "error.html", status=status, title="Not possible", said=text)
 
 
-def leading(request: Request, to: str, said: str, *, kind: str = "done") -> Response:
-    """To a path of the dashboard, with a line to be shown there once."""
+def leading(request: Request, to: str, said: str, *, kind: str = "done", secret: str = "") -> Response:
+    """To a path of the dashboard, with a line, and perhaps a secret, to be shown there once."""
     answer = RedirectResponse(root_of(request) + own_path(to), 303)
-    leave_word(request, answer, kind, said)
+    leave_word(request, answer, kind, said, secret)
     return answer
 
 

@@ -59,6 +59,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     said: str
     to: str | None = None
+    secret: str = ""
+    """What that page shows below the line, and no page after it."""
 
 
 async def done(request: Request, back: str, work: Awaitable[Outcome]) -> Response:
@@ -73,4 +75,4 @@ async def done(request: Request, back: str, work: Awaitable[Outcome]) -> Respons
     except ValidationError as error:
         first = error.errors()[0]
         raise ProblemError(422, f"{'.'.join(map(str, first['loc']))}: {refusal_in_words(first)}") from None
-    return leading(request, outcome.to or back, outcome.said)
+    return leading(request, outcome.to or back, outcome.said, secret=outcome.secret)

@@ -105,9 +105,9 @@ def root_of(request: Request) -> str:
     return root.rstrip("/")
 
 
-def leave_word(request: Request, answer: Response, kind: str, said: str) -> None:
-    """Have the next page show a line, once."""
-    flash = orjson.dumps({"kind": kind, "said": said[:FLASH_MAX_CHARS]})
+def leave_word(request: Request, answer: Response, kind: str, said: str, secret: str = "") -> None:
+    """Have the next page show a line, once; a secret goes no other way than to whoever is answered."""
+    flash = orjson.dumps({"kind": kind, "said": said[:FLASH_MAX_CHARS], "secret": secret})
     sessions.keep_cookie(request, answer, FLASH, base64.urlsafe_b64encode(flash).decode(), lasts_s=60)
 
 
@@ -161,7 +161,7 @@ def _flash(request: Request) -> dict[str, str] | None:
         read = orjson.loads(base64.urlsafe_b64decode(request.cookies.get(FLASH, "")))
     except (binascii.Error, orjson.JSONDecodeError, ValueError):
         return None
-    return {name: str(read.get(name, "")) for name in ("kind", "said")} if isinstance(read, dict) else None
+    return {name: str(read.get(name, "")) for name in ("kind", "said", "secret")} if isinstance(read, dict) else None
 
 
 def _policy(pictures: Iterable[str]) -> dict[str, str]:

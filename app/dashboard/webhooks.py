@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -25,6 +25,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 A_PAGE = 30
 MOST_WEBHOOKS = 200
+ADDED = "The webhook was added. Its secret, shown this once, is what its messages are signed with (Standard Webhooks):"
 WebhookId = Annotated[str, Depends(get_webhook_id)]
 DeliveryId = Annotated[str, Depends(get_delivery_id)]
 
@@ -35,27 +36,20 @@ async def get_webhooks(request: Request, services: ServicesNeeded, caller: Keepe
     async with services.database.quick() as db:
         rows = await webhook_records.list_webhooks(db, after=None, limit=MOST_WEBHOOKS)
     hooks = [webhook_out(row) for row in rows]
-    return show(request, caller, "webhooks.html", title="Webhooks", webhooks=hooks, events=EVENTS, created=None)
+    return show(request, caller, "webhooks.html", title="Webhooks", webhooks=hooks, events=EVENTS)
 
 
 @router.post("/webhooks", name="createWebhook")
 async def add_webhook(request: Request, services: ServicesNeeded, caller: Keeper, form: Form) -> Response:
-    """Add one; its secret is shown once, on the page that answers this."""
+    """Add one; its secret is shown once, on the page that this leads to."""
     events = [event for event in EVENTS if event in form]
 
     async def work() -> Outcome:
         body = NewWebhook.model_validate({"url": form.get("url", ""), "events": events})
-        created.append(await api.create_webhook(services, caller, body))
-        return Outcome("The webhook was added.")
+        created = await api.create_webhook(services, caller, body)
+        return Outcome(ADDED, secret=created.secret)
 
-    created: list[Any] = []
-    answer = await done(request, "/webhooks", work())
-    if not created:
-        return answer
-    async with services.database.quick() as db:
-        rows = await webhook_records.list_webhooks(db, after=None, limit=MOST_WEBHOOKS)
-    hooks = [webhook_out(row) for row in rows]
-    return show(request, caller, "webhooks.html", title="Webhooks", webhooks=hooks, events=EVENTS, created=created[0])
+    return await done(request, "/webhooks", work())
 
 
 @router.get("/webhooks/{webhookId:segment}")

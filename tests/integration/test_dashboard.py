@@ -284,8 +284,10 @@ async def test_what_a_form_came_to_is_told_also_when_it_came_to_nothing(stack: S
             (f"/queues/image-upload/jobs/{job}/cancel", {}, "already"),
             ("/queues/image-upload/retry-failed", {}, "failed jobs wait again"),
         ):
-            page = html.unescape((await send(http, path, fields)).text)
+            answer = await send(http, path, fields)
+            page = html.unescape(answer.text)
             assert said in page, (path, fields, page[-900:])
+            assert answer.request.method == "GET", "what is loaded again sends no form again"
         assert (await http.get("/suppliers/NEW1")).text.count("<li><time datetime") == 5
         assert set(VERBS) == {"retry", "cancel", "delete"}
 
@@ -323,6 +325,7 @@ async def test_a_sync_that_is_started_here_says_so(stack: Stack, url: str) -> No
 async def test_webhooks_are_added_pinged_and_deleted(stack: Stack, url: str) -> None:
     async with browsing(url, "admin") as http, listening(Receiver(free_port())) as receiver:
         added = await send(http, "/webhooks", {"url": receiver.url, "run.finished": "yes"})
+        assert (added.request.method, added.url.path) == ("GET", "/webhooks"), "loaded again it adds no other"
         (secret,) = re.findall(r"whsec_[\w+/=]+", added.text)
         (webhook,) = await stack.rows("SELECT CAST(id AS text) AS id, events FROM webhooks")
         assert webhook["events"] == ["run.finished"]
@@ -330,7 +333,8 @@ async def test_webhooks_are_added_pinged_and_deleted(stack: Stack, url: str) -> 
         assert "The ping was taken" in (await send(http, f"{here}/ping", {})).text
         (ping,) = receiver.of("ping")
         ping.verify(secret)
-        assert secret not in (await http.get(here)).text
+        for shown_later in ("/webhooks", here):
+            assert secret not in (await http.get(shown_later)).text
         assert "told nothing" in (await send(http, f"{here}/active", {"active": "no"})).text
         assert "is deleted" in (await send(http, f"{here}/delete", {})).text
         assert "url: " in (await send(http, "/webhooks", {"url": "http://10.1.2.3/", "run.finished": "yes"})).text
