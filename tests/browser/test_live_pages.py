@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from app.api.sessions import COOKIE
 from app.settings import Settings
 from app.sync.operating import by_hand
 from tests.browser.visits import sign_in, visiting
 from tests.support.api_client import api_at, serve
-from tests.support.dashboard_visits import KEYS
+from tests.support.dashboard_visits import KEYS, browsing
 from tests.support.ledger_rows import add_jobs, add_run
 from tests.support.stack import Servers, Stack, open_stack
 
@@ -136,9 +137,10 @@ async def test_a_button_sends_once_and_works_again_when_its_request_was_stopped(
         chrome = await page.context.new_cdp_session(page)
         for _ in range(2):
             await page.get_by_role("button", name="Pause").dblclick(no_wait_after=True)
-            await asyncio.wait_for(sent.get(), WAIT_MS / 1000)
+            under_way = await asyncio.wait_for(sent.get(), WAIT_MS / 1000)
             await chrome.send("Page.stopLoading")
             await expect(page.locator("form[data-sent]")).to_have_count(0)
+            await under_way.abort()
         assert sent.empty()
 
 
@@ -147,17 +149,16 @@ async def test_a_page_is_loaded_anew_when_somebody_else_has_signed_in_in_another
 ) -> None:
     settings = Settings.model_validate({**stack.settings.model_dump(), "api_keys": KEYS})
     async with serve(settings) as url, visiting(browser) as visit:
-        page, other = visit.page, await visit.page.context.new_page()
+        page, cookies = visit.page, visit.page.context
         await sign_in(page, url, "admin")
         for role, offered in (("viewer", 0), ("operator", 1)):
-            await other.goto(f"{url}/")
-            await other.get_by_role("button", name="Sign out").click()
-            await sign_in(other, url, role)
+            async with browsing(url, role) as http:
+                await cookies.add_cookies([{"name": COOKIE, "value": http.cookies[COOKIE], "url": url}])
             await add_run(stack)
             await expect(page.locator(".who span")).to_have_text(f"{role}-key {role}", timeout=WAIT_MS)
             await expect(page.get_by_role("button", name="Sync all active ones")).to_have_count(offered)
-        await page.get_by_role("button", name="Sign out").click()
+        await cookies.clear_cookies(name=COOKIE)
         await add_run(stack)
-        await expect(other.get_by_label("API key")).to_be_visible(timeout=WAIT_MS)
-        await expect(other.locator("header")).not_to_contain_text("operator")
+        await expect(page.get_by_label("API key")).to_be_visible(timeout=WAIT_MS)
+        await expect(page.locator("header")).not_to_contain_text("operator", timeout=WAIT_MS)
         assert visit.wrong == []
