@@ -28,3 +28,18 @@ def shortage(error: BaseException) -> str | None:
             return SHORT_OF[reason.errno]
         reason = reason.__cause__ or reason.__context__
     return None
+
+
+def lacks_memory(size: float) -> bool:
+    """Whether so many bytes could not be had at this moment; they are asked for and given back, and none is written to.
+
+    For libraries that say "broken" where they got no memory: what they needed is asked for once more.
+
+    >>> lacks_memory(1e6), lacks_memory(1e17)
+    (False, True)
+    """
+    try:
+        bytes(int(size))
+    except (MemoryError, OverflowError):
+        return True
+    return False

@@ -15,6 +15,7 @@ costs a bounded amount of memory: measured, a 30-megapixel WebP takes 460 MB to 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from app.images.orientation import read_orientation
 from app.images.parts import find_exif, picture_parts, without_metadata
 from app.images.png_data import check_png_data, check_png_metadata, is_sound
 from app.images.processors import Processors
-from app.scarce import shortage
+from app.scarce import SHORT_OF, lacks_memory, shortage
 
 MAX_FRAMES = 500
 DECODE_BUDGET_BYTES = 96 * 1024 * 1024
@@ -218,7 +219,10 @@ def _decode(body: bytes, layout: Layout, *, whole: bool) -> None:
             if whole:
                 picture.load()
     except Exception as error:
-        if (lacking := shortage(error)) is not None:  # which is no word about the picture
+        lacking = shortage(error)
+        if lacking is None and lacks_memory(_decoded_bytes(layout)):  # libwebp and libjpeg call the picture broken then
+            lacking = SHORT_OF[errno.ENOMEM]
+        if lacking is not None:  # which is no word about the picture
             raise TransientError(f"this worker ran short of {lacking}") from error
         raise PictureRefused(f"the picture cannot be decoded: {error}"[:200], kind="picture-damaged") from None
 
