@@ -64,6 +64,15 @@ LONGEST_DAYS = 36_500
 """A hundred years, "for ever": PostgreSQL's times do not reach back over all that a number can say."""
 DAY_S = 86_400
 """The longest wait, in seconds: what waits for longer is not waited for."""
+MOST_BODY_BYTES = 2**30
+"""What is read is held in memory, and PostgreSQL takes no longer value than this."""
+MOST_PIXELS = 89_478_485
+"""Pillow takes a larger picture for a bomb, whatever is set here."""
+MOST_IN_A_ROW = 1_000
+FASTEST_RPS, SLOWEST_RPS = 100_000, 0.01
+
+JobTimeout = Annotated[int, Field(ge=1000, le=DAY_S * 1000)]
+BodyBytes = Annotated[int, Field(ge=1024, le=MOST_BODY_BYTES)]
 
 
 class Settings(BaseSettings):
@@ -127,13 +136,13 @@ class Settings(BaseSettings):
     workers_images: Annotated[int, Field(ge=1, le=64)] | None = None
     workers_nice: Annotated[int, Field(ge=0, le=19)] = 5
     concurrency_documents: Annotated[int, Field(ge=1, le=64)] = 10
-    job_timeout_supplier_ms: Annotated[int, Field(ge=1000)] = Field(
+    job_timeout_supplier_ms: JobTimeout = Field(
         1_800_000, validation_alias=_names("JOB_TIMEOUT_SUPPLIER_MS", "BULLMQ_JOB_TIMEOUT_SUPPLIER")
     )
-    job_timeout_family_ms: Annotated[int, Field(ge=1000)] = Field(
+    job_timeout_family_ms: JobTimeout = Field(
         300_000, validation_alias=_names("JOB_TIMEOUT_FAMILY_MS", "BULLMQ_JOB_TIMEOUT_FAMILY")
     )
-    job_timeout_image_ms: Annotated[int, Field(ge=1000)] = Field(
+    job_timeout_image_ms: JobTimeout = Field(
         120_000, validation_alias=_names("JOB_TIMEOUT_IMAGE_MS", "BULLMQ_JOB_TIMEOUT_IMAGE")
     )
     job_max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
@@ -142,21 +151,21 @@ class Settings(BaseSettings):
     lease_s: Annotated[float, Field(ge=1, le=15)] = 10.0
 
     origin_max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
-    origin_max_rps: Annotated[float, Field(gt=0)] | None = None
+    origin_max_rps: Annotated[float, Field(ge=SLOWEST_RPS, le=FASTEST_RPS)] | None = None
     connect_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 10.0
     first_byte_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 30.0
     document_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 120.0
     picture_timeout_s: Annotated[float, Field(gt=0, le=DAY_S)] = 60.0
-    document_max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    manifest_max_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    picture_max_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
-    picture_max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    document_max_bytes: BodyBytes = 32 * 1024 * 1024
+    manifest_max_bytes: BodyBytes = 32 * 1024 * 1024
+    picture_max_bytes: BodyBytes = 20 * 1024 * 1024
+    picture_max_pixels: Annotated[int, Field(ge=1, le=MOST_PIXELS)] = 50_000_000
     image_revalidate_days: Annotated[int, Field(ge=0, le=LONGEST_DAYS)] | None = None
 
     removal_guard_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    remove_after_runs: Annotated[int, Field(ge=1)] = 1
+    remove_after_runs: Annotated[int, Field(ge=1, le=MOST_IN_A_ROW)] = 1
     reread_share_a_day: Annotated[float, Field(ge=0, le=1)] = 0.0
-    schedule_pause_after_failures: Annotated[int, Field(ge=1)] = 10
+    schedule_pause_after_failures: Annotated[int, Field(ge=1, le=MOST_IN_A_ROW)] = 10
 
     changes_retention_days: Annotated[float, Field(gt=0, le=LONGEST_DAYS)] = 90.0
     run_retention_days: Annotated[float, Field(gt=0, le=LONGEST_DAYS)] = 90.0

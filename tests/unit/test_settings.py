@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 from app import setting_errors, setting_values
 from app.errors import SettingsError
@@ -132,6 +133,20 @@ def test_quotes_that_are_no_pair_around_the_whole_stay(load: Load) -> None:
     assert settings.otel_service_name == "'x\""
 
 
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_number_has_bounds(name: str) -> None:
+    """What has none is taken at the start and breaks something later: a time of PostgreSQL, an int of its, a script."""
+    shape = Settings.model_json_schema(by_alias=False)["properties"][name]
+    for part in (shape, *shape.get("anyOf", ())):
+        if part.get("type") in {"integer", "number"}:
+            assert {"minimum", "exclusiveMinimum"} & part.keys()
+            assert "maximum" in part
+
+
+def test_the_most_pixels_are_what_pillow_takes() -> None:
+    assert Settings(_env_file=None, picture_max_pixels=Image.MAX_IMAGE_PIXELS)
+
+
 @pytest.mark.parametrize("empty", ["", " ", '""', "' '\n"])
 def test_empty_is_not_set_for_every_setting(load: Load, empty: str) -> None:
     names = [name.upper() for name in Settings.model_fields]
@@ -151,7 +166,8 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
     [
         ({"PORT": "many"}, 'PORT: should be a whole number from 0 to 65535, not "many"'),
         ({"PORT": "70000"}, 'PORT: should be a whole number from 0 to 65535, not "70000"'),
-        ({"ORIGIN_MAX_RPS": "0"}, 'ORIGIN_MAX_RPS: should be a number above 0, not "0"'),
+        ({"ORIGIN_MAX_RPS": "0"}, 'ORIGIN_MAX_RPS: should be a number from 0.01 to 100000, not "0"'),
+        ({"ORIGIN_MAX_RPS": "1e300"}, 'ORIGIN_MAX_RPS: should be a number from 0.01 to 100000, not "1e300"'),
         ({"RETRY_BACKOFF_S": "inf"}, 'RETRY_BACKOFF_S: should be a number above 0, at most 300, not "inf"'),
         ({"LEASE_S": "nan"}, 'LEASE_S: should be a number from 1 to 15, not "nan"'),
         (
@@ -166,13 +182,29 @@ def test_an_empty_variable_hides_neither_its_alias_nor_the_file(load: Load, tmp_
             {"PICTURE_TIMEOUT_S": "1e9"},
             'PICTURE_TIMEOUT_S: should be a number above 0, at most 86400, not "1e9"',
         ),
-        ({"REMOVE_AFTER_RUNS": "0"}, 'REMOVE_AFTER_RUNS: should be a whole number of 1 or more, not "0"'),
+        ({"REMOVE_AFTER_RUNS": "0"}, 'REMOVE_AFTER_RUNS: should be a whole number from 1 to 1000, not "0"'),
+        (
+            {"SCHEDULE_PAUSE_AFTER_FAILURES": "9999999999"},
+            'SCHEDULE_PAUSE_AFTER_FAILURES: should be a whole number from 1 to 1000, not "9999999999"',
+        ),
+        (
+            {"JOB_TIMEOUT_SUPPLIER_MS": "999999999999999999"},
+            'JOB_TIMEOUT_SUPPLIER_MS: should be a whole number from 1000 to 86400000, not "999999999999999999"',
+        ),
+        (
+            {"DOCUMENT_MAX_BYTES": "99999999999"},
+            'DOCUMENT_MAX_BYTES: should be a whole number from 1024 to 1073741824, not "99999999999"',
+        ),
+        (
+            {"PICTURE_MAX_PIXELS": "100000000"},
+            'PICTURE_MAX_PIXELS: should be a whole number from 1 to 89478485, not "100000000"',
+        ),
         ({"DEMO": "maybe"}, 'DEMO: should be true or false, not "maybe"'),
         ({"LOG_LEVEL": "LOUD"}, 'LOG_LEVEL: should be one of DEBUG, INFO, WARNING, ERROR, not "LOUD"'),
         ({"BULLMQ_CONCURRENCY_FAMILIES": "x"}, f'BULLMQ_CONCURRENCY_FAMILIES: {COUNT}, not "x"'),
         (
             {"BULLMQ_JOB_TIMEOUT_IMAGE": "5"},
-            'BULLMQ_JOB_TIMEOUT_IMAGE: should be a whole number of 1000 or more, not "5"',
+            'BULLMQ_JOB_TIMEOUT_IMAGE: should be a whole number from 1000 to 86400000, not "5"',
         ),
         ({"CONCURRENCY_IMAGES": "0", "BULLMQ_CONCURRENCY_IMAGES": "5"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
         ({"concurrency_images": "0"}, f'CONCURRENCY_IMAGES: {COUNT}, not "0"'),
