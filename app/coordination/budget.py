@@ -20,6 +20,8 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -92,9 +94,8 @@ class OriginBudget:
         """
         budget = self._hosts.get(host)
         if budget is None:
-            budget = self._hosts[host] = _Host(
-                (self._keys.budget(host), self._keys.shares(host)), self._share, self._most_at_once, self._most_a_second
-            )
+            keys = (self._keys.budget(host), self._keys.shares(host))
+            budget = self._hosts[host] = _Host(host, keys, self._share, self._most_at_once, self._most_a_second)
         slot = await budget.enter(within_s)
         try:
             yield slot
@@ -110,7 +111,10 @@ class OriginBudget:
 class _Host:
     """One host's share in this process, and those who wait for a place in it."""
 
-    def __init__(self, keys: tuple[str, str], share: AsyncScript | None, at_once: int, a_second: float | None) -> None:
+    def __init__(
+        self, name: str, keys: tuple[str, str], share: AsyncScript | None, at_once: int, a_second: float | None
+    ) -> None:
+        self._name = name
         self._keys, self._share, self._token = list(keys), share, uuid4().hex
         self._at_once, self._a_second = at_once, a_second
         self._granted, self._tokens, self._epoch = 0, 0, 0
@@ -137,7 +141,7 @@ class _Host:
                 return place.result()
             pause_s = self._pause_s()
             come_back_s = pause_s + random.uniform(0.2, max(COME_BACK_S, COME_BACK_WITHIN * pause_s))  # noqa: S311
-            raise NoPlace("no request to the host may begin now", come_back_s) from None
+            raise NoPlace(self._why_not(), come_back_s) from None
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
                 self.leave(place.result())
@@ -151,6 +155,14 @@ class _Host:
 
     def _pause_s(self) -> float:
         return max(0.0, self._paused_until - asyncio.get_running_loop().time())
+
+    def _why_not(self) -> str:
+        """Why no request may begin, for whoever sees that it does not."""
+        pause_s = self._pause_s()
+        if not pause_s:
+            return f"{self._name} is asked as much as ORIGIN_MAX_CONCURRENCY and ORIGIN_MAX_RPS allow"
+        until = datetime.now(UTC) + timedelta(seconds=pause_s)
+        return f"{self._name} answered 429, and is left alone until {until:%Y-%m-%d %H:%M:%S} UTC"
 
     def leave(self, slot: Slot) -> None:
         self._in_use -= 1
@@ -191,7 +203,7 @@ class _Host:
     def _poke(self) -> None:
         self._poked.set()
         if self._tender is None or self._tender.done():
-            self._tender = asyncio.create_task(self._tend())
+            self._tender = asyncio.create_task(self._tend(), context=Context())  # no job's: its log lines are all jobs'
 
     async def _tend(self) -> None:
         """Renew the share for as long as there is something to ask the host for."""
@@ -215,9 +227,12 @@ class _Host:
         except (RedisError, OSError) as error:
             outages.noted(error, "the origin's budget is split without Redis", "Redis")
             answer = self._local.ask(self._want(), self._tokens_wanted(), refused, succeeded)
-        self._granted, self._epoch = answer[0], answer[2]
+        self._granted, epoch = answer[0], answer[2]
         self._tokens = max(0, self._tokens) + answer[1]
         self._paused_until = asyncio.get_running_loop().time() + answer[3] / 1000
+        if epoch != self._epoch and answer[3]:
+            log.warning("a host wants a pause", why=self._why_not(), waiting=len(self._waiting))
+        self._epoch = epoch
 
     def _want(self) -> int:
         wanted = self._in_use + len(self._waiting)

@@ -1,12 +1,36 @@
-"""A host that wants a pause: its pictures wait without a slot and without an attempt, whatever a job's time is."""
+"""A host that wants a pause: who asks it waits without a slot and without an attempt, whatever a job's time is."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tests.support.stack import Servers, open_stack
+import pytest
+from structlog.testing import capture_logs
+
+from app.errors import OriginUnavailable
+from app.outbound import FetchLimits
+from tests.support.raw_http import KEEP, answer, serve
+from tests.support.stack import Servers, Stack, open_stack
+from tests.support.waiting import eventually
 
 JOBS = "SELECT state, attempts, error FROM jobs WHERE queue = 'image-upload'"
+SUPPLIER_JOB = "SELECT state, attempts, error FROM jobs WHERE queue = 'supplier-sync'"
+LOOKS = "SELECT count(*) FROM category_files WHERE checked_at > now() - interval '23 hours'"
+
+
+async def pause(stack: Stack, url: str) -> None:
+    """Somebody asks a host that answers 429."""
+    with pytest.raises(OriginUnavailable):
+        await stack.services.outbound.get(url, limits=FetchLimits(max_bytes=1_000))
+
+
+async def until_delayed(stack: Stack) -> None:
+    async def is_delayed() -> bool:
+        return [job["state"] for job in await stack.rows(SUPPLIER_JOB)] == ["delayed"]
+
+    await eventually(is_delayed)
 
 
 async def test_who_waits_for_the_end_of_a_pause_spends_nothing(servers: Servers, tmp_path: Path) -> None:
@@ -19,3 +43,51 @@ async def test_who_waits_for_the_end_of_a_pause_spends_nothing(servers: Servers,
         spent = [job["error"] for job in jobs if job["attempts"]]
         assert len(spent) == 1, "the one that was asked to wait; the others were not asked at all"
         assert "429" in spent[0]
+
+
+async def test_a_sync_that_meets_a_pause_before_it_has_begun_holds_no_slot(servers: Servers, tmp_path: Path) -> None:
+    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=2000) as stack:
+        stack.server.faults.add("*/elsewhere", "status", status=429, retry_after="4")
+        await pause(stack, f"{stack.server.base_url}/elsewhere")
+        stack.server.log.reset()
+        syncing = asyncio.create_task(stack.sync("A23"))
+        await until_delayed(stack)
+        await syncing
+        (job,) = await stack.rows(SUPPLIER_JOB)
+        assert (job["state"], job["attempts"]) == ("completed", 0)
+        assert stack.server.log.counts["manifest"] == 1
+
+
+async def test_a_sync_whose_category_file_is_at_a_host_that_wants_a_pause_comes_back(
+    servers: Servers, tmp_path: Path
+) -> None:
+    resting = [answer(status=429, Retry_After="3"), KEEP]
+    async with (
+        open_stack(servers, tmp_path, job_timeout_supplier_ms=2000) as stack,
+        serve(lambda _: resting) as elsewhere,
+    ):
+        await pause(stack, elsewhere.url("/first"))
+        stack.server.faults.add("category", "redirect", location=elsewhere.url("/CAT.csv"))
+        syncing = asyncio.create_task(stack.sync("A23"))
+        await until_delayed(stack)
+        assert await stack.value(LOOKS) == 0
+        stack.server.faults.clear()
+        await syncing
+        (job,) = await stack.rows(SUPPLIER_JOB)
+        assert (job["state"], job["attempts"], await stack.value(LOOKS)) == ("completed", 0, 1)
+        assert len(elsewhere.requests) == 1
+
+
+async def test_a_pause_in_the_middle_of_a_sync_is_no_standing_still(servers: Servers, tmp_path: Path) -> None:
+    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=1000, concurrency_documents=1) as stack:
+        stack.server.faults.add("document", "status", times=1, status=429, retry_after="4")
+        stack.server.log.reset()
+        with capture_logs() as lines:
+            await stack.sync("A23")
+        (job,), run = await stack.rows(SUPPLIER_JOB), await stack.run("A23")
+        assert (run["status"], run["families_failed"], job["attempts"]) == ("completed", 0, 0)
+        assert stack.server.log.counts["manifest"] == 1, "it waited, and did not begin anew"
+        told = [line["why"] for line in lines if line["event"] == "a host wants a pause"]
+        host = urlsplit(stack.server.base_url).netloc
+        assert len(told) == 1
+        assert told[0].startswith(f"{host} answered 429, and is left alone until ")

@@ -36,16 +36,11 @@ from app.sync.image.storing import PictureStorer, is_stored
 from app.sync.services import Services
 from app.sync.stage.batching import Batcher
 from app.sync.stage.context import Stage
+from app.sync.stage.places import place_within_s
 
 LINGER_S = 0.4
 """How long an end waits for others while pictures are under way. A commit is a dozen statements whatever its size, and
 the slot is free meanwhile, so the wait costs no picture anything (docs/decisions/0042)."""
-
-PLACE_WITHIN_S = 5.0
-"""For so many seconds a job waits in its slot until its picture's host may be asked: one host that wants a pause must
-not have all slots."""
-PLACE_SHARE = 0.25
-"""Of a job's time, at most, since that runs on meanwhile."""
 
 
 class ImageStage:
@@ -163,7 +158,7 @@ async def fetch_picture(services: Services, address: Address, *, conditional: bo
         limits=picture_limits(services.settings),
         etag=address.etag if conditional else None,
         last_modified=address.last_modified if conditional else None,
-        place_within_s=min(PLACE_WITHIN_S, services.settings.job_timeout_image_ms / 1000 * PLACE_SHARE),
+        place_within_s=place_within_s(services.settings.job_timeout_image_ms),
     )
 
 

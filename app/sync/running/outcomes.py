@@ -163,14 +163,14 @@ async def _spend(
 async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Work) -> None:
     """Run `work` within its time; a slice that reached a checkpoint is followed by another."""
     while True:
-        stage.progress.begin_slice(job)
         try:
             async with asyncio.timeout(policy.timeout_s) as timeout:
-                return await work(job)
+                with stage.progress.slice(job, timeout, policy.timeout_s) as now:
+                    return await work(job)
         except TimeoutError:
             if not timeout.expired():
                 raise
-            if not stage.progress.reached_checkpoint(job):
+            if not now.reached_checkpoint:
                 raise TimedOut(f"no progress within {policy.timeout_s:g} s") from None
 
 

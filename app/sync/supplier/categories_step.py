@@ -2,6 +2,7 @@
 
     the day's look taken ─▶ conditional GET ─┬─ there is none, or nothing new ─▶ the look is booked
                                              ├─ read, and not too much lost ─▶ the names replaced, the look booked
+                                             ├─ its host wants a pause ─▶ the look given back, the job comes back
                                              └─ anything else ─▶ the names stay, a warning, the look given back
 
 The validators of a body that was refused are not kept, so that a 304 does not hide it.
@@ -9,8 +10,10 @@ The validators of a body that was refused are not kept, so that a 304 does not h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.catalogue.guard import check_categories
-from app.errors import CategoriesRefused, OriginRefused, PermanentError, TransientError
+from app.errors import CategoriesRefused, NoPlace, OriginRefused, PermanentError, TransientError
 from app.feed.categories import read_categories
 from app.outbound.client import Fetched
 from app.persistence import categories, ledger, problems
@@ -19,6 +22,7 @@ from app.persistence.ledger import ClaimedJob
 from app.persistence.problems import Problem
 from app.sync.services import Services
 from app.sync.stage.context import Stage, plain_reason
+from app.sync.stage.places import place_within_s
 from app.sync.supplier.manifest_step import document_hosts, manifest_limits
 
 ABSENT = frozenset({403, 404, 410})
@@ -29,6 +33,7 @@ async def refresh_categories(stage: Stage, job: ClaimedJob, profile: bytes) -> N
     """Take over what the category file says; what goes wrong is a warning of the run and nothing more.
 
     Raises:
+        NoPlace: its host is not to be asked for now.
         ClaimLost: the job is not ours any more; nothing was written.
         DatabaseUnavailable: PostgreSQL is away.
     """
@@ -44,9 +49,12 @@ async def refresh_categories(stage: Stage, job: ClaimedJob, profile: bytes) -> N
         return
     try:
         await _take_over(services, job, profile, await _ask_both(services, url, validators))
+    except NoPlace:
+        await _give_back(services, job, profile, [])
+        raise
     except (TransientError, PermanentError) as error:
         problem = Problem("warning", "supplier", "categories", plain_reason(str(error), url), url=url)
-        await _warn(services, job, profile, problem)
+        await _give_back(services, job, profile, [problem])
 
 
 async def _ask_both(services: Services, url: str, validators: tuple[str | None, str | None]) -> Fetched | None:
@@ -69,6 +77,7 @@ async def _ask(services: Services, url: str, validators: tuple[str | None, str |
         limits=manifest_limits(services.settings),
         allowed_hosts=document_hosts(services.settings),
         headers={name: value for name, value in headers.items() if value},
+        place_within_s=place_within_s(services.settings.job_timeout_supplier_ms),
     )
 
 
@@ -101,10 +110,10 @@ def _read(fetched: Fetched) -> dict[str, dict[str, str]]:
     return {category.key: category.name for category in read_categories(fetched.body)}
 
 
-async def _warn(services: Services, job: ClaimedJob, profile: bytes, problem: Problem) -> None:
+async def _give_back(services: Services, job: ClaimedJob, profile: bytes, why: Sequence[Problem]) -> None:
     async def work(db: Connection) -> None:
         await ledger.fence(db, job)
-        await problems.add_problems(db, job.run_id, [problem])
+        await problems.add_problems(db, job.run_id, why)
         await categories.give_look_back(db, profile)
 
     await services.database.transact(work)

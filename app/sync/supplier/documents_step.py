@@ -1,7 +1,7 @@
 """Fetching documents: bounded parallelism, retries that hold no slot, everything compressed as it arrives.
 
     wanted ─▶ n fetchers ─▶ GET ─▶ outline, sha256, zstd (in a thread) ─▶ outcomes, a bounded queue
-                  ▲                     │ transient: again after its pause, the slot is free meanwhile
+                  ▲                     │ transient, or its host wants a pause: again after that, and others meanwhile
                   └─────────────────────┘
 
 Memory does not grow with the catalogue: the queue of outcomes is bounded and holds compressed bodies only.
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Sequence
 
 import msgspec
 import zstandard
 
 from app import traces
 from app.catalogue.grouping import family_key
-from app.errors import DocumentUnreadable, OriginRefused, OriginUnavailable, PermanentError
+from app.errors import DocumentUnreadable, NoPlace, OriginRefused, OriginUnavailable, PermanentError
 from app.feed.manifest import request_url
 from app.feed.outline import read_outline
 from app.outbound.client import FetchLimits
@@ -27,6 +28,7 @@ from app.settings import Settings
 from app.sync.services import Services
 from app.sync.stage.backoff import retry_wait_s
 from app.sync.stage.context import plain_reason
+from app.sync.stage.places import place_within_s
 from app.sync.stage.tasks import together
 from app.sync.supplier.manifest_step import document_hosts
 
@@ -37,20 +39,33 @@ DEAD_STATUSES = frozenset({401, 403, 404, 410})
 Arrival = FetchedDocument | FailedDocument
 
 
-class _Try(msgspec.Struct):
+class _Try(msgspec.Struct, order=True):
+    due: float
+    number: int
+    """In the manifest's order, so that no two are alike."""
     document: WantedDocument
     attempts: int = 0
-    due: float = 0.0
 
 
 class DocumentFetcher:
-    """Fetches the documents of one run; read `outcomes` until None comes."""
+    """Fetches the documents of one run; read `outcomes` until None comes.
 
-    def __init__(self, services: Services, supplier_code: str, wanted: Sequence[WantedDocument]) -> None:
+    `waits` is told for how many seconds a document is not asked for.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        supplier_code: str,
+        wanted: Sequence[WantedDocument],
+        *,
+        waits: Callable[[float], None],
+    ) -> None:
         self._services = services
         self._settings: Settings = services.settings
         self._supplier = supplier_code
-        self._waiting = [_Try(document) for document in reversed(wanted)]
+        self._waits = waits
+        self._waiting = [_Try(0.0, number, document) for number, document in enumerate(wanted)][::-1]
         self._open = len(wanted)
         self._later: list[_Try] = []
         self._moved = asyncio.Event()
@@ -76,18 +91,14 @@ class DocumentFetcher:
             self._moved.set()
 
     def _next(self) -> _Try | None:
-        now = asyncio.get_running_loop().time()
-        due = next((item for item in self._later if item.due <= now), None)
-        if due is not None:
-            self._later.remove(due)
-            return due
+        if self._later and self._later[0].due <= asyncio.get_running_loop().time():
+            return heapq.heappop(self._later)
         return self._waiting.pop() if self._waiting else None
 
     async def _wait(self) -> None:
         """Until a retry is due, or another fetcher has moved something."""
         self._moved.clear()
-        now = asyncio.get_running_loop().time()
-        pause_s = min((item.due - now for item in self._later), default=1.0)
+        pause_s = self._later[0].due - asyncio.get_running_loop().time() if self._later else 1.0
         try:
             async with asyncio.timeout(max(0.01, min(pause_s, 1.0))):
                 await self._moved.wait()
@@ -99,19 +110,26 @@ class DocumentFetcher:
         document = attempt.document
         try:
             return await self._get(document)
+        except NoPlace as error:
+            self._put_off(attempt, error.wait_s)
+            return None
         except OriginUnavailable as error:
             attempt.attempts += 1
             wait_s = retry_wait_s(self._settings, attempt.attempts, error.retry_after_s)
             if attempt.attempts >= self._settings.job_max_attempts or wait_s is None:
                 return _failed(document, "origin-unavailable", str(error), dead=False)
-            attempt.due = asyncio.get_running_loop().time() + wait_s
-            self._later.append(attempt)
+            self._put_off(attempt, wait_s)
             return None
         except OriginRefused as error:
             dead = error.status in DEAD_STATUSES
             return _failed(document, error.kind, str(error), dead=dead)
         except PermanentError as error:
             return _failed(document, error.kind, str(error), dead=False)
+
+    def _put_off(self, attempt: _Try, wait_s: float) -> None:
+        attempt.due = asyncio.get_running_loop().time() + wait_s
+        heapq.heappush(self._later, attempt)
+        self._waits(wait_s)
 
     async def _get(self, document: WantedDocument) -> FetchedDocument:
         settings = self._settings
@@ -122,6 +140,7 @@ class DocumentFetcher:
                 limits=_limits(settings),
                 allowed_hosts=document_hosts(settings),
                 headers={"Cache-Control": "no-cache", "Pragma": "no-cache"} if document.suspect else {},
+                place_within_s=place_within_s(settings.job_timeout_supplier_ms),
             )
             taken = await asyncio.to_thread(_take, document, fetched.body, self._supplier)
             span.note(bytes=len(fetched.body), sku=taken.sku)

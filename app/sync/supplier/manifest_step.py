@@ -76,20 +76,21 @@ async def get_manifest(services: Services) -> Manifest:
     return await read(services, await fetch(services))
 
 
-async def fetch(services: Services) -> ManifestBody:
-    """Ask for the manifest, conditionally.
+async def fetch(services: Services, *, place_within_s: float | None = None) -> ManifestBody:
+    """Ask for the manifest, conditionally; for `place_within_s` seconds its host is waited for, None is for ever.
 
     Raises:
+        NoPlace: the host was not to be asked in that time.
         OriginUnavailable: transient.
         OriginRefused: it is gone.
     """
     profile = manifests.profile_key(services.settings.base_url)
     async with services.database.read() as db:
         stored = await manifests.stored_manifest(db, profile)
-    fetched = await _ask(services, stored)
+    fetched = await _ask(services, stored, place_within_s)
     if not fetched.not_modified and not fetched.end_marked and await asyncio.to_thread(_seems_cut, services, fetched):
         # bytes that end early are asked for again (ENGINE.md 3); a second answer of the kind is the guard's business
-        fetched = await _ask(services, stored)
+        fetched = await _ask(services, stored, place_within_s)
     if fetched.not_modified and stored is not None:
         return ManifestBody(profile, stored.sha256, fetched, stored)
     return ManifestBody(profile, hashlib.sha256(fetched.body).hexdigest(), fetched, stored)
@@ -141,7 +142,7 @@ async def keep(services: Services, job: ClaimedJob, body: ManifestBody, entries:
     await services.database.transact(work)
 
 
-async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
+async def _ask(services: Services, stored: StoredManifest | None, place_within_s: float | None) -> Fetched:
     headers = {}
     if stored is not None and stored.etag:
         headers["If-None-Match"] = stored.etag
@@ -156,6 +157,7 @@ async def _ask(services: Services, stored: StoredManifest | None) -> Fetched:
             limits=manifest_limits(settings),
             allowed_hosts=document_hosts(settings),
             headers=headers,
+            place_within_s=place_within_s,
         )
         span.note(bytes=len(fetched.body), outcome="not modified" if fetched.not_modified else "fetched")
         return fetched

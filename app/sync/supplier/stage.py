@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.catalogue.file_names import SpokenFor
 from app.catalogue.suspicion import takes_most
@@ -29,6 +30,7 @@ from app.persistence.problems import Problem
 from app.persistence.suppliers import Supplier
 from app.sync.stage.children import add_family_jobs, add_old_pictures
 from app.sync.stage.context import Stage, messages_of
+from app.sync.stage.places import place_within_s
 from app.sync.stage.tasks import together
 from app.sync.supplier import manifest_step
 from app.sync.supplier.arrivals_step import Arrivals
@@ -65,6 +67,7 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
 
     Raises:
         ClaimLost, RunCancelled: it is not ours any more; what was committed stays.
+        NoPlace: nothing is begun, and the feed's host is not to be asked for now; later.
         TransientError, PermanentError: the manifest could not be had or read.
         DatabaseUnavailable: PostgreSQL is away; to be tried again at no cost.
     """
@@ -74,7 +77,8 @@ async def sync_supplier(stage: Stage, job: ClaimedJob) -> None:
     if job.options.reparse:
         await reparse_supplier(stage, job)
         return
-    body = await manifest_step.fetch(stage.services)
+    within_s = place_within_s(stage.services.settings.job_timeout_supplier_ms)
+    body = await manifest_step.fetch(stage.services, place_within_s=within_s)
     await refresh_categories(stage, job, body.profile)
     if nothing_to_do(stage.services.settings, supplier, job, body):
         await finish_unchanged(stage, job, supplier, body)
@@ -167,7 +171,9 @@ async def _add_rereads(db: Connection, sync: SupplierSync, diff: ManifestDiff) -
 
 
 async def _fetch(sync: SupplierSync, wanted: Sequence[WantedDocument]) -> None:
-    fetcher = DocumentFetcher(sync.stage.services, sync.supplier.code, wanted)
+    fetcher = DocumentFetcher(
+        sync.stage.services, sync.supplier.code, wanted, waits=partial(sync.stage.progress.note_wait, sync.job)
+    )
     async with together() as group:
         group.create_task(fetcher.run())
         await Arrivals(sync.stage, sync.job, sync.spoken_for, sync.asked).commit(fetcher.outcomes)
