@@ -31,6 +31,12 @@ JOB_WAIT_SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.25, 1, 5, 30, 60, 300, 1800, 7200),
     registry=REGISTRY,
 )
+FAILED_AGAIN = Counter(
+    "promidata_jobs_failed_again",
+    "Jobs that failed for good as the one before for the same thing did: pictures that are dead, and asked for again.",
+    ["queue"],
+    registry=REGISTRY,
+)
 RUN_SECONDS = Histogram(
     "promidata_run_seconds",
     "Runs that ended, from the call to the last picture.",
@@ -64,6 +70,7 @@ def prepare(queues: tuple[str, ...]) -> None:
     """Begin every series of these queues at 0: a rate over one that begins at 1 misses the first."""
     for queue in queues:
         JOB_WAIT_SECONDS.labels(queue)
+        FAILED_AGAIN.labels(queue)
         for outcome in get_args(JobOutcome):
             JOB_SECONDS.labels(queue, outcome)
     for result in RUN_RESULTS:

@@ -19,6 +19,7 @@ FIRING = 'count by (alertname, severity, queue, supplier, part) (ALERTS{alertsta
 IMAGES = 'queue="image-upload"'
 ENDED = f'promidata_job_seconds_count{{instance="w",outcome="completed",{IMAGES}}}'
 FAILED = f'promidata_job_seconds_count{{instance="w",outcome="failed",{IMAGES}}}'
+AGAIN = f'promidata_jobs_failed_again_total{{instance="w",{IMAGES}}}'
 COMPLETED = f'promidata_jobs{{{IMAGES},state="completed"}}'
 HEALTHY = {
     'promidata_database_up{instance="api"}': "1+0x60",
@@ -32,6 +33,7 @@ HEALTHY = {
     'promidata_queue_oldest_seconds{queue="supplier-sync",state="waiting"}': "0+60x60",
     ENDED: "0+10x60",
     FAILED: "0+1x60",
+    AGAIN: "0+0x60",
     COMPLETED: "0+10x60",
     'promidata_supplier_last_run_failed{supplier="A23"}': "0+0x60",
     'promidata_supplier_guard_tripped{supplier="A23"}': "0+0x60",
@@ -69,6 +71,12 @@ CASES = (
     ),
     Case("workers are not scraped and the ledger's counters move", {ENDED: "0+0x60", FAILED: "0+0x60"}, {45: []}),
     Case("a third of the pictures fail", {FAILED: "0+5x60"}, {20: [f"FailureRate {OF_IMAGES}"]}),
+    Case("a quiet night with dead pictures", {FAILED: "0 9 9+0x58", AGAIN: "0 9 9+0x58", ENDED: "0+0x60"}, {10: []}),
+    Case(
+        "dead ones, and seven that failed for the first time",
+        {FAILED: "0 16 16+0x58", AGAIN: "0 9 9+0x58", ENDED: "0 1 1+0x58"},
+        {10: [f"FailureRate {OF_IMAGES}"]},
+    ),
     Case("four of five pictures fail: too few to tell", {FAILED: "0 4 4+0x58", ENDED: "0 1 1+0x58"}, {10: []}),
     Case(
         "a failed run",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.metrics.registry import REGISTRY
 from tests.conftest import MakeStack
 from tests.support.hostile_pictures import EARLY, MAKERS, Good, HostilePicture
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
@@ -112,11 +113,17 @@ async def test_what_is_no_picture_is_asked_for_with_growing_pauses(
     """ENGINE.md 3: dead pictures do not cost a request every time."""
     feed = bare_feed()
     show(feed, skus_of(feed)[0], [origin.put("/page", b"<html>sign in</html>"), origin.url("/gone")])
+    before = failed_again()
     async with make_stack(feed) as stack:
         for _ in range(5):
             await stack.sync()
         assert origin.asked == {"/page": 3, "/gone": 3}
         assert await stack.value("SELECT min(next_try_at) > now() + interval '8 min' FROM addresses") is True
+    assert failed_again() - before == 2 * 2, "not among them are the two that failed for the first time"
+
+
+def failed_again() -> float:
+    return REGISTRY.get_sample_value("promidata_jobs_failed_again_total", {"queue": "image-upload"}) or 0.0
 
 
 PRIVATE = [

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.persistence.database import RepeatTransaction
 from app.persistence.ledger import to_json
 from app.persistence.pictures.rows import Address, FailedPicture, HeldAddress, NamedAddress
-from app.persistence.statements import ask
+from app.persistence.statements import ask, column
 
 
 async def hold_addresses(db: AsyncConnection, urls: Collection[str]) -> dict[str, NamedAddress]:
@@ -80,11 +80,14 @@ async def addresses(db: AsyncConnection, ids: Sequence[int]) -> dict[int, Addres
     return {row.id: Address(**row) for row in rows}
 
 
-async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) -> None:
-    """Record addresses that failed; what is stored already stays, and what is dead is asked for with growing pauses."""
+async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) -> int:
+    """Record addresses that failed; what is stored already stays, and what is dead is asked for with growing pauses.
+
+    Returns how many are dead that failed the time before, too.
+    """
     if not pictures:
-        return
-    await ask(
+        return 0
+    again = await column(
         db,
         """
         WITH mine AS (
@@ -95,9 +98,10 @@ async def record_failed(db: AsyncConnection, pictures: Sequence[FailedPicture]) 
             failures = a.failures + 1, error = mine.reason, checked_at = clock_timestamp(),
             next_try_at = CASE WHEN mine.dead AND a.failures >= 2 THEN clock_timestamp()
                 + LEAST(interval '1 day', interval '10 min' * power(2, LEAST(a.failures - 2, 10))) END
-        FROM mine WHERE a.id = mine.id""",
+        FROM mine WHERE a.id = mine.id RETURNING mine.dead AND a.failures > 1""",
         {"rows": to_json([{**msgspec.to_builtins(picture), "reason": picture.reason[:500]} for picture in pictures])},
     )
+    return again.count(True)
 
 
 async def record_unchanged(db: AsyncConnection, address_ids: Sequence[int]) -> None:

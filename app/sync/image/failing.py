@@ -9,8 +9,12 @@ and is unsettled like any other that failed.
 
 from __future__ import annotations
 
+from functools import partial
+
 from app.errors import AskedInVain, PermanentError, PromidataSyncError
+from app.metrics.work import FAILED_AGAIN
 from app.persistence import media, pictures
+from app.persistence.after_commit import after_commit
 from app.persistence.database import Connection
 from app.persistence.ledger import ClaimedJob
 from app.persistence.pictures import FailedPicture
@@ -50,7 +54,8 @@ async def fail_picture(db: Connection, job: ClaimedJob, error: PromidataSyncErro
     if lost is not None:
         await media.lead_nowhere(db, leading, lost)
     dead = isinstance(error, PermanentError)
-    await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
+    again = await pictures.record_failed(db, [FailedPicture(address_id, str(error), dead)])
+    after_commit(db, partial(FAILED_AGAIN.labels(job.queue).inc, again))
     shown = await show_pictures(db, {held_id: held.media_id for held_id, held in before.items()})
     await note_shown(db, shown, {job.supplier_id: job.run_id})
 
