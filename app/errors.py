@@ -220,11 +220,18 @@ class StoreDeclines(StoreUnavailable):
 
 
 class ComesBack(PromidataSyncError):
-    """Something else goes first: the job waits for `wait_s` seconds without a slot, and no attempt is spent."""
+    """Something else goes first: the job waits for `wait_s` seconds without a slot, and no attempt is spent.
+
+    `what` it waits for is shown as the job's error meanwhile.
+    """
 
     def __init__(self, what: str, wait_s: float) -> None:
         super().__init__(what, wait_s)
+        self.what = what
         self.wait_s = wait_s
+
+    def __str__(self) -> str:
+        return self.what
 
 
 class GoesAfter(ComesBack):

@@ -60,4 +60,5 @@ def _line(supplier: str, wait: RunWait, most: int) -> str:
     attempt = f", attempt {wait.attempts + 1} of {most}" if wait.attempts else ""
     why = "" if wait.error is None else f": {wait.error}"
     jobs = counted(wait.jobs, f"{STAGE_OF[wait.queue]} job waits", f"{STAGE_OF[wait.queue]} jobs wait")
-    return in_one_line(f"{supplier}: {jobs} for another try, next {due}{attempt}{why}")
+    again = " for another try" if wait.attempts else ""
+    return in_one_line(f"{supplier}: {jobs}{again}, next {due}{attempt}{why}")

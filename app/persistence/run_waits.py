@@ -31,7 +31,7 @@ class RunWait(msgspec.Struct, frozen=True):
     next_in_s: float
     """Seconds until the first of them is due; below zero when it is."""
     error: str | None
-    """Why the last try of the first of them came to nothing."""
+    """Why the last try of the first of them came to nothing, or what it waits for."""
 
 
 async def run_waits(db: AsyncConnection, run_ids: Sequence[str], queues: Sequence[str]) -> list[RunWait]:

@@ -40,6 +40,9 @@ QUEUE: dict[str, JsonValue] = {
 PROGRESS: dict[str, JsonValue] = {"step": "fetching_variants", "percentage": 30}
 
 
+ERROR = "Why its last attempt failed; of a `delayed` job without one, what it waits for."
+
+
 class ListedJob(Out):
     """A job as lists show it; times are milliseconds since the epoch."""
 
@@ -48,7 +51,7 @@ class ListedJob(Out):
     job_id: str
     queue_name: str
     state: JobState
-    error: str | None
+    error: Annotated[str | None, Field(description=ERROR)]
     attempts_made: int
     processed_on: int | None
     finished_on: int | None

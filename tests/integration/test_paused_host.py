@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,12 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import OriginUnavailable
+from app.jobs.definitions import IMAGE_UPLOAD
 from app.outbound import FetchLimits
+from app.persistence.job_lists import JobFilter, list_jobs
+from app.views.jobs import listed_job
 from tests.support.raw_http import KEEP, answer, serve
 from tests.support.stack import Servers, Stack, open_stack
 from tests.support.waiting import eventually
 
-JOBS = "SELECT state, attempts, error FROM jobs WHERE queue = 'image-upload'"
+JOBS = "SELECT state, attempts, error, errors FROM jobs WHERE queue = 'image-upload'"
 SUPPLIER_JOB = "SELECT state, attempts, error FROM jobs WHERE queue = 'supplier-sync'"
 LOOKS = "SELECT count(*) FROM category_files WHERE checked_at > now() - interval '23 hours'"
 
@@ -40,9 +44,33 @@ async def test_who_waits_for_the_end_of_a_pause_spends_nothing(servers: Servers,
         run, jobs = await stack.run("A23"), await stack.rows(JOBS)
         assert (run["status"], run["images_failed"]) == ("completed", 0)
         assert {job["state"] for job in jobs} == {"completed"}
-        spent = [job["error"] for job in jobs if job["attempts"]]
+        spent = [error["error"] for job in jobs for error in job["errors"]]
         assert len(spent) == 1, "the one that was asked to wait; the others were not asked at all"
         assert "429" in spent[0]
+
+
+async def test_a_picture_that_waits_for_a_host_says_for_which_and_until_when(servers: Servers, tmp_path: Path) -> None:
+    async with open_stack(servers, tmp_path, job_timeout_image_ms=2000) as stack:
+        stack.server.faults.add("*/Images/*", "status", times=1, status=429, retry_after="5")
+        syncing = asyncio.create_task(stack.sync("A23"))
+        told: list[str] = []
+
+        async def has_told() -> bool:
+            jobs = await stack.rows(f"{JOBS} AND state = 'delayed' AND attempts = 0")
+            told.extend(job["error"] for job in jobs)
+            return bool(told)
+
+        await eventually(has_told)
+        host = re.escape(urlsplit(stack.server.base_url).netloc)
+        assert re.fullmatch(
+            rf"{host} answered 429, and is left alone until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC", told[0]
+        )
+        await syncing
+        async with stack.services.database.read() as db:
+            listed = await list_jobs(
+                db, JobFilter(IMAGE_UPLOAD, run_id=str((await stack.run("A23"))["id"])), after=None, limit=50
+            )
+        assert {listed_job(stack.settings, job)["error"] for job in listed} == {None}
 
 
 async def test_a_sync_that_meets_a_pause_before_it_has_begun_holds_no_slot(servers: Servers, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,9 @@ async def test_who_has_something_that_others_need_is_sent_away_until_the_pause_i
         assert waits[0].kept_s < 2
         assert waits[1].kept_s < 2, "it is known by now that nobody may ask for longer than it would wait"
         assert all(25 < wait.come_back_s < 40 for wait in waits)
+        said, _, until = waits[1].why.removesuffix(" UTC").partition(" until ")
+        assert said == f"{HOST} answered 429, and is left alone"
+        assert 20 < (datetime.fromisoformat(f"{until}+00:00") - datetime.now(UTC)).total_seconds() < 31
         async with budget.slot("elsewhere.example:443", 1.0):
             pass
         await budget.close()
@@ -176,6 +180,7 @@ async def test_one_who_waits_for_others_requests_alone_comes_back_soon() -> None
         sent_away = await _sent_away(budget, 0.3)
     assert 0.3 <= sent_away.kept_s < 2
     assert sent_away.come_back_s < 5
+    assert sent_away.why == f"{HOST} is asked as much as ORIGIN_MAX_CONCURRENCY and ORIGIN_MAX_RPS allow"
     async with budget.slot(HOST, 1.0):
         pass
     await budget.close()
@@ -185,6 +190,7 @@ async def test_one_who_waits_for_others_requests_alone_comes_back_soon() -> None
 class SentAway:
     kept_s: float
     come_back_s: float
+    why: str
 
 
 async def _sent_away(budget: OriginBudget, within_s: float) -> SentAway:
@@ -192,4 +198,4 @@ async def _sent_away(budget: OriginBudget, within_s: float) -> SentAway:
     with pytest.raises(NoPlace) as sent_away:
         async with budget.slot(HOST, within_s):
             pass
-    return SentAway(time.monotonic() - began, sent_away.value.wait_s)
+    return SentAway(time.monotonic() - began, sent_away.value.wait_s, str(sent_away.value))

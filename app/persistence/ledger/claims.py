@@ -143,8 +143,13 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
     return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0, unknown=True)) for job_id in ids]
 
 
-async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], *, wait_s: float = 0.0) -> list[str]:
-    """Give claimed jobs back unspent, to wait as before, or for `wait_s`; return those whose claim still held."""
+async def hand_back(
+    db: AsyncConnection, jobs: Sequence[ClaimedJob], why: str | None = None, wait_s: float = 0.0
+) -> list[str]:
+    """Give claimed jobs back unspent; return those whose claim still held.
+
+    They wait as before, or for `wait_s`, and say `why`.
+    """
     return await column(
         db,
         """
@@ -157,9 +162,10 @@ async def hand_back(db: AsyncConnection, jobs: Sequence[ClaimedJob], *, wait_s: 
         UPDATE jobs j SET claim = NULL,
             state = CASE WHEN CAST(:wait_s AS double precision) > 0 THEN 'delayed' ELSE 'waiting' END,
             run_at = clock_timestamp() + make_interval(secs => CAST(:wait_s AS double precision)),
-            dispatched_at = clock_timestamp(), started_at = CASE WHEN attempts > 0 THEN started_at END
+            dispatched_at = clock_timestamp(), started_at = CASE WHEN attempts > 0 THEN started_at END,
+            error = COALESCE(CAST(:why AS text), j.error)
         FROM mine WHERE j.id = mine.id RETURNING j.id""",
-        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s},
+        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s, "why": why},
     )
 
 

@@ -28,6 +28,8 @@ async def let_first_end(services: Services, first_id: str) -> None:
     if first is None:
         return
     if first.is_open:
-        raise GoesAfter(first_id, max(0.0, first.due_in_s) + LOOK_AGAIN_S)
+        raise GoesAfter(
+            f"{first_id} asks for the same picture, and goes first", max(0.0, first.due_in_s) + LOOK_AGAIN_S
+        )
     if first.failure is not None:
         raise AskedInVain(first.failure, first.kind or "failed")

@@ -138,7 +138,7 @@ async def _settled(
     except OutageError:
         raise
     except ComesBack as error:
-        return await _hand_back(stage, job, wait_s=error.wait_s)
+        return await _hand_back(stage, job, str(error), error.wait_s)
     except TimedOut as error:
         return await (_hand_back(stage, job) if stopping() else _spend(stage, job, policy, error, span))
     except PromidataSyncError as error:
@@ -174,9 +174,9 @@ async def _bounded(stage: Stage, job: ClaimedJob, policy: QueuePolicy, work: Wor
                 raise TimedOut(f"no progress within {policy.timeout_s:g} s") from None
 
 
-async def _hand_back(stage: Stage, job: ClaimedJob, *, wait_s: float = 0.0) -> Ended:
+async def _hand_back(stage: Stage, job: ClaimedJob, why: str | None = None, wait_s: float = 0.0) -> Ended:
     async def work(db: Connection) -> None:
-        await ledger.hand_back(db, [job], wait_s=wait_s)
+        await ledger.hand_back(db, [job], why, wait_s)
 
     await stage.services.database.transact(work)
     return Ended(job.id, round(wait_s * 1000), "handed_back")
