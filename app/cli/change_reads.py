@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
-from app.cli.exits import has_reader, nobody_reads
+from app.cli.exits import end_if_unread
 from app.cli.named import know_supplier, with_supplier_asked
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json, tell_lines
@@ -70,8 +70,7 @@ async def _pages(
             left = None if left is None else left - len(rows)
         elif follow:
             await asyncio.sleep(LOOK_EVERY_S)
-            if not has_reader():
-                raise SystemExit(nobody_reads())
+            end_if_unread()
         else:
             return
 

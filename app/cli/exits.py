@@ -48,13 +48,18 @@ def exit_code_of(statuses: Iterable[str]) -> ExitCode:
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
 
 
-def has_reader() -> bool:
-    """Whether standard output is read still: a pipe says so without a byte being written to it."""
+def end_if_unread() -> None:
+    """Ask whether standard output is read still; a pipe says so without a byte being written to it.
+
+    Raises:
+        SystemExit: its reader has gone (`| head`).
+    """
     if sys.stdout is None:  # started with it closed
-        return True
+        return
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)
-    return not pipe.poll(0)
+    if pipe.poll(0):
+        raise SystemExit(nobody_reads())
 
 
 def nobody_reads() -> int:

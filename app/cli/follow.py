@@ -17,6 +17,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from app.cli.exits import end_if_unread
 from app.cli.named import read_runs
 from app.cli.run_tables import line_of, live_table
 from app.cli.telling import PLAIN_EVERY_S, Teller
@@ -46,15 +47,20 @@ class RunView(Protocol):
     ) -> None: ...
 
 
-async def follow(services: Services, run_ids: Sequence[str], teller: Teller) -> list[Run]:
+async def follow(
+    services: Services, run_ids: Sequence[str], teller: Teller, *, only_if_read: bool = False
+) -> list[Run]:
     """Return the runs when all are over; an outage of the database is waited out.
 
     Raises:
         NotFound: a run was deleted meanwhile.
+        SystemExit: it is done for the reader of standard output alone, and that one has gone.
     """
     waits = Waits(services)
     with view_for(teller) as view:
         while True:
+            if only_if_read:
+                end_if_unread()
             try:
                 runs = await read_runs(services, run_ids)
                 said = await waits.look(runs)

@@ -144,7 +144,7 @@ async def _watch(services: Services, started: Sequence[Started], options: SyncOp
         if not run.started:
             teller.say(f"{run.supplier}: a run is under way already, following that one")
     try:
-        runs = await follow(services, [run.run_id for run in started], teller)
+        runs = await follow(services, [run.run_id for run in started], teller, only_if_read=True)
     except asyncio.CancelledError:
         remark(f"no longer watching; the sync goes on. `{own_name()} runs` shows how far it is")
         raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,27 @@ from tests.support.command_line import command, environment, environment_of, sta
 from tests.support.databases import fresh_database
 from tests.support.forked import start_command
 from tests.support.stack import Servers, Stack
+from tests.support.waiting import eventually
 
+INTERRUPTED_AT = """
+import atexit, os, signal, sys
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["AT"]:
+            interrupt()
+
+sys.meta_path.insert(0, Interrupting())
+if os.environ["AT"] == "the end":
+    atexit.register(interrupt)
+from app.cli.start import main
+
+sys.exit(main())
+"""
+"""The command, with Ctrl-C while it imports what AT names."""
 NOWHERE = "postgresql://user:secret@127.0.0.1:9/promidata"
 
 
@@ -171,6 +193,16 @@ async def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(stack: Sta
     assert await stack.value("SELECT count(*) FROM runs") == 0
 
 
+@pytest.mark.parametrize("at", ["app.cli.main", "typer", "app.cli.queue_commands", "app.states", "the end"])
+async def test_ctrl_c_ends_a_command_without_a_word_also_while_it_is_imported(tmp_path: Path, at: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", INTERRUPTED_AT, "states", cwd=tmp_path, env=environment(AT=at),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (130, "")
+
+
 async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: Path) -> None:
     env = environment_of(stack)
     process = await start(tmp_path, env, "sync", "A23", "--watch")
@@ -182,6 +214,23 @@ async def test_leaving_a_watched_sync_leaves_it_running(stack: Stack, tmp_path: 
     _, err = await process.communicate()
     assert process.returncode == 130
     assert "the sync goes on" in err.decode()
+    assert (await stack.run("A23"))["status"] == "queued"
+
+
+async def test_a_reader_that_goes_ends_watching_although_nothing_is_told_before_the_end(
+    stack: Stack, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli.main", "sync", "A23", "--watch", "--json",
+        cwd=tmp_path, env=environment_of(stack), stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    await eventually(lambda: stack.value("SELECT count(*) FROM runs WHERE status = 'queued'"))
+    os.close(reading)
+    async with asyncio.timeout(20):
+        assert (await process.communicate())[1] == b""
+    assert process.returncode == 1
     assert (await stack.run("A23"))["status"] == "queued"
 
 
