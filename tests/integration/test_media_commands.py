@@ -12,15 +12,18 @@ import pytest_asyncio
 from typer.testing import CliRunner
 
 from app.cli.media import media_app, read_age_s
+from app.errors import OriginUnavailable
 from app.images.store import media_key
 from app.images.store_local import LocalStore
 from app.persistence.media import StoredPicture
 from app.sync.image.settling import Settled, commit_settled
+from app.sync.image.stage import picture_limits
 from app.sync.operating.media import find_orphans, verify_media
 from tests.conftest import MakeStack
 from tests.support.counting_store import CountingStore, counted
 from tests.support.image_jobs import HeldRun
 from tests.support.picture_origin import PictureOrigin, bare_feed, jpeg, show, skus_of
+from tests.support.raw_http import answer
 from tests.support.stack import Stack
 from tests.support.worker_stack import environment_of
 
@@ -70,6 +73,19 @@ async def test_missing_and_wrong_objects_are_found_and_put_back(
     assert sorted(store.puts) == sorted(keys[:2])
     assert origin.asked == {"/0.jpg": 1, "/1.jpg": 1}
     assert (await verify_media(stack.services)).wrong == []
+
+
+async def test_a_host_that_wants_a_pause_is_waited_for(
+    three: tuple[Stack, CountingStore, list[str]], origin: PictureOrigin
+) -> None:
+    stack, store, keys = three
+    await store.inner.delete(keys[0])
+    origin.scripts["/0.jpg"] = [[answer(status=429, Retry_After="6")]]
+    with pytest.raises(OriginUnavailable):
+        await stack.services.outbound.get(origin.url("/0.jpg"), limits=picture_limits(stack.settings))
+    report = await verify_media(stack.services, repair=True)
+    assert [wrong.repaired for wrong in report.wrong] == [True]
+    assert origin.asked["/0.jpg"] == 2
 
 
 async def test_what_cannot_be_repaired_says_why_and_the_rest_is(

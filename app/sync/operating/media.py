@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from app.errors import PermanentError, StoreUnavailable, TransientError
+from app.errors import NoPlace, PermanentError, StoreUnavailable, TransientError
 from app.images.download import DownloadedPicture, NotModified
 from app.images.store import is_media_key
 from app.persistence import audit, media, pictures
@@ -154,6 +154,8 @@ async def _download(services: Services, address: Address) -> DownloadedPicture:
     while True:
         try:
             got = await fetch_picture(services, address, conditional=False)
+        except NoPlace as error:
+            await asyncio.sleep(error.wait_s)
         except TransientError as error:
             attempts += 1
             wait_s = retry_wait_s(services.settings, attempts, error.retry_after_s)
