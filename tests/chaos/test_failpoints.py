@@ -154,7 +154,7 @@ async def _execute(workers: Workers, sql: str) -> None:
 REPARSE = Scenario(_sync_before, options={"reparse": True}, mended=True)
 SCENARIOS = {
     "supplier.unchanged_step.finish_unchanged": Scenario(_sync_before, mended=True),
-    "supplier.categories_step._warn": Scenario(_fail_categories),
+    "supplier.categories_step._give_back": Scenario(_fail_categories),
     "running.outcomes._delay": Scenario(_fail_a_picture_once, mended=True),
     "running.outcomes._end_failed": Scenario(_lose_a_picture, mended=True),
     "running.outcomes.end_cancelled": Scenario(_slow_pictures, _cancel_in_the_pictures, mended=True),
