@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from structlog import get_logger
 
-from app.coordination.heartbeats import BEAT_EVERY_S, WorkerBeat, forget_beat, write_beat
+from app.coordination.heartbeats import BEAT_EVERY_S, Beats, forget_beat, time_of, write_beat
 from app.jobs.scripts import scripts_for
 from app.outages import outages
 from app.redis_keys import RedisKeys
@@ -35,7 +35,7 @@ LATE_S = 60.0
 
 
 class Heart:
-    """Beats until stopped. `held` gives the ids to renew, `describe` the beat; `on_lost` gets what others hold."""
+    """Beats until stopped. `held` gives the ids to renew, `beats` what is said; `on_lost` gets what others hold."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Heart:
         token: str,
         *,
         held: Callable[[], Sequence[str]],
-        describe: Callable[[], WorkerBeat],
+        beats: Beats,
         on_lost: Callable[[list[str]], None],
         loop: asyncio.AbstractEventLoop,
         lease_s: float,
@@ -54,7 +54,7 @@ class Heart:
         self._redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
         self._renew = self._redis.register_script(scripts_for(keys).renew)
         self._keys, self._queue, self._token = keys, keys.queue(queue), token
-        self._held, self._describe, self._on_lost = held, describe, on_lost
+        self._held, self._beats, self._on_lost = held, beats, on_lost
         self._loop, self._lease_s, self._stuck_after_s = loop, lease_s, stuck_after_s
         self._came_round_at = self._beat_at = time.monotonic()
         self._stopped = threading.Event()
@@ -85,7 +85,7 @@ class Heart:
             self._beat_at = time.monotonic()
             self._look_at_loop()
             try:
-                write_beat(self._redis, self._describe(), self._keys)
+                write_beat(self._redis, self._beats.at(time_of(self._redis)), self._keys)
                 lost = self._prolong(list(self._held()))
                 if lost:
                     self._on_lost(lost)

@@ -14,12 +14,11 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from uuid import uuid4
 
 from structlog import get_logger
 
-from app.coordination.heartbeats import WorkerBeat, beat_now
+from app.coordination.heartbeats import Beats
 from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable
 from app.failpoints import reach
 from app.jobs.definitions import QueueName, QueuePolicy
@@ -71,7 +70,6 @@ class Worker:
         self._exchange = Exchange(
             self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._stop.is_set
         )
-        self._started_at = datetime.now(UTC).isoformat()
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
             redis_url,
@@ -79,7 +77,7 @@ class Worker:
             name,
             self.id,
             held=lambda: self._slots.ids,
-            describe=self._describe,
+            beats=Beats(self.id, name, concurrency=policy.slots, active=lambda: self._slots.busy),
             on_lost=self._lost_from_thread,
             loop=self._loop,
             lease_s=services.settings.lease_s,
@@ -186,9 +184,6 @@ class Worker:
 
     def _lost_from_thread(self, ids: list[str]) -> None:
         self._loop.call_soon_threadsafe(self._slots.lose, ids, self._slots.jobs)
-
-    def _describe(self) -> WorkerBeat:
-        return beat_now(self.id, self._name, self._started_at, concurrency=self._policy.slots, active=self._slots.busy)
 
     async def _drain(self) -> None:
         """Let running jobs finish within the grace period, and hand back the rest unspent."""

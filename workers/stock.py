@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -23,7 +22,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from app import traces
-from app.coordination.heartbeats import beat_now
+from app.coordination.heartbeats import Beats
 from app.errors import PromidataSyncError, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD, STAGE_OF, QueueName, policies
 from app.jobs.messages import FUNCTIONS, pack, unpack
@@ -124,14 +123,14 @@ async def shown_alive(
 ) -> AsyncIterator[Heart]:
     """Show this process among the live workers; the leases of what is `running` are ARQ's, and not renewed."""
     assert settings.redis_url is not None
-    worker_id, started_at, policy = uuid4().hex, datetime.now(UTC).isoformat(), policies(settings)[name]
+    worker_id, policy = uuid4().hex, policies(settings)[name]
     heart = Heart(
         settings.redis_url.get_secret_value(),
         queue.keys,
         name,
         worker_id,
         held=tuple,
-        describe=lambda: beat_now(worker_id, name, started_at, concurrency=policy.slots, active=len(running)),
+        beats=Beats(worker_id, name, concurrency=policy.slots, active=lambda: len(running)),
         on_lost=lambda _: None,
         loop=asyncio.get_running_loop(),
         lease_s=settings.lease_s,

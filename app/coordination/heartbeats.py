@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import msgspec
 from redis import Redis as SyncRedis
@@ -39,26 +42,45 @@ class WorkerBeat(msgspec.Struct, frozen=True):
     """Parts of ours that its work has been waiting for longer than some seconds, and what they said last."""
 
 
-def beat_now(worker_id: str, queue_name: str, started_at: str, *, concurrency: int, active: int) -> WorkerBeat:
-    """This process as a live worker, at this moment; `concurrency` are its slots, `active` those that are busy."""
-    return WorkerBeat(
-        id=worker_id,
-        queue_name=queue_name,
-        hostname=socket.gethostname(),
-        pid=os.getpid(),
-        started_at=started_at,
-        last_heartbeat_at=datetime.now(UTC).isoformat(),
-        concurrency=concurrency,
-        active=active,
-        waits_for=outages.longer_than(SHORT_WAIT_S),
-    )
+class Beats:
+    """What one worker says of itself at each beat; `concurrency` are its slots, `active` says how many are busy.
+
+    By Redis's clock, as all who read it may compare it with others': a worker's own may be minutes off.
+    """
+
+    def __init__(self, worker_id: str, queue_name: str, *, concurrency: int, active: Callable[[], int]) -> None:
+        self._id, self._queue_name = worker_id, queue_name
+        self._concurrency, self._active = concurrency, active
+        self._began = time.monotonic()
+        self._started_at: datetime | None = None
+
+    def at(self, now: datetime) -> WorkerBeat:
+        """The worker at this moment, which is Redis's."""
+        self._started_at = self._started_at or now - timedelta(seconds=time.monotonic() - self._began)
+        return WorkerBeat(
+            id=self._id,
+            queue_name=self._queue_name,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at.isoformat(),
+            last_heartbeat_at=now.isoformat(),
+            concurrency=self._concurrency,
+            active=self._active(),
+            waits_for=outages.longer_than(SHORT_WAIT_S),
+        )
+
+
+def time_of(redis: SyncRedis) -> datetime:
+    """Redis's clock."""
+    seconds, microseconds = cast("tuple[int, int]", redis.time())
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
 
 def write_beat(redis: SyncRedis, beat: WorkerBeat, keys: RedisKeys = DEFAULT_KEYS) -> None:
     """Say that a worker lives; called from its heartbeat thread."""
     with redis.pipeline(transaction=False) as pipe:
         pipe.set(keys.worker(beat.id), msgspec.json.encode(beat), ex=BEAT_LIFE_S)
-        pipe.zadd(keys.workers, {beat.id: datetime.now(UTC).timestamp()})
+        pipe.zadd(keys.workers, {beat.id: datetime.fromisoformat(beat.last_heartbeat_at).timestamp()})
         pipe.expire(keys.workers, 3600)
         pipe.execute()
 

@@ -77,6 +77,7 @@ class Trial:
             await self._redis.mget([name])
             await self._redis.zrange(wake, 0, -1)
             await self._redis.zcard(wake)
+            await self._redis.time()
             await self._redis.expire(name, 1)
             await self._redis.delete(name, fair, wake, room)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,14 @@ async def test_no_decision_rests_on_a_workers_clock(servers: Servers, tmp_path: 
             "SELECT 1 FROM jobs WHERE abs(EXTRACT(epoch FROM finished_at - clock_timestamp())) > 60"
         )
         assert now == []
+        queue = workers.stack.services.queue
+        assert queue is not None
+        beats = await live_workers(queue.redis, queue.keys)
+        shown = [datetime.fromisoformat(at) for beat in beats for at in (beat.started_at, beat.last_heartbeat_at)]
+        assert len(shown) >= 2 * 3
+        assert max(abs(datetime.now(UTC) - at) for at in shown) < timedelta(minutes=2), (
+            "it is Redis's clock that is shown"
+        )
 
 
 async def test_a_worker_in_the_same_place_is_another_one(servers: Servers, tmp_path: Path) -> None:
