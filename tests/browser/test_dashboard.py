@@ -39,7 +39,20 @@ COUNTED = {
     "Pictures": "images",
 }
 """Rows of a run's counts, and their names in the API."""
-LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+LEVELS = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+MARKS = """
+() => {
+  const ground = getComputedStyle(document.body).backgroundColor;
+  const marks = [".dot", ".state", ".flash", ".bar", ".timeline li::before", ".top nav a[aria-current]"];
+  return [ground, marks.flatMap((mark) => [...document.querySelectorAll(mark.split("::")[0])].map((node) => {
+    const style = getComputedStyle(node, mark.includes("::") ? "::before" : null);
+    return [mark, style.backgroundColor, parseFloat(style.borderTopWidth)];
+  }))];
+}
+"""
+"""The page's ground, and each mark that a colour of ours makes, with its own and the width of its border."""
 SHIFTS = """
 window.shifted = 0;
 new PerformanceObserver((list) => {
@@ -218,6 +231,16 @@ async def test_each_role_signs_in_and_axe_finds_nothing_on_any_page(
         assert found == []
 
 
+async def test_colours_of_the_system_take_away_no_mark(browser: Browser, workers: Workers, url: str) -> None:
+    run = (await workers.stack.run("A23"))["id"]
+    async with visiting(browser, forced_colors="active") as visit:
+        for path, marks in (("/", 3), (f"/runs/{run}", 3), ("/queues?window=1h", 2)):
+            await visit.page.goto(url + path)
+            ground, found = await visit.page.evaluate(MARKS)
+            assert len({name for name, *_ in found}) >= marks, path
+            assert [name for name, colour, border in found if colour == ground and not border] == [], path
+
+
 async def test_a_long_name_wraps_and_a_phone_shows_all_of_it(browser: Browser, workers: Workers, url: str) -> None:
     run = (await workers.stack.run("A23"))["id"]
     await call_it(workers, f"{'Werbeartikel und Geschenke aus aller Welt ' * 4}{'Donaudampfschiff' * 4}")
@@ -268,6 +291,7 @@ async def violations(page: Page, where: str) -> list[str]:
     # its import builds models for a second, in every process that only collects this file
     from axe_playwright_python.async_playwright import Axe  # noqa: PLC0415
 
+    await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     found = (await Axe().run(page, options=LEVELS)).response["violations"]
     return [
         f"{where}: {one['id']} {one['nodes'][0]['html'][:160]} {one['nodes'][0]['failureSummary']}" for one in found

@@ -23,10 +23,11 @@ UPDATE products SET content = content || jsonb_build_object(
     'category', repeat('Werbeartikel', 20))
 """
 STICKING_OUT = """
-() => [...document.querySelectorAll(".card")].flatMap((card) => [...card.querySelectorAll("h2, h3, a, p, dd")]
+() => [...document.querySelectorAll(".card, .filters")]
+  .flatMap((card) => [...card.querySelectorAll("h2, h3, a, p, dd, input")]
   .filter((node) => !node.closest(".scroll") && node.getClientRects().length)
   .filter((node) => node.getBoundingClientRect().right > card.getBoundingClientRect().right)
-  .map((node) => node.textContent.slice(0, 40)))
+  .map((node) => node.textContent.slice(0, 40) || node.name))
 """
 
 
@@ -42,7 +43,7 @@ async def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
         yield opened
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 390, 320])
 async def test_no_page_is_wider_than_the_window_and_nothing_lies_over_its_neighbour(
     browser: Browser, stack: Stack, width: int
 ) -> None:
