@@ -68,7 +68,8 @@ def _of_queues(seen: Seen) -> list[Concern]:
         if queue.paused:
             found.append(Concern("warn", f"{title} is paused", "No job is started until it is resumed.", path))
         if queue.failed:
-            why = f"{counted(queue.failed, 'job has', 'jobs have')} failed."
+            again = "; what fails in every sync counts each time" if queue.failed > 1 else ""
+            why = f"{counted(queue.failed, 'job has', 'jobs have')} failed{again}."
             found.append(Concern("warn", f"Failed jobs in {title}", why, f"{path}?state=failed"))
     return found
 

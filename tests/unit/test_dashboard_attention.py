@@ -15,7 +15,10 @@ def seen(**states: int) -> Seen:
     return Seen(suppliers=[], runs={}, queues=queues, workers=[], no_redis=None, has_feed=True)
 
 
-@pytest.mark.parametrize(("failed", "said"), [(1, "1 job has failed."), (1200, "1 200 jobs have failed.")])
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [(1, "1 job has failed."), (1200, "1 200 jobs have failed; what fails in every sync counts each time.")],
+)
 def test_failed_jobs_have_failed_whatever_they_had_left_of_their_attempts(failed: int, said: str) -> None:
     assert said in [concern.why for concern in concerns(seen(failed=failed))]
 
