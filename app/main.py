@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import VERSION, traces
 from app.api import (
@@ -64,7 +64,7 @@ from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
 from app.metrics.process import watching_the_loop
 from app.metrics.work import prepare
-from app.setting_errors import ending_in_one_line
+from app.setting_errors import ending_in_one_line, starting_in_one_line
 from app.settings import Settings, load_settings
 from app.sync.installation import keep
 from app.sync.services import open_services
@@ -82,6 +82,10 @@ DESCRIPTION = "Keeps a PostgreSQL catalogue and an S3/R2 picture store true to a
 
 class Api(FastAPI):
     """FastAPI whose description holds the problem document that every operation may answer with."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start, answer a request, end."""
+        await super().__call__(scope, receive, starting_in_one_line(send) if scope["type"] == "lifespan" else send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The application behind what also the answer to an unforeseen error goes through."""

@@ -6,7 +6,8 @@ pydantic's errors + the names that are set ─▶ one line; no value of a secret
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ from app.errors import SettingsError
 
 LACKING = "setting_lacking"
 SHOWN_CHARS = 30
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+"""How an ASGI application tells its server something."""
 
 
 @contextmanager
@@ -31,6 +34,18 @@ def ending_in_one_line() -> Iterator[None]:
         yield
     except SettingsError as error:
         raise SystemExit(f"promidata-sync: {error}") from None
+
+
+def starting_in_one_line(send: Send) -> Send:
+    """For servers of others, which show a failed start as a traceback: where a setting is refused, that alone."""
+
+    async def tell(message: MutableMapping[str, Any]) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, SettingsError):
+            message["message"] = f"promidata-sync: {error}"
+        await send(message)
+
+    return tell
 
 
 def lacking(given: str, *needed: str, hint: str = "") -> PydanticCustomError:

@@ -399,3 +399,14 @@ def test_commands_of_others_end_with_one_line_too(arguments: list[str]) -> None:
     assert (
         ended.stderr.strip() == 'promidata-sync: settings: PORT: should be a whole number from 0 to 65535, not "many"'
     )
+
+
+def test_uvicorn_says_in_one_line_what_is_refused_when_the_parts_are_opened() -> None:
+    env = environment(DATABASE_URL="postgresql://u:p@127.0.0.1:1/d?sslmode=odd", PYTHONPATH=str(ROOT))
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("uvicorn"), "app.main:app", "--log-level", "error"],
+        check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    first, *others = ended.stderr.strip().splitlines()
+    assert first.startswith("ERROR:    promidata-sync: DATABASE_URL: sslmode should be one of disable, ")
+    assert others == ["ERROR:    Application startup failed. Exiting."]
