@@ -43,10 +43,10 @@ class Visit:
         self.page.on("console", self._hear)
 
     def _note_failure(self, request: Request) -> None:
-        """A page that is left has no time for its icon, its events or what it was about to draw anew."""
+        """A page that is left has no time for its icon, its events, its pictures or what it was about to draw anew."""
         left = request.failure == "net::ERR_ABORTED"
         by_itself = request.url.partition("?")[0].endswith(("/favicon.png", "/icon.svg", "/api/v1/events"))
-        if not (left and (by_itself or request.resource_type == "fetch")):
+        if not (left and (by_itself or request.resource_type in {"fetch", "image"})):
             self.wrong.append(f"{request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:
