@@ -48,15 +48,24 @@ async def add_problems_of(db: AsyncConnection, problems: Sequence[tuple[str, Pro
     )
 
 
-async def forget_warnings(db: AsyncConnection, documents: Sequence[tuple[str, str]]) -> None:
-    """Drop what an earlier job of a run warned of a family's documents: run and address each."""
-    if not documents:
+async def forget_warnings(db: AsyncConnection, families: Sequence[tuple[str, int, str]]) -> None:
+    """Drop what an earlier job of a run warned of a family: run, supplier and SKU each.
+
+    By the addresses of its documents, those among them that are known to be gone by now.
+    """
+    if not families:
         return
     await db.execute(
         text("""
-        DELETE FROM problems p USING unnest(CAST(:runs AS uuid[]), CAST(:urls AS text[])) AS t(run_id, url)
-        WHERE p.run_id = t.run_id AND p.url = t.url AND p.stage = 'family' AND p.severity = 'warning'"""),
-        {"runs": [run_id for run_id, _ in documents], "urls": [url for _, url in documents]},
+        DELETE FROM problems p
+        USING unnest(CAST(:runs AS uuid[]), CAST(:suppliers AS int[]), CAST(:skus AS text[])) AS t(run_id, owner, sku)
+        CROSS JOIN LATERAL (SELECT url FROM documents WHERE supplier_id = t.owner AND family_sku = t.sku OFFSET 0) d
+        WHERE p.run_id = t.run_id AND p.url = d.url AND p.stage = 'family' AND p.severity = 'warning'"""),
+        {
+            "runs": [run_id for run_id, _, _ in families],
+            "suppliers": [supplier_id for _, supplier_id, _ in families],
+            "skus": [sku for _, _, sku in families],
+        },
     )
 
 

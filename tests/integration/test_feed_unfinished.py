@@ -252,6 +252,24 @@ async def with_families_first(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> 
     return left
 
 
+@pytest.mark.parametrize(("file", "renamed"), [("1", "3"), ("3", "1")])
+async def test_what_is_warned_of_a_group_before_a_file_is_known_to_be_gone_is_withdrawn(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, file: str, renamed: str
+) -> None:
+    """Until then a variant is in two documents, either of which may be the first by name: warnings bear its address."""
+    feed = plain_feed(families=1)
+    kid = {**feed.document(skus_of(feed)[0])["ChildProducts"][0], "ANumber": "C"}
+    for name, sku in (("2", "C-1"), (file, "C-2")):
+        feed.set_document("A23", f"{name}.json", {**kid, "Sku": sku})
+    async with make_stack(feed) as stack:
+        await stack.sync()
+        feed.remove_family(file)
+        feed.set_document("A23", f"{renamed}.json", {**kid, "Sku": "C-2"})
+        await with_families_first(stack, monkeypatch)
+        assert [item["reason"] for item in await stack.problems("A23") if item["stage"] == "family"] == []
+        assert await active(stack, "C") == 2
+
+
 async def test_families_that_the_run_brought_in_before_the_guard_looked_do_not_count_for_it(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ async def _put_off(db: Connection, doubted: Sequence[Decided], over: Set[str]) -
 
 async def _tell(db: Connection, again: Sequence[Decided], told: Sequence[tuple[str, Problem]]) -> None:
     """Warn once a run: of families that another job of it may have warned of, what holds now takes its place."""
-    await problems.forget_warnings(db, [(item.job.run_id, one.url) for item in again for one in item.read.chosen])
+    await problems.forget_warnings(db, [(item.job.run_id, *item.ready.name) for item in again])
     await problems.add_problems_of(db, told)
 
 
