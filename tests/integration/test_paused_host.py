@@ -20,6 +20,9 @@ from tests.support.stack import Servers, Stack, open_stack
 from tests.support.waiting import eventually
 
 JOBS = "SELECT state, attempts, error, errors FROM jobs WHERE queue = 'image-upload'"
+JOB_MS = 3000
+PAUSE_S = "6"
+"""Longer than a job may take; and long enough for a busy machine to see it."""
 SUPPLIER_JOB = "SELECT state, attempts, error FROM jobs WHERE queue = 'supplier-sync'"
 LOOKS = "SELECT count(*) FROM category_files WHERE checked_at > now() - interval '23 hours'"
 
@@ -38,8 +41,8 @@ async def until_delayed(stack: Stack) -> None:
 
 
 async def test_who_waits_for_the_end_of_a_pause_spends_nothing(servers: Servers, tmp_path: Path) -> None:
-    async with open_stack(servers, tmp_path, job_timeout_image_ms=1000) as stack:
-        stack.server.faults.add("*/Images/*", "status", times=1, status=429, retry_after="5")
+    async with open_stack(servers, tmp_path, job_timeout_image_ms=JOB_MS) as stack:
+        stack.server.faults.add("*/Images/*", "status", times=1, status=429, retry_after=PAUSE_S)
         await stack.sync("A23")
         run, jobs = await stack.run("A23"), await stack.rows(JOBS)
         assert (run["status"], run["images_failed"]) == ("completed", 0)
@@ -50,8 +53,8 @@ async def test_who_waits_for_the_end_of_a_pause_spends_nothing(servers: Servers,
 
 
 async def test_a_picture_that_waits_for_a_host_says_for_which_and_until_when(servers: Servers, tmp_path: Path) -> None:
-    async with open_stack(servers, tmp_path, job_timeout_image_ms=2000) as stack:
-        stack.server.faults.add("*/Images/*", "status", times=1, status=429, retry_after="5")
+    async with open_stack(servers, tmp_path, job_timeout_image_ms=JOB_MS) as stack:
+        stack.server.faults.add("*/Images/*", "status", times=1, status=429, retry_after=PAUSE_S)
         syncing = asyncio.create_task(stack.sync("A23"))
         told: list[str] = []
 
@@ -74,8 +77,8 @@ async def test_a_picture_that_waits_for_a_host_says_for_which_and_until_when(ser
 
 
 async def test_a_sync_that_meets_a_pause_before_it_has_begun_holds_no_slot(servers: Servers, tmp_path: Path) -> None:
-    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=2000) as stack:
-        stack.server.faults.add("*/elsewhere", "status", status=429, retry_after="4")
+    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=JOB_MS) as stack:
+        stack.server.faults.add("*/elsewhere", "status", status=429, retry_after=PAUSE_S)
         await pause(stack, f"{stack.server.base_url}/elsewhere")
         stack.server.log.reset()
         syncing = asyncio.create_task(stack.sync("A23"))
@@ -89,9 +92,9 @@ async def test_a_sync_that_meets_a_pause_before_it_has_begun_holds_no_slot(serve
 async def test_a_sync_whose_category_file_is_at_a_host_that_wants_a_pause_comes_back(
     servers: Servers, tmp_path: Path
 ) -> None:
-    resting = [answer(status=429, Retry_After="3"), KEEP]
+    resting = [answer(status=429, Retry_After=PAUSE_S), KEEP]
     async with (
-        open_stack(servers, tmp_path, job_timeout_supplier_ms=2000) as stack,
+        open_stack(servers, tmp_path, job_timeout_supplier_ms=JOB_MS) as stack,
         serve(lambda _: resting) as elsewhere,
     ):
         await pause(stack, elsewhere.url("/first"))
@@ -107,8 +110,8 @@ async def test_a_sync_whose_category_file_is_at_a_host_that_wants_a_pause_comes_
 
 
 async def test_a_pause_in_the_middle_of_a_sync_is_no_standing_still(servers: Servers, tmp_path: Path) -> None:
-    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=1000, concurrency_documents=1) as stack:
-        stack.server.faults.add("document", "status", times=1, status=429, retry_after="4")
+    async with open_stack(servers, tmp_path, job_timeout_supplier_ms=JOB_MS, concurrency_documents=1) as stack:
+        stack.server.faults.add("document", "status", times=1, status=429, retry_after=PAUSE_S)
         stack.server.log.reset()
         with capture_logs() as lines:
             await stack.sync("A23")
