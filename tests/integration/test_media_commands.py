@@ -12,7 +12,7 @@ import pytest_asyncio
 from typer.testing import CliRunner
 
 from app.cli.media import media_app, read_age_s
-from app.errors import OriginUnavailable
+from app.errors import OriginUnavailable, StoreDeclines
 from app.images.store import media_key
 from app.images.store_local import LocalStore
 from app.persistence.media import StoredPicture
@@ -107,6 +107,25 @@ async def test_what_cannot_be_repaired_says_why_and_the_rest_is(
     told = await stack.rows("SELECT kind, fields FROM changes WHERE id > :before", before=before)
     assert told == [{"kind": "updated", "fields": ["images"]}]
     assert await stack.value("SELECT count(*) FROM addresses WHERE state = 'stored'") == 3
+
+
+async def test_a_picture_that_the_store_does_not_take_back_keeps_no_other(
+    three: tuple[Stack, CountingStore, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, store, keys = three
+    put = store.put
+
+    async def decline_one(key: str, body: bytes, content_type: str) -> None:
+        if key == keys[0]:
+            raise StoreDeclines("the object store answered 400", for_itself=False)
+        await put(key, body, content_type)
+
+    monkeypatch.setattr(store, "put", decline_one)
+    for key in keys:
+        await store.inner.delete(key)
+    report = await verify_media(stack.services, repair=True)
+    done = {wrong.key: (wrong.repaired, wrong.reason) for wrong in report.wrong}
+    assert done == {keys[0]: (False, "the object store answered 400"), keys[1]: (True, None), keys[2]: (True, None)}
 
 
 async def test_what_no_address_leads_to_any_more_is_forgotten_and_found_no_more(

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from app.errors import NoPlace, PermanentError, StoreUnavailable, TransientError
+from app.errors import NoPlace, PermanentError, StoreDeclines, StoreUnavailable, TransientError
 from app.images.download import DownloadedPicture, NotModified
 from app.images.store import is_media_key
 from app.persistence import audit, media, pictures
@@ -128,7 +128,7 @@ async def _repair(services: Services, storer: PictureStorer, row: MediaRow, wron
     for address in (leading[address_id] for address_id in ids):
         try:
             wrong.repaired = await _fetch_again(services, storer, address) == row.key
-        except (PermanentError, TransientError) as error:
+        except (PermanentError, TransientError, StoreDeclines) as error:
             wrong.reason = str(error)
         if wrong.repaired:
             wrong.reason = None
