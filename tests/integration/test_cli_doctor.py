@@ -77,11 +77,12 @@ def beat(queue: str) -> WorkerBeat:
 
 @pytest.fixture
 async def working(stack: Stack) -> Stack:
-    """A system that has synced, with a live worker a queue."""
+    """A system that has synced, with a worker a queue that lives as long as the test, however slow that is."""
     await stack.sync()
     with redis_of(stack) as redis:
         for queue in QUEUES:
             write_beat(redis, beat(queue))
+            redis.persist(DEFAULT_KEYS.worker(f"w-{queue}"))
     return stack
 
 
