@@ -17,6 +17,7 @@ from structlog import get_logger
 
 from app.api.limited_http import LimitedHttp
 from app.cli.descriptors import connection_limit, raise_open_files_limit
+from app.cli.interrupts import interruptible
 from app.cli.programs import BACKLOG, cannot_listen, http_address, listener
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
@@ -43,7 +44,7 @@ def run_api(descriptor: int | None = None) -> None:
         UpError: the port is taken.
     """
     settings = find_settings(serves=True)
-    asyncio.run(_try_parts(settings))  # here it costs one line; when the server starts, a traceback
+    interruptible(_try_parts(settings))  # here it costs one line; when the server starts, a traceback
     app = create_app(settings)
     with _listen(settings) if descriptor is None else socket.socket(fileno=descriptor) as opened:
         _tell_address(

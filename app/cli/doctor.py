@@ -18,6 +18,7 @@ from rich.text import Text
 from app import VERSION
 from app.cli.exits import ExitCode
 from app.cli.feed_check import check_manifest
+from app.cli.interrupts import interruptible
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, tell_json
 from app.coordination.heartbeats import workers_now
@@ -73,7 +74,7 @@ def run_doctor(*, as_json: bool) -> ExitCode:
     Raises:
         SettingsError: a setting makes no sense.
     """
-    findings = asyncio.run(examine(find_settings()))
+    findings = interruptible(examine(find_settings()))
     healthy = all(finding.ok for finding in findings)
     if as_json:
         tell_json({"ok": healthy, "checks": findings})

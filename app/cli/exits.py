@@ -66,3 +66,8 @@ def nobody_reads() -> int:
     """The reader of standard output has gone: say nothing, at the interpreter's end either; returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(ExitCode.FAILED)
+
+
+def just_end(*_: object) -> None:
+    """Ctrl-C where there is nothing to put in order."""
+    os._exit(ExitCode.INTERRUPTED)

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 
 from app.cli.first_sync import entries_table
+from app.cli.interrupts import interruptible
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, tell_json
 from app.feed.manifest import read_manifest
@@ -23,7 +24,7 @@ def run_feed_check(*, as_json: bool) -> None:
         OriginUnavailable, OriginRefused, AddressRefused, ManifestUnreadable: it could not be had or read, and why.
         SettingsError: PROMIDATA_BASE_URL is not set.
     """
-    check = asyncio.run(check_manifest(find_settings()))
+    check = interruptible(check_manifest(find_settings()))
     if as_json:
         tell_json(msgspec.to_builtins(check))
     else:

@@ -6,7 +6,6 @@ Ctrl-C.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from typing import Annotated
@@ -14,6 +13,7 @@ from typing import Annotated
 import typer
 from structlog import get_logger
 
+from app.cli.interrupts import interruptible
 from app.cli.supervisor import StopRequest
 from app.cli.up_file import UpError
 from app.logs import configure_logs, mask_address
@@ -72,7 +72,7 @@ def serve(
         latency_s=latency_ms / 1000,
     )
     try:
-        asyncio.run(_serve_until_stopped(server, logged=logged))
+        interruptible(_serve_until_stopped(server, logged=logged))
     except OSError as error:
         raise UpError(f"cannot listen on {host} ({_why(error)}): choose others with --host and --port") from error
 

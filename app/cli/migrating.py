@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from app.cli.interrupts import interruptible
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller
 from app.persistence.migrations import current_revision, migrate
@@ -18,7 +17,7 @@ def run_migrate(revision: str) -> None:
         DatabaseUnavailable: it is away, or too old.
         SettingsError: DATABASE_URL is not set.
     """
-    found = asyncio.run(_migrate(find_settings(), revision))
+    found = interruptible(_migrate(find_settings(), revision))
     Teller().say(f"the schema is at revision {found}" if found else "the schema is gone")
 
 

@@ -1,42 +1,24 @@
-"""Where the command begins: Ctrl-C ends it without a word also before there is anything to end, and after all is over.
+"""Where the command begins: Ctrl-C just ends it, without a word, but where it has something to put in order.
 
-Ctrl-C just ends ─▶ imports, a quarter of a second ─▶ Ctrl-C interrupts the command ─▶ its end ─▶ Ctrl-C just ends
+    Ctrl-C just ends ─▶ imports, settings, what is typed ─▶ interruptible work (interrupts.py) ─▶ what is told of it
+
+An exception would be shown by what imports, or lost where Python calls back on its own.
 """
 
 from __future__ import annotations
 
-INTERRUPTED = 130
-"""`ExitCode.INTERRUPTED`, which is not imported yet; as little as can be is, before Ctrl-C is heard."""
-
-try:
-    import os
+try:  # as little as can be, before Ctrl-C is heard
     import signal
+
+    from app.cli.exits import just_end
 except KeyboardInterrupt:
-    raise SystemExit(INTERRUPTED) from None
+    raise SystemExit(130) from None
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    _on_ctrl_c(just_end=True)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a shell that runs it in the background
+        signal.signal(signal.SIGINT, just_end)
     from app.cli.main import main as command
 
-    try:
-        _on_ctrl_c(just_end=False)
-        return command()
-    except KeyboardInterrupt:  # while it said how it ended
-        return INTERRUPTED
-    finally:
-        _on_ctrl_c(just_end=True)
-
-
-def _on_ctrl_c(*, just_end: bool) -> None:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a shell that runs it in the background
-        signal.signal(signal.SIGINT, _just_end if just_end else signal.default_int_handler)
-
-
-def _just_end(*_: object) -> None:
-    os._exit(INTERRUPTED)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return command()

@@ -9,13 +9,13 @@ from a catalogue full of samples.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
+from app.cli.interrupts import interruptible
 from app.cli.up_file import RunningUp, find_running
 from app.logs import configure_logs
 from app.persistence.audit import Act
@@ -86,4 +86,4 @@ def with_services(
             async with audited(services.database, services.settings, act):
                 return await work(services)
 
-    return asyncio.run(opened())
+    return interruptible(opened())

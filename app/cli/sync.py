@@ -20,6 +20,7 @@ from app import traces
 from app.cli.acting import act_of
 from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
+from app.cli.interrupts import interruptible
 from app.cli.named import know_supplier
 from app.cli.run_tables import dry_run_table, guard_lines, summary_table
 from app.cli.surroundings import find_settings
@@ -58,7 +59,7 @@ def run_sync(options: SyncOptions) -> ExitCode:
         OutageError: the database, or for a queued sync Redis, is away.
     """
     teller = Teller(quiet=options.as_json)
-    return asyncio.run(_run(options, teller))
+    return interruptible(_run(options, teller))
 
 
 async def _run(options: SyncOptions, teller: Teller) -> ExitCode:

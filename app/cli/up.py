@@ -9,7 +9,6 @@ The programs are stopped first and the servers last, so that jobs can be handed 
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 import time
@@ -21,6 +20,7 @@ from pydantic import SecretStr
 
 from app.cli.cores import available_cores, worker_counts
 from app.cli.first_sync import begin_with
+from app.cli.interrupts import interruptible
 from app.cli.programs import Feed, add_programs, environment, find_feed, http_address, listen_for_api, worker_programs
 from app.cli.readiness import wait_until_ready
 from app.cli.servers import EmbeddedServers
@@ -50,7 +50,7 @@ def run_up(*, port: int | None, sync_all: bool) -> None:
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     with only_one(settings.data_dir), listen_for_api(settings, port) as door:
         configure_logs(settings.log_level)
-        asyncio.run(Up(settings, Teller(), began, sync_all=sync_all).run(door))
+        interruptible(Up(settings, Teller(), began, sync_all=sync_all).run(door))
 
 
 class Up:

@@ -22,10 +22,15 @@ from tests.support.stack import Servers, Stack
 from tests.support.waiting import eventually
 
 INTERRUPTED_AT = """
-import atexit, os, signal, sys
+import atexit, os, signal, sys, weakref
+
+class Gone:
+    pass
 
 def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+    gone = Gone()
+    called_back = weakref.ref(gone, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del gone
 
 class Interrupting:
     def find_spec(self, name, path, target=None):
@@ -39,7 +44,7 @@ from app.cli.start import main
 
 sys.exit(main())
 """
-"""The command, with Ctrl-C while it imports what AT names."""
+"""The command, with Ctrl-C while it imports what AT names, and where an exception would be lost."""
 NOWHERE = "postgresql://user:secret@127.0.0.1:9/promidata"
 
 
@@ -193,10 +198,15 @@ async def test_a_dry_run_says_what_a_sync_would_do_and_writes_nothing(stack: Sta
     assert await stack.value("SELECT count(*) FROM runs") == 0
 
 
-@pytest.mark.parametrize("at", ["app.cli.main", "typer", "app.cli.queue_commands", "app.states", "the end"])
-async def test_ctrl_c_ends_a_command_without_a_word_also_while_it_is_imported(tmp_path: Path, at: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "at"),
+    [("states", "app.cli.main"), ("states", "typer"), ("stats", "app.cli.reads"), ("states", "the end")],
+)
+async def test_ctrl_c_ends_a_command_without_a_word_also_while_it_is_imported(
+    tmp_path: Path, typed: str, at: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", INTERRUPTED_AT, "states", cwd=tmp_path, env=environment(AT=at),
+        sys.executable, "-c", INTERRUPTED_AT, typed, cwd=tmp_path, env=environment(AT=at),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, err = await process.communicate()
