@@ -1,7 +1,7 @@
 """`DATA_DIR/up.json`: where the parts of a running `up` are, for the other commands on this machine.
 
 It holds passwords, so it is mode 0600. It counts only while the `up` that wrote it lives: a process id comes back, a
-process id with its start time does not.
+process id with its start time does not. And only in the folder it was written into: a copy of that has the file, too.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class RunningUp(msgspec.Struct, frozen=True):
     """When that process began, in seconds since the epoch."""
     allow_private_addresses: str
     redis_prefix: str = ""
+    folder: tuple[int, int] | None = None
+    """DATA_DIR's device and inode, which a copy does not share and every path to it does; None: 0.1.0 did not say."""
 
 
 @contextmanager
@@ -86,6 +88,7 @@ def announced(api_url: str, parts: dict[str, str], data_dir: Path) -> Iterator[N
         pid_started_at_s=psutil.Process().create_time(),
         allow_private_addresses=parts["ALLOW_PRIVATE_ADDRESSES"],
         redis_prefix=parts.get("REDIS_PREFIX", ""),
+        folder=_identity(data_dir),
     )
     path = data_dir / NAME
     _write_private(path, msgspec.json.format(msgspec.json.encode(running)))
@@ -93,6 +96,11 @@ def announced(api_url: str, parts: dict[str, str], data_dir: Path) -> Iterator[N
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -118,6 +126,8 @@ def find_running(data_dir: Path) -> RunningUp | None:
         raise UpError(
             f"{data_dir / NAME} belongs to another user: use the one who runs `up`, or set DATABASE_URL and REDIS_URL"
         ) from None
+    if running.folder not in (None, _identity(data_dir)):
+        return None
     with suppress(psutil.Error):
         if psutil.Process(running.pid).create_time() == running.pid_started_at_s:
             return running

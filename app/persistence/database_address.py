@@ -56,7 +56,8 @@ def database_url(settings: Settings) -> str:
     """
     if settings.database_url is None:
         raise SettingsError(
-            "DATABASE_URL is not set: set it to a PostgreSQL database, or start everything with `promidata-sync up`"
+            "DATABASE_URL is not set: set it to a PostgreSQL database, "
+            "or start everything with `promidata-sync up` on this DATA_DIR"
         )
     return settings.database_url.get_secret_value()
 

@@ -52,7 +52,7 @@ async def test_a_command_without_a_database_says_what_to_set(tmp_path: Path) -> 
     ended = await command(tmp_path, environment(), "runs")
     assert ended.code == 1
     assert "DATABASE_URL is not set" in ended.err
-    assert "promidata-sync up" in ended.err
+    assert "promidata-sync up` on this DATA_DIR" in ended.err
     assert "Traceback" not in ended.err
 
 

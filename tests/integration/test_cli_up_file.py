@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -66,6 +67,33 @@ def test_one_that_a_killed_up_left_behind_does_not_count(tmp_path: Path, started
 def test_a_garbled_one_does_not_count(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     assert find_running(tmp_path) is None
+
+
+def test_one_in_a_copy_of_the_folder_does_not_count(tmp_path: Path) -> None:
+    """Else commands there would read the original's database and the copy's pictures."""
+    (tmp_path / "one").mkdir()
+    with announced(API_URL, PARTS, tmp_path / "one"):
+        shutil.copytree(tmp_path / "one", tmp_path / "two")
+        assert find_running(tmp_path / "one") is not None
+        assert find_running(tmp_path / "two") is None
+
+
+def test_every_path_to_the_folder_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    with announced(API_URL, PARTS, tmp_path / "link"):
+        assert find_running(tmp_path / "one") is not None
+        (tmp_path / "one").rename(tmp_path / "moved")
+        assert find_running(tmp_path / "moved") is not None
+        (tmp_path / "moved").rename(tmp_path / "one")
+
+
+def test_one_of_a_release_that_did_not_name_the_folder_counts(tmp_path: Path) -> None:
+    with announced(API_URL, PARTS, tmp_path):
+        described = msgspec.json.decode((tmp_path / NAME).read_bytes())
+        del described["folder"]
+        (tmp_path / NAME).write_bytes(msgspec.json.encode(described))
+        assert find_running(tmp_path) is not None
 
 
 def test_a_second_up_on_a_data_folder_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:
