@@ -6,8 +6,9 @@
 The ledger is looked at rather than told by the stages: an event is then never about something that was not committed,
 it needs no Redis, and 50 streams cost one look. An event is written once, and a stream sends what a look found as one
 piece: 50 streams of a sync cost the API 50 pieces a look, not 50 times its events. A job that runs for less than a look
-may be told of by its queue's numbers alone. Ids begin with a word of this process: one from another process, or from
-before a restart, is unknown; so is one from before a time in which nobody looked.
+may be told of by its queue's numbers alone, but not where it was told as failed before. Ids begin with a word of this
+process: one from another process, or from before a restart, is unknown; so is one from before a time in which nobody
+looked.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ log = get_logger()
 
 LOOK_EVERY_S = 0.5
 KEPT_EVENTS = 2_000
+MOST_FAILED = 2_000
+"""Of so many jobs that were told as failed last it is told when they are so no more."""
 LINGER_S = 60.0
 """For how long it is looked on after the last stream ended, for whoever reads by one stream after the other."""
 AFTER_DEFECT_S = 10.0
@@ -75,6 +78,8 @@ class LiveEvents:
         self._kept: deque[LiveEvent] = deque(maxlen=KEPT_EVENTS)
         self._number = 0
         self._seen: State | None = None
+        self._failed: dict[str, None] = {}
+        """Jobs as the last event of each told them, the oldest first: only a retry by hand makes that untrue."""
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
         self._stopped: asyncio.Task[None] | None = None
@@ -144,6 +149,7 @@ class LiveEvents:
         """Look no more. What happens from now on is seen by nobody, so all that was told is too old."""
         self._stop_looking()
         self._seen = None
+        self._failed.clear()
         self._kept.clear()
         self._number += 1
 
@@ -172,17 +178,22 @@ class LiveEvents:
                 for key, data in now.items():
                     if before.get(key) != data:
                         self._add(key[0], data)
+                        self._note_failed(*key, data)
             self._seen = now
         await self._tell()
 
     async def _read(self, before: State) -> State:
-        """The state of everything that moves, and once more of what moved at the last look."""
+        """The state of what moves or did at the last look, and of jobs that were told as failed and are not so now."""
         moved = [key for key, data in before.items() if _moves(key[0], data)]
         async with self._database.read() as db:
             numbers = await job_lists.count_jobs(db, QUEUES)
             runs = await moving.moving_runs(db, [name for kind, name in moved if kind == "run"])
             jobs = await moving.moving_jobs(
-                db, QUEUES, [name for kind, name in moved if kind == "job"], [str(run["id"]) for run in runs]
+                db,
+                QUEUES,
+                [name for kind, name in moved if kind == "job"],
+                list(self._failed),
+                [str(run["id"]) for run in runs],
             )
         state: State = {("queue", name): shown_json(queue_stats(found)) for name, found in numbers.items()}
         state |= {("run", str(run["id"])): _without_clock(shown_json(run_out(self._settings, run))) for run in runs}
@@ -191,6 +202,15 @@ class LiveEvents:
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         self._number += 1
         self._kept.append(_event(self._id(self._number), kind, data))
+
+    def _note_failed(self, kind: str, name: str, data: Mapping[str, Any]) -> None:
+        if kind != "job":
+            return
+        self._failed.pop(name, None)
+        if data["state"] == "failed":
+            self._failed[name] = None
+        if len(self._failed) > MOST_FAILED:
+            del self._failed[next(iter(self._failed))]
 
     async def _tell(self) -> None:
         async with self._news:

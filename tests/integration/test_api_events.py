@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.api import live_events
@@ -80,6 +81,35 @@ async def test_a_job_is_told_when_it_becomes_active_and_when_it_ends(api: ApiCli
         await until(found, "job", jobId=job, state="active")
         await api.post(f"/queues/image-upload/jobs/{job}/cancel")
         await until(found, "job", jobId=job, state="cancelled")
+
+
+async def test_a_job_that_was_told_as_failed_is_told_again_when_a_retry_is_over_between_two_looks(
+    stack: Stack, live: LiveEvents
+) -> None:
+    """It was shown as failed for good: what is over is not among what moves, and nobody saw it move."""
+    run = await add_run(stack, status="running")
+    (job,) = await add_jobs(stack, run, queue="image-upload", state="active")
+    async with live.following(None) as found, asyncio.timeout(20):
+        await _move_job(stack, job, "failed")
+        assert await _states_until(found, job, "failed") == ["failed"]
+        await live._look()  # at which it is not among what moved
+        async with live._one_look:
+            await _move_job(stack, job, "waiting", "active", "completed")
+        assert await _states_until(found, job, "completed") == ["completed"]
+        assert not live._failed
+
+
+async def test_of_the_jobs_that_were_told_as_failed_the_last_are_kept_in_mind(
+    stack: Stack, live: LiveEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_events, "MOST_FAILED", 2)
+    run = await add_run(stack, status="running")
+    jobs = await add_jobs(stack, run, queue="image-upload", state="active", count=3)
+    async with live.following(None) as found, asyncio.timeout(20):
+        for job in jobs:
+            await _move_job(stack, job, "failed")
+            await _states_until(found, job, "failed")
+    assert list(live._failed) == jobs[1:]
 
 
 async def test_a_stream_is_resumed_where_it_broke_off(api: ApiClient) -> None:
@@ -263,6 +293,25 @@ async def _first_of_runs(stack: Stack, found: AsyncIterator[Sequence[LiveEvent]]
     for _ in range(count):
         await add_run(stack)
     return list(await anext(found))
+
+
+async def _move_job(stack: Stack, job: str, *states: str) -> None:
+    for state in states:
+        async with stack.services.database.begin() as db:
+            await db.execute(
+                text("""
+                UPDATE jobs SET state = :state, claim = CASE WHEN :state = 'active' THEN gen_random_uuid() END,
+                    error = CASE WHEN :state = 'failed' THEN 'no' END,
+                    finished_at = CASE WHEN :state IN ('completed', 'failed') THEN now() END WHERE id = :id"""),
+                {"state": state, "id": job},
+            )
+
+
+async def _states_until(found: AsyncIterator[Sequence[LiveEvent]], job: str, last: str) -> list[str]:
+    states: list[str] = []
+    while last not in states:
+        states += [event.data["state"] for event in await anext(found) if event.data.get("jobId") == job]
+    return states
 
 
 async def _has_more(live: LiveEvents, than: LiveEvent, count: int) -> bool:

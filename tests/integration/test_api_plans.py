@@ -195,7 +195,13 @@ STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
     "audit by time": entries(since=NOW, until=NOW),
     "moving jobs": (
         moving.MOVING_JOBS,
-        {"ids": ["image-1"], "run_ids": [RUN], "queues": ["image-upload", "product-family"], "most": 500},
+        {
+            "ids": ["image-1"],
+            "failed": [f"image-{number}" for number in range(2000)],
+            "run_ids": [RUN],
+            "queues": ["image-upload", "product-family"],
+            "most": 500,
+        },
     ),
     "moving runs": (moving.MOVING_RUNS, {"ids": [RUN], "newest": 20}),
     "jobs of old runs": (
