@@ -18,7 +18,7 @@ NEWEST_RUNS = 20
 MOVING_JOBS = f"""
 SELECT {LISTED}, {TIMES}, j.error, j.progress, j.result FROM jobs j WHERE NOT j.direct AND j.id IN (
     SELECT unnest(CAST(:ids AS text[]))
-    UNION SELECT f.id FROM jobs f WHERE f.id = ANY(CAST(:failed AS text[])) AND f.state <> 'failed'
+    UNION (SELECT f.id FROM jobs f WHERE f.id = ANY(CAST(:failed AS text[])) AND f.state <> 'failed' LIMIT :most)
     UNION SELECT r.supplier_job_id FROM runs r WHERE r.id = ANY(CAST(:run_ids AS uuid[]))
     UNION (SELECT a.id FROM unnest(CAST(:queues AS text[])) AS q(name) CROSS JOIN LATERAL (
         SELECT a.id FROM jobs a WHERE a.queue = q.name AND a.state = 'active' AND NOT a.direct LIMIT :most) a))
@@ -42,7 +42,7 @@ async def moving_jobs(
 ) -> list[JobRow]:
     """The active jobs of queues, the supplier jobs of runs, and those that are `known` to have been active.
 
-    Also those that had `failed`, as far as they have not any more.
+    Also those that had `failed` and have not any more: some of them, where they are very many.
     """
     wanted = {"ids": list(known), "failed": list(failed), "run_ids": list(run_ids)}
     rows = await db.execute(text(MOVING_JOBS), {**wanted, "queues": list(queues), "most": MOST_JOBS})
