@@ -104,8 +104,9 @@ async def list_changes(
         ends = await change_feed.feed_ends(db)
         begin = ends.pruned if asked is None else asked
         _refuse_outside(begin, ends, "since" if cursor is None else "cursor")
-        # a change is never changed: where a page begins and where the feed ends says all that it can hold
-        etag = etag_of("changes", begin, None if everything else limit, ends.head, lines)
+        # a change is never changed: where a page begins and where the feed ends says all that it can hold; the time
+        # tells the end from one of that number before a restore
+        etag = etag_of("changes", begin, None if everything else limit, ends.head, ends.head_at, lines)
         known = unchanged(request, etag)
         if known is not None:
             return known

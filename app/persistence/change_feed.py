@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,16 +23,24 @@ class FeedEnds(msgspec.Struct, frozen=True):
 
     head: int
     pruned: int
+    head_at: datetime | None
+    """When the last number's change was written, None where it is forgotten: after a restore numbers come again."""
 
 
 COLUMNS = """c.id, c.seq, c.kind, c.entity, c.sku, c.product_sku, s.code AS supplier, c.fields,
     CAST(c.run_id AS text) AS run_id, c.at"""
 
 
+FEED_ENDS = """
+SELECT h.seq AS head, h.pruned_seq AS pruned, (SELECT c.at FROM changes c WHERE c.seq = h.seq) AS head_at
+FROM change_head h
+"""
+
+
 async def feed_ends(db: AsyncConnection) -> FeedEnds:
     """Where the change feed begins and ends."""
-    row = (await db.execute(text("SELECT seq AS head, pruned_seq AS pruned FROM change_head"))).one()
-    return FeedEnds(row.head, row.pruned)
+    row = (await db.execute(text(FEED_ENDS))).one()
+    return FeedEnds(*row)
 
 
 CHANGES_SINCE = f"""

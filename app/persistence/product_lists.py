@@ -44,7 +44,7 @@ class ProductKey(msgspec.Struct, frozen=True):
     status: str
     updated_at: datetime
     version: int
-    """The transaction that last changed what readers see of it, of its variants and of their pictures."""
+    """Stands for the transaction that last changed what readers see of it, of its variants and of their pictures."""
 
 
 class ListExtra(msgspec.Struct, frozen=True):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -14,12 +18,15 @@ from sqlalchemy import text
 
 from app.api import kept_bodies
 from app.images.store import PRESIGNED_S
+from app.persistence.changes import Change, add_changes
 from app.persistence.database import Connection
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings
+from app.sync.running.numbering import number_all
 from app.views.by_sku import one_product, one_variant
 from tests.support.api_client import ApiClient, api_client
-from tests.support.stack import Servers, Stack, open_stack
+from tests.support.databases import execute
+from tests.support.stack import Servers, Stack, open_stack, own_postgres, postgres_again
 
 KEYS = "reader:viewer:r-secret-of-16-chars,worker:operator:o-secret-of-16-chars"
 READER, WORKER = "r-secret-of-16-chars", "o-secret-of-16-chars"
@@ -110,6 +117,12 @@ async def api(stack: Stack) -> AsyncIterator[ApiClient]:
 
 @pytest.fixture(scope="module")
 async def reader(stack: Stack, api: ApiClient) -> AsyncIterator[Reader]:
+    async with reader_of(stack, api) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def reader_of(stack: Stack, api: ApiClient) -> AsyncIterator[Reader]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(kept_bodies, "MOST_BYTES", 0)
         async with api_client(stack.settings, WORKER) as anew:
@@ -136,6 +149,8 @@ async def readings(stack: Stack) -> Asked:
         "variants": ("/variants?limit=7", {}),
         "lines": ("/products", LINES),
         "lines of active ones": ("/products?status=active", LINES),
+        "changes": ("/changes", {}),
+        "changes as lines": ("/changes", LINES),
     }
 
 
@@ -286,3 +301,68 @@ async def test_what_changes_between_the_look_and_the_reading_comes_with_the_etag
         changed = await api.http.get(f"/api/v1{asked}")
     again = await api.http.get(f"/api/v1{asked}")
     assert (again.headers["etag"], again.content) == (changed.headers["etag"], changed.content)
+
+
+NEXT = "CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)"
+"""The number that the next transaction gets which writes."""
+FIRST = "v.id = (SELECT min(id) FROM variants)"
+IN_TRANSACTION = f"""DO $$ BEGIN
+    WHILE {NEXT} < :number LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP;
+    :changes;
+END $$"""
+
+
+async def test_what_was_changed_after_a_restore_is_not_taken_for_what_was_lost(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """Numbers are handed out twice then: a transaction's, and those of changes."""
+    (folder := tmp_path / "postgres").mkdir()
+    feed = SampleFeed(FeedSpec.small(count=1, families=3, variants=2))
+    async with (
+        own_postgres(servers, folder) as own,
+        open_stack(own, tmp_path / "stack", feed, api_keys=KEYS) as stack,
+        api_client(stack.settings, WORKER) as api,
+        reader_of(stack, api) as reader,
+    ):
+        await stack.sync()
+        number = 1000 + int(await stack.value(f"SELECT {NEXT}"))
+        _back_up(own, folder)
+        asked = await readings(stack)
+        await _change_in(stack, number, 1)
+        await look_at_all(reader, asked)
+        _restore(own, folder)
+        await _change_in(stack, number, 2)
+        same = await look_at_all(reader, asked)
+        changed = await stack.value(f"SELECT p.sku FROM products p JOIN variants v ON v.product_id = p.id AND {FIRST}")
+        assert {name for name, is_same in same.items() if is_same} == {
+            name for name in asked if name.startswith("product ") and name != f"product {changed}"
+        }
+
+
+def _back_up(own: Servers, folder: Path) -> None:
+    own.postgres.stop()
+    home = own.postgres.home.path
+    run(["cp", "-a", home / "data", home / "backup"], check=True)  # with their owner, another user than root
+    postgres_again(own, folder)
+
+
+def _restore(own: Servers, folder: Path) -> None:
+    own.again[-1].stop()
+    home = own.postgres.home.path
+    rmtree(home / "data")
+    (home / "backup").rename(home / "data")
+    postgres_again(own, folder)
+
+
+async def _change_in(stack: Stack, number: int, x: int) -> None:
+    """Change a price in the transaction of this number, and tell of it."""
+    url = stack.settings.database_url
+    assert url is not None
+    changes = SEEN["price"].replace(":n", "0").replace(":x", str(x))
+    in_it = IN_TRANSACTION.replace(":number", str(number)).replace(":changes", changes)
+    await execute(url.get_secret_value(), in_it)
+    assert await stack.value(f"SELECT CAST(CAST(xmin AS text) AS bigint) FROM variants v WHERE {FIRST}") == number
+    async with stack.services.database.begin() as db:
+        told = Change("updated", "variant", f"told-{x}", "P", ("prices",))
+        await add_changes(db, supplier_id=1, run_id=None, changes=[told])
+    await number_all(stack.services.database)
