@@ -36,7 +36,7 @@ from app.errors import (
 from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.jobs.redis_errors import NEEDS_MEMORY, remedy
-from app.persistence.drift import server_version
+from app.persistence.drift import server_encoding, server_version
 from app.persistence.migrations import look_at_schema
 from app.persistence.taking_writes import try_to_write
 from app.settings import Settings
@@ -53,6 +53,7 @@ from app.sync.services import Services, open_services
 from app.wording import counted
 
 OLDEST_POSTGRES = 16
+UNCHECKED = "SQL_ASCII"
 WITHIN_S = 20.0
 """What one check may take."""
 
@@ -153,9 +154,13 @@ async def _database(services: Services) -> Finding:
     await services.database.check()
     async with services.database.read() as db:
         version = await server_version(db)
+        encoding = await server_encoding(db)
     if int(version.partition(".")[0]) < OLDEST_POSTGRES:
         do = f"use PostgreSQL {OLDEST_POSTGRES} or newer"
         return Finding("database", ok=False, found=f"PostgreSQL {version} is too old", do=do)
+    if encoding == UNCHECKED:
+        do = "UTF8 checks what it is given: createdb -E UTF8 -T template0 ..., pg_dump and pg_restore bring you there"
+        return Finding("database", ok=True, found=f"PostgreSQL {version}, writable, in {encoding}", do=do)
     return Finding("database", ok=True, found=f"PostgreSQL {version}, writable")
 
 

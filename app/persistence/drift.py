@@ -130,3 +130,8 @@ async def sample_media(db: AsyncConnection, number: int) -> list[MediaRow]:
 async def server_version(db: AsyncConnection) -> str:
     """The version that the server states of itself, such as `18.1`."""
     return str(await db.scalar(text("SELECT split_part(current_setting('server_version'), ' ', 1)")))
+
+
+async def server_encoding(db: AsyncConnection) -> str:
+    """The encoding of the database, such as `UTF8`."""
+    return str(await db.scalar(text("SHOW server_encoding")))

@@ -34,7 +34,16 @@ WAIT_S = 60
 OLDEST_SERVER = 160000
 """PostgreSQL 16, as `server_version_num` counts."""
 WORKS_WITH = "works with programs from"
-WHERE = "SELECT current_schema() AS place, to_regclass('alembic_version') IS NOT NULL AS has_schema"
+WHERE = """
+SELECT current_setting('server_encoding') AS encoding, current_schema() AS place,
+    to_regclass('alembic_version') IS NOT NULL AS has_schema
+"""
+ENCODINGS = ("UTF8", "SQL_ASCII")
+"""What has room for every character; SQL_ASCII keeps the bytes as they come, and what doctor says of it is enough."""
+TOO_NARROW = (
+    "its encoding is {}, which has no room for every character of the feed: create one in UTF8 (createdb -E UTF8 "
+    "-T template0 ...), bring over what there is with pg_dump and pg_restore, and name it in DATABASE_URL"
+)
 NOWHERE = (
     "none of the schemas in its search_path is there for this user: "
     "create one (CREATE SCHEMA ... AUTHORIZATION ...), or correct search_path, as in options of DATABASE_URL"
@@ -73,6 +82,7 @@ async def migrate(database: Database, revision: str = "head") -> None:
     """Bring the schema to `revision`; several at once leave one schema, and the others wait.
 
     Raises:
+        DatabaseMisfit: there is no place for tables, or its encoding is too narrow.
         DatabaseUnavailable: PostgreSQL is away, or older than 16.
         SchemaTooNew: the schema is of a newer version, which this one does not work with.
     """
@@ -152,11 +162,14 @@ async def _stored(database: Database) -> tuple[str | None, str | None]:
     """The revision, and what its migration said of older programs.
 
     Raises:
-        DatabaseMisfit: there is no place for tables, so that there is nothing to wait for, nor to migrate.
+        DatabaseMisfit: there is no place for tables, or none for all characters, so that there is nothing to wait
+            for, nor to migrate.
         DatabaseUnavailable: PostgreSQL is away, or does not let us look.
     """
     async with database.quick() as db:
         found = (await db.execute(text(WHERE))).one()
+        if found.encoding not in ENCODINGS:
+            raise DatabaseMisfit(f"PostgreSQL at {database.address.shown}: {TOO_NARROW.format(found.encoding)}")
         if found.place is None:
             raise DatabaseMisfit(f"PostgreSQL at {database.address.shown}: {NOWHERE}")
         if not found.has_schema:
