@@ -33,8 +33,8 @@ COMMAND = re.compile(r"(?:^|[\s\"'(/`])promidata-sync((?: [^\s`|#&;)]+)*)", re.M
 TARGET = re.compile(r"(?:^|`)make ([a-z][a-z-]*)", re.MULTILINE)
 VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 COMPOSES = frozenset(VARIABLE.findall((ROOT / "compose.yaml").read_text()))
-NOT_OURS = re.compile(r"PROMIDATA_(KEY|URL)|(CURL|OTEL_|HTTP_WEBHOOK_).*")
-"""Variables of the shop's example in docs/shop.md, and of OpenTelemetry's library."""
+NOT_OURS = re.compile(r"PROMIDATA_(KEY|URL)|SQL_ASCII|(CURL|OTEL_|HTTP_WEBHOOK_).*")
+"""Variables of the shop's example in docs/shop.md and of OpenTelemetry's library, and an encoding of PostgreSQL."""
 
 
 def text_of(page: Path) -> str:
