@@ -16,7 +16,10 @@ from starlette.types import ASGIApp
 from app.api.problems import problem_response
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
-SENT = ("Accept", "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "X-API-Key")
+SENT = (
+    *("Accept", "Authorization", "Content-Type", "Idempotency-Key"),
+    *("If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key"),
+)
 SHOWN = ("ETag", "Idempotency-Key", "Retry-After", "WWW-Authenticate", "X-Changes-Head", "X-Head")
 REMEMBERED_S = 600
 

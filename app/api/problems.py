@@ -133,6 +133,7 @@ EXAMPLES = {
     408: "the body did not come within 9 s",
     409: "supplier A360 is inactive: activate it to sync it",
     410: "changes up to 1200 are forgotten: read the products again and follow from head",
+    412: "this is not what If-Match names: it was changed since; read it again, and send its ETag of now",
     413: "the body is larger than 1048576 bytes",
     422: "the request makes no sense as it is; see errors",
     431: "the header block is larger than 65536 bytes or has more than 1000 fields",

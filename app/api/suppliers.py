@@ -11,11 +11,12 @@ from pydantic import Field
 
 from app.api.answer_in_time import asking_the_feed
 from app.api.auth import Admin, GuardedRoute, Viewer
+from app.api.conditional_writes import IfMatch, others_than
 from app.api.cursors import AfterSupplier
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import DatabaseNeeded, ServicesNeeded
-from app.api.validators import NOT_MODIFIED, unchanged_page
+from app.api.validators import NOT_MODIFIED, unchanged_page, unchanged_view
 from app.persistence import supplier_records
 from app.sync.operating import suppliers as operating
 from app.sync.operating.discovery import discover
@@ -107,24 +108,33 @@ async def get_supplier(
     request: Request, response: Response, supplier_id: SupplierId, database: DatabaseNeeded, _: Viewer
 ) -> Supplier | Response:
     """By `documentId` or code, with its last run."""
-    settings = request.app.state.settings
     async with database.quick() as db:
         row = await operating.found_supplier(db, supplier_id)
-    known = unchanged_page(request, response, "supplier", settings.removal_guard_share, to_builtins(row))
-    return supplier_out(settings, row) if known is None else known
+    supplier = supplier_out(request.app.state.settings, row)
+    return unchanged_view(request, response, supplier) or supplier
 
 
 @router.patch(
     "/{supplierId:segment}",
     operation_id="updateSupplier",
     summary="Change a supplier",
-    responses=problem_answers(403, 404, 408),
+    responses=problem_answers(403, 404, 408, 412),
 )
 async def update_supplier(
-    request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, body: SupplierChanges
+    request: Request,
+    supplier_id: SupplierId,
+    database: DatabaseNeeded,
+    _: Admin,
+    body: SupplierChanges,
+    if_match: IfMatch = None,
 ) -> Supplier:
-    """A new schedule or time zone counts from now on, as does an old one when its supplier is active again."""
-    return supplier_out(request.app.state.settings, await operating.update_supplier(database, supplier_id, body))
+    """A new schedule or time zone counts from now on, as does an old one when its supplier is active again.
+
+    With `If-Match` only where it is still as it was read, its last run included.
+    """
+    shown = partial(supplier_out, request.app.state.settings)
+    refuse = others_than(if_match, shown)
+    return shown(await operating.update_supplier(database, supplier_id, body, refuse=refuse))
 
 
 @router.post(

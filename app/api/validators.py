@@ -3,8 +3,10 @@
     parts of the answer ─▶ etag_of ─▶ named by If-None-Match? ─▶ 304 without a body
                                         └ no ─▶ the answer is built, with `validator_headers`
 
-The tags are weak: the same answer goes out compressed in different ways. Whatever an answer depends on must be among
-its parts: rows, parameters, what the caller may see, where addresses lead. The program's own version always is.
+The tags are weak: the same answer goes out compressed in different ways. What may be changed under a condition
+(`conditional_writes.py`) has a strong one, which the compression makes weak where it does its work. Whatever an answer
+depends on must be among a tag's parts: rows, parameters, what the caller may see, where addresses lead. The program's
+own version always is.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from app import VERSION
+from app.views.shapes import Out, shown_json
 
 CACHE_CONTROL = "private, no-cache"
 """Kept by whoever asked, for callers with its key (app/api/answer_headers.py), and asked for again each time."""
@@ -26,8 +29,8 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-M
 """For OpenAPI."""
 ETAG = {"ETag": {"description": "For `If-None-Match` of the next call.", "schema": {"type": "string"}}}
 _TAG_BYTES = 15
-_TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-"""RFC 9110, 8.8.3: an entity tag, weak or strong; the comparison of If-None-Match looks at what is quoted alone."""
+_TAG = re.compile(r'(?<![^\s,])(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+"""RFC 9110, 8.8.3: an entity tag, weak or strong, in a list of them."""
 
 
 def describe_etags(paths: dict[str, Any]) -> None:
@@ -45,6 +48,11 @@ def etag_of(*parts: object) -> str:
     return f'W/"{base64.urlsafe_b64encode(digest).decode()}"'
 
 
+def exact_etag_of(view: Out) -> str:
+    """A strong ETag of an answer that is this view, byte for byte."""
+    return etag_of(shown_json(view)).removeprefix("W/")
+
+
 def validator_headers(etag: str) -> dict[str, str]:
     """What an answer with this ETag carries, a 304 too (RFC 9110, 15.4.5)."""
     return {"ETag": etag, "Cache-Control": CACHE_CONTROL}
@@ -58,7 +66,15 @@ def unchanged(request: Request, etag: str) -> Response | None:
 
 def unchanged_page(request: Request, response: Response, *parts: object) -> Response | None:
     """The 304 for a caller that has what these parts make, else None, and `response` says what it is."""
-    etag = etag_of(*parts)
+    return _unchanged(request, response, etag_of(*parts))
+
+
+def unchanged_view(request: Request, response: Response, view: Out) -> Response | None:
+    """The same of an answer that is this view."""
+    return _unchanged(request, response, exact_etag_of(view))
+
+
+def _unchanged(request: Request, response: Response, etag: str) -> Response | None:
     response.headers.update(validator_headers(etag))
     return unchanged(request, etag)
 
@@ -71,4 +87,19 @@ def names(if_none_match: str, etag: str) -> bool:
     >>> names('abc', 'W/"abc"'), names("", 'W/"abc"')
     (False, False)
     """
-    return if_none_match.strip() == "*" or etag.removeprefix("W/")[1:-1] in _TAG.findall(if_none_match)
+    tag = etag.removeprefix("W/")[1:-1]
+    return if_none_match.strip() == "*" or tag in [given for _, given in _TAG.findall(if_none_match)]
+
+
+def names_exactly(if_match: str, etag: str) -> bool:
+    """Whether a list of tags, or `*`, names this one by the strong comparison, which no weak tag passes.
+
+    >>> names_exactly('"other", "abc"', '"abc"'), names_exactly("*", '"abc"'), names_exactly('W/"abc"', '"abc"')
+    (True, True, False)
+    """
+    return if_match.strip() == "*" or etag[1:-1] in [given for weak, given in _TAG.findall(if_match) if not weak]
+
+
+def any_weak(tags: str) -> bool:
+    """Whether a list of tags has a weak one."""
+    return any(weak for weak, _ in _TAG.findall(tags))

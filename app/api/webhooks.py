@@ -9,13 +9,15 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.api.auth import Admin, GuardedRoute
+from app.api.conditional_writes import IfMatch, others_than
 from app.api.cursors import LARGEST_BIGINT, AfterDelivery, AfterWebhook, from_micros, to_micros
 from app.api.paging import Page, PagingNeeded, page_example
 from app.api.problems import problem_answers
 from app.api.schemas import DatabaseNeeded, ServicesNeeded
+from app.api.validators import NOT_MODIFIED, unchanged_view
 from app.errors import NotFound
 from app.persistence import webhook_records
 from app.sync.operating import webhooks as operating
@@ -81,34 +83,44 @@ async def create_webhook(services: ServicesNeeded, _: Admin, body: NewWebhook) -
     "/{webhookId:segment}",
     operation_id="getWebhook",
     summary="One webhook",
-    responses=problem_answers(403, 404),
+    response_model=Webhook,
+    responses={**NOT_MODIFIED, **problem_answers(403, 404)},
 )
-async def get_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
+async def get_webhook(
+    request: Request, response: Response, webhook_id: WebhookId, database: DatabaseNeeded, _: Admin
+) -> Webhook | Response:
     """Without its secret."""
     async with database.quick() as db:
-        return webhook_out(operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id))
+        webhook = webhook_out(operating.there(await webhook_records.find_webhook(db, webhook_id), webhook_id))
+    return unchanged_view(request, response, webhook) or webhook
 
 
 @router.patch(
     "/{webhookId:segment}",
     operation_id="updateWebhook",
     summary="Change a webhook",
-    responses=problem_answers(403, 404, 408),
+    responses=problem_answers(403, 404, 408, 412),
 )
-async def update_webhook(webhook_id: WebhookId, services: ServicesNeeded, _: Admin, body: WebhookChanges) -> Webhook:
+async def update_webhook(
+    webhook_id: WebhookId, services: ServicesNeeded, _: Admin, body: WebhookChanges, if_match: IfMatch = None
+) -> Webhook:
     """What waits for one that is not active any more stays and is sent when it is active again."""
-    return webhook_out(await operating.update_webhook(services, webhook_id, body))
+    return webhook_out(
+        await operating.update_webhook(services, webhook_id, body, refuse=others_than(if_match, webhook_out))
+    )
 
 
 @router.delete(
     "/{webhookId:segment}",
     operation_id="deleteWebhook",
     summary="Delete a webhook with its deliveries",
-    responses=problem_answers(403, 404),
+    responses=problem_answers(403, 404, 412),
 )
-async def delete_webhook(webhook_id: WebhookId, database: DatabaseNeeded, _: Admin) -> Webhook:
+async def delete_webhook(
+    webhook_id: WebhookId, database: DatabaseNeeded, _: Admin, if_match: IfMatch = None
+) -> Webhook:
     """Answers what was deleted."""
-    return webhook_out(await operating.delete_webhook(database, webhook_id))
+    return webhook_out(await operating.delete_webhook(database, webhook_id, refuse=others_than(if_match, webhook_out)))
 
 
 @router.get(

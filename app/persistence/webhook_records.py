@@ -65,10 +65,10 @@ async def insert_webhook(
     return WebhookRow(**rows.mappings().one())
 
 
-async def find_webhook(db: AsyncConnection, webhook_id: str) -> WebhookRow | None:
-    """One webhook."""
+async def find_webhook(db: AsyncConnection, webhook_id: str, *, held: bool = False) -> WebhookRow | None:
+    """One webhook; `held` until the transaction ends."""
     rows = await db.execute(
-        text(f"SELECT {WEBHOOK} FROM webhooks WHERE id = CAST(:id AS uuid)"),
+        text(f"SELECT {WEBHOOK} FROM webhooks WHERE id = CAST(:id AS uuid) {'FOR UPDATE' if held else ''}"),
         {"id": webhook_id},
     )
     row = rows.mappings().one_or_none()

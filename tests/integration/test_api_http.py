@@ -312,7 +312,8 @@ async def test_pages_of_listed_origins_may_read_and_nobody_elses(api: ApiClient)
 
 
 async def test_a_browser_is_told_beforehand_what_a_listed_page_may_send(api: ApiClient) -> None:
-    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "x-api-key,content-type"}
+    sent = "x-api-key,content-type,if-match"
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": sent}
     async with plain_client(base_url=api.http.base_url) as stranger:
         let_in = await stranger.options("/api/v1/suppliers/A23", headers={"Origin": SHOP, **asked})
         refused = await stranger.options("/api/v1/suppliers/A23", headers={"Origin": "https://evil.example", **asked})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +36,12 @@ async def create_supplier(database: Database, body: NewSupplier) -> SupplierRow:
     return await database.transact(work)
 
 
-async def update_supplier(database: Database, supplier: str, body: SupplierChanges) -> SupplierRow:
+async def update_supplier(
+    database: Database, supplier: str, body: SupplierChanges, *, refuse: Callable[[SupplierRow], None] | None = None
+) -> SupplierRow:
     """Change what the body names; a new schedule or time zone counts from now on, as an old one of who is active again.
+
+    `refuse` sees it as it is, which nobody changes meanwhile, and raises where it is not to be changed.
 
     Raises:
         NotFound: there is no such supplier.
@@ -46,6 +51,8 @@ async def update_supplier(database: Database, supplier: str, body: SupplierChang
     async def work(db: Connection) -> SupplierRow:
         # held, since the next run is worked out from what is read
         found = await found_supplier(db, supplier, held=True)
+        if refuse is not None:
+            refuse(found)
         values = body.model_dump(exclude_unset=True)
         if values.keys() & SCHEDULING:
             values |= await _schedule_anew(db, found, values)

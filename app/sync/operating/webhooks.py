@@ -5,7 +5,7 @@ Of a webhook's address the audit trail has the host alone: the rest may hold a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from app.errors import AddressRefused, Conflict, FieldInvalid, NotFound
@@ -38,8 +38,12 @@ async def create_webhook(services: Services, body: NewWebhook) -> CreatedWebhook
     return CreatedWebhook(**webhook_out(row).model_dump(), secret=secret)
 
 
-async def update_webhook(services: Services, webhook_id: str, body: WebhookChanges) -> WebhookRow:
+async def update_webhook(
+    services: Services, webhook_id: str, body: WebhookChanges, *, refuse: Callable[[WebhookRow], None] | None = None
+) -> WebhookRow:
     """Change what the body names; what waits for one that is not active any more is sent when it is active again.
+
+    `refuse` sees it as it is, which nobody changes meanwhile, and raises where it is not to be changed.
 
     Raises:
         NotFound: there is no such webhook.
@@ -52,6 +56,7 @@ async def update_webhook(services: Services, webhook_id: str, body: WebhookChang
         values["events"] = _once_each(body.events)
 
     async def update(db: Connection) -> WebhookRow | None:
+        await _look(db, webhook_id, refuse)
         webhook = await webhook_records.update_webhook(db, webhook_id, values)
         if webhook is not None:
             await audit.note(db, "updateWebhook", webhook_id, host=_host(webhook), changed=sorted(values))
@@ -60,14 +65,17 @@ async def update_webhook(services: Services, webhook_id: str, body: WebhookChang
     return there(await services.database.transact(update), webhook_id)
 
 
-async def delete_webhook(database: Database, webhook_id: str) -> WebhookRow:
-    """Delete it with its deliveries; returns what it was.
+async def delete_webhook(
+    database: Database, webhook_id: str, *, refuse: Callable[[WebhookRow], None] | None = None
+) -> WebhookRow:
+    """Delete it with its deliveries; returns what it was. `refuse` as in `update_webhook`.
 
     Raises:
         NotFound: there is no such webhook.
     """
 
     async def delete(db: Connection) -> WebhookRow | None:
+        await _look(db, webhook_id, refuse)
         webhook = await webhook_records.delete_webhook(db, webhook_id)
         if webhook is not None:
             await audit.note(db, "deleteWebhook", webhook_id, host=_host(webhook))
@@ -109,6 +117,12 @@ def there(row: WebhookRow | None, webhook_id: str) -> WebhookRow:
     if row is None:
         raise NotFound(f"there is no webhook {webhook_id}")
     return row
+
+
+async def _look(db: Connection, webhook_id: str, refuse: Callable[[WebhookRow], None] | None) -> None:
+    """Let a webhook be refused as it is, and hold it from then on."""
+    if refuse is not None:
+        refuse(there(await webhook_records.find_webhook(db, webhook_id, held=True), webhook_id))
 
 
 async def _refuse_address(services: Services, url: str) -> None:
