@@ -33,6 +33,8 @@ from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from app.sync.stage.tasks import end_all
 from app.sync.upkeep.chores import do_chores
+from workers import aside
+from workers.aside import Aside
 from workers.exchange import Exchange
 from workers.heart import STUCK_AFTER_S, Heart
 from workers.memory import LOOK_EVERY_S, IdleMemory
@@ -67,8 +69,11 @@ class Worker:
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._slots = Slots(policy.slots, self._run_job, self._look_again)
         self._memory = IdleMemory(lambda: not self._slots.ids)
+        self._aside = Aside(
+            services, queue, name, self.id, hand_back=self._leave_all_to_others, came_back=self._look_again
+        )
         self._exchange = Exchange(
-            self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._stop.is_set
+            self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._takes_no_more
         )
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
@@ -105,6 +110,7 @@ class Worker:
             asyncio.create_task(do_chores(self._stage, self._queue, self._name, lease_ms=self._lease_ms)),
             asyncio.create_task(every(LOOK_AT_CLAIMS_EVERY_S, self._look_at_claims)),
             asyncio.create_task(every(LOOK_EVERY_S, self._memory.look)),
+            asyncio.create_task(every(aside.LOOK_EVERY_S, self._aside.look)),
             asyncio.create_task(self._exchange.run()),
         ]
         log.info("worker ready", queue=self._name, slots=self._policy.slots, worker=self.id)
@@ -129,6 +135,9 @@ class Worker:
 
     def _look_again(self) -> None:
         self._exchange.look()
+
+    def _takes_no_more(self) -> bool:
+        return self._stop.is_set() or self._aside.stands()
 
     async def _run_job(self, running: Running) -> None:
         job = running.job
@@ -196,9 +205,7 @@ class Worker:
                 if unstarted:
                     await self._hand_back(unstarted)
                 await self._until_idle()
-        tasks, left = self._slots.tasks, self._slots.jobs
-        await end_all(tasks)
-        await self._hand_back(left)
+        await self._hand_back_all()
 
     async def _until_idle(self) -> None:
         hurry = asyncio.create_task(self._hurry.wait())
@@ -207,6 +214,21 @@ class Worker:
                 await asyncio.wait([hurry, *self._slots.tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             hurry.cancel()
+
+    async def _leave_all_to_others(self) -> None:
+        """Unless it is on its way out, which hands back by itself."""
+        if self._stop.is_set() or self._slots.is_idle():
+            return
+        log.warning("leaves its jobs to others", queue=self._name, jobs=len(self._slots.ids))
+        await self._exchange.take_no_more()
+        await self._hand_back_all()
+
+    async def _hand_back_all(self) -> None:
+        """End what runs, and give back all that is held; where PostgreSQL is away the leases run out by themselves."""
+        unstarted = self._slots.take_unstarted()  # first: a slot that comes free would begin it
+        tasks, left = self._slots.tasks, self._slots.jobs
+        await end_all(tasks)
+        await self._hand_back([*unstarted, *left])
 
     async def _hand_back(self, jobs: list[ClaimedJob]) -> None:
         try:
