@@ -22,7 +22,7 @@ import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 from pydantic import SecretStr
 
@@ -89,7 +89,7 @@ class S3Store:
             except self._client.exceptions.ClientError as error:
                 if status_of(error) == 404:
                     return None
-                raise
+                raise await self._with_reason(key, error) from error
             return StoredObject(key, found["ContentLength"], found["LastModified"].timestamp())
 
     @measured("get")
@@ -136,6 +136,17 @@ class S3Store:
             await self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
             upload = await self._client.create_multipart_upload(Bucket=self._bucket, Key=PROBE_KEY)
             await self._give_up(PROBE_KEY, upload["UploadId"])
+
+    async def _with_reason(self, key: str, refusal: ClientError) -> ClientError:
+        """Why a HEAD is refused: its answer has no body to say so, that of a GET has one."""
+        if not 400 <= status_of(refusal) < 500:
+            return refusal
+        try:
+            found = await self._client.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+        except self._client.exceptions.ClientError as error:
+            return error if status_of(error) == status_of(refusal) else refusal
+        found["Body"].close()
+        return refusal
 
     async def _put_whole(self, key: str, body: bytes, content_type: str) -> tuple[str, str]:
         digest = hashlib.md5(body, usedforsecurity=False)

@@ -20,6 +20,7 @@ from app.images.store_local import LocalStore
 from app.images.store_s3 import S3Store, open_s3_store
 from app.settings import Settings
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.raw_http import KEEP, answer, serve
 from tests.support.s3_servers import free_port, s3_settings
 from tests.support.waiting import eventually
 
@@ -228,6 +229,26 @@ async def test_a_store_that_fails_is_told_from_a_missing_object(rclone_endpoint:
     async with open_s3_store(s3_settings(rclone_endpoint, s3_access_key_id="another-key")) as store:
         with pytest.raises(StoreUnavailable):
             await store.head(picture(29)[0])
+
+
+@pytest.mark.parametrize(
+    ("of_get", "told"),
+    [
+        (answer(b"<Error><Code>RequestTimeTooSkewed</Code></Error>", status=403), "this machine's clock is wrong"),
+        (answer(b"<Error><Code>AccessDenied</Code></Error>", status=403), "access is denied"),
+        (answer(b"x", status=206), "answered 403"),
+        (answer(b"<Error><Code>NoSuchKey</Code></Error>", status=404), "answered 403"),
+    ],
+)
+async def test_why_an_object_may_not_be_looked_for_is_asked_for(of_get: bytes, told: str) -> None:
+    """The answer of a HEAD has no body, so a clock that is wrong was "the object store answered 403"."""
+    bare = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    async with serve(lambda head: [bare if head.startswith("HEAD ") else of_get, KEEP]) as server:
+        async with open_s3_store(s3_settings(server.url(""))) as store:
+            with pytest.raises(StoreUnavailable, match=told):
+                await store.head(picture(31)[0])
+        asked = [request.split(" ")[0] for request in server.requests]
+        assert asked == ["HEAD", "GET"]
 
 
 async def test_the_folder_holds_whole_files_alone_and_for_the_owner_alone(tmp_path: Path) -> None:
