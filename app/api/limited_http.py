@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from asyncio.events import TimerHandle
 from typing import Any
 
@@ -44,6 +45,26 @@ REASONS = {
     431: f"the header block is larger than {MAX_HEADER_BYTES} bytes or has more than {MAX_HEADER_FIELDS} fields",
     503: "too many calls at once: try again in a moment",
 }
+
+
+_REQUEST_LINE = re.compile(rb"\A(?:\r?\n)*[A-Z]+ ([^ \r\n]*)")
+_NOT_IN_ADDRESSES = re.compile(rb"[^\x21-\x7e]")
+
+
+def _of_address(piece: bytes) -> str:
+    """What to do about an address that the parser does not take; the byte is named where the request begins the piece.
+
+    >>> _of_address("GET /products?q=Größe HTTP/1.1".encode())
+    'the address has the byte 0xC3, which HTTP does not take as it is: percent-encode the address (%C3)'
+    >>> _of_address(b"GET products HTTP/1.1")
+    'HTTP does not take the address: it begins with a slash, and is percent-encoded'
+    """
+    line = _REQUEST_LINE.match(piece)
+    found = _NOT_IN_ADDRESSES.search(line[1]) if line else None
+    if found is None:
+        return "HTTP does not take the address: it begins with a slash, and is percent-encoded"
+    byte = f"{found[0][0]:02X}"
+    return f"the address has the byte 0x{byte}, which HTTP does not take as it is: percent-encode the address (%{byte})"
 
 
 class Refused(Exception):
@@ -113,6 +134,9 @@ class LimitedHttp(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             self._answer_without_upgrade()
+            return False
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(400, _of_address(piece))
             return False
         except httptools.HttpParserError:
             self._refuse(self._status)
@@ -234,7 +258,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().resume_writing()
         self._places.go_on(self)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, reason: str | None = None) -> None:
         """Say why, where no other answer is in the way, and close."""
         self._deaf = True
         if self._owes_answer() and not self.cycle.more_body:
@@ -244,7 +268,7 @@ class LimitedHttp(HttpToolsProtocol):
             self.hang_up()
             return
         if self._may_answer():
-            self.transport.write(self._refusal(status))
+            self.transport.write(self._refusal(status, reason or REASONS[status]))
         self._linger()
 
     def _may_answer(self) -> bool:
@@ -257,8 +281,8 @@ class LimitedHttp(HttpToolsProtocol):
             return True
         return not cycle.response_started if self._in_body else cycle.response_complete
 
-    def _refusal(self, status: int) -> bytes:
-        body = json.dumps(problem_body(status, REASONS[status])).encode()
+    def _refusal(self, status: int, reason: str) -> bytes:
+        body = json.dumps(problem_body(status, reason)).encode()
         own = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "connection": "close", **OF_ALL}
         fields = [*self.server_state.default_headers, *((name.encode(), value.encode()) for name, value in own.items())]
         return STATUS_LINE[status] + b"".join(b"%s: %s\r\n" % field for field in fields) + b"\r\n" + body

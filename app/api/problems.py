@@ -121,12 +121,13 @@ def problem_answer(status: int) -> dict[str, Any]:
     return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: content}}
 
 
-OF_ANY_CALL = (401, 413, 422, 431, 503)
+OF_ANY_CALL = (400, 401, 413, 422, 431, 503)
 HEADERS: dict[int, dict[str, Any]] = {
     401: {"headers": {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}},
     503: {"headers": {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}},
 }
 EXAMPLES = {
+    400: "the address has the byte 0xC3, which HTTP does not take as it is: percent-encode the address (%C3)",
     401: "a key is needed: send it as Authorization: Bearer … or X-API-Key",
     403: "this needs the role operator; the key ci has viewer",
     404: "there is no supplier A999",

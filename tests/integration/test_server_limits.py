@@ -177,6 +177,28 @@ async def test_what_is_no_request_is_answered_once_and_closed(
 
 
 @pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("/api/v1/products?q=Größe", "the byte 0xC3"),
+        ("/api/v1/products/a\tb", "the byte 0x09"),
+        ("api/v1/products", "begins with a slash"),
+    ],
+)
+async def test_an_address_that_is_not_percent_encoded_is_told_so(api: Api, target: str, said: str) -> None:
+    """curl sends what it is given; "this is not HTTP that can be read" helped nobody."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    try:
+        async with asyncio.timeout(8):
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            problem = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+    finally:
+        writer.transport.abort()
+    assert problem["status"] == 400
+    assert said in problem["detail"]
+    assert "percent-encode" in problem["detail"]
+
+
+@pytest.mark.parametrize(
     ("after", "statuses"),
     [
         pytest.param(b"{}" + GET + b"X: " + b"a" * 70 * KIB + b"\r\n\r\n", [403, 431], id="the next is too long"),
