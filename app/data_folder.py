@@ -1,4 +1,4 @@
-"""DATA_DIR: what is in it is ours alone, folders 0700 and files 0600."""
+"""DATA_DIR: what is in it is ours alone, folders 0700 and files 0600; and whether we are let into a folder at all."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def make_data_folder(path: Path) -> None:
         folder.chmod(_TO_PASS if os.geteuid() == 0 else _PRIVATE)
     if not path.is_dir():
         raise NotADirectoryError(20, "Not a directory", str(path))
+
+
+def is_out_of_reach(path: Path) -> bool:
+    """Whether a folder on the way may not be entered, so that what it holds cannot be known."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def open_anew(path: Path) -> int:

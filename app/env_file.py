@@ -8,9 +8,15 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
+from app.data_folder import is_out_of_reach
 from app.errors import SettingsError
 
 _BEGINNING = re.compile(r"(?P<blank>\s*)(?:export\s+)?(?P<word>\w*)")
+
+
+def env_file(path: Path) -> Path | None:
+    """The file, which need not be there; None where its folder may not be entered, so that nobody can have meant it."""
+    return None if is_out_of_reach(path) else path
 
 
 def refuse_unreadable(path: Path, variables: Collection[str]) -> None:

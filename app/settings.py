@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
-from app.env_file import refuse_unreadable
+from app.env_file import env_file, refuse_unreadable
 from app.errors import SettingsError
 from app.redis_keys import PREFIX_PATTERN
 from app.setting_errors import explain, lacking, variables_of
@@ -290,22 +290,24 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: one line that names every variable that makes no sense, never the value of a secret.
     """
+    file = env_file(Path(ENV_FILE))
     try:
-        refuse_unreadable(Path(ENV_FILE), _known_variables())
-        return Settings()
+        if file is not None:
+            refuse_unreadable(file, _known_variables())
+        return Settings(_env_file=file)
     except ValidationError as error:
-        raise SettingsError(f"settings: {explain(error, Settings, _set_variables())}") from None
+        raise SettingsError(f"settings: {explain(error, Settings, _set_variables(file))}") from None
     except SettingsError as error:
         raise SettingsError(f"settings: {error}") from None
     except UnicodeDecodeError:
         raise SettingsError("settings: .env cannot be read: it should be text in UTF-8") from None
     except OSError as error:
-        raise SettingsError(f"settings: .env cannot be read: {error.strerror}") from None
+        raise SettingsError(f"settings: {Path(ENV_FILE).absolute()} cannot be read: {error.strerror}") from None
 
 
-def _set_variables() -> set[str]:
-    """The names of all variables that are set to something, in upper case."""
-    sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings))
+def _set_variables(file: Path | None) -> set[str]:
+    """The names of all variables that are set to something, in upper case; `file` is `.env`."""
+    sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings, env_file=file))
     return {name.upper() for source in sources for name in tidied(source.env_vars)}
 
 

@@ -31,7 +31,7 @@ def find_settings(*, serves: bool = False) -> Settings:
 
     Raises:
         SettingsError: a setting makes no sense.
-        UpError: an `up` runs on the data folder as another user.
+        UpError: the data folder is another user's, so that an `up` of that one may run on it.
     """
     settings = load_settings()
     configure_logs(settings.log_level)
@@ -76,7 +76,7 @@ def with_services(
 
     Raises:
         SettingsError: a setting makes no sense, or DATABASE_URL is missing.
-        UpError: an `up` runs on the data folder as another user.
+        UpError: the data folder is another user's, so that an `up` of that one may run on it.
     """
 
     async def opened() -> T:

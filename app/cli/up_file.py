@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from app.data_folder import make_data_folder
+from app.data_folder import is_out_of_reach, make_data_folder
 from app.errors import PromidataSyncError
 
 NAME = "up.json"
@@ -116,15 +116,17 @@ def find_running(data_dir: Path) -> RunningUp | None:
     """The `up` that runs on this data folder, or None.
 
     Raises:
-        UpError: one may run there, and its file is not ours to read.
+        UpError: one may run there, and the folder or its file is another user's.
     """
     try:
         running = msgspec.json.decode((data_dir / NAME).read_bytes(), type=RunningUp)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
     except PermissionError:
+        what = f"enter {data_dir}" if is_out_of_reach(data_dir / NAME) else f"read {data_dir / NAME}"
         raise UpError(
-            f"{data_dir / NAME} belongs to another user: use the one who runs `up`, or set DATABASE_URL and REDIS_URL"
+            f"this user may not {what}: use the one who runs `up`, set DATA_DIR to a folder that is yours, "
+            "or set DATABASE_URL, REDIS_URL and PROMIDATA_BASE_URL"
         ) from None
     if running.folder not in (None, _identity(data_dir)):
         return None

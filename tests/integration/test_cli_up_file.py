@@ -19,6 +19,7 @@ from app.cli.exits import ExitCode, exit_code_of
 from app.cli.surroundings import beside
 from app.cli.up_file import NAME, RunningUp, UpError, announced, find_running, only_one
 from app.settings import Settings
+from tests.support.without_rights import without_rights
 
 PARTS = {
     "DATABASE_URL": "postgresql+asyncpg://promidata:pw@127.0.0.1:5001/promidata",
@@ -94,6 +95,22 @@ def test_one_of_a_release_that_did_not_name_the_folder_counts(tmp_path: Path) ->
         del described["folder"]
         (tmp_path / NAME).write_bytes(msgspec.json.encode(described))
         assert find_running(tmp_path) is not None
+
+
+def test_a_folder_that_may_not_be_entered_is_not_said_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    (tmp_path / "closed").mkdir(mode=0o600)
+    (tmp_path / NAME).touch(mode=0)
+    with without_rights():
+        with pytest.raises(
+            UpError, match=r"^this user may not enter closed/data: use the one who runs `up`, set DATA_"
+        ):
+            find_running(Path("closed/data"))
+        with pytest.raises(UpError, match=r"^this user may not read up.json: use the one who runs `up`, set DATA_DIR"):
+            find_running(Path())
 
 
 def test_a_second_up_on_a_data_folder_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:

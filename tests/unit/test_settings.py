@@ -17,6 +17,7 @@ from app import setting_errors, setting_values
 from app.errors import SettingsError
 from app.settings import Settings, load_settings
 from tests.support.command_line import command, environment
+from tests.support.without_rights import without_rights
 
 SECRET = "s3cr3t-of-16-chars-and-more"
 BUCKET = {"S3_BUCKET": "b", "S3_ENDPOINT_URL": "https://s3.example", "S3_ACCESS_KEY_ID": "id"}
@@ -339,6 +340,24 @@ def test_everything_that_is_wrong_is_said_at_once(load: Load) -> None:
 def test_an_env_file_that_is_no_text_is_one_line(load: Load, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"REDIS_URL=\xff\xfe\n")
     assert said(load, {}) == "settings: .env cannot be read: it should be text in UTF-8"
+
+
+def test_an_env_file_in_a_folder_that_may_not_be_entered_is_none(load: Load, tmp_path: Path) -> None:
+    """As where root changes to another user and its own folder stays the working directory."""
+    (tmp_path / ".env").write_text("PORT=8124\n")
+    tmp_path.chmod(0o600)
+    with without_rights():
+        assert load({"API_KEYS": f"a:admin:{SECRET}"}).port == 8000
+        assert said(load, {"PORT": "x"}).startswith("settings: PORT: ")
+    tmp_path.chmod(0o700)
+
+
+def test_an_env_file_that_is_there_and_closed_is_an_error(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=8124\n")
+    (tmp_path / ".env").chmod(0)
+    tmp_path.chmod(0o755)
+    with without_rights():
+        assert said(load, {}) == f"settings: {tmp_path}/.env cannot be read: Permission denied"
 
 
 @pytest.mark.parametrize(
