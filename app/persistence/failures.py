@@ -32,6 +32,10 @@ SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
 WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
 """States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
 (`invalid input syntax for type integer: "…"`) or a piece of the statement."""
+ENDINGS = frozenset({"57P01", "57P05", "25P03"})
+"""An operator or a shutdown ended the session, or a time-out of the server's for one that is idle."""
+ENDED_UNASKED = "another operation (2) is in progress"
+"""asyncpg, where it has read that word of the server's, which answers nothing, and the connection is not closed yet."""
 POOLER_HINT = "if a transaction pooler such as PgBouncer stands in front, set DATABASE_TRANSACTION_POOLER=true"
 
 
@@ -107,6 +111,9 @@ def throw_away_broken(context: ExceptionContext) -> None:
 def explain(address: str, error: BaseException) -> str:
     """One line for whoever has to act on it."""
     reason = _reason(error)
+    if _is_ended(error, reason):
+        why = "by pg_terminate_backend, a shutdown or a time-out of its own for idle ones"
+        return f"PostgreSQL at {address} ended the session ({why}); a new one is opened by itself"
     known = advise(getattr(error, "orig", None) or error, reason)
     if known is not None:
         return f"PostgreSQL at {address}: {known}"
@@ -114,6 +121,13 @@ def explain(address: str, error: BaseException) -> str:
     if any(words in reason for words in SAID_BY_A_POOLER):
         todo = POOLER_HINT
     return f"PostgreSQL at {address} cannot be used ({reason}); {todo}"
+
+
+def _is_ended(error: BaseException, reason: str) -> bool:
+    """Whether the server ended the session; what it said of that is the cause of asyncpg's "connection was closed"."""
+    driver = undressed(error)
+    said = {sqlstate(one) for one in (driver, driver.__cause__) if one is not None}
+    return not said.isdisjoint(ENDINGS) or ENDED_UNASKED in reason
 
 
 def explain_lack(address: str, error: BaseException) -> str:
