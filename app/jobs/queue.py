@@ -263,10 +263,8 @@ class RedisQueue:
             return
         with self._translated():
             asked_at = time.monotonic()
-            ours, left_ms = await self._hold(
-                keys=[self.keys.installation, self.keys.schema], args=[self.tenancy.id, self.tenancy.schema, LIFE_MS]
-            )
-        self.tenancy.note(left_ms, asked_at, ours=bool(ours))
+            holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
+        self.tenancy.note(text_of(holder), left_ms, asked_at)
 
     async def let_go(self) -> None:
         """Leave the keys to whoever comes next, if no worker of ours lives.
@@ -276,10 +274,7 @@ class RedisQueue:
         """
         if self.tenancy.id is not None:
             with self._translated():
-                await self._let_go(
-                    keys=[self.keys.installation, self.keys.schema, self.keys.workers],
-                    args=[self.tenancy.id, self.tenancy.schema],
-                )
+                await self._let_go(keys=[self.keys.installation, self.keys.workers], args=[self.tenancy.id])
 
     async def close(self) -> None:
         """Close the pool."""

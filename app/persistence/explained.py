@@ -21,7 +21,8 @@ class PictureStates(msgspec.Struct, frozen=True):
     error: str | None
 
 
-DOCUMENT = """s.code COLLATE "C" AS supplier, d.file_name, d.url, d.present, d.seen_hash, d.fetched_hash,
+DOCUMENT = """s.code COLLATE "C" AS supplier, d.file_name, d.url,
+    d.present AND d.missing_since IS NULL AS present, d.seen_hash, d.fetched_hash,
     d.applied_hash, d.version, d.applied_version, d.suspect_hash IS NOT NULL AS suspect, d.failures, d.next_try_at,
     d.error"""
 DOCUMENTS = f"""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.persistence.documents.families import OUTLIVED
+from app.persistence.documents.families import OUTLIVED, SPEAKS
 from app.persistence.documents.rows import FailedDocument, FetchedDocument, StoredDocument
 from app.persistence.ledger import to_json
 from app.persistence.statements import ask, value
@@ -169,16 +169,13 @@ async def any_unread(db: AsyncConnection, supplier_id: int, run_id: str) -> bool
 
 
 async def documents_of_families(db: AsyncConnection, families: Sequence[tuple[int, str]]) -> list[list[StoredDocument]]:
-    """For each of these families, supplier and SKU, its stored documents that the manifest still names, by name.
-
-    Whether one speaks is looked up for each: EXISTS would be answered from a hash of all documents there are.
-    """
+    """For each of these families, supplier and SKU, its stored documents that are not removed, by name."""
     rows = await ask(
         db,
         f"""
         SELECT r.place, d.id, p.code AS supplier, d.file_name, d.url, d.sku, d.family_sku, d.has_children, b.version,
             d.applied_version, CAST(d.fetched_run_id AS text), d.reread, d.suspect_hash IS NOT NULL AS stale,
-            (SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL AS speaks,
+            {SPEAKS} AS speaks,
             COALESCE({OUTLIVED}, false) AS outlived, b.body
         FROM unnest(CAST(:suppliers AS int[]), CAST(:skus AS text[])) WITH ORDINALITY AS r(supplier_id, sku, place)
         CROSS JOIN LATERAL (

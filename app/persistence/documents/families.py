@@ -15,6 +15,11 @@ UNWRITTEN = "(d.applied_version, d.applied_hash) IS DISTINCT FROM (d.version, d.
 OUTLIVED = "d.applied_version IS DISTINCT FROM d.version AND d.fetched_hash <> COALESCE(d.seen_hash, '')"
 """A body that was never applied, of a hash the manifest says no more: it counts only for that one (ENGINE.md 3)."""
 
+SPEAKS = "(SELECT true FROM speaking_documents s WHERE s.id = d.id LIMIT 1) IS NOT NULL"
+"""Looked up for each document: EXISTS would be answered from a hash of all documents there are."""
+HEARD = f"(d.missing_since IS NULL OR {SPEAKS})"
+"""The manifest names it, or lacks it and names no other that counts in its place."""
+
 
 class OpenFamily(msgspec.Struct, frozen=True):
     """A family whose stored documents are newer than what was applied."""
@@ -29,7 +34,8 @@ async def unapplied_families(
     """A page, by SKU, of the families with a document that is not applied yet and has no job in the run yet.
 
     A body of a hash that the manifest says no more makes no job; one that took an applied body's place holds its family
-    back until it is fetched again, since what was applied of it is not stored any more.
+    back until it is fetched again, since what was applied of it is not stored any more. What the manifest lacks does
+    neither where another one counts in its place.
     """
     rows = await ask(
         db,
@@ -37,8 +43,8 @@ async def unapplied_families(
         SELECT family_sku AS sku, max(version) AS version FROM documents d
         WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL AND family_sku > :after
         GROUP BY family_sku
-        HAVING bool_or({UNWRITTEN} AND ({OUTLIVED}) IS NOT TRUE)
-           AND bool_or({OUTLIVED} AND applied_version IS NOT NULL) IS NOT TRUE
+        HAVING bool_or({UNWRITTEN} AND ({OUTLIVED}) IS NOT TRUE AND {HEARD})
+           AND bool_or({OUTLIVED} AND applied_version IS NOT NULL AND {HEARD}) IS NOT TRUE
            AND NOT EXISTS (SELECT FROM jobs j WHERE j.run_id = CAST(:run_id AS uuid) AND j.queue = 'product-family'
                            AND j.key = d.family_sku || '@' || max(d.version))
         ORDER BY family_sku LIMIT :limit""",
@@ -48,14 +54,12 @@ async def unapplied_families(
 
 
 async def of_these_speaking(db: AsyncConnection, fetched: Sequence[FetchedDocument]) -> list[FetchedDocument]:
-    """Those that speak for their families now: where a file was renamed, the old one does until it is gone."""
+    """Those that speak for their families now."""
     if not fetched:
         return []
     rows = await ask(
         db,
-        """
-        SELECT r.id FROM unnest(CAST(:ids AS bigint[])) AS r(id)
-        WHERE (SELECT true FROM speaking_documents s WHERE s.id = r.id LIMIT 1)""",
+        f"SELECT d.id FROM unnest(CAST(:ids AS bigint[])) AS d(id) WHERE {SPEAKS}",
         {"ids": [document.id for document in fetched]},
     )
     speaking = {row.id for row in rows}
@@ -72,7 +76,7 @@ class SilentDocument(msgspec.Struct, frozen=True):
 
 
 async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[SilentDocument]:
-    """The documents that do not count, by SKU and file name; of those without children, the doubles of one variant."""
+    """The named documents that do not count, by SKU and file name; of those without children, one variant's doubles."""
     rows = await ask(
         db,
         f"""
@@ -88,7 +92,7 @@ async def silent_documents(db: AsyncConnection, supplier_id: int) -> list[Silent
 
 
 async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
-    """Note that there is nothing to apply of the documents that do not count."""
+    """Note that there is nothing to apply of the named documents that do not count."""
     await ask(
         db,
         f"""
@@ -98,22 +102,24 @@ async def pass_over_silent(db: AsyncConnection, supplier_id: int) -> None:
     )
 
 
-DOUBLES = """
+NAMED = "d.present AND d.version IS NOT NULL AND d.missing_since IS NULL"
+"""What the manifest lacks is no error of a document that it names, nor is it one itself."""
+DOUBLES = f"""
     SELECT d.sku, d.url, d.file_name, first_value(d.file_name) OVER (
         PARTITION BY d.family_sku, d.sku ORDER BY document_stem(d.file_name) = d.sku DESC, d.file_name) AS speaker
     FROM documents d
-    WHERE d.supplier_id = :supplier_id AND d.present AND d.version IS NOT NULL AND (d.family_sku, d.sku) IN (
-        SELECT family_sku, sku FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
-        GROUP BY family_sku, sku HAVING count(*) > 1)
+    WHERE d.supplier_id = :supplier_id AND {NAMED} AND (d.family_sku, d.sku) IN (
+        SELECT d.family_sku, d.sku FROM documents d WHERE d.supplier_id = :supplier_id AND {NAMED}
+        GROUP BY d.family_sku, d.sku HAVING count(*) > 1)
       AND NOT EXISTS (SELECT FROM documents o WHERE o.supplier_id = d.supplier_id AND o.family_sku = d.family_sku
-        AND o.present AND o.version IS NOT NULL AND o.has_children)"""
+        AND o.present AND o.version IS NOT NULL AND o.missing_since IS NULL AND o.has_children)"""
 """The documents without children that share a SKU, each with the one that speaks, as app/catalogue/grouping.py judges.
 
 They are counted before they are put in order, since hardly a supplier has any: at 100,000 documents a tenth of a second
 and not half of one.
 """
 
-SILENT = """d.present AND d.version IS NOT NULL AND d.family_sku IN (
+SILENT = f"""{NAMED} AND d.family_sku IN (
     SELECT family_sku FROM documents WHERE supplier_id = :supplier_id AND present AND version IS NOT NULL
     GROUP BY family_sku HAVING count(*) > 1 AND bool_or(has_children))
   AND NOT EXISTS (SELECT FROM speaking_documents s WHERE s.id = d.id)"""
