@@ -16,7 +16,7 @@ from app.api.json_answer import to_json
 from app.api.ndjson import NDJSON, wants_lines
 from app.api.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, Paging, page_example
 from app.api.problems import problem_answers
-from app.api.schemas import DatabaseNeeded, Word
+from app.api.schemas import DatabaseNeeded, Digits, Word
 from app.persistence.audit import AuditFilter, AuditRow, list_entries
 from app.persistence.database import Database
 from app.views.audit import ENTRY, AuditEntry, entry_out
@@ -28,7 +28,9 @@ router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRo
 NDJSON_EXAMPLE = orjson.dumps(ENTRY).decode() + "\n"
 LINES = {"schema": {"type": "string", "description": "An entry a line."}, "example": NDJSON_EXAMPLE}
 AtMost = Annotated[
-    int | None, Query(ge=1, le=MAX_LIMIT, description=f"How many at most; {DEFAULT_LIMIT}, as lines all of them.")
+    int | None,
+    Query(ge=1, le=MAX_LIMIT, description=f"How many at most; {DEFAULT_LIMIT}, as lines all of them."),
+    Digits,
 ]
 Position = tuple[datetime, int]
 

@@ -20,7 +20,7 @@ from app.api.json_answer import OrjsonResponse, to_json
 from app.api.ndjson import NDJSON, wants_lines
 from app.api.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, PagingNeeded, page_example
 from app.api.problems import ProblemError, problem_answers
-from app.api.schemas import DatabaseNeeded
+from app.api.schemas import DatabaseNeeded, Digits
 from app.api.validators import NOT_MODIFIED, etag_of, unchanged, unchanged_page, validator_headers
 from app.persistence import categories, change_feed
 from app.persistence.change_feed import ChangeRow, FeedEnds
@@ -33,6 +33,7 @@ router = APIRouter(prefix="/api/v1", tags=["catalogue"], route_class=GuardedRout
 Seq = Annotated[
     int | None,
     Query(ge=0, le=LARGEST_BIGINT, description="The last `seq` that was seen: what comes after it."),
+    Digits,
 ]
 SeqCursor = Annotated[
     int | None,
@@ -41,10 +42,13 @@ SeqCursor = Annotated[
         le=LARGEST_BIGINT,
         description="`nextCursor` of the page before: as `since`, in its place. Empty: as if it was not there.",
     ),
+    Digits,
     BeforeValidator(lambda given: given or None),  # on every list an empty cursor names no page
 ]
 Limit = Annotated[
-    int, Query(ge=1, le=MAX_LIMIT, description="How many at most; as lines, where it is not there, all of them.")
+    int,
+    Query(ge=1, le=MAX_LIMIT, description="How many at most; as lines, where it is not there, all of them."),
+    Digits,
 ]
 NDJSON_EXAMPLE = orjson.dumps(CHANGE).decode() + "\n"
 CATEGORY: dict[str, JsonValue] = {

@@ -18,9 +18,9 @@ from app.api.problems import problem_response
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 SENT = (
     *("Accept", "Authorization", "Content-Type", "Idempotency-Key"),
-    *("If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key"),
+    *("If-Match", "If-None-Match", "Last-Event-ID", "X-API-Key", "X-Request-Id"),
 )
-SHOWN = ("ETag", "Idempotency-Key", "Retry-After", "WWW-Authenticate", "X-Changes-Head", "X-Head")
+SHOWN = ("ETag", "Idempotency-Key", "Retry-After", "WWW-Authenticate", "X-Changes-Head", "X-Head", "X-Request-Id")
 REMEMBERED_S = 600
 
 

@@ -33,6 +33,8 @@ from app.views.whole import Form, Json
 log = get_logger()
 
 NDJSON = "application/x-ndjson"
+JSON_AND_WIDER = ("application/json", "application/*", "*/*")
+"""What JSON may be named by; the narrowest that is there says how much it is liked (RFC 9110, 12.5.1)."""
 STALL_S = 30
 """A client that takes nothing for so long is cut off."""
 WHOLE_S = 3600
@@ -52,7 +54,8 @@ SENT_BYTES = 512 * 1024
 def wants_lines(request: Request) -> bool:
     """Whether a caller names NDJSON, and does not like JSON better."""
     weights = weights_of(",".join(request.headers.getlist("accept")))
-    return 0 < weights.get(NDJSON, 0.0) >= weights.get("application/json", 0.0)
+    of_json = next((weights[named] for named in JSON_AND_WIDER if named in weights), 0.0)
+    return 0 < weights.get(NDJSON, 0.0) >= of_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import msgspec
 from fastapi import Depends, Query
 
 from app.api.cursors import Cursor, Key, read_cursor, write_cursor
+from app.api.schemas import Digits
 from app.views.shapes import Out
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ Row = TypeVar("Row")
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most."), Digits]
 
 
 class Page(Out, Generic[T]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
 
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
@@ -19,6 +21,19 @@ Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Stora
 """A query parameter's text."""
 Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]
 """What somebody typed into a field of a page, or left empty."""
+
+
+_DIGITS = re.compile(r"-?[0-9]+")
+
+
+def _in_digits(given: object) -> object:
+    if isinstance(given, str) and not _DIGITS.fullmatch(given):
+        raise ValueError("should be a whole number")
+    return given
+
+
+Digits = BeforeValidator(_in_digits)
+"""Of a query's whole number: the parser would take `1_0`, `1.0` and `+1`, too."""
 
 
 def services_of(request: Request) -> Services:

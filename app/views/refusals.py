@@ -24,6 +24,7 @@ _OBJECT = "should be a JSON object"
 _WORDS: dict[str, str | Words] = {
     "missing": "is needed",
     "string_type": "should be a text",
+    "string_unicode": "should be valid Unicode",
     "string_too_short": lambda of: _at_least(of["min_length"], "character"),
     "string_too_long": lambda of: f"should have at most {counted(of['max_length'], 'character')}",
     "too_short": lambda of: _at_least(of["min_length"], "item"),
@@ -33,6 +34,7 @@ _WORDS: dict[str, str | Words] = {
     "float_parsing": _NUMBER,
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,
+    "int_parsing_size": "is too large",
     "int_from_float": _WHOLE,
     "bool_type": _SWITCH,
     "bool_parsing": _SWITCH,

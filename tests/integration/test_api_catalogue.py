@@ -243,6 +243,9 @@ async def test_the_feed_of_changes_is_followed_to_its_head(api: ApiClient, synce
         ("application/x-ndjson, */*;q=0.8", True),
         ("application/x-ndjson;q=0", False),
         ("application/json, application/x-ndjson;q=0.1", False),
+        ("application/x-ndjson;q=0.5, */*", False),
+        ("application/*;q=0.9, application/x-ndjson;q=0.5", False),
+        ("*/*, application/json;q=0.4, application/x-ndjson;q=0.5", True),
         ("*/*", False),
     ):
         answer = await api.http.get("/api/v1/changes", params={"limit": 1}, headers={"Accept": accept})

@@ -305,14 +305,14 @@ async def test_pages_of_listed_origins_may_read_and_nobody_elses(api: ApiClient)
         assert answer.headers["access-control-allow-origin"] == origin
         assert "access-control-allow-credentials" not in answer.headers
         shown = answer.headers["access-control-expose-headers"]
-        assert all(name in shown for name in ("ETag", "X-Changes-Head", "Retry-After"))
+        assert all(name in shown for name in ("ETag", "X-Changes-Head", "Retry-After", "X-Request-Id"))
         assert "origin" in answer.headers["vary"].lower()
     refused = await api.http.get("/api/v1/changes", headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in refused.headers
 
 
 async def test_a_browser_is_told_beforehand_what_a_listed_page_may_send(api: ApiClient) -> None:
-    sent = "x-api-key,content-type,if-match"
+    sent = "x-api-key,content-type,if-match,x-request-id"
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": sent}
     async with plain_client(base_url=api.http.base_url) as stranger:
         let_in = await stranger.options("/api/v1/suppliers/A23", headers={"Origin": SHOP, **asked})
