@@ -54,6 +54,10 @@ class Least:
         await self._add.fetch(batch)
         await self._send(keys=[QUEUE, WAKE], args=[batch])
 
+    async def describe(self) -> str:
+        """What is left in it, where something hangs."""
+        return str(await self._connection.fetch("SELECT state, count(*) FROM least GROUP BY 1"))
+
     async def close(self) -> None:
         """Let go."""
         await self._redis.aclose()

@@ -139,20 +139,22 @@ async def _round(ground: Ground, contender: Contender, load: Load, result: dict[
 async def _drain(ground: Ground, contender: Contender, batch: str) -> dict[str, Any]:
     """Let a new worker work off a batch; its stamp."""
     worker = await contender.start_worker()
-    try:
-        stamp = await _stamp(ground, batch)
-    except TimeoutError as error:
-        raise RuntimeError(f"{contender.name}: {batch} is not over: {await contender.describe()}") from error
+    stamp = await _stamp(ground, contender, batch)
     worker.stop()
     return stamp
 
 
-async def _stamp(ground: Ground, batch: str) -> dict[str, Any]:
+async def _stamp(ground: Ground, contender: Contender | Least, batch: str) -> dict[str, Any]:
+    """What the worker writes when a batch is over.
+
+    Raises:
+        RuntimeError: it does not in time; says what is left in the queue.
+    """
     async with Redis.from_url(ground.servers.valkey.url) as redis:
         while True:
             found = await redis.blpop([STAMPS], timeout=OVER_WITHIN_S)
             if found is None:
-                raise TimeoutError(batch)
+                raise RuntimeError(f"{contender.name}: {batch} is not over: {await contender.describe()}")
             stamp: dict[str, Any] = orjson.loads(found[1])
             if stamp["batch"] == batch:
                 return stamp
@@ -166,7 +168,7 @@ async def _pick_ups(ground: Ground, contender: Contender | Least, count: int) ->
         await asyncio.sleep(random.uniform(0.02, 0.06))
         called_at = time.time()
         await contender.enqueue(f"pick-up {number}", 1, 0.0)
-        stamp = await _stamp(ground, f"pick-up {number}")
+        stamp = await _stamp(ground, contender, f"pick-up {number}")
         waits.append((stamp["first"] - called_at) * 1000)
     worker.stop()
     return waits
@@ -187,7 +189,7 @@ async def _count(ground: Ground, contender: Contender, load: Load, result: dict[
     async with Redis.from_url(ground.servers.valkey.url) as redis:
         before = await _commands(redis)
         worker = await contender.start_worker("--count")
-        await _stamp(ground, "counted")
+        await _stamp(ground, contender, "counted")
         result["Redis commands a job, in scripts too"] = [(await _commands(redis) - before) / count]
     trips = worker.stop()["trips"]
     result["Redis round trips a job"] = [trips.get("redis", 0) / count]
