@@ -86,6 +86,18 @@ async def test_jobs_claimed_together_share_a_token_and_a_second_claim_voids_it(s
     assert await stack.value("SELECT count(*) FROM jobs WHERE state = 'completed'") == 2
 
 
+async def test_a_job_is_lost_when_another_has_it_or_it_is_cancelled_and_not_when_it_has_ended(stack: Stack) -> None:
+    """Whoever ended it may be about to send what it made, and must not be stopped at that."""
+    ids = await make_jobs(stack, 4)
+    mine, _ = await claim(stack, ids)
+    await claim(stack, ids[:1])
+    await execute(stack, "UPDATE jobs SET state = 'cancelled', claim = NULL WHERE id = :id", id=ids[1])
+    async with stack.services.database.begin() as db:
+        await ledger.complete(db, [(mine[2], None)])
+    async with stack.services.database.quick() as db:
+        assert await ledger.lost(db, mine) == set(ids[:2])
+
+
 async def test_from_the_third_death_on_a_job_starts_apart_and_with_the_tenth_it_is_over(stack: Stack) -> None:
     ids = await make_jobs(stack, 1)
     started, refused = 0, 0

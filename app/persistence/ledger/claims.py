@@ -170,13 +170,17 @@ async def hand_back(
 
 
 async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
-    """The ids of those jobs whose claim does not hold any more: cancelled, or claimed by another worker."""
+    """The ids of those jobs whose claim does not hold any more: cancelled, or claimed by another worker.
+
+    Not of those that have ended: what ended one may have its messages to send still, and the fence stops another one.
+    """
     held = await column(
         db,
         """
         SELECT j.id FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS r(id text, claim uuid)
         CROSS JOIN LATERAL (
-            SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' LIMIT 1) j""",
+            SELECT id FROM jobs WHERE id = r.id
+              AND (claim = r.claim AND state = 'active' OR state IN ('completed', 'failed')) LIMIT 1) j""",
         {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
     )
     return {job.id for job in jobs} - set(held)
