@@ -84,8 +84,13 @@ class RedisKeys:
 
     @property
     def installation(self) -> str:
-        """Which installation's keys these are."""
+        """Which installation's keys these are: the database."""
         return f"{self.prefix}promidata:installation"
+
+    @property
+    def schema(self) -> str:
+        """And the schema in it."""
+        return f"{self.prefix}promidata:installation:schema"
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -263,8 +263,10 @@ class RedisQueue:
             return
         with self._translated():
             asked_at = time.monotonic()
-            holder, left_ms = await self._hold(keys=[self.keys.installation], args=[self.tenancy.id, LIFE_MS])
-        self.tenancy.note(text_of(holder), left_ms, asked_at)
+            ours, left_ms = await self._hold(
+                keys=[self.keys.installation, self.keys.schema], args=[self.tenancy.id, self.tenancy.schema, LIFE_MS]
+            )
+        self.tenancy.note(left_ms, asked_at, ours=bool(ours))
 
     async def let_go(self) -> None:
         """Leave the keys to whoever comes next, if no worker of ours lives.
@@ -274,7 +276,10 @@ class RedisQueue:
         """
         if self.tenancy.id is not None:
             with self._translated():
-                await self._let_go(keys=[self.keys.installation, self.keys.workers], args=[self.tenancy.id])
+                await self._let_go(
+                    keys=[self.keys.installation, self.keys.schema, self.keys.workers],
+                    args=[self.tenancy.id, self.tenancy.schema],
+                )
 
     async def close(self) -> None:
         """Close the pool."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -18,14 +18,32 @@ from redis.exceptions import (
 from app.redis_keys import RedisKeys
 
 NEEDS_MEMORY = "give it more memory, and take care that its maxmemory-policy is noeviction"
-REMEDIES: tuple[tuple[type[RedisError], str], ...] = (
-    (AuthenticationError, "correct user and password in REDIS_URL"),
-    (ReadOnlyError, "it is a replica: let REDIS_URL name the primary"),
-    (OutOfMemoryError, NEEDS_MEMORY),
-    (BusyLoadingError, "wait, it is loading its data"),
+REMEDIES = {
+    "NOAUTH": "correct user and password in REDIS_URL",
+    "READONLY": "it is a replica: let REDIS_URL name the primary",
+    "OOM": NEEDS_MEMORY,
+    "LOADING": "wait, it is loading its data",
+    "MISCONF": (
+        "its disk is full or may not be written, which its log says: make room, or turn saving off "
+        "(CONFIG SET save '', CONFIG SET appendonly no); nothing in it needs to be kept"
+    ),
+    "NOREPLICAS": "bring its replicas back, or lower its min-replicas-to-write",
+    "MASTERDOWN": "it is a replica that has lost its primary: let REDIS_URL name the primary",
+    "BUSY": "a script of somebody else keeps it busy: wait, or end that one (SCRIPT KILL)",
+    "CLUSTERDOWN": "it belongs to a cluster that is not whole: mend that one (CLUSTER INFO)",
+    "max number of clients reached": "raise its maxclients, or close connections that nobody needs (CLIENT LIST)",
+}
+"""What to do, by the code that the server's answer begins with, or by its words where it has none of its own."""
+STRIPPED: tuple[tuple[type[RedisError], str], ...] = (
+    (AuthenticationError, "NOAUTH"),
+    (ReadOnlyError, "READONLY"),
+    (OutOfMemoryError, "OOM"),
+    (BusyLoadingError, "LOADING"),
 )
-REFUSING = (OutOfMemoryError, ReadOnlyError, MasterDownError)
 """redis-py takes the code off the message of these."""
+CODE = re.compile(rf"(?<!\w)({'|'.join(REMEDIES)})(?!\w)")
+"""Redis 6.2 has it amid what it says of a script that ran into it."""
+REFUSES_WRITES = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS"})
 TRUST = (
     "name the certificate of who signed it in ssl_ca_certs of REDIS_URL (rediss://...?ssl_ca_certs=/path); "
     "where the host has none to give, ssl_cert_reqs=none takes any, also that of somebody in between"
@@ -37,7 +55,13 @@ WHICH_DOOR = "rediss:// is for a port with TLS, redis:// for one without"
 
 def remedy(error: BaseException | None) -> str | None:
     """What an operator does about an error of Redis that has one cause, or None."""
-    return next((do for kind, do in REMEDIES if isinstance(error, kind)), None)
+    return REMEDIES.get(_code(error))
+
+
+def _code(error: BaseException | None) -> str:
+    """Which of REMEDIES it is, or nothing."""
+    found = CODE.search(str(error)) if isinstance(error, RedisError) else None
+    return next((code for kind, code in STRIPPED if isinstance(error, kind)), found[1] if found else "")
 
 
 def advice(error: BaseException, keys: RedisKeys) -> str:
@@ -65,9 +89,12 @@ def _fault(error: BaseException, text: str) -> str:
         return f"its certificate is not trusted ({wrong.verify_message}): {TRUST}"
     if wrong is not None:
         return f"TLS did not come about ({wrong.reason}): look at REDIS_URL; {WHICH_DOOR}"
-    if isinstance(error, REFUSING) or text.startswith(("OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS")):
-        replica = ": it is a replica, let REDIS_URL name the primary" if isinstance(error, ReadOnlyError) else ""
+    code = _code(error)
+    if code in REFUSES_WRITES:
+        replica = ": it is a replica, let REDIS_URL name the primary" if code == "READONLY" else ""
         return f"it refuses writes ({text}){replica}"
+    if code:
+        return f"{text}; {REMEDIES[code]}"
     door = f" {WHICH_DOOR}" if text.startswith(OTHER_DOOR) else ""
     return f"{text}; is it running, and is REDIS_URL right?{door}"
 

@@ -4,8 +4,11 @@
                             └▶ another's ─▶ is it renewed? ─▶ it lives: an error that names REDIS_PREFIX
                                                            └▶ it runs out, and the next one takes the keys over
 
-So only use at the same time is an error; a database that was made anew takes over by itself. The key may vanish at any
-time: whoever comes next puts it back.
+So only use at the same time is an error; a database that was made anew takes over by itself. The keys may vanish at any
+time: whoever comes next puts them back.
+
+Database and schema have a key each. Programs of 0.1.0 know the first alone, and beside those of today they find what
+they expect there.
 """
 
 from __future__ import annotations
@@ -20,18 +23,24 @@ OTHERS_WAIT_MS = 10_000
 """When to look again at a message that seems to be the other's."""
 
 HOLD = """
--- KEYS: installation; ARGV: id, life_ms. Returns the holder, and for how long it holds.
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then
-  local left = redis.call('PTTL', KEYS[1])
-  if left > 0 then return {holder, left} end
+-- KEYS: installation, schema; ARGV: id, schema, life_ms. Returns whether both are ours, and for how long they are held.
+for i = 1, 2 do
+  local holder = redis.call('GET', KEYS[i])
+  if holder and holder ~= ARGV[i] then
+    local left = redis.call('PTTL', KEYS[i])
+    if left > 0 then return {0, left} end
+  end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {ARGV[1], tonumber(ARGV[2])}
+for i = 1, 2 do redis.call('SET', KEYS[i], ARGV[i], 'PX', ARGV[3]) end
+return {1, tonumber(ARGV[3])}
 """
 LET_GO = """
--- KEYS: installation, workers; ARGV: id. The last worker's end is the installation's.
-if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('ZCARD', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
+-- KEYS: installation, schema, workers; ARGV: id, schema. The last worker's end is the installation's.
+if redis.call('ZCARD', KEYS[3]) > 0 then return end
+for i = 1, 2 do
+  if redis.call('GET', KEYS[i]) ~= ARGV[i] then return end
+end
+redis.call('DEL', KEYS[1], KEYS[2])
 """
 
 
@@ -42,19 +51,21 @@ class Tenancy:
         self._prefix = prefix
         self.id: str | None = None
         """Which installation we are: a word for our database; None until it was asked."""
+        self.schema = ""
+        """And the schema in it."""
         self.foreign = False
         """Another holds the keys, so nothing is taken from them."""
         self.alive = False
         """And that one lives."""
         self._ends_by = 0.0
 
-    def note(self, holder: str, left_ms: int, asked_at: float) -> None:
+    def note(self, left_ms: int, asked_at: float, *, ours: bool) -> None:
         """What Redis said of the holder to a question of `asked_at` (`time.monotonic`).
 
         Redis measured the time that is left somewhere between the question and now. On a busy machine there are
         seconds between them, which must not look like a holder's renewal.
         """
-        if holder == self.id:
+        if ours:
             self.foreign = self.alive = False
             return
         left_s = left_ms / 1000
@@ -67,6 +78,6 @@ class Tenancy:
         """What an operator is told."""
         where = f"the prefix {self._prefix}" if self._prefix else "no prefix"
         return (
-            f"another installation, with another database, uses the same keys ({where}): "
+            f"another installation, with another database or schema, uses the same keys ({where}): "
             "give each installation its own REDIS_PREFIX, or stop the other one"
         )

@@ -53,6 +53,7 @@ class Trial:
             (keys.shares(nobody), lambda key: redis.hdel(key, nobody)),
             (keys.check, self._write_once),
             (keys.installation, redis.get),
+            (keys.schema, redis.get),
         ]
         for key, touch in touches:
             async with self._telling(key):

@@ -1,6 +1,6 @@
 """Keeping the keys in Redis for this installation, and seeing that no other one uses them (jobs/tenancy.py).
 
-start:    which database is ours ─▶ hold the keys ─▶ another's? wait until it runs out, or is seen to live: an error
+start:    which database and schema? ─▶ hold the keys ─▶ another's? wait until it runs out, or is seen to live: an error
 running:  every two seconds once more ─▶ another lives on them: an error in the log, nothing is taken or sent
 """
 
@@ -17,7 +17,7 @@ from app.jobs.queue import RedisQueue
 from app.jobs.tenancy import HOLD_EVERY_S, LIFE_MS
 from app.outages import AGAIN_AFTER_S
 from app.persistence.database import Database
-from app.persistence.identity import database_identity
+from app.persistence.identity import database_identity, schema_identity
 from app.sync.services import Services
 
 log = get_logger()
@@ -30,12 +30,13 @@ LEARN_EVERY = 15
 
 
 async def learn(database: Database, queue: RedisQueue) -> None:
-    """Ask which database is ours.
+    """Ask which database and schema are ours.
 
     Raises:
         DatabaseUnavailable: PostgreSQL is away.
     """
     async with database.quick() as db:
+        queue.tenancy.schema = await schema_identity(db)
         queue.tenancy.id = await database_identity(db)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -221,6 +223,7 @@ async def test_a_picture_that_the_store_lost_or_cut_is_found(working: Stack) -> 
         ({"maxmemory-policy": "allkeys-lru"}, "maxmemory-policy is allkeys-lru", "set maxmemory-policy to noeviction"),
         ({"maxmemory": "1"}, "it refuses writes", "more memory"),
         ({"replicaof": "127.0.0.1 9"}, "it refuses writes", "primary"),
+        ({"min-replicas-to-write": "1"}, "it refuses writes", "lower its min-replicas-to-write"),
     ],
 )
 async def test_a_redis_that_will_not_do_is_named_with_what_to_do(
@@ -238,6 +241,29 @@ async def test_a_redis_that_will_not_do_is_named_with_what_to_do(
     assert not redis_found.ok
     assert found in redis_found.found
     assert do in redis_found.do
+
+
+def fail_to_save(redis: Any) -> None:
+    """Have it write a snapshot to where a folder is."""
+    redis.config_set("save", "3600 1")
+    where = redis.execute_command("CONFIG GET", "dir", "dbfilename")
+    Path(where["dir"], where["dbfilename"]).mkdir()
+    redis.bgsave()
+    while redis.execute_command("INFO")["rdb_last_bgsave_status"] == "ok":
+        time.sleep(0.05)
+
+
+async def test_a_redis_that_cannot_save_is_named_with_what_to_do(
+    make_stack: MakeStack, servers: Servers, tmp_path: Path
+) -> None:
+    """It refuses writes from the first snapshot on that it could not write."""
+    with own_valkey(servers, tmp_path / "own") as own:
+        async with make_stack(redis_url=own.valkey.url) as stack:
+            with SyncRedis.from_url(own.valkey.url) as redis:
+                fail_to_save(redis)
+            redis_found = (await found_by(stack))["redis"]
+    assert "it refuses writes (MISCONF" in redis_found.found
+    assert "make room" in redis_found.do
 
 
 async def test_a_certificate_of_redis_that_nobody_vouches_for_is_named_with_what_to_do(

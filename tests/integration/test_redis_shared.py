@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,11 @@ from redis.exceptions import NoPermissionError
 from app.cli.doctor import examine
 from app.errors import QueueUnavailable, SettingsError
 from app.jobs.definitions import IMAGE_UPLOAD, QUEUES
-from app.jobs.messages import Message
+from app.jobs.messages import Message, text_of
 from app.jobs.tenancy import Tenancy
+from app.persistence.database import Database
+from app.persistence.identity import database_identity
+from app.persistence.migrations import migrate
 from app.redis_keys import RedisKeys
 from app.samplefeed import FeedSpec, SampleFeed
 from app.settings import Settings, load_settings
@@ -27,8 +30,8 @@ from app.sync.services import open_services
 from tests.integration.test_queue_connections import a_user
 from tests.integration.test_stock_arq import arq_worker
 from tests.support import troubles
-from tests.support.databases import fresh_database
-from tests.support.stack import Servers, own_valkey
+from tests.support.databases import execute, fresh_database
+from tests.support.stack import Servers, Stack, own_valkey
 from tests.support.truth import assert_as_if_nothing_had_happened
 from tests.support.worker_stack import Workers, until, worker_stack
 
@@ -175,14 +178,17 @@ async def test_a_wrong_password_ends_a_worker_at_the_start(servers: Servers, tmp
         assert "wrong-one" not in worker.said()
 
 
+Opened = Callable[[str], AbstractAsyncContextManager[str]]
+
+
 @asynccontextmanager
 async def second_installation(
-    first: Workers, servers: Servers, tmp_path: Path, prefix: str = ""
+    first: Workers, servers: Servers, tmp_path: Path, prefix: str = "", opened: Opened = fresh_database
 ) -> AsyncIterator[tuple[Settings, Workers]]:
     """The same Redis and another database; `open_stack` would empty the Redis under the first one's feet."""
     folder = tmp_path / "second"
     folder.mkdir()
-    async with fresh_database(servers.postgres.url) as url:
+    async with opened(servers.postgres.url) as url:
         settings = first.stack.settings.model_copy(
             update={"database_url": SecretStr(url), "redis_prefix": prefix, "data_dir": folder}
         )
@@ -196,11 +202,30 @@ async def second_installation(
                     worker.kill()
 
 
-async def test_a_second_installation_on_the_same_keys_is_refused_in_one_line(servers: Servers, tmp_path: Path) -> None:
+def schema_beside(first: Workers) -> Opened:
+    """Opens a second schema of the database that the first installation has."""
+
+    @asynccontextmanager
+    async def opened(_: str) -> AsyncIterator[str]:
+        url = first.environment["DATABASE_URL"]
+        await execute(url, "CREATE SCHEMA shop")
+        url = f"{url}?options=-csearch_path%3Dshop"
+        database = Database(url)
+        await migrate(database)
+        await database.close()
+        yield url
+
+    return opened
+
+
+@pytest.mark.parametrize("beside", [lambda _: fresh_database, schema_beside], ids=["database", "schema"])
+async def test_a_second_installation_on_the_same_keys_is_refused_in_one_line(
+    servers: Servers, tmp_path: Path, beside: Callable[[Workers], Opened]
+) -> None:
     async with worker_stack(servers, tmp_path, small_feed()) as workers:
         workers.spawn_all()
         await workers.ready()
-        async with second_installation(workers, servers, tmp_path) as (settings, second):
+        async with second_installation(workers, servers, tmp_path, opened=beside(workers)) as (settings, second):
             worker = second.spawn(IMAGE_UPLOAD)
             assert await worker.exit_code() == 1
             last = worker.said().splitlines()[-1]
@@ -282,22 +307,38 @@ async def test_a_running_worker_whose_keys_are_anothers_takes_nothing_and_drops_
         await until(lambda: _is_gone(queue.redis, queue.keys.job("image-upload-others")))
 
 
+async def test_programs_of_the_release_before_and_of_today_know_each_other(stack: Stack) -> None:
+    """Those of 0.1.0 hold the database's key alone, and take any other value of it for another installation."""
+    queue, database = stack.services.queue, stack.services.database
+    assert queue is not None
+    async with database.read() as db:
+        expected = await database_identity(db)
+    await queue.redis.set(queue.keys.installation, expected, px=10_000)
+    await learn(database, queue)
+    for _ in range(2):
+        await queue.hold()
+        assert not queue.tenancy.foreign
+        assert text_of(await queue.redis.get(queue.keys.installation)) == expected
+        await queue.redis.delete(queue.keys.installation, queue.keys.schema)
+    await queue.hold()
+    await queue.let_go()
+    assert not await queue.redis.exists(queue.keys.installation, queue.keys.schema)
+
+
 def test_only_a_holder_that_renews_its_word_lives() -> None:
     tenancy = Tenancy("")
-    tenancy.id = "ours"
     seen = []
-    for holder, left_ms in (("another", 5_000), ("another", 4_000), ("another", 10_000), ("ours", 10_000)):
-        tenancy.note(holder, left_ms, asked_at=time.monotonic())
+    for ours, left_ms in ((False, 5_000), (False, 4_000), (False, 10_000), (True, 10_000)):
+        tenancy.note(left_ms, time.monotonic(), ours=ours)
         seen.append((tenancy.foreign, tenancy.alive))
     assert seen == [(True, False), (True, False), (True, True), (False, False)]
 
 
 def test_an_answer_that_lay_unread_is_no_renewal() -> None:
     tenancy = Tenancy("")
-    tenancy.id = "ours"
     now = time.monotonic()
-    tenancy.note("another", 5_000, asked_at=now)
-    tenancy.note("another", 7_000, asked_at=now - 3)
+    tenancy.note(5_000, now, ours=False)
+    tenancy.note(7_000, now - 3, ours=False)
     assert (tenancy.foreign, tenancy.alive) == (True, False)
 
 
