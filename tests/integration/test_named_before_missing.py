@@ -11,10 +11,10 @@ from app.samplefeed import SampleFeed
 from app.sync.operating.dry_run import dry_run
 from app.sync.operating.start import StartRequest
 from tests.conftest import MakeStack
-from tests.integration.test_feed_cases import Json, active, plain_feed
+from tests.integration.test_feed_cases import Json, active, numbered, plain_feed
 from tests.integration.test_feed_corners import confirm
 from tests.integration.test_feed_unfinished import skus_of
-from tests.integration.test_guard_holds_variants import cut, make_whole, shrink, turn_odd
+from tests.integration.test_guard_holds_variants import cut, make_whole, shrink, told_of, turn_odd
 from tests.support.stack import Stack
 
 SHOWN = """SELECT v.content ->> 'supplierSku' AS label FROM variants v JOIN products p ON p.id = v.product_id
@@ -209,3 +209,21 @@ async def test_a_renamed_document_that_lists_hardly_anything_is_a_suspect(make_s
         assert await active(stack, files.sku) == 6
         assert await files.synced() == ("completed", [], {"new"})
         assert await active(stack, files.sku) == 1
+
+
+async def test_a_family_that_is_kept_keeps_what_another_one_lists_until_it_is_removed(
+    make_stack: MakeStack, feed: SampleFeed
+) -> None:
+    """By one manifest, which may be cut, it would be the other one's for good."""
+    async with make_stack(feed, remove_after_runs=2) as stack:
+        files = Files(feed, stack)
+        taker, moving = skus_of(feed)[1], feed.document(files.sku)["ChildProducts"]
+        await stack.sync()
+        before = len(await numbered(stack))
+        feed.remove_family(files.sku)
+        feed.edit(taker, lambda document: document["ChildProducts"].extend(moving))
+        await stack.sync()
+        assert (await active(stack, files.sku), await active(stack, taker)) == (3, 3)
+        await stack.sync()
+        assert (await active(stack, files.sku), await active(stack, taker)) == (0, 6)
+        assert await told_of(stack, files.kids[1], before) == [("updated", ["productSku"])]
