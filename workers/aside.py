@@ -29,7 +29,10 @@ IN_VAIN_S = 20.0
 
 
 class Aside:
-    """Of one worker. `hand_back` leaves what it holds to others; `came_back` is told when it may take jobs again."""
+    """Of one worker. `hand_back` leaves what it holds to others, `note_wait` says of it what it waits for.
+
+    `came_back` is told when jobs may be taken again.
+    """
 
     def __init__(
         self,
@@ -39,10 +42,11 @@ class Aside:
         worker_id: str,
         *,
         hand_back: Callable[[], Awaitable[None]],
+        note_wait: Callable[[str], Awaitable[None]],
         came_back: Callable[[], None],
     ) -> None:
         self._queue, self._name, self._worker_id = queue, name, worker_id
-        self._hand_back, self._came_back = hand_back, came_back
+        self._hand_back, self._note_wait, self._came_back = hand_back, note_wait, came_back
         self._checks = {StoreUnavailable.part: services.store.check, DatabaseUnavailable.part: services.database.check}
         self._stands = False
 
@@ -55,12 +59,16 @@ class Aside:
 
         Raises:
             QueueUnavailable: Redis is away, so nobody knows of others.
+            DatabaseUnavailable: it cannot be said of the jobs what they wait for.
         """
-        away = [part for part in self._checks if part in outages.longer_than(IN_VAIN_S) and await self._is_away(part)]
+        in_vain = outages.longer_than(IN_VAIN_S)
+        away = [part for part in self._checks if part in in_vain and await self._is_away(part)]
         peers = await self._well_peers() if away else []
         self._stand(away, aside=bool(peers))
         if any(peer.active < peer.concurrency for peer in peers):
             await self._hand_back()
+        if away and DatabaseUnavailable.part not in away:
+            await self._note_wait("; ".join(f"waits for {part}: {in_vain[part]}" for part in away))
 
     async def _is_away(self, part: str) -> bool:
         """Ask the part itself; while it is away it is waited for here, also when there is no job that would."""

@@ -70,7 +70,13 @@ class Worker:
         self._slots = Slots(policy.slots, self._run_job, self._look_again)
         self._memory = IdleMemory(lambda: not self._slots.ids)
         self._aside = Aside(
-            services, queue, name, self.id, hand_back=self._leave_all_to_others, came_back=self._look_again
+            services,
+            queue,
+            name,
+            self.id,
+            hand_back=self._leave_all_to_others,
+            note_wait=self._note_wait,
+            came_back=self._look_again,
         )
         self._exchange = Exchange(
             self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._takes_no_more
@@ -214,6 +220,12 @@ class Worker:
                 await asyncio.wait([hurry, *self._slots.tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             hurry.cancel()
+
+    async def _note_wait(self, why: str) -> None:
+        jobs = self._slots.jobs
+        if jobs:
+            async with self._services.database.quick() as db:
+                await ledger.note_wait(db, jobs, why)
 
     async def _leave_all_to_others(self) -> None:
         """Unless it is on its way out, which hands back by itself."""

@@ -40,7 +40,7 @@ QUEUE: dict[str, JsonValue] = {
 PROGRESS: dict[str, JsonValue] = {"step": "fetching_variants", "percentage": 30}
 
 
-ERROR = "Why its last attempt failed; of a `delayed` job without one, what it waits for."
+ERROR = "Why its last attempt failed, or, of a `delayed` job and of an `active` one in an outage, what it waits for."
 
 
 class ListedJob(Out):

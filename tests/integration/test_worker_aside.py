@@ -89,6 +89,10 @@ async def test_in_an_outage_of_all_nothing_is_handed_round(servers: Servers, tmp
         await until(lambda: all("waiting for a part of ours" in worker.said() for worker in both))
         await until(lambda: _waiting_workers(workers, 2))
         await asyncio.sleep(6)
+        said = await workers.stack.rows(
+            "SELECT DISTINCT error FROM jobs WHERE queue = 'image-upload' AND state = 'active'"
+        )
+        assert [row["error"] for row in said] == ["waits for the object store: it is away for this worker"]
         assert [worker.said().count(LEAVES) for worker in both] == [0, 0]
         be(flag, there=False)
         await workers.over()

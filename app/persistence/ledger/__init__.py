@@ -23,6 +23,7 @@ from app.persistence.ledger.claims import (
     closed_among,
     hand_back,
     lost,
+    note_wait,
 )
 from app.persistence.ledger.ends import (
     ERROR_MAX_CHARS,
@@ -76,6 +77,7 @@ __all__ = [
     "is_paused",
     "lost",
     "new_job_id",
+    "note_wait",
     "runs_past_their_documents",
     "set_paused",
     "set_result",

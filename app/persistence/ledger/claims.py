@@ -143,6 +143,16 @@ async def _unclaimed(db: AsyncConnection, ids: set[str]) -> list[Unclaimed]:
     return [known.get(job_id, Unclaimed(job_id, closed=True, wait_ms=0, unknown=True)) for job_id in ids]
 
 
+MINE = """
+        WITH mine AS (
+            SELECT j.id FROM (
+                SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
+                ORDER BY id COLLATE "C") r
+            CROSS JOIN LATERAL (
+                SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)"""
+"""Those jobs whose claim holds, locked."""
+
+
 async def hand_back(
     db: AsyncConnection, jobs: Sequence[ClaimedJob], why: str | None = None, wait_s: float = 0.0
 ) -> list[str]:
@@ -152,20 +162,25 @@ async def hand_back(
     """
     return await column(
         db,
-        """
-        WITH mine AS (
-            SELECT j.id FROM (
-                SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS t(id text, claim uuid)
-                ORDER BY id COLLATE "C") r
-            CROSS JOIN LATERAL (
-                SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
+        f"""{MINE}
         UPDATE jobs j SET claim = NULL,
             state = CASE WHEN CAST(:wait_s AS double precision) > 0 THEN 'delayed' ELSE 'waiting' END,
             run_at = clock_timestamp() + make_interval(secs => CAST(:wait_s AS double precision)),
             dispatched_at = clock_timestamp(), started_at = CASE WHEN attempts > 0 THEN started_at END,
             error = COALESCE(CAST(:why AS text), j.error)
         FROM mine WHERE j.id = mine.id RETURNING j.id""",
-        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs]), "wait_s": wait_s, "why": why},
+        {"jobs": _by_claim(jobs), "wait_s": wait_s, "why": why},
+    )
+
+
+async def note_wait(db: AsyncConnection, jobs: Sequence[ClaimedJob], why: str) -> None:
+    """Say of claimed jobs what they wait for."""
+    await column(
+        db,
+        f"""{MINE}
+        UPDATE jobs j SET error = CAST(:why AS text) FROM mine
+        WHERE j.id = mine.id AND j.error IS DISTINCT FROM CAST(:why AS text) RETURNING j.id""",
+        {"jobs": _by_claim(jobs), "why": why},
     )
 
 
@@ -181,7 +196,7 @@ async def lost(db: AsyncConnection, jobs: Sequence[ClaimedJob]) -> set[str]:
         CROSS JOIN LATERAL (
             SELECT id FROM jobs WHERE id = r.id
               AND (claim = r.claim AND state = 'active' OR state IN ('completed', 'failed')) LIMIT 1) j""",
-        {"jobs": to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])},
+        {"jobs": _by_claim(jobs)},
     )
     return {job.id for job in jobs} - set(held)
 
@@ -202,3 +217,7 @@ async def closed_among(db: AsyncConnection, ids: Sequence[str]) -> set[str]:
 def _claimed(row: Any) -> ClaimedJob:
     options = msgspec.convert(row["options"], RunOptions)
     return ClaimedJob(**{**row, "run_id": str(row["run_id"]), "options": options})
+
+
+def _by_claim(jobs: Sequence[ClaimedJob]) -> str:
+    return to_json([{"id": job.id, "claim": str(job.claim)} for job in jobs])
