@@ -214,6 +214,8 @@ class StoreDeclines(StoreUnavailable):
     `for_itself`: it says that it is because of this one.
     """
 
+    part = "the object store, for one picture"
+
     def __init__(self, message: str, *, for_itself: bool) -> None:
         super().__init__(message)
         self.for_itself = for_itself

@@ -4,8 +4,9 @@
                                                                            └▶ a free slot there? ─▶ all is handed back
     the part is there, or no peer is well ─▶ jobs are taken again
 
-In an outage of all no peer is well, so nothing is handed round. One who had nothing to do may look well until he meets
-the outage, but who stands aside says in each beat what he waits for, so nobody hands back to him.
+In an outage of all no peer is well, so nothing is handed round; nor is one well whose beat does not say, as of 0.1.0.
+One who had nothing to do may look well until he meets the outage, but who stands aside says in each beat what he waits
+for, so nobody hands back to him.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Aside:
     async def _well_peers(self) -> list[WorkerBeat]:
         beats = await live_workers(self._queue.redis, self._queue.keys)
         peers = [beat for beat in beats if beat.queue_name == self._name and beat.id != self._worker_id]
-        return [peer for peer in peers if not peer.waits_for]
+        return [peer for peer in peers if peer.waits_for is not None and not peer.waits_for.keys() & self._checks]
 
     def _stand(self, away: list[str], *, aside: bool) -> None:
         if aside == self._stands:

@@ -36,7 +36,7 @@ LATE_S = 120.0
 
 
 class Exchange:
-    """Of one worker. What it claims goes to `slots`; once `stopping` says so it only hands over what ended."""
+    """Of one worker. What it claims goes to `slots`; while `takes_no_more` says so it only hands over what ended."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Exchange:
         slots: Slots,
         *,
         lease_ms: int,
-        stopping: Callable[[], bool],
+        takes_no_more: Callable[[], bool],
     ) -> None:
         self._stage, self._queue, self._name, self._worker_id = stage, queue, name, worker_id
-        self._slots, self._lease_ms, self._stopping = slots, lease_ms, stopping
+        self._slots, self._lease_ms, self._takes_no_more = slots, lease_ms, takes_no_more
         self._database = stage.services.database
         self._ended: deque[Ended] = deque()
         self._wake = asyncio.Event()
@@ -104,7 +104,7 @@ class Exchange:
             return await self._round_alone()
 
     async def take_no_more(self) -> None:
-        """Wait for a round that is under way and may still bring jobs; once `stopping` says so no other brings any."""
+        """Wait for a round that is under way and may still bring jobs; no other does while `takes_no_more` says so."""
         async with self._one_at_a_time:
             await self._listener.lease_nothing()
 
@@ -122,7 +122,7 @@ class Exchange:
         if self._paused:
             await self._look_whether_paused()
         leased, fresh = self._listener.take()
-        if leased.ids and fresh and not self._stopping():
+        if leased.ids and fresh and not self._takes_no_more():
             return await self._begin_with(leased)
         self._ended.extend(Ended(job_id, 0) for job_id in leased.ids)
         room = self._room()
@@ -165,11 +165,11 @@ class Exchange:
         return IDLE_POLL_S if got.next_ms is None else min(IDLE_POLL_S, max(got.next_ms, 1) / 1000)
 
     def _is_thirsty(self) -> bool:
-        """A paused worker hears of the resuming; a full one, or one that stops, leaves the marker to others."""
-        return not self._stopping() and (self._paused or (self._room() > 0 and self._slots.has_free()))
+        """A paused worker hears of the resuming; a full one, or one that takes no more, leaves the marker to others."""
+        return not self._takes_no_more() and (self._paused or (self._room() > 0 and self._slots.has_free()))
 
     def _room(self) -> int:
-        return 0 if self._stopping() or self._paused or self._queue.tenancy.foreign else self._slots.room()
+        return 0 if self._takes_no_more() or self._paused or self._queue.tenancy.foreign else self._slots.room()
 
     async def _look_whether_paused(self) -> None:
         async with self._database.quick() as db:

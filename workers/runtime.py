@@ -79,7 +79,7 @@ class Worker:
             came_back=self._look_again,
         )
         self._exchange = Exchange(
-            self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, stopping=self._takes_no_more
+            self._stage, queue, name, self.id, self._slots, lease_ms=self._lease_ms, takes_no_more=self._takes_no_more
         )
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(

@@ -234,9 +234,9 @@ async def _workers(services: Services) -> Finding:
     if beats and missing:
         do = "start the missing ones: " + ", ".join(f"`promidata-sync worker {kind}`" for kind in missing)
         return Finding("workers", ok=False, found=found, do=do)
-    if waits := sorted(
-        {f"{beat.queue_name} waits for {on}: {said}" for beat in beats for on, said in beat.waits_for.items()}
-    ):
+    if waits := {
+        f"{beat.queue_name} waits for {on}: {said}" for beat in beats for on, said in (beat.waits_for or {}).items()
+    }:
         do = "mend that; their jobs go on by themselves then, and it costs them no attempt"
         return Finding("workers", ok=False, found="; ".join([found, *sorted(waits)]), do=do)
     do = "look at their logs; their jobs run again by themselves where workers live" if silent else ""

@@ -38,8 +38,9 @@ class WorkerBeat(msgspec.Struct, frozen=True):
     last_heartbeat_at: str
     concurrency: int
     active: int
-    waits_for: dict[str, str] = {}
-    """Parts of ours that its work has been waiting for longer than some seconds, and what they said last."""
+    waits_for: dict[str, str] | None = None
+    """Parts of ours that its work has been waiting for longer than some seconds, and what they said last; a worker of
+    0.1.0 does not say."""
 
 
 class Beats:

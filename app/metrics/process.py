@@ -13,13 +13,17 @@ from prometheus_client import Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.errors import DatabaseUnavailable, QueueUnavailable, StoreUnavailable
+from app.errors import DatabaseUnavailable, OutageError, QueueUnavailable, StoreDeclines, StoreUnavailable
 from app.metrics.registry import REGISTRY
 from app.outages import Outages, outages
 
 LOOK_EVERY_S = 0.5
-PARTS = {QueueUnavailable.part: "redis", DatabaseUnavailable.part: "database", StoreUnavailable.part: "storage"}
-"""The parts of ours as `/readyz` calls them."""
+PARTS: dict[str, tuple[type[OutageError], ...]] = {
+    "redis": (QueueUnavailable,),
+    "database": (DatabaseUnavailable,),
+    "storage": (StoreUnavailable, StoreDeclines),
+}
+"""The parts of ours as `/readyz` calls them, by what says that they are away."""
 
 LOOP_LAG_SECONDS = Histogram(
     "promidata_event_loop_lag_seconds",
@@ -69,8 +73,8 @@ class _Waits(Collector):
             labels=["part"],
         )
         seconds = self._known.seconds()
-        for told, part in PARTS.items():
-            family.add_metric([part], seconds.get(told, 0.0))
+        for part, kinds in PARTS.items():
+            family.add_metric([part], max(seconds.get(kind.part, 0.0) for kind in kinds))
         yield family
 
 

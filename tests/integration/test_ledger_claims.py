@@ -98,6 +98,21 @@ async def test_a_job_is_lost_when_another_has_it_or_it_is_cancelled_and_not_when
         assert await ledger.lost(db, mine) == set(ids[:2])
 
 
+async def test_what_a_job_waited_for_is_not_its_error_once_it_is_claimed_again(stack: Stack) -> None:
+    ids = await make_jobs(stack, 2)
+    mine, _ = await claim(stack, ids)
+    async with stack.services.database.begin() as db:
+        await ledger.delay(db, mine[0], "the attempt's own", 0.0)
+        await ledger.hand_back(db, [mine[1]], "a host is left alone\x00")
+    first, _ = await claim(stack, ids[:1])
+    assert await stack.value("SELECT error FROM jobs WHERE id = :id", id=ids[1]) == "a host is left alone�"
+    async with stack.services.database.begin() as db:
+        await ledger.hand_back(db, first, "a host is left alone")
+    await claim(stack, ids)
+    told = [row["error"] for row in await stack.rows("SELECT error FROM jobs ORDER BY id")]
+    assert told == ["the attempt's own", None]
+
+
 async def test_from_the_third_death_on_a_job_starts_apart_and_with_the_tenth_it_is_over(stack: Stack) -> None:
     ids = await make_jobs(stack, 1)
     started, refused = 0, 0

@@ -24,6 +24,7 @@ JOB_MS = 3000
 PAUSE_S = "6"
 """Longer than a job may take; and long enough for a busy machine to see it."""
 SUPPLIER_JOB = "SELECT state, attempts, error FROM jobs WHERE queue = 'supplier-sync'"
+WARNINGS = "SELECT reason FROM problems WHERE kind = 'categories'"
 LOOKS = "SELECT count(*) FROM category_files WHERE checked_at > now() - interval '23 hours'"
 
 
@@ -89,7 +90,7 @@ async def test_a_sync_that_meets_a_pause_before_it_has_begun_holds_no_slot(serve
         assert stack.server.log.counts["manifest"] == 1
 
 
-async def test_a_sync_whose_category_file_is_at_a_host_that_wants_a_pause_comes_back(
+async def test_a_category_file_at_a_host_that_wants_a_pause_is_asked_for_by_the_next_sync(
     servers: Servers, tmp_path: Path
 ) -> None:
     resting = [answer(status=429, Retry_After=PAUSE_S), KEEP]
@@ -99,14 +100,13 @@ async def test_a_sync_whose_category_file_is_at_a_host_that_wants_a_pause_comes_
     ):
         await pause(stack, elsewhere.url("/first"))
         stack.server.faults.add("category", "redirect", location=elsewhere.url("/CAT.csv"))
-        syncing = asyncio.create_task(stack.sync("A23"))
-        await until_delayed(stack)
-        assert await stack.value(LOOKS) == 0
+        await stack.sync("A23")
+        (job,), warnings = await stack.rows(SUPPLIER_JOB), await stack.rows(WARNINGS)
+        assert (job["state"], job["attempts"], await stack.value(LOOKS)) == ("completed", 0, 0)
+        assert ["is left alone until" in warning["reason"] for warning in warnings] == [True]
         stack.server.faults.clear()
-        await syncing
-        (job,) = await stack.rows(SUPPLIER_JOB)
-        assert (job["state"], job["attempts"], await stack.value(LOOKS)) == ("completed", 0, 1)
-        assert len(elsewhere.requests) == 1
+        await stack.sync("A23")
+        assert (len(elsewhere.requests), await stack.value(LOOKS)) == (1, 1)
 
 
 async def test_a_pause_in_the_middle_of_a_sync_is_no_standing_still(servers: Servers, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class OneWorker:
             uuid4().hex,
             self.slots,
             lease_ms=LEASE_MS,
-            stopping=lambda: self.is_stopping,
+            takes_no_more=lambda: self.is_stopping,
         )
 
     async def _begin(self, running: Running) -> None:

@@ -37,7 +37,7 @@ async def test_jobs_claimed_beside_a_cancelled_one_begin_although_that_cannot_be
     assert queue is not None
     slots = Slots(5, begin, lambda: None)
     surroundings = Stage(stack.services, queue, ProgressBoard(stack.services.database))
-    rounds = Exchange(surroundings, queue, SUPPLIER_SYNC, "worker", slots, lease_ms=60_000, stopping=lambda: False)
+    rounds = Exchange(surroundings, queue, SUPPLIER_SYNC, "worker", slots, lease_ms=60_000, takes_no_more=lambda: False)
     with pytest.raises(DatabaseUnavailable):
         await rounds.round()
     await asyncio.gather(*slots.tasks)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.persistence.ledger.ends import LAST_ERROR, bounded
 from app.persistence.ledger.rows import ClaimedJob, RunOptions, Unclaimed, to_json
 from app.persistence.statements import ask, column
 from app.persistence.states import CLOSED_JOB, OPEN_JOB, WAITING_JOB
@@ -80,7 +81,8 @@ def _claim_of(asked: str, updated: str) -> str:
             claim = CASE WHEN suspect THEN NULL ELSE CAST(:claim AS uuid) END, finished_at = NULL,
             started_at = clock_timestamp(), deaths = j.deaths + mine.died,
             run_at = CASE WHEN suspect THEN clock_timestamp() + random() * make_interval(secs => :spread_s)
-                          ELSE j.run_at END
+                          ELSE j.run_at END,
+            error = {LAST_ERROR}
         FROM mine WHERE {updated}
         RETURNING {CLAIMED}"""
 
@@ -104,7 +106,7 @@ async def claim_of_run(
     rows = await ask(
         db,
         f"""
-        UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp()
+        UPDATE jobs j SET state = 'active', claim = :claim, started_at = clock_timestamp(), error = {LAST_ERROR}
         FROM runs r WHERE r.id = j.run_id AND r.status <> 'cancelling' AND j.id = ANY(ARRAY(
             SELECT id FROM jobs WHERE run_id = CAST(:run_id AS uuid) AND queue = :queue
               AND (state IN {WAITING_JOB} AND run_at <= clock_timestamp()
@@ -169,7 +171,7 @@ async def hand_back(
             dispatched_at = clock_timestamp(), started_at = CASE WHEN attempts > 0 THEN started_at END,
             error = COALESCE(CAST(:why AS text), j.error)
         FROM mine WHERE j.id = mine.id RETURNING j.id""",
-        {"jobs": _by_claim(jobs), "wait_s": wait_s, "why": why},
+        {"jobs": _by_claim(jobs), "wait_s": wait_s, "why": None if why is None else bounded(why)},
     )
 
 
@@ -180,7 +182,7 @@ async def note_wait(db: AsyncConnection, jobs: Sequence[ClaimedJob], why: str) -
         f"""{MINE}
         UPDATE jobs j SET error = CAST(:why AS text) FROM mine
         WHERE j.id = mine.id AND j.error IS DISTINCT FROM CAST(:why AS text) RETURNING j.id""",
-        {"jobs": _by_claim(jobs), "why": why},
+        {"jobs": _by_claim(jobs), "why": bounded(why)},
     )
 
 

@@ -14,6 +14,8 @@ from app.persistence.states import CANCELLED, OPEN_JOB
 
 ERROR_MAX_CHARS = 2_000
 """What is kept of one attempt's error; what was cut is said."""
+LAST_ERROR = "CASE WHEN j.attempts > 0 THEN j.errors -> -1 ->> 'error' END"
+"""Of the last attempt, if there was one: what job `j` only waited for is no error of its once that is over."""
 
 
 async def fence(db: AsyncConnection, job: ClaimedJob) -> None:
@@ -72,7 +74,7 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgs
     """
     rows = await column(
         db,
-        """
+        f"""
         WITH ended AS (
             SELECT j.id, r.result FROM (
                 SELECT * FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS t(id text, claim uuid, result jsonb)
@@ -80,6 +82,7 @@ async def complete(db: AsyncConnection, results: Sequence[tuple[ClaimedJob, msgs
             CROSS JOIN LATERAL (
                 SELECT id FROM jobs WHERE id = r.id AND claim = r.claim AND state = 'active' FOR UPDATE) j)
         UPDATE jobs j SET state = 'completed', claim = NULL, finished_at = clock_timestamp(), result = ended.result,
+            error = {LAST_ERROR},
             key = CASE WHEN j.queue = 'image-upload' AND jsonb_exists(ended.result, 'superseded')
                        THEN j.key || '@' || j.id ELSE j.key END,
             progress = CASE WHEN j.queue = 'image-upload' THEN NULL

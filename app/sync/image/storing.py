@@ -63,8 +63,8 @@ class PictureStorer:
         self._media: Batcher[bytes, KnownMedia] = Batcher(self._known, linger_s=KNOWN_LINGER_S, more_coming=more_coming)
         self._turns: dict[str, asyncio.Future[int | None]] = {}
         """By sha256 in hex: the removals noted when the bytes were stored, or None when that failed."""
-        self._declined_since: dict[str, float] = {}
-        """By sha256 in hex, by the monotonic clock: what the store does not take, without a word on why."""
+        self._declined: dict[str, tuple[float, float]] = {}
+        """By sha256 in hex: since when the store does not take it, without a word on why, and when it said so last."""
 
     @asynccontextmanager
     async def stored(self, got: DownloadedPicture) -> AsyncIterator[int]:
@@ -101,8 +101,8 @@ class PictureStorer:
                 if not declined.for_itself and self._declined_for_s(got) < DECLINED_FOR_S:
                     raise
                 await self._put_once_more(got)
-            self._declined_since.pop(got.sha256, None)
             reach("picture:after-put")
+        self._declined.pop(got.sha256, None)
         return known.removals
 
     async def _put(self, got: DownloadedPicture) -> None:
@@ -112,7 +112,11 @@ class PictureStorer:
 
     def _declined_for_s(self, got: DownloadedPicture) -> float:
         now = time.monotonic()
-        return now - self._declined_since.setdefault(got.sha256, now)
+        since, last = self._declined.get(got.sha256, (now, now))
+        if now - last > DECLINED_FOR_S:  # it was somebody else's meanwhile
+            since = now
+        self._declined[got.sha256] = since, now
+        return now - since
 
     async def _put_once_more(self, got: DownloadedPicture) -> None:
         """Tell a picture that the store does not take from a store that takes none: it would hold its slot for ever.
@@ -126,7 +130,7 @@ class PictureStorer:
         try:
             await self._put(got)
         except StoreDeclines as error:
-            self._declined_since.pop(got.sha256, None)
+            self._declined.pop(got.sha256, None)
             raise PictureRefused(f"not stored: {error} ({len(got.body):,} bytes)", kind="picture-not-stored") from error
 
     async def _known(self, hashes: Sequence[bytes]) -> list[KnownMedia]:

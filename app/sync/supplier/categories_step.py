@@ -2,15 +2,12 @@
 
     the day's look taken ─▶ conditional GET ─┬─ there is none, or nothing new ─▶ the look is booked
                                              ├─ read, and not too much lost ─▶ the names replaced, the look booked
-                                             ├─ its host wants a pause ─▶ the look given back, the job comes back
                                              └─ anything else ─▶ the names stay, a warning, the look given back
 
 The validators of a body that was refused are not kept, so that a 304 does not hide it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from app.catalogue.guard import check_categories
 from app.errors import CategoriesRefused, NoPlace, OriginRefused, PermanentError, TransientError
@@ -33,7 +30,6 @@ async def refresh_categories(stage: Stage, job: ClaimedJob, profile: bytes) -> N
     """Take over what the category file says; what goes wrong is a warning of the run and nothing more.
 
     Raises:
-        NoPlace: its host is not to be asked for now.
         ClaimLost: the job is not ours any more; nothing was written.
         DatabaseUnavailable: PostgreSQL is away.
     """
@@ -49,12 +45,10 @@ async def refresh_categories(stage: Stage, job: ClaimedJob, profile: bytes) -> N
         return
     try:
         await _take_over(services, job, profile, await _ask_both(services, url, validators))
-    except NoPlace:
-        await _give_back(services, job, profile, [])
-        raise
-    except (TransientError, PermanentError) as error:
-        problem = Problem("warning", "supplier", "categories", plain_reason(str(error), url), url=url)
-        await _give_back(services, job, profile, [problem])
+    except (NoPlace, TransientError, PermanentError) as error:
+        await _give_back(
+            services, job, profile, Problem("warning", "supplier", "categories", plain_reason(str(error), url), url=url)
+        )
 
 
 async def _ask_both(services: Services, url: str, validators: tuple[str | None, str | None]) -> Fetched | None:
@@ -110,10 +104,10 @@ def _read(fetched: Fetched) -> dict[str, dict[str, str]]:
     return {category.key: category.name for category in read_categories(fetched.body)}
 
 
-async def _give_back(services: Services, job: ClaimedJob, profile: bytes, why: Sequence[Problem]) -> None:
+async def _give_back(services: Services, job: ClaimedJob, profile: bytes, why: Problem) -> None:
     async def work(db: Connection) -> None:
         await ledger.fence(db, job)
-        await problems.add_problems(db, job.run_id, why)
+        await problems.add_problems(db, job.run_id, [why])
         await categories.give_look_back(db, profile)
 
     await services.database.transact(work)
