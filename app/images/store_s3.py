@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 8 * 1024 * 1024
+PUTS_A_SLOT = 2
+"""A slot's picture and the one that gave its slot away for it (docs/decisions/0048)."""
 SPARE_CONNECTIONS = 4
 PROBE_KEY = "readiness-probe"
 """Named in a multipart upload that is always given up, so it never becomes an object."""
@@ -283,7 +285,7 @@ def _config(settings: Settings, connections: list[AIOHTTPSession]) -> AioConfig:
         connect_timeout=5,
         read_timeout=15,
         retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS},
-        max_pool_connections=settings.concurrency_images + SPARE_CONNECTIONS,
+        max_pool_connections=settings.concurrency_images * PUTS_A_SLOT + SPARE_CONNECTIONS,
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
         # R2 refuses the checksums that newer SDKs add on their own.
         request_checksum_calculation="when_required",

@@ -7,8 +7,8 @@
 
 The bytes are in the object store before the commit, so what is recorded is there. Lookups of jobs that were claimed
 together (`foresight.py`) and ends of jobs that run at the same time share their round trips. The slot is free as soon
-as the bytes are stored: the commit overlaps with the next downloads. What a job has reached stays in hand over an
-outage (`in_hand.py`): the next go begins there.
+as the picture is downloaded and judged, or at the latest when its bytes are stored (`overlap.py`): put and commit run
+beside the next downloads. What a job has reached stays in hand over an outage (`in_hand.py`): the next go begins there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from app.settings import Settings
 from app.sync.image.asking_once import let_first_end
 from app.sync.image.foresight import AddressForesight
 from app.sync.image.in_hand import Hands, InHand
+from app.sync.image.overlap import Overlap
 from app.sync.image.settling import NamedAgain, PictureEnd, Settled, commit_settled
 from app.sync.image.storing import PictureStorer, is_stored
 from app.sync.services import Services
@@ -49,6 +50,7 @@ class ImageStage:
     def __init__(self, stage: Stage) -> None:
         self._services = stage.services
         self._storer = PictureStorer(stage.services, more_coming=self._others_come_and_processors_are_short)
+        self._overlap = Overlap(most=stage.services.settings.concurrency_images)
         self._hands = Hands()
         self._addresses = AddressForesight(stage)
         self._under_way = set[str]()
@@ -57,7 +59,7 @@ class ImageStage:
         )
 
     async def run(self, job: ClaimedJob, free_slot: Callable[[], None]) -> None:
-        """Run an image job to its end; `free_slot` is called once only the commit is left.
+        """Run an image job to its end; `free_slot` is called once the origin is not needed any more (`overlap.py`).
 
         Raises:
             ClaimLost: it is not ours any more; nothing was written.
@@ -90,7 +92,8 @@ class ImageStage:
             elif isinstance(got, StoredPicture):
                 end = Settled(job, address.id, sha256=got.sha256.hex(), picture=got)
             else:
-                async with self._storer.stored(got) as removals:
+                storing = self._overlap.storing(len(got.body), free_slot)
+                async with self._storer.stored(got, while_storing=storing) as removals:
                     picture = stored_picture(address.id, got, removals)
                     self._hands.hold(job.id, picture)
                     comes()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 
 from app import traces
 from app.errors import PictureRefused, StoreDeclines, StoreUnavailable
@@ -28,8 +28,8 @@ from app.time_limits import within
 LOOK_AGAIN_S = 0.5
 """While the same bytes are being removed."""
 KNOWN_LINGER_S = 0.01
-"""How long the question whether bytes are known waits for others, where processors are short: a picture has its slot
-for a tenth of a second there anyway."""
+"""How long the question whether bytes are known waits for others, where processors are short: most pictures have given
+their slot away by then (`overlap.py`)."""
 HEAD_WITHIN_S = 10.0
 DECLINED_FOR_S = 60.0
 """A store that does not say why it declines a picture is given so long to take it: bytes that are changed on the way,
@@ -67,8 +67,12 @@ class PictureStorer:
         """By sha256 in hex: since when the store does not take it, without a word on why, and when it said so last."""
 
     @asynccontextmanager
-    async def stored(self, got: DownloadedPicture) -> AsyncIterator[int]:
+    async def stored(
+        self, got: DownloadedPicture, *, while_storing: AbstractContextManager[None]
+    ) -> AsyncIterator[int]:
         """The bytes are in the store; gives how often they had been removed before. Commit within the block.
+
+        `while_storing` is around what asks database and store; not around a wait for another job with the same bytes.
 
         Raises:
             PictureRefused: the store takes others, and not these.
@@ -81,7 +85,8 @@ class PictureStorer:
                 return
         self._turns[got.sha256] = turn = asyncio.get_running_loop().create_future()
         try:
-            removals = await self._store(got)
+            with while_storing:
+                removals = await self._store(got)
             turn.set_result(removals)
             yield removals
         finally:

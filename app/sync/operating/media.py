@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import msgspec
@@ -142,7 +143,7 @@ async def _fetch_again(services: Services, storer: PictureStorer, address: Addre
     """Fetch, store and record what is behind an address; returns its key."""
     while True:
         got = await _download(services, address)
-        async with storer.stored(got) as removals:
+        async with storer.stored(got, while_storing=nullcontext()) as removals:
             picture = stored_picture(address.id, got, removals)
             if await services.database.transact(lambda db, picture=picture: commit_repair(db, picture)):  # type: ignore[misc]
                 return got.key
