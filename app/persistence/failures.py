@@ -14,9 +14,9 @@ STATEMENT_CANCELLED = "57014"
 in the server's language (`lc_messages`); `Database.transact` does by the time that went by."""
 REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_CANCELLED})
 """Serialization failure, deadlock, lock not available, and the above: repeated at once, at no cost to the job."""
-OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "28", "3D")
-"""Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen;
-and what is said on connecting of a user or a database that is not there."""
+OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "25P04", "28", "3D")
+"""Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen
+or took longer than the server lets any; and what is said on connecting of a user or a database that is not there."""
 NOT_LET_IN = ("28", "3D")
 """Of these, what no outage says: this user may not come in, or there is no such database."""
 READ_ONLY = "25006"
@@ -32,8 +32,8 @@ SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
 WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
 """States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
 (`invalid input syntax for type integer: "…"`) or a piece of the statement."""
-ENDINGS = frozenset({"57P01", "57P05", "25P03"})
-"""An operator or a shutdown ended the session, or a time-out of the server's for one that is idle."""
+ENDINGS = frozenset({"57P01", "57P05", "25P03", "25P04"})
+"""An operator or a shutdown ended the session, or a time-out of the server's, for idle ones or for transactions."""
 ENDED_UNASKED = "another operation (2) is in progress"
 """asyncpg, where it has read that word of the server's, which answers nothing, and the connection is not closed yet."""
 POOLER_HINT = "if a transaction pooler such as PgBouncer stands in front, set DATABASE_TRANSACTION_POOLER=true"
@@ -112,7 +112,7 @@ def explain(address: str, error: BaseException) -> str:
     """One line for whoever has to act on it."""
     reason = _reason(error)
     if _is_ended(error, reason):
-        why = "by pg_terminate_backend, a shutdown or a time-out of its own for idle ones"
+        why = "by pg_terminate_backend, a shutdown or a time-out of its own for idle ones or transactions"
         return f"PostgreSQL at {address} ended the session ({why}); a new one is opened by itself"
     known = advise(getattr(error, "orig", None) or error, reason)
     if known is not None:

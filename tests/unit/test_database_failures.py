@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from app.persistence.failures import is_misfit
+from app.persistence.failures import explain, is_misfit
 
 
 def said_by_the_server(state: str, message: str = "no") -> asyncpg.PostgresError:
@@ -33,6 +33,7 @@ OUTAGES = [
     said_of_tls(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")),
     said_by_the_server("57P03", "the database system is starting up"),
     said_by_the_server("57P01", "terminating connection due to administrator command"),
+    said_by_the_server("25P04", "terminating connection due to transaction timeout"),
     said_by_the_server("53300", "sorry, too many clients already"),
     said_by_the_server("53100", "could not extend file: No space left on device"),
     said_by_the_server("08006"),
@@ -71,3 +72,9 @@ def test_what_passes_by_itself_is_no_misfit(error: Exception) -> None:
 def test_what_somebody_has_to_set_or_to_grant_is_one(error: Exception) -> None:
     assert is_misfit(error)
     assert is_misfit(DBAPIError("SELECT 1", None, error))
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P05", "25P03", "25P04"])
+def test_a_session_that_the_server_ended_is_told_as_that_whatever_ended_it(state: str) -> None:
+    error = DBAPIError("SELECT 1", None, said_by_the_server(state, "terminating connection"))
+    assert "ended the session" in explain("db:5432", error)
