@@ -17,6 +17,8 @@ from redis.exceptions import (
 
 from app.redis_keys import RedisKeys
 
+OF_A_CLUSTER = ("MOVED", "ASK", "CROSSSLOT")
+NO_CLUSTER = "cluster mode is not supported: let REDIS_URL name a single server, or a proxy in front of the cluster"
 NEEDS_MEMORY = "give it more memory, and take care that its maxmemory-policy is noeviction"
 REMEDIES = {
     "NOAUTH": "correct user and password in REDIS_URL",
@@ -31,6 +33,7 @@ REMEDIES = {
     "MASTERDOWN": "it is a replica that has lost its primary: let REDIS_URL name the primary",
     "BUSY": "a script of somebody else keeps it busy: wait, or end that one (SCRIPT KILL)",
     "CLUSTERDOWN": "it belongs to a cluster that is not whole: mend that one (CLUSTER INFO)",
+    **dict.fromkeys(OF_A_CLUSTER, NO_CLUSTER),
     "max number of clients reached": "raise its maxclients, or close connections that nobody needs (CLIENT LIST)",
 }
 """What to do, by the code that the server's answer begins with, or by its words where it has none of its own."""
@@ -132,4 +135,5 @@ def is_missing(error: BaseException) -> bool:
 def is_misfit(error: BaseException) -> bool:
     """Whether somebody must set something: waiting does not help."""
     refused = is_refused_user(error) or is_missing(error) or is_refused_key(error)
-    return refused or isinstance(error, ReadOnlyError) or _wrong_tls(error) is not None
+    unfit = isinstance(error, ReadOnlyError) or _code(error) in OF_A_CLUSTER
+    return refused or unfit or _wrong_tls(error) is not None
