@@ -111,6 +111,19 @@ async def test_one_that_declines_each_and_does_not_say_why_is_an_outage(stack: S
     assert (await stack.run("A23"))["status"] == "completed"
 
 
+async def test_the_minute_of_a_picture_that_was_somebody_elses_meanwhile_begins_anew(
+    make_stack: MakeStack, origin: PictureOrigin, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try here comes later after the one before than a picture is declined for, as if another process had it."""
+    monkeypatch.setattr("app.sync.image.storing.DECLINED_FOR_S", 0.1)
+    monkeypatch.setattr("app.sync.running.outcomes.OUTAGE_PAUSE_S", (0.3,))
+    async with showing(make_stack, origin, proxy, pictures=1) as stack:
+        proxy.strike("one-declined", times=3, says=declines("WhoKnows", 403))
+        await asyncio.wait_for(stack.sync("A23"), 20)
+        assert proxy.seen == 3
+        assert (await stack.run("A23"))["status"] == "completed"
+
+
 def test_what_is_put_to_try_the_store_is_a_picture_as_any() -> None:
     facts = inspect_picture(TRIAL_PICTURE, max_pixels=1)
     assert (facts.content_type, facts.extension) == ("image/gif", TRIAL_KEY.rpartition(".")[2])
