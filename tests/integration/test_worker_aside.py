@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
-from app.coordination.heartbeats import live_workers
+from app.coordination.heartbeats import WorkerBeat, live_workers
+from app.errors import StoreUnavailable
+from app.outages import Outages
 from tests.support.databases import execute
-from tests.support.stack import Servers
+from tests.support.stack import Servers, Stack
 from tests.support.truth import assert_as_if_nothing_had_happened, assert_redis_forgets
 from tests.support.worker_stack import WorkerProcess, Workers, until, worker_stack
+from workers.aside import Aside
 
 IMPATIENT = """
 from app.coordination import heartbeats
@@ -129,6 +135,46 @@ async def test_what_one_holds_whom_the_database_refuses_another_does(servers: Se
         finally:
             workers.stop()
             await execute(url.get_secret_value(), "DROP ROLE cut_off")
+
+
+@pytest.mark.parametrize(("silent", "handed_back"), [(["waits_for"], 0), ([], 1)], ids=["0.1.0", "of now"])
+async def test_a_peer_that_does_not_say_what_it_waits_for_is_not_taken_for_well(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, silent: list[str], handed_back: int
+) -> None:
+    """A worker of 0.1.0 has free slots and may wait for the same store: its beat has no word on that."""
+    queue = stack.services.queue
+    assert queue is not None
+    now = datetime.now(UTC).isoformat()
+    peer = WorkerBeat("peer", "image-upload", "there", os.getpid(), now, now, concurrency=9, active=0, waits_for={})
+    said = {name: value for name, value in msgspec.structs.asdict(peer).items() if name not in silent}
+    await queue.redis.set(queue.keys.worker("peer"), msgspec.json.encode(said))
+    await queue.redis.zadd(queue.keys.workers, {"peer": 1})
+    given: list[str] = []
+
+    async def away() -> None:
+        raise StoreUnavailable("it is away for this worker")
+
+    async def hand_back() -> None:
+        given.append("all")
+
+    async def note_wait(_: str) -> None:
+        pass
+
+    monkeypatch.setattr(stack.services.store, "check", away)
+    monkeypatch.setattr("workers.aside.IN_VAIN_S", -1.0)
+    monkeypatch.setattr("workers.aside.outages", outages := Outages())
+    outages.met("a picture", StoreUnavailable("it is away for this worker"))
+    aside = Aside(
+        stack.services,
+        queue,
+        "image-upload",
+        "this one",
+        hand_back=hand_back,
+        note_wait=note_wait,
+        came_back=lambda: None,
+    )
+    await aside.look()
+    assert (aside.stands(), len(given)) == (bool(handed_back), handed_back)
 
 
 async def _waiting_workers(workers: Workers, count: int) -> bool:
