@@ -141,8 +141,14 @@ async def update_supplier(
     "/{supplierId:segment}/reset",
     operation_id="resetSupplier",
     summary="Take everything of a supplier as unknown",
-    responses=problem_answers(403, 404),
+    responses=problem_answers(403, 404, 412),
 )
-async def reset_supplier(request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin) -> Supplier:
-    """The next sync fetches and writes it anew; nothing is deleted."""
-    return supplier_out(request.app.state.settings, await operating.reset_supplier(database, supplier_id))
+async def reset_supplier(
+    request: Request, supplier_id: SupplierId, database: DatabaseNeeded, _: Admin, if_match: IfMatch = None
+) -> Supplier:
+    """The next sync fetches and writes it anew; nothing is deleted.
+
+    With `If-Match` only where the supplier is still as it was read.
+    """
+    shown = partial(supplier_out, request.app.state.settings)
+    return shown(await operating.reset_supplier(database, supplier_id, refuse=others_than(if_match, shown)))

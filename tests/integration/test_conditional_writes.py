@@ -112,6 +112,16 @@ async def test_a_webhook_that_was_changed_since_is_not_deleted(api: ApiClient) -
     await api.problem("DELETE", hook.path, 404, headers={"If-Match": "*"})
 
 
+async def test_a_supplier_that_was_changed_since_is_not_reset(api: ApiClient) -> None:
+    supplier = Thing(api, "/suppliers/A23", "name")
+    read = await supplier.etag()
+    await supplier.patch(8)
+    await api.problem("POST", f"{supplier.path}/reset", 412, headers={"If-Match": read})
+    refused = (await api.get("/audit?action=resetSupplier&limit=1"))["items"][0]
+    assert refused["result"] == "refused"
+    await api.call("POST", f"{supplier.path}/reset", headers={"If-Match": await supplier.etag()})
+
+
 async def test_a_state_that_went_out_compressed_has_a_weak_etag_and_the_answer_says_so(api: ApiClient) -> None:
     supplier = Thing(api, "/suppliers/A23", "name")
     assert (await supplier.patch(0, json={"name": "€" * 300}))[0] == 200
@@ -129,8 +139,10 @@ async def test_what_was_refused_is_in_the_audit_trail_and_the_description_has_it
     paths = (await api.get("//openapi.json"))["paths"]
     for where, method in (
         ("/suppliers/{supplierId}", "patch"), ("/webhooks/{webhookId}", "patch"), ("/webhooks/{webhookId}", "delete"),
+        ("/suppliers/{supplierId}/reset", "post"),
     ):  # fmt: skip
         operation = paths[f"/api/v1{where}"][method]
         assert "412" in operation["responses"]
         assert [part["in"] for part in operation["parameters"] if part["name"] == "If-Match"] == ["header"]
-        assert "ETag" in paths[f"/api/v1{where}"]["get"]["responses"]["200"]["headers"]
+        read = where.removesuffix("/reset")
+        assert "ETag" in paths[f"/api/v1{read}"]["get"]["responses"]["200"]["headers"]

@@ -63,8 +63,12 @@ async def update_supplier(
     return await database.transact(work)
 
 
-async def reset_supplier(database: Database, supplier: str) -> SupplierRow:
+async def reset_supplier(
+    database: Database, supplier: str, *, refuse: Callable[[SupplierRow], None] | None = None
+) -> SupplierRow:
     """Take everything of it as unknown: the next sync fetches and writes it anew; nothing is deleted.
+
+    `refuse` as with `update_supplier`.
 
     Raises:
         NotFound: there is no such supplier.
@@ -73,6 +77,8 @@ async def reset_supplier(database: Database, supplier: str) -> SupplierRow:
     async def work(db: Connection) -> SupplierRow:
         # held, so that no run that is ending notes meanwhile that it left nothing to do
         found = await found_supplier(db, supplier, held=True)
+        if refuse is not None:
+            refuse(found)
         await documents.reset_supplier(db, found.id)
         await audit.note(db, "resetSupplier", found.code)
         return found
