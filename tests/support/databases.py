@@ -15,6 +15,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -180,3 +181,13 @@ def failing_to_begin(database: Database) -> Iterator[None]:
         yield
     finally:
         database._openings = before
+
+
+@asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[Database]:
+    """A connection pool as the program has it, with options of the test's own."""
+    database = Database(url, **options)
+    try:
+        yield database
+    finally:
+        await database.close()
