@@ -25,10 +25,10 @@ from app.persistence import ledger
 from app.persistence.breaking import break_off
 from app.persistence.ledger import ClaimedJob
 from app.sync.running.outcomes import Ended, end_cancelled
+from app.sync.running.slots import Slots
 from app.sync.stage.context import Stage
 from workers.listener import Listener
 from workers.pulse import late
-from workers.slots import Slots
 
 IDLE_POLL_S = 1.0
 LATE_S = 120.0

@@ -28,6 +28,7 @@ from app.persistence.ledger import ClaimedJob
 from app.sync.running.every import every
 from app.sync.running.handlers import Handler, handlers
 from app.sync.running.outcomes import Ended, give_up, work_off
+from app.sync.running.slots import READY_S, Running, Slots
 from app.sync.services import Services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
@@ -38,7 +39,6 @@ from workers.aside import Aside
 from workers.exchange import Exchange
 from workers.heart import STUCK_AFTER_S, Heart
 from workers.memory import LOOK_EVERY_S, IdleMemory
-from workers.slots import READY_S, Running, Slots
 
 log = get_logger()
 

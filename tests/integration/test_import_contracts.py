@@ -30,7 +30,7 @@ PLANTED = {
     ],
     "No circle": [
         ("app/images/store.py", "app.images.store_s3"),
-        ("workers/slots.py", "workers.exchange"),
+        ("workers/listener.py", "workers.exchange"),
     ],
     "The command line does not go through the API's door": [
         ("app/cli/telling.py", "app.api.cursors"),
@@ -53,28 +53,28 @@ PLANTED = {
         ("app/api/cursors.py", "sqlalchemy.orm"),
         ("app/dashboard/wording.py", "sqlalchemy"),
         ("app/cli/telling.py", "asyncpg"),
-        ("workers/slots.py", "sqlalchemy"),
+        ("workers/memory.py", "sqlalchemy"),
     ],
     "Only outbound asks over HTTP; the sample feed answers": [
         ("app/cli/telling.py", "httpx"),
         ("app/sync/image/storing.py", "aiohttp"),
-        ("workers/slots.py", "httpx"),
+        ("workers/memory.py", "httpx"),
     ],
     "Only images knows the object store's client and the decoder; the sample feed draws": [
         ("app/sync/image/storing.py", "aioboto3"),
         ("app/cli/telling.py", "PIL.Image"),
-        ("workers/slots.py", "botocore"),
+        ("workers/memory.py", "botocore"),
     ],
     "Only traces knows OpenTelemetry": [
         ("app/logs.py", "opentelemetry.sdk.trace"),
         ("app/sync/operating/start.py", "opentelemetry.trace"),
-        ("workers/slots.py", "opentelemetry"),
+        ("workers/memory.py", "opentelemetry"),
     ],
     "Only the doors know FastAPI": [
         ("app/sync/operating/start.py", "fastapi"),
         ("app/views/shapes.py", "fastapi"),
         ("app/cli/telling.py", "starlette.requests"),
-        ("workers/slots.py", "fastapi"),
+        ("workers/memory.py", "fastapi"),
     ],
 }
 """By contract: a file, and what it must not import."""

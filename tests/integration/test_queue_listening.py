@@ -16,12 +16,12 @@ from app.jobs.messages import Exchanged, Message
 from app.jobs.queue import RedisQueue
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.running.outcomes import Ended
+from app.sync.running.slots import Running, Slots
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from tests.support.stack import Servers, Stack
 from tests.support.waiting import eventually
 from workers.exchange import Exchange
-from workers.slots import Running, Slots
 
 LEASE_MS = 60_000
 

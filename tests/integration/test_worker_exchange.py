@@ -11,12 +11,12 @@ from app.errors import DatabaseUnavailable
 from app.jobs.definitions import SUPPLIER_SYNC
 from app.sync.operating.by_hand import cancel_run
 from app.sync.operating.start import StartRequest, start_queued
+from app.sync.running.slots import Running, Slots
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
 from tests.support.stack import Stack
 from workers import exchange
 from workers.exchange import Exchange
-from workers.slots import Running, Slots
 
 
 async def test_jobs_claimed_beside_a_cancelled_one_begin_although_that_cannot_be_closed_yet(

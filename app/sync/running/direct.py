@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from uuid import UUID
 
 import msgspec
 from structlog import get_logger
@@ -31,6 +30,7 @@ from app.sync.running.abandoned import end_all_abandoned
 from app.sync.running.handlers import handlers
 from app.sync.running.numbering import number_all, number_changes
 from app.sync.running.outcomes import end_cancelled, through_outages, work_off
+from app.sync.running.slots import Running, Slots
 from app.sync.services import Services
 from app.sync.stage.context import Stage
 from app.sync.stage.progress import ProgressBoard
@@ -46,9 +46,6 @@ LOOK_EVERY_S = 1.0
 STOP_WITHIN_S = 2.0
 """How long a process that is being stopped may take to end its runs; the leases of what it does not end run out."""
 
-Claim = tuple[str, UUID]
-"""A job, and the token of one claim of it: what was claimed anew is another."""
-
 
 class DirectResult(msgspec.Struct, frozen=True):
     """What a direct sync of one supplier did."""
@@ -63,31 +60,38 @@ class DirectResult(msgspec.Struct, frozen=True):
     """Whether the run came to its end, with errors or without."""
 
 
+class Bell:
+    """Wakes loops that look for something to do."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+        """How often: whoever looked before the last time has to look again."""
+        self._more = asyncio.Event()
+
+    def ring(self) -> None:
+        """There may be something to do."""
+        self.rung += 1
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def wait(self, seen: int, timeout_s: float) -> None:
+        """Until it was rung once more than `seen` times, or for so long."""
+        if self.rung == seen:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._more.wait()
+
+
 class InlineQueue:
     """Stands where Redis is otherwise: only says that there may be something to do."""
 
     def __init__(self) -> None:
-        self.woken = 0
-        """How often the loops were woken: whoever looked before the last time has to look again."""
-        self._more = asyncio.Event()
-
-    def wake(self) -> None:
-        """There may be something to do, or room for it."""
-        self.woken += 1
-        self._more.set()
-        self._more = asyncio.Event()
+        self.bell = Bell()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Wake the loops; the ledger has the jobs."""
         del messages
-        self.wake()
-
-    async def wait(self, seen: int, timeout_s: float) -> None:
-        """Until the loops were woken once more than `seen` times, or for so long."""
-        if self.woken == seen:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._more.wait()
+        self.bell.ring()
 
 
 async def sync_direct(
@@ -168,12 +172,12 @@ class DirectRun:
     def __init__(self, services: Services, run_id: str) -> None:
         self._services = services
         self._run_id = run_id
-        self._queue = InlineQueue()
-        self._stage = Stage(services, self._queue, ProgressBoard(services.database))
+        queue = InlineQueue()
+        self._work, self._ended = queue.bell, Bell()
+        self._stage = Stage(services, queue, ProgressBoard(services.database))
         self._handlers = handlers(self._stage)
         self._policies = policies(services.settings)
-        self._running: dict[str, tuple[ClaimedJob, asyncio.Task[None]]] = {}
-        self._lost: set[Claim] = set()
+        self._slots: dict[QueueName, Slots] = {}
 
     async def to_its_end(self) -> None:
         """Work until the run is over; whoever started it holds its lease meanwhile."""
@@ -184,10 +188,10 @@ class DirectRun:
                 group.create_task(self._drop_lost()),
                 *[group.create_task(self._work_off(name)) for name in QUEUES],
             ]
-            seen = self._queue.woken
+            seen = self._ended.rung
             while not await self._is_over():
-                await self._queue.wait(seen, LOOK_EVERY_S)
-                seen = self._queue.woken
+                await self._ended.wait(seen, LOOK_EVERY_S)
+                seen = self._ended.rung
             for task in background:
                 task.cancel()
         await through_outages(partial(number_all, self._services.database))  # no worker may be there to do it
@@ -205,70 +209,66 @@ class DirectRun:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
-                seen = [job for job, _ in self._running.values()]
+                seen = self._held()
                 async with self._services.database.quick() as db:
                     lost = await ledger.lost(db, seen)
-                    self._lost = {_claim_of(job) for job in seen if job.id in lost}
-                    unheld = await ledger.active_unheld(db, self._run_id, list(self._running))
+                    unheld = await ledger.active_unheld(db, self._run_id, [job.id for job in self._held()])
+                for slots in self._slots.values():
+                    slots.lose(lost, seen)
                 if unheld:
                     await end_cancelled(self._stage, unheld)  # no others' than a cancelled run's
             except DatabaseUnavailable as error:
                 outages.noted(error, "not looked for what was cancelled")
-            for job, task in list(self._running.values()):
-                if _claim_of(job) in self._lost:
-                    task.cancel()
+
+    def _held(self) -> list[ClaimedJob]:
+        return [job for slots in self._slots.values() for job in slots.jobs]
 
     async def _work_off(self, name: QueueName) -> None:
-        """Work the run's jobs of one queue off, as many at a time as there are slots."""
-        slots = self._policies[name].slots
-        mine: set[asyncio.Task[None]] = set()
+        """Work the run's jobs of one queue off, as a worker would."""
         async with together() as group:
+            slots = Slots(
+                self._policies[name].slots, partial(self._run, name), self._work.ring, spawn=group.create_task
+            )
+            self._slots[name] = slots
             while True:
-                seen = self._queue.woken
-                room = slots - len(mine)
-                for job in await self._claim(name, room) if room else []:
-                    task = group.create_task(self._run(job, name))
-                    self._running[job.id] = (job, task)
-                    mine.add(task)
-                    task.add_done_callback(partial(self._over, mine))
-                await self._queue.wait(seen, LOOK_EVERY_S)
+                seen = self._work.rung
+                for job in await self._claim(name, slots.room()):
+                    slots.add(job)
+                await self._work.wait(seen, LOOK_EVERY_S)
 
     async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
+        if room <= 0:
+            return []
         try:
             async with self._services.database.quick() as db:
-                claimed = await ledger.claim_of_run(db, self._run_id, name, room, list(self._running))
+                claimed = await ledger.claim_of_run(db, self._run_id, name, room, self._slots[name].ids)
         except DatabaseUnavailable as error:
             outages.noted(error, "a direct sync waits")
             return []
         self._stage.expected.note(claimed)
         return claimed
 
-    async def _run(self, job: ClaimedJob, name: QueueName) -> None:
-        handler = self._handlers[name]
+    async def _run(self, name: QueueName, running: Running) -> None:
+        job, handler, slots = running.job, self._handlers[name], self._slots[name]
         try:
-            await work_off(self._stage, job, self._policies[name], lambda claimed: handler(claimed, _keep_slot))
+            if running.lost:
+                await self._close(job.id)
+                return
+            await work_off(
+                self._stage,
+                job,
+                self._policies[name],
+                lambda claimed: handler(claimed, lambda: slots.give_back(running)),
+            )
         except asyncio.CancelledError:
-            if _claim_of(job) not in self._lost:
+            if not running.lost:
                 raise
             await self._close(job.id)
         finally:
-            if job.id in self._running and self._running[job.id][0] is job:  # it may have been claimed anew by now
-                del self._running[job.id]
-
-    def _over(self, mine: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-        mine.discard(task)
-        self._queue.wake()
+            self._ended.ring()
 
     async def _close(self, job_id: str) -> None:
         try:
             await end_cancelled(self._stage, [job_id])
         except DatabaseUnavailable as error:
             outages.noted(error, "a cancelled job is closed by the next look")
-
-
-def _claim_of(job: ClaimedJob) -> Claim:
-    return job.id, job.claim
-
-
-def _keep_slot() -> None:
-    """A direct sync's slot is free when its task is done."""

@@ -1,5 +1,7 @@
 """Slots: which claimed jobs wait for one, have one, or gave theirs back and wait for their commit.
 
+A worker has those of its queue, a direct sync those of each queue.
+
 claimed ─▶ ready ─▶ has a slot ─▶ gave it back ─▶ committed, removed
 
 While jobs are short, a few more are claimed than there are slots: what is ready starts in the moment in which a slot
@@ -15,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from app.persistence.ledger import ClaimedJob
 
@@ -46,15 +48,28 @@ class Running:
         self.has_slot = False
 
 
+class Spawn(Protocol):
+    """`asyncio.create_task`, or a group's."""
+
+    def __call__(self, coro: Coroutine[Any, Any, None], /, *, context: Context) -> asyncio.Task[None]:
+        """Begin a task."""
+
+
 class Slots:
-    """The claimed jobs of one worker. `start` runs a job; `changed` is told when there is room again."""
+    """The claimed jobs of one queue in one process."""
 
     def __init__(
-        self, count: int, start: Callable[[Running], Coroutine[Any, Any, None]], changed: Callable[[], None]
+        self,
+        count: int,
+        start: Callable[[Running], Coroutine[Any, Any, None]],
+        changed: Callable[[], None],
+        *,
+        spawn: Spawn = asyncio.create_task,
     ) -> None:
+        """Prepare them: `start` runs a job, as a task of `spawn`; `changed` is told when there is room again."""
         self.count = count
         self.busy = 0
-        self._start, self._changed = start, changed
+        self._start, self._changed, self._spawn = start, changed, spawn
         self._held: dict[str, Running] = {}
         self._ready: deque[Running] = deque()
         self._slot_held_s: float | None = None
@@ -153,7 +168,7 @@ class Slots:
             running.has_slot = True
             running.began_at = time.monotonic()
             # often begun by a job that ends: neither that one's trace nor its ids in the log are this one's
-            running.task = asyncio.create_task(self._start(running), context=Context())
+            running.task = self._spawn(self._start(running), context=Context())
             running.task.add_done_callback(partial(self._over, running))
 
     def _over(self, running: Running, _: asyncio.Task[None]) -> None:

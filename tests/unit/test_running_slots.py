@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from uuid import uuid4
 
 from app.persistence.ledger import ClaimedJob, RunOptions
-from workers.slots import MOST_AHEAD, UNSETTLED, Running, Slots
+from app.sync.running.slots import MOST_AHEAD, UNSETTLED, Running, Slots
 
 
 def job(name: str) -> ClaimedJob:
