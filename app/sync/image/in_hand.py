@@ -10,9 +10,11 @@ from collections import OrderedDict
 
 from app.images.download import DownloadedPicture, NotModified
 from app.persistence.media import StoredPicture
+from app.sync.image import overlap
 
 InHand = DownloadedPicture | NotModified | StoredPicture
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024 + overlap.MOST_BYTES
+"""Ten usual pictures are one or two; with those that were on their way to the store beside the slots."""
 MOST_JOBS = 10_000
 """Of whom nobody heard again: a worker that lost a job is not told what became of it."""
 
