@@ -48,6 +48,11 @@ TRIED_ELSEWHERE = {
     "upkeep.webhooks._text_of": "tests/integration/test_webhooks.py",
     "upkeep.webhooks._note_verdict": "tests/integration/test_webhooks.py",
 }
+NOBODY_IN_A_TRANSACTION = """
+SELECT count(*) = 0 FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+  AND xact_start IS NOT NULL
+"""
 STANDING = """
 SELECT 'job' AS what, queue AS name, state AS a, CAST(attempts AS text) AS b FROM jobs
 UNION ALL SELECT 'run', status, CAST(open_jobs AS text), mode || trigger || images_failed || images_cancelled FROM runs
@@ -322,6 +327,7 @@ async def _strike(stack: Stack, name: str, point: str) -> None:
     log.touch()
     child = start_call(__name__, "main", (name, point), {**os.environ, **environment_of(stack.settings)}, log)
     await until(lambda: not child.is_alive())
+    await until(lambda: stack.value(NOBODY_IN_A_TRANSACTION))  # who comes next passes over what a dead one holds still
     is_cut, said = ":cut" in point, log.read_text()
     assert child.exitcode == (0 if is_cut else KILLED), said
     assert (SAID in said) == is_cut
