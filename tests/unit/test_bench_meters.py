@@ -1,0 +1,23 @@
+"""What `make bench` counts as a program's own memory."""
+
+import mmap
+import os
+import sys
+
+import psutil
+import pytest
+
+from bench.meters import CostMeter
+
+SHARED_BYTES = 64_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a mapping is")
+def test_shared_memory_is_not_a_programs_own_though_nobody_else_touched_it() -> None:
+    with mmap.mmap(-1, SHARED_BYTES) as shared:
+        shared.write(bytes(SHARED_BYTES))
+
+        with CostMeter({"this": os.getpid()}) as meter:
+            all_mb = psutil.Process().memory_full_info().uss / 1e6
+
+    assert meter.costs["this"].end_mb < all_mb - 0.9 * SHARED_BYTES / 1e6
