@@ -17,6 +17,9 @@ ADVICE = {
     "42501": "grant it, or take another user in DATABASE_URL",
     "42704": "correct options in DATABASE_URL",
     "22023": "correct options in DATABASE_URL",
+    "55P02": "correct options in DATABASE_URL",
+    "55P03": "somebody has locked a table or rows: pg_blocking_pids() names the session; what waits goes on by itself",
+    "57014": "it is too busy, or somebody holds what this needs locked; pg_stat_activity shows who does what",
 }
 """By SQLSTATE, of what is said on connecting, and of refusals that somebody has to end."""
 CERTIFICATES = {

@@ -120,11 +120,16 @@ class Database:
     def begin(self) -> Block:
         """A durable transaction, committed when the block ends and rolled back when it raises.
 
+        A conflict is an outage here: nobody repeats the block, as `transact` does.
+
         Raises:
-            DatabaseUnavailable: PostgreSQL is away, read-only, or closed the connection.
-            StatementRefused: a statement in it was wrong, or lost a conflict.
+            DatabaseUnavailable: PostgreSQL is away, read-only, closed the connection, or another was in the way.
+            StatementRefused: a statement in it was wrong.
         """
-        return Block(self._lender.lend(self._openings.durable, WRITING), self._retelling)
+        return self._durable(self._retelling_conflicts)
+
+    def _durable(self, retelling: Retelling) -> Block:
+        return Block(self._lender.lend(self._openings.durable, WRITING), retelling)
 
     def quick(self) -> Block:
         """Single statements, each committed at once without waiting for the disk.
@@ -203,7 +208,7 @@ class Database:
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, last: bool) -> T:
         point = name_of(work)
-        async with self.begin() as connection:
+        async with self._durable(self._retelling) as connection:
             allow_commit(info_of(connection), last=last and not is_armed(f"{point}:before-commit"))
             result = await work(connection)
             reach(f"{point}:before-commit")

@@ -6,7 +6,7 @@ import asyncpg
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from app.persistence.advice import ADVICE, advise, is_wrong_tls
+from app.persistence.advice import advise, is_wrong_tls
 from app.persistence.stand_in import Unexpected
 
 STATEMENT_CANCELLED = "57014"
@@ -28,6 +28,8 @@ NO_RIGHT = "42501"
 """A right on a table is missing: no job's fault, and over as soon as it is granted."""
 LACKING = frozenset({"42P01", "42703"})
 """No such table, no such column."""
+WRONG_OPTIONS = frozenset({"42704", "22023", "55P02"})
+"""Of DATABASE_URL: no such setting, no such value, or one that only a start of the server can change."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
 WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
 """States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
@@ -76,10 +78,12 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether the failure says that PostgreSQL is away rather than that a statement was wrong."""
+    """Whether the failure says that PostgreSQL is away rather than that a statement was wrong.
+
+    Whatever is said on connecting does (`throw_away_broken`): a pooler that is full says so with a state of its own.
+    """
     state = sqlstate(error)
-    on_connecting = error.statement is None and (state is None or state in ADVICE)
-    return error.connection_invalidated or is_outage_state(state) or on_connecting
+    return error.connection_invalidated or is_outage_state(state) or (error.statement is None and state is None)
 
 
 def is_outage_state(state: str | None) -> bool:
@@ -97,13 +101,18 @@ def is_misfit(error: Exception) -> bool:
         return True
     if state is None:
         return isinstance(cause, asyncpg.ClientConfigurationError) or is_wrong_tls(cause, said)
-    return state.startswith(NOT_LET_IN) or not (is_outage_state(state) or state in REPEATABLE)
+    return state.startswith(NOT_LET_IN) or state == NO_RIGHT or state in LACKING or state in WRONG_OPTIONS
 
 
 def throw_away_broken(context: ExceptionContext) -> None:
-    """SQLAlchemy's `handle_error`: the connection goes, and after an outage all that were opened before it."""
+    """SQLAlchemy's `handle_error`: the connection goes, and after an outage all that were opened before it.
+
+    One that did not come about is of no use whatever the reason, and says nothing of those that did.
+    """
     state = getattr(context.original_exception, "sqlstate", None)
-    if is_outage_state(state):
+    if context.connection is None:
+        context.is_disconnect = True
+    elif is_outage_state(state):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = state not in OTHER_SERVER
 
