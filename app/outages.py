@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from structlog import get_logger
 
@@ -53,6 +56,16 @@ class Outages:
             log.warning("waiting for a part of ours", part=part, error=str(error))
         else:
             log.warning("still waiting", part=part, seconds=round(now - outage.began), error=str(error))
+
+    @contextmanager
+    def waited_out(self, loop: str) -> Iterator[Callable[[BaseException], None]]:
+        """A block that tries again after each outage that it tells of; when it ends, `loop` waits no more."""
+        through = False
+        try:
+            yield partial(self.met, loop)
+            through = True
+        finally:
+            self.over(loop, through=through)
 
     def noted(self, error: BaseException, consequence: str, part: str | None = None) -> None:
         """Somebody who may not come again met an outage; told at most once a minute, and not while loops wait."""

@@ -37,6 +37,7 @@ from app.jobs.definitions import QUEUES, STAGE_OF
 from app.jobs.queue import RedisQueue
 from app.jobs.redis_errors import NEEDS_MEMORY, remedy
 from app.persistence.drift import server_encoding, server_version
+from app.persistence.failures import is_explained
 from app.persistence.migrations import look_at_schema
 from app.persistence.taking_writes import try_to_write
 from app.settings import Settings
@@ -67,6 +68,9 @@ ADVICE = {
     "store": "correct the S3_ settings and the key's rights, or make DATA_DIR writable",
     "feed": "correct PROMIDATA_BASE_URL; the seller's profile has it",
 }
+WAITS_FOR = "look whether it is overloaded; pg_stat_activity says what sessions wait for (SyncRep: a standby)"
+SILENT = {"database": WAITS_FOR, "schema": WAITS_FOR}
+"""What to do about a part that does not answer, if there is more to say than of the others."""
 
 
 def run_doctor(*, as_json: bool) -> ExitCode:
@@ -133,7 +137,7 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
         async with asyncio.timeout(WITHIN_S):
             return await check
     except TimeoutError:
-        found, do = f"no answer within {WITHIN_S:.0f} s", "look whether it is overloaded"
+        found, do = f"no answer within {WITHIN_S:.0f} s", SILENT.get(part, "look whether it is overloaded")
     except PromidataSyncError as error:
         found, do = str(error), _advice(part, error)
     return Finding(part, ok=False, found=found, do=do, there=False)
@@ -142,7 +146,7 @@ async def _guarded(part: str, check: Awaitable[Finding]) -> Finding:
 def _advice(part: str, error: Exception) -> str:
     if isinstance(error, ConnectionsRefused):
         return "lower DATABASE_POOL_SIZE, or raise the limit; docs/operations.md has the arithmetic"
-    if isinstance(error, (DatabaseMisfit, DatabaseReadOnly)):
+    if isinstance(error, (DatabaseMisfit, DatabaseReadOnly)) or is_explained(error):
         return ""  # it says so itself
     refused = remedy(error.__cause__)
     if refused is None and isinstance(error, SettingsError):

@@ -14,6 +14,8 @@ ADVICE = {
         "where its host set default_transaction_read_only, as at a quota, raise that, then set it off"
     ),
     "53100": "its disk is full: make room there; nothing is lost, and what waits goes on by itself",
+    "53400": "a limit that its operator set; raise it there",
+    "58030": "its disk or file system fails, see its log; nothing is lost, and what waits goes on by itself",
     "42501": "grant it, or take another user in DATABASE_URL",
     "42704": "correct options in DATABASE_URL",
     "22023": "correct options in DATABASE_URL",

@@ -203,7 +203,8 @@ class Database:
                     raise
             await asyncio.sleep(random.uniform(0, 0.02 * (repeat + 1)))  # noqa: S311  spreads repeats, no secret
         raise DatabaseUnavailable(
-            f"PostgreSQL at {self.address.shown}: a conflict did not go away in {MOST_REPEATS} tries"
+            f"PostgreSQL at {self.address.shown}: a conflict did not go away in {MOST_REPEATS} tries; "
+            "pg_blocking_pids() names who holds what is needed"
         )
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, last: bool) -> T:

@@ -6,7 +6,7 @@ import asyncpg
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from app.persistence.advice import advise, is_wrong_tls
+from app.persistence.advice import ADVICE, advise, is_wrong_tls
 from app.persistence.stand_in import Unexpected
 
 STATEMENT_CANCELLED = "57014"
@@ -14,9 +14,10 @@ STATEMENT_CANCELLED = "57014"
 in the server's language (`lc_messages`); `Database.transact` does by the time that went by."""
 REPEATABLE = frozenset({"40001", "40P01", "55P03", STATEMENT_CANCELLED})
 """Serialization failure, deadlock, lock not available, and the above: repeated at once, at no cost to the job."""
-OUTAGE_CLASSES = ("08", "57P", "53", "25P03", "25P04", "28", "3D")
-"""Connection failures, operator intervention, insufficient resources, a transaction that idled while we were frozen
-or took longer than the server lets any; and what is said on connecting of a user or a database that is not there."""
+OUTAGE_CLASSES = ("08", "57P", "53", "58", "25P03", "25P04", "28", "3D")
+"""Connection failures, operator intervention, insufficient resources, errors of the server's disk or system, a
+transaction that idled while we were frozen or took longer than the server lets any; and what is said on connecting of
+a user or a database that is not there."""
 NOT_LET_IN = ("28", "3D")
 """Of these, what no outage says: this user may not come in, or there is no such database."""
 READ_ONLY = "25006"
@@ -31,7 +32,7 @@ LACKING = frozenset({"42P01", "42703"})
 WRONG_OPTIONS = frozenset({"42704", "22023", "55P02"})
 """Of DATABASE_URL: no such setting, no such value, or one that only a start of the server can change."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
-WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
+WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "58", "P0")
 """States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
 (`invalid input syntax for type integer: "…"`) or a piece of the statement."""
 ENDINGS = frozenset({"57P01", "57P05", "25P03", "25P04"})
@@ -130,6 +131,11 @@ def explain(address: str, error: BaseException) -> str:
     if any(words in reason for words in SAID_BY_A_POOLER):
         todo = POOLER_HINT
     return f"PostgreSQL at {address} cannot be used ({reason}); {todo}"
+
+
+def is_explained(error: BaseException) -> bool:
+    """Whether the text of an outage that `explain` told ends with what to do."""
+    return error.__cause__ is not None and sqlstate(error.__cause__) in ADVICE
 
 
 def _is_ended(error: BaseException, reason: str) -> bool:

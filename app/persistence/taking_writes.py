@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy import text
 
 from app.errors import DatabaseMisfit
@@ -41,11 +43,18 @@ TABLES = [
     "webhooks",
 ]
 """Ours, of all that may stand in the schema: what a shop or an extension keeps beside them is none of our business."""
+SEQUENCES = ["document_versions"]
+"""What statements of ours draw numbers from; a table's own identity asks for no right."""
 RIGHTS_MISSING = """
-SELECT string_agg(c.relname, ', ' ORDER BY c.relname) AS tables, current_user AS who FROM pg_class c
-WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relname = ANY(:tables)
-  AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-           AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FILTER (WHERE c.relkind <> 'S') AS tables,
+    string_agg(c.relname, ', ' ORDER BY c.relname) FILTER (WHERE c.relkind = 'S') AS sequences, current_user AS who
+FROM pg_class c
+WHERE c.relnamespace = CAST(current_schema() AS regnamespace)
+  AND CASE WHEN c.relkind = 'S'
+      THEN c.relname = ANY(:sequences) AND NOT has_sequence_privilege(c.oid, 'USAGE')
+      ELSE c.relname = ANY(:tables)
+          AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                   AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')) END
 """
 TRIAL = """
 INSERT INTO idempotency_keys (caller, key, body_sha256) VALUES ('a trial', CAST(gen_random_uuid() AS text), '')
@@ -60,12 +69,18 @@ async def try_to_write(database: Database) -> None:
         DatabaseMisfit: a right is missing; says which, and what to grant.
     """
     async with database.begin() as db:
-        missing = (await db.execute(text(RIGHTS_MISSING), {"tables": TABLES})).one()
-        if missing.tables is not None:
-            raise DatabaseMisfit(
-                f"PostgreSQL at {database.address.shown} does not let {missing.who} read and write {missing.tables}: "
-                f"GRANT SELECT, INSERT, UPDATE, DELETE ON these tables TO {missing.who}"
-            )
+        missing = (await db.execute(text(RIGHTS_MISSING), {"tables": TABLES, "sequences": SEQUENCES})).one()
+        lacking = list(_lacking(missing.tables, missing.sequences, missing.who))
+        if lacking:
+            told = "; nor ".join(lacking)
+            raise DatabaseMisfit(f"PostgreSQL at {database.address.shown} does not let {missing.who} {told}")
         async with db.begin_nested() as trial:
             await db.execute(text(TRIAL))
             await trial.rollback()
+
+
+def _lacking(tables: str | None, sequences: str | None, who: str) -> Iterator[str]:
+    if tables is not None:
+        yield f"read and write {tables}: GRANT SELECT, INSERT, UPDATE, DELETE ON these tables TO {who}"
+    if sequences is not None:
+        yield f"draw numbers from {sequences}: GRANT USAGE ON these sequences TO {who}"

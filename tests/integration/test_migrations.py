@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from app.cli.embedded import start_postgres
+from app.errors import DatabaseMisfit
 from app.persistence.database import Database
 from app.persistence.migrations import current_revision, migrate, newest_by_name, newest_revision
-from app.persistence.taking_writes import TABLES, try_to_write
+from app.persistence.taking_writes import SEQUENCES, TABLES, try_to_write
 from tests.support.command_line import command, environment
 from tests.support.databases import database_named, execute, fresh_database
 from tests.support.stack import Servers
@@ -22,6 +23,11 @@ LEFT = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relname <> 'alembic_version' AND c.relname <> 'alembic_version_pkc'
 """
+DRAWN_FROM = """
+SELECT relname FROM pg_class c WHERE relkind = 'S' AND relnamespace = CAST('public' AS regnamespace)
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i') ORDER BY 1
+"""
+"""Sequences but those of identity columns."""
 
 
 async def count_left(database: Database) -> int:
@@ -94,12 +100,16 @@ async def test_the_tables_that_are_asked_for_their_rights_are_those_that_there_a
         async with database.quick() as db:
             found = await db.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"))
             assert [name for name in found if name != "alembic_version"] == TABLES
+            assert list(await db.scalars(text(DRAWN_FROM))) == SEQUENCES
             await db.execute(text("CREATE TABLE spatial_ref_sys (srid int)"))
             await db.execute(text("CREATE ROLE shop LOGIN PASSWORD 'shop'"))
             for name in TABLES:
                 await db.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO shop"))
         await database.close()
         shop = Database(url.replace(urlsplit(url).netloc.rpartition("@")[0], "shop:shop"))
+        with pytest.raises(DatabaseMisfit, match="let shop draw numbers from document_versions: GRANT USAGE ON these"):
+            await try_to_write(shop)
+        await execute(url, "GRANT USAGE ON SEQUENCE document_versions TO shop")
         await try_to_write(shop)  # what an extension keeps there, and may only be read, is none of our business
         await shop.close()
         await execute(url, "DROP OWNED BY shop")

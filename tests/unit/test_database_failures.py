@@ -40,6 +40,7 @@ OUTAGES = [
     said_by_the_server("08P01", "server login has been failing, try again later (server_login_retry)"),
     said_by_the_server("25006", "cannot execute INSERT in a read-only transaction"),
     said_by_the_server("55P03"),
+    said_by_the_server("58030", 'could not read block 0 in file "base/5/16384": Input/output error'),
     said_by_the_server("55000", 'database "shop" is not currently accepting connections'),
     said_by_the_server("XX000", "Max client connections reached"),
     asyncpg.InterfaceError("connection is closed"),

@@ -99,20 +99,15 @@ async def _until_over(
 
 async def through_outages(step: Callable[[], Awaitable[T]]) -> T:
     """Repeat `step` for as long as a part of ours is away; a job's claim is held meanwhile."""
-    pauses, loop, through = 0, f"job {next(_numbers)}", False
-    try:
+    pauses = 0
+    with outages.waited_out(f"job {next(_numbers)}") as met:
         while True:
             try:
-                answer = await step()
+                return await step()
             except OutageError as error:
-                outages.met(loop, error)
-                await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
-                pauses += 1
-            else:
-                through = True
-                return answer
-    finally:
-        outages.over(loop, through=through)
+                met(error)
+            await asyncio.sleep(OUTAGE_PAUSE_S[min(pauses, len(OUTAGE_PAUSE_S) - 1)])
+            pauses += 1
 
 
 async def _attempt(

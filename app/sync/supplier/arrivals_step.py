@@ -62,14 +62,15 @@ class Arrivals:
 
     async def _through_outage(self, batch: Sequence[Arrival]) -> None:
         again = False
-        for pause_s in AGAIN_AFTER_S:
-            try:
-                return await self._commit(batch, again=again)
-            except DatabaseUnavailable as error:
-                outages.noted(error, "documents wait for their commit")
-            again = True
-            await asyncio.sleep(pause_s)
-        return await self._commit(batch, again=True)
+        with outages.waited_out(f"documents of {self.job.id}") as met:
+            for pause_s in AGAIN_AFTER_S:
+                try:
+                    return await self._commit(batch, again=again)
+                except DatabaseUnavailable as error:
+                    met(error)
+                again = True
+                await asyncio.sleep(pause_s)
+            return await self._commit(batch, again=True)
 
     async def _commit(self, batch: Sequence[Arrival], *, again: bool) -> None:
         """Commit a batch; `again` where that was tried before, and its answer may be what was lost."""
