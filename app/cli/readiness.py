@@ -35,26 +35,22 @@ async def wait_until_ready(
     """
     deadline = time.monotonic() + READY_WITHIN_S
     async with open_loopback() as loopback:
-        while missing := [
-            *_silent(workers, pids(), await _beating(queue)),
-            *await _missing(loopback, api_url, feed),
-        ]:
+        while missing := _silent(workers, pids(), await _beating(queue)) | await _refusing(loopback, api_url, feed):
             if time.monotonic() > deadline:
                 raise UpError(f"not ready after {READY_WITHIN_S:.0f} s: {_explain(missing, logs)}")
             await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _silent(workers: Collection[str], pids: dict[str, int], beating: set[int]) -> list[str]:
-    return [name for name in workers if pids.get(name) not in beating]
+def _silent(workers: Collection[str], pids: dict[str, int], beating: set[int]) -> dict[str, str]:
+    return {name: "" for name in workers if pids.get(name) not in beating}
 
 
-async def _missing(loopback: Loopback, api_url: str, feed: Feed) -> list[str]:
-    missing: list[str] = []
-    if not await loopback.serves(f"{api_url}/readyz"):
-        missing.append("api")
-    if feed.port is not None and not await loopback.serves(f"{feed.base_url}/Import/Import.txt", method="HEAD"):
-        missing.append("sample-feed")
-    return missing
+async def _refusing(loopback: Loopback, api_url: str, feed: Feed) -> dict[str, str]:
+    """What does not serve, with what it says of that."""
+    asked = {"api": await loopback.refusal(f"{api_url}/readyz")}
+    if feed.port is not None:
+        asked["sample-feed"] = await loopback.refusal(f"{feed.base_url}/Import/Import.txt", method="HEAD")
+    return {name: said for name, said in asked.items() if said is not None}
 
 
 async def _beating(queue: RedisQueue) -> set[int]:
@@ -64,10 +60,11 @@ async def _beating(queue: RedisQueue) -> set[int]:
         return set()
 
 
-def _explain(missing: list[str], logs: Path) -> str:
+def _explain(missing: dict[str, str], logs: Path) -> str:
     parts = []
-    for name in missing:
+    for name, said in missing.items():
         log = logs / f"{name}.log"
         written = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() if log.exists() else ""
-        parts.append(f"{name} (its log is {log}){chr(10) + written if written else ''}")
+        lines = [f"{name}: {said}" if said else name, f"its log is {log}", written]
+        parts.append("\n".join(line for line in lines if line))
     return "\n".join(parts)

@@ -16,12 +16,16 @@ class Loopback:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def serves(self, url: str, *, method: str = "GET") -> bool:
-        """Whether a program answers there, and with success."""
+    async def refusal(self, url: str, *, method: str = "GET") -> str | None:
+        """Why a program there does not serve, None where it answers with success.
+
+        Empty where nobody answers, or says nothing of why: the `detail` of a problem document is what says it.
+        """
         try:
-            return (await self._client.request(method, url)).is_success
-        except httpx.HTTPError:
-            return False
+            answer = await self._client.request(method, url)
+            return None if answer.is_success else str(answer.json()["detail"])
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
+            return ""
 
 
 @asynccontextmanager
