@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.failpoints import arm
 from app.jobs.definitions import IMAGE_UPLOAD, policies
 from app.persistence import ledger, runs
 from app.persistence.breaking import break_off
-from app.persistence.ledger import NewJob
 from app.sync.operating.by_hand import cancel_run
 from app.sync.operating.start import StartRequest, start_queued, start_runs
 from app.sync.running import abandoned, direct
@@ -184,46 +182,6 @@ async def test_an_api_without_redis_ends_what_a_killed_process_left(
     task = asyncio.create_task(chores.do_chores_without_queue(stack.services))
     await eventually(lambda: stack.value("SELECT bool_and(status = 'failed') FROM runs"))
     task.cancel()
-
-
-async def test_a_direct_sync_that_is_stopped_holds_its_suppliers_no_longer(stack: Stack) -> None:
-    stack.server.faults.add("picture", "slow", seconds=60)
-    syncing = asyncio.create_task(stack.sync())
-    await eventually(lambda: asyncio.sleep(0, stack.server.log.counts.get("picture", 0) > 0))
-    syncing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await syncing
-    ended = await stack.rows("SELECT status, error, open_jobs, lease_until FROM runs")
-    assert [(run["status"], run["open_jobs"], run["lease_until"]) for run in ended] == [("failed", 0, None)] * 2
-    assert all("was stopped" in run["error"] for run in ended)
-    assert await stack.value("SELECT count(*) FROM jobs WHERE state IN ('waiting', 'active', 'delayed')") == 0
-    stack.server.faults.clear()
-    assert [result.errors for result in await stack.sync()] == [0, 0]
-
-
-async def test_what_was_on_its_way_when_a_direct_sync_was_stopped_is_closed_with_it(stack: Stack) -> None:
-    """A commit that was sent and whose answer nobody waits for: it adds a job while the open ones are looked for."""
-    (started,) = await start_runs(stack.services, StartRequest(supplier="A23"), "direct")
-    database = stack.services.database
-    async with database.begin() as late:
-        await ledger.add_jobs(
-            late, [NewJob("late", "product-family", "A-1@1", {})], run_id=started.run_id, supplier_id=1, direct=True
-        )
-        await late.execute(text("UPDATE runs SET open_jobs = open_jobs + 1 WHERE id = :id"), {"id": started.run_id})
-        ending = asyncio.create_task(database.transact(lambda db: runs.end_stopped(db, started.run_id)))
-        await eventually(lambda: _waits_for_a_lock(stack))
-    assert await ending
-    run = await stack.run("A23")
-    assert (run["status"], run["open_jobs"], run["families_cancelled"]) == ("failed", 0, 1)
-    assert await stack.value("SELECT state FROM jobs WHERE id = 'late'") == "cancelled"
-
-
-async def _waits_for_a_lock(stack: Stack) -> bool:
-    return bool(
-        await stack.value("""
-        SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-        WHERE NOT granted AND datname = current_database()""")
-    )
 
 
 @pytest.fixture

@@ -230,11 +230,14 @@ class DirectRun:
                 self._policies[name].slots, partial(self._run, name), self._work.ring, spawn=group.create_task
             )
             self._slots[name] = slots
-            while True:
-                seen = self._work.rung
-                for job in await self._claim(name, slots.room()):
-                    slots.add(job)
-                await self._work.wait(seen, LOOK_EVERY_S)
+            try:
+                while True:
+                    seen = self._work.rung
+                    for job in await self._claim(name, slots.room()):
+                        slots.add(job)
+                    await self._work.wait(seen, LOOK_EVERY_S)
+            finally:
+                slots.take_unstarted()  # a group that ends takes no task: what waits for a slot ends with the run
 
     async def _claim(self, name: QueueName, room: int) -> list[ClaimedJob]:
         if room <= 0:
@@ -264,6 +267,9 @@ class DirectRun:
             if not running.lost:
                 raise
             await self._close(job.id)
+        except Exception:
+            slots.take_unstarted()  # as above: the group ends with this
+            raise
         finally:
             self._ended.ring()
 
