@@ -60,7 +60,7 @@ class CostMeter:
     def note_end(self) -> None:
         """Memory at the end is what the processes hold now; the context may have been left before."""
         for name, root in self._roots.items():
-            self.costs[name].end_mb = sum(_own_mb(process) for process in _tree(root))
+            self.costs[name].end_mb = sum(own_mb(process) for process in _tree(root))
 
     @property
     def cpu_s(self) -> float:
@@ -99,8 +99,8 @@ def _memory_mb(root: psutil.Process) -> float:
     return sum(_mb(process, "pss") for process in _tree(root))
 
 
-def _own_mb(process: psutil.Process) -> float:
-    """Without what processes share, also where only this one has touched it, as PostgreSQL's do of shared buffers."""
+def own_mb(process: psutil.Process) -> float:
+    """Memory without what processes share, also where this one alone has touched it, as PostgreSQL's do of buffers."""
     touched = 0
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied, AttributeError):
         shared = (part for part in process.memory_maps(grouped=True) if part.path.startswith(SHARED_MEMORY))
