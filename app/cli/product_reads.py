@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from app.cli.named import know_supplier, with_supplier_asked
+from app.cli.programs import http_address
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json, tell_lines
 from app.persistence import exports, product_lists, variant_lists
@@ -19,7 +20,7 @@ from app.persistence.product_lists import ProductFilter, Sort
 from app.persistence.variant_lists import VariantFilter
 from app.sync.services import Services
 from app.views.catalogue import products_json, variants_json, whole_product
-from app.views.picture_addresses import addresses_of
+from app.views.picture_addresses import addresses_of, public_base
 from app.views.whole import Form
 from app.wording import counted
 
@@ -134,7 +135,8 @@ def _stream(
 
 def _form(services: Services, *, expanded: bool = True) -> Form:
     settings = services.settings
-    base = settings.public_url or f"http://{settings.host}:{settings.port}"
+    own = http_address(settings.host, settings.port) + settings.root_path
+    base = public_base(settings, seen=own, prefix=settings.root_path)
     return Form(addresses_of(services.store, base), sees_buying=True, expanded=expanded)
 
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import orjson
 
 from app.images.store import PRESIGNED_S, ObjectStore, media_key
+from app.settings import Settings
 
 A_KEY = media_key("0" * 64, "jpg")
 RENEWED_S = PRESIGNED_S // 2
@@ -35,6 +37,16 @@ class PictureAddresses:
         if self.prefix is not None:
             return images.replace(_URL, _URL + _inner(self.prefix))
         return _KEY.sub(lambda found: _URL + _inner(self.of(found[1].decode())) + b'"', images)
+
+
+def public_base(settings: Settings, *, seen: str, prefix: str) -> str:
+    """The address that the service is reached at, without a slash at its end.
+
+    PUBLIC_URL, as it is or, where it names no path, with the `prefix`; without it as it is `seen` from here.
+    """
+    if settings.public_url is None:
+        return seen
+    return settings.public_url if urlsplit(settings.public_url).path else settings.public_url + prefix
 
 
 def addresses_of(store: ObjectStore, base: str) -> PictureAddresses:

@@ -101,6 +101,23 @@ async def test_what_people_read_has_whole_skus_and_no_colour_in_a_pipe(
     assert "\x1b" not in found.out + shown.out + told.out
 
 
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ({"HOST": "::1", "PORT": "8123"}, "http://[::1]:8123"),
+        ({"HOST": "127.0.0.1", "PORT": "8123", "ROOT_PATH": "/promi"}, "http://127.0.0.1:8123/promi"),
+        ({"PUBLIC_URL": "https://promi.example", "ROOT_PATH": "/promi"}, "https://promi.example/promi"),
+        ({"PUBLIC_URL": "https://promi.example/shop", "ROOT_PATH": "/promi"}, "https://promi.example/shop"),
+    ],
+)
+async def test_pictures_have_the_addresses_that_the_service_is_reached_at(
+    stack: Stack, tmp_path: Path, given: dict[str, str], base: str
+) -> None:
+    shown = await command(tmp_path, environment_of(stack) | given, "product", SKU, "--json")
+    pictures = [picture["url"] for variant in shown.json["variants"] for picture in variant["images"]]
+    assert {url.partition("/media/")[0] for url in pictures} == {base}
+
+
 async def test_what_there_is_not_is_one_line(env: dict[str, str], tmp_path: Path) -> None:
     for typed, code, message in (
         ("product nothing", 1, "there is no product nothing"),
