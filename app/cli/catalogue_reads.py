@@ -34,7 +34,7 @@ def show_explained(sku: str, *, supplier: str | None, as_json: bool) -> None:
     if found.last_run is not None:
         teller.say(f"last run of {found.supplier}: {found.last_run.id}, {found.last_run.status}")
     if found.last_error is not None:
-        teller.say(f"last error: {found.last_error}")
+        teller.say(in_one_line(f"last error: {found.last_error}"))
     teller.say(f"pictures: {found.pictures_pending} pending, {found.pictures_failed} failed")
 
 

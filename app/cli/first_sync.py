@@ -7,7 +7,6 @@ feed of the user's own      discover ─▶ the entries a supplier, and the comm
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -16,7 +15,7 @@ from app import traces
 from app.cli.acting import act_of
 from app.cli.follow import follow
 from app.cli.programs import Feed
-from app.cli.run_tables import summary_table
+from app.cli.run_tables import error_lines, summary_table
 from app.cli.telling import Teller, own_name
 from app.persistence.audit import acting
 from app.persistence.product_lists import count_catalogue
@@ -24,7 +23,6 @@ from app.settings import Settings
 from app.sync.operating.discovery import FeedCheck, check_feed, discover
 from app.sync.operating.start import StartRequest, start_queued
 from app.sync.services import Services
-from app.views.runs import Run
 from app.wording import counted
 
 COMMAND_FOR = 3
@@ -59,7 +57,9 @@ async def sync_everything(services: Services, teller: Teller) -> None:
     runs = await follow(services, [run.run_id for run in started], teller)
     seconds = time.monotonic() - began
     teller.show(summary_table(runs))
-    _say_failures(runs, teller)
+    for run in runs:
+        for line in error_lines(run, own_name()):
+            teller.say(line)
     async with services.database.read() as db:
         totals = await count_catalogue(db)
     teller.say(
@@ -67,12 +67,6 @@ async def sync_everything(services: Services, teller: Teller) -> None:
         f"in the catalogue: {counted(totals.families, 'family', 'families')}, "
         f"{counted(totals.variants, 'variant')}, {counted(totals.pictures, 'picture')}"
     )
-
-
-def _say_failures(runs: Sequence[Run], teller: Teller) -> None:
-    for run in runs:
-        if run.error:
-            teller.say(f"{run.supplier}: {run.error} ({own_name()} runs {run.id} says more)")
 
 
 def entries_table(check: FeedCheck) -> Table:

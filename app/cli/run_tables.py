@@ -160,6 +160,11 @@ def problem_lines(problem: RunProblem) -> list[str]:
     return [in_one_line(line) for line in said if line.strip()]
 
 
+def error_lines(run: Run, command: str) -> list[str]:
+    """Why a run failed, and what says more; nothing where it did not."""
+    return [in_one_line(f"{run.supplier}: {run.error} ({command} runs {run.id} says more)")] if run.error else []
+
+
 def guard_lines(run: Run, command: str) -> list[str]:
     """What a run's guard held back, and what confirms it; nothing where none tripped."""
     guard = run.guard

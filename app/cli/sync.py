@@ -22,7 +22,7 @@ from app.cli.exits import ExitCode, exit_code_of
 from app.cli.follow import follow
 from app.cli.interrupts import interruptible
 from app.cli.named import know_supplier
-from app.cli.run_tables import dry_run_table, guard_lines, summary_table
+from app.cli.run_tables import dry_run_table, error_lines, guard_lines, summary_table
 from app.cli.surroundings import find_settings
 from app.cli.telling import Teller, in_one_line, own_name, remark, tell_json
 from app.errors import NotFound
@@ -158,9 +158,7 @@ def _finish(runs: Sequence[Run], options: SyncOptions, teller: Teller) -> ExitCo
     else:
         teller.show(summary_table(runs))
         for run in runs:
-            if run.error:
-                teller.say(f"{run.supplier}: {run.error} ({own_name()} runs {run.id} says more)")
-            for line in guard_lines(run, own_name()):
+            for line in (*error_lines(run, own_name()), *guard_lines(run, own_name())):
                 teller.say(line)
     return exit_code_of(run.status for run in runs)
 

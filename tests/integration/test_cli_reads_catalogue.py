@@ -118,6 +118,22 @@ async def test_pictures_have_the_addresses_that_the_service_is_reached_at(
     assert {url.partition("/media/")[0] for url in pictures} == {base}
 
 
+async def test_an_error_in_the_origins_words_does_nothing_to_the_terminal(
+    stack: Stack, env: dict[str, str], tmp_path: Path
+) -> None:
+    said = "UPDATE documents SET error = :error WHERE family_sku = :sku"
+
+    async def say(error: str | None) -> None:
+        await stack.services.database.transact(lambda db: db.execute(text(said), {"error": error, "sku": SKU}))
+
+    await say("it said \x1b[2J and\nmore")
+    try:
+        told = await command(tmp_path, env, "explain", SKU)
+    finally:
+        await say(None)
+    assert "last error: it said \\x1b[2J and\\nmore" in told.out.splitlines()
+
+
 async def test_what_there_is_not_is_one_line(env: dict[str, str], tmp_path: Path) -> None:
     for typed, code, message in (
         ("product nothing", 1, "there is no product nothing"),

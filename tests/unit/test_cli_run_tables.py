@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.run_tables import dry_run_table, live_table, summary_table
+from app.cli.run_tables import dry_run_table, error_lines, live_table, summary_table
 from app.sync.operating.dry_run import DryRun
 from app.views.runs import RUN, Run
 
@@ -52,3 +52,9 @@ def test_bars_and_dry_runs_keep_their_numbers_beside_a_long_code() -> None:
     assert ["12345"] * 6 in [words[1:] for words in dry]
     live = [word for words in words_of(live_table([a_run(LONG)], 20)) for word in words]
     assert {"828/828", "690/690", "completed_with_errors"} <= set(live)
+
+
+def test_what_a_run_failed_by_is_one_line_that_no_terminal_obeys() -> None:
+    failed = a_run("A23").model_copy(update={"error": "it said \x1b[2J\nand more"})
+    assert error_lines(failed, "run-it") == [f"A23: it said \\x1b[2J\\nand more (run-it runs {failed.id} says more)"]
+    assert error_lines(a_run("A23"), "run-it") == []
