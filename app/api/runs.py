@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Annotated, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
@@ -19,6 +18,7 @@ from app.errors import NotFound
 from app.persistence import run_lists
 from app.persistence.database import Database
 from app.sync.operating import by_hand
+from app.views.ids import uuid_in
 from app.views.runs import PROBLEM, RUN, ConfirmedRun, Run, RunProblem, problem_out, run_out
 from app.views.shapes import RunStatus
 
@@ -29,10 +29,10 @@ async def get_run_id(
     run_id: Annotated[str, Path(alias="runId", description="A run's `id`.", examples=[RUN["id"]])],
 ) -> str:
     """The run that a path names; what is no run id is an unknown run."""
-    try:
-        return str(UUID(run_id))
-    except ValueError:
-        raise NotFound(f"there is no run {run_id}") from None
+    known = uuid_in(run_id)
+    if known is None:
+        raise NotFound(f"there is no run {run_id}")
+    return known
 
 
 RunId = Annotated[str, Depends(get_run_id)]

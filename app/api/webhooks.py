@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
@@ -22,6 +21,7 @@ from app.errors import NotFound
 from app.persistence import webhook_records
 from app.sync.operating import webhooks as operating
 from app.views.bodies import NewWebhook, WebhookChanges
+from app.views.ids import uuid_in
 from app.views.webhooks import DELIVERY, WEBHOOK, CreatedWebhook, Delivery, Webhook, delivery_out, webhook_out
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
@@ -42,10 +42,10 @@ async def get_delivery_id(
 
 
 def _uuid(text: str, what: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise NotFound(f"there is no {what} {text}") from None
+    known = uuid_in(text)
+    if known is None:
+        raise NotFound(f"there is no {what} {text}")
+    return known
 
 
 WebhookId = Annotated[str, Depends(get_webhook_id)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
-from uuid import UUID
 
 from app.cli.telling import own_name
 from app.errors import Conflict, NotFound, SeveralSuppliers
 from app.persistence import run_lists
 from app.persistence.suppliers import find_supplier
 from app.sync.services import Services
+from app.views.ids import uuid_in
 from app.views.runs import Run, run_out
 
 T = TypeVar("T")
@@ -45,31 +45,16 @@ def with_supplier_asked(read: Callable[[Services], Awaitable[T]]) -> Callable[[S
     return asking
 
 
-def is_run_id(text: str) -> bool:
-    """Whether it can be a run's id; a job's is no UUID."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 async def read_runs(services: Services, run_ids: Sequence[str]) -> list[Run]:
     """The runs as the ledger has them, of one moment.
 
     Raises:
         NotFound: one of them is not there; says what lists them.
     """
-    no_ids = [run_id for run_id in run_ids if not is_run_id(run_id)]
-    if no_ids:
-        raise _no_run(no_ids[0])
+    ids = [uuid_in(run_id) for run_id in run_ids]
     async with services.database.read() as db:
-        rows = [await run_lists.find_run(db, run_id) for run_id in run_ids]
-    missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
-    if missing:
-        raise _no_run(missing[0])
-    return [run_out(services.settings, row) for row in rows if row is not None]
-
-
-def _no_run(run_id: str) -> NotFound:
-    return NotFound(f"there is no run {run_id}; `{own_name()} runs` lists them")
+        rows = {str(row["id"]): row for row in await run_lists.find_runs(db, [known for known in ids if known])}
+    for run_id, known in zip(run_ids, ids, strict=True):
+        if known not in rows:
+            raise NotFound(f"there is no run {run_id}; `{own_name()} runs` lists them")
+    return [run_out(services.settings, rows[known]) for known in ids if known]

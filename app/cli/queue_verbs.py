@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import msgspec
 from rich.text import Text
 
 from app.cli.acting import act_of
-from app.cli.named import is_run_id, know_supplier, read_runs
+from app.cli.named import know_supplier, read_runs
 from app.cli.run_tables import STYLES
 from app.cli.surroundings import with_services
 from app.cli.telling import Teller, in_one_line, own_name, tell_json
@@ -20,6 +21,7 @@ from app.sync.operating import by_hand
 from app.sync.operating.acting import audited
 from app.sync.operating.start import Started
 from app.sync.services import Services
+from app.views.ids import uuid_in
 from app.views.jobs import Deleted, JobStatus, ListedJob, Paused, Retried, job_status, listed_job
 from app.views.runs import Run
 from app.views.shapes import Out, shown_json
@@ -35,11 +37,13 @@ def show_jobs(wanted: JobFilter, *, limit: int, as_json: bool) -> None:
     """
 
     async def read(services: Services) -> list[ListedJob]:
+        meant = wanted
         if wanted.run_id is not None:
-            await read_runs(services, [wanted.run_id])
+            (run,) = await read_runs(services, [wanted.run_id])
+            meant = msgspec.structs.replace(wanted, run_id=run.id)
         await know_supplier(services, wanted.supplier)
         async with services.database.read() as db:
-            rows = await job_lists.list_jobs(db, wanted, after=None, limit=limit)
+            rows = await job_lists.list_jobs(db, meant, after=None, limit=limit)
         return [ListedJob(**listed_job(services.settings, row)) for row in rows]
 
     jobs = with_services(read)
@@ -122,8 +126,9 @@ def cancel(run_or_job_id: str, *, as_json: bool) -> None:
         Conflict: it is over.
         DatabaseUnavailable: it is away; says which address was tried.
     """
-    if is_run_id(run_or_job_id):
-        run = with_services(lambda services: _cancel_run(services, run_or_job_id), act_of("cancelRun", run_or_job_id))
+    run_id = uuid_in(run_or_job_id)  # a job's is no UUID
+    if run_id is not None:
+        run = with_services(lambda services: _cancel_run(services, run_id), act_of("cancelRun", run_id))
         end = "" if run.status == "cancelled" else "; what runs is stopped at its next commit"
         _tell_or_say(run, f"run {run.id} of {run.supplier} is {run.status}{end}", as_json=as_json)
         return
@@ -154,8 +159,8 @@ def confirm(run_id: str, *, as_json: bool) -> None:
     """
 
     async def work(services: Services) -> Started:
-        await read_runs(services, [run_id])
-        return await by_hand.confirm_removals(services, run_id, trigger="cli")
+        (run,) = await read_runs(services, [run_id])
+        return await by_hand.confirm_removals(services, run.id, trigger="cli")
 
     started = with_services(work, act_of("confirmRemovals", run_id))
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from app.sync.operating import webhooks as operating
 from app.sync.operating.ping import ping as send_ping
 from app.sync.services import Services
 from app.views.bodies import NewWebhook, WebhookChanges
+from app.views.ids import uuid_in
 from app.views.shapes import shown_json
 from app.views.webhooks import CreatedWebhook, Delivery, Webhook, delivery_out, webhook_out
 from app.wording import counted
@@ -188,10 +188,10 @@ def ping(webhook_id: str, *, as_json: bool) -> ExitCode:
 
 def _known(text: str, what: str = "webhook") -> str:
     """What is no id is an unknown one."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise NotFound(f"there is no {what} {text}; `{own_name()} webhooks` lists them") from None
+    known = uuid_in(text)
+    if known is None:
+        raise NotFound(f"there is no {what} {text}; `{own_name()} webhooks` lists them")
+    return known
 
 
 def _tell(answer: Webhook | Delivery, line: str, *, as_json: bool) -> None:

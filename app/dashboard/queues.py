@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, get_args
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
@@ -28,6 +27,7 @@ from app.persistence.job_lists import JobFilter
 from app.states import JobState
 from app.sync.operating import by_hand
 from app.sync.services import Services
+from app.views.ids import uuid_in
 from app.views.jobs import job_status, listed_job, queue_stats
 from app.views.masking import mask_base
 
@@ -107,10 +107,10 @@ async def get_queue(
 
 
 def _run(text: str) -> str | None:
-    try:
-        return str(UUID(text)) if text else None
-    except ValueError:
-        raise Invalid(f"runId: {text[:100]} is no run's id") from None
+    known = uuid_in(text)
+    if text and known is None:
+        raise Invalid(f"runId: {text[:100]} is no run's id")
+    return known
 
 
 @router.get("/queues/{queueName}/jobs/{jobId:segment}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,15 @@ async def find_run(db: AsyncConnection, run_id: str) -> RunRow | None:
     )
     found = rows.mappings().one_or_none()
     return None if found is None else dict(found)
+
+
+async def find_runs(db: AsyncConnection, run_ids: Sequence[str]) -> list[RunRow]:
+    """Those of these runs that are there, in no order."""
+    statement = f"""
+        SELECT {COLUMNS} FROM runs r JOIN suppliers s ON s.id = r.supplier_id
+        WHERE r.id = ANY(CAST(:ids AS uuid[]))"""
+    rows = await db.execute(text(statement), {"ids": list(run_ids)})
+    return [dict(row) for row in rows.mappings()]
 
 
 async def list_runs(

@@ -55,3 +55,11 @@ async def test_a_watched_run_says_its_rate_its_attempts_and_what_it_waits_for(
     assert rest.partition(", ")[2] == "attempt 3 of 3: http://origin.example/1.jpg answered 503"
     await stack.services.database.transact(lambda db: db.execute(text("UPDATE runs SET finished_at = now()")))
     assert await look_for_waits(stack.services, await read_runs(stack.services, [started.run_id])) == []
+
+
+async def test_followed_runs_come_in_the_order_in_which_they_are_named(stack: Stack) -> None:
+    ids = [run.run_id for run in await start_queued(stack.services, StartRequest())]
+    assert len(ids) > 1
+    for named in (ids, ids[::-1], [f"urn:uuid:{ids[0].upper()}"]):
+        wanted = [run_id.lower().removeprefix("urn:uuid:") for run_id in named]
+        assert [run.id for run in await read_runs(stack.services, named)] == wanted
