@@ -24,7 +24,7 @@ def write_after(sort: Sort, last: ProductKey) -> str:
 
 
 def refuse_cursor(cursor: str | None) -> None:
-    """See that nobody asks for a page of what has none."""
-    if cursor is not None:
+    """See that nobody asks for a page of what has none; an empty cursor asks for none, as on every list."""
+    if cursor:
         message = "there are no pages as NDJSON: leave it out"
         raise ProblemError(422, f"cursor: {message}", errors=[{"field": "cursor", "message": message}])

@@ -55,6 +55,8 @@ async def test_every_product_of_a_filter_comes_whole_one_a_line(api: ApiClient) 
         assert int(answer.headers["x-changes-head"]) == (await api.get("/changes"))["head"] > 0
     await api.problem("GET", "/products", 404, params={"supplier": "nobody"}, headers=LINES)
     await api.problem("GET", "/products", 422, params={"cursor": "x"}, headers=LINES)
+    unpaged = await api.http.get(PRODUCTS, params={"cursor": ""}, headers=LINES)
+    assert unpaged.status_code == 200, "an empty cursor names no page, as on every list"
 
 
 async def test_it_is_of_one_moment_whatever_is_committed_meanwhile(
