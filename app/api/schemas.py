@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, StringConstraints
 
 from app.errors import NotFound
 from app.jobs.definitions import QUEUES, QueueName
@@ -19,8 +19,8 @@ MAX_PARAMETER_CHARS = 300
 
 Word = Annotated[str, Query(min_length=1, max_length=MAX_PARAMETER_CHARS), Storable]
 """A query parameter's text."""
-Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), Storable]
-"""What somebody typed into a field of a page, or left empty."""
+Typed = Annotated[str, Query(max_length=MAX_PARAMETER_CHARS), StringConstraints(strip_whitespace=True), Storable]
+"""What somebody typed into a field of a page, without blanks around it, or left empty."""
 
 
 _DIGITS = re.compile(r"-?[0-9]+")

@@ -30,7 +30,7 @@ async def get_audit(
     cursor: str | None = None,
 ) -> Response:
     """The newest first."""
-    wanted = AuditFilter(actor.strip() or None, action.strip() or None, target.strip() or None)
+    wanted = AuditFilter(actor or None, action or None, target or None)
     async with services.database.quick() as db:
         rows = await list_entries(db, wanted, before=position_of(cursor), limit=A_PAGE + 1)
     shown, more = cut(rows, A_PAGE)

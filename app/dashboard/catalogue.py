@@ -58,7 +58,7 @@ async def get_catalogue(
         supplier=supplier or None,
         status=status if status in STATUSES else None,
         category=category or None,
-        words=q.strip() or None,
+        words=q or None,
     )
     form = Form(addresses, caller.sees_buying_prices, expanded=False)
     async with services.database.read() as db:

@@ -79,13 +79,13 @@ async def get_queue(
     wanted = JobFilter(queue, state if state in STATES else None, _run(runId), supplier or None)
     after = read_cursor(AfterTime, cursor)
     async with services.database.read() as db:
-        if q and await job_lists.find_job(db, queue, q.strip()) is not None:
-            return RedirectResponse(f"{root_of(request)}/queues/{queue}/jobs/{segment(q.strip())}", 303)
+        if q and await job_lists.find_job(db, queue, q) is not None:
+            return RedirectResponse(f"{root_of(request)}/queues/{queue}/jobs/{segment(q)}", 303)
         await know_supplier(db, wanted.supplier)
         numbers = await job_lists.count_jobs(db, [queue])
         position = None if after is None else (from_micros(after.micros), after.id)
         if q:
-            rows = await job_subjects.jobs_about(db, queue, q.strip(), FOUND_SHOWN)
+            rows = await job_subjects.jobs_about(db, queue, q, FOUND_SHOWN)
         else:
             rows = await job_lists.list_jobs(db, wanted, after=position, limit=A_PAGE + 1)
         shown, more = (rows, False) if q else cut(rows, A_PAGE)

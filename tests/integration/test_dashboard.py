@@ -292,6 +292,15 @@ async def test_what_a_form_came_to_is_told_also_when_it_came_to_nothing(stack: S
         assert set(VERBS) == {"retry", "cancel", "delete"}
 
 
+async def test_blanks_around_what_was_typed_into_a_field_are_not_looked_for(url: str) -> None:
+    async with browsing(url, "viewer") as http:
+        for path in ("/queues/image-upload", "/runs", "/catalogue"):
+            whole, typed = await http.get(f"{path}?supplier=A23"), await http.get(f"{path}?supplier=%20A23%20")
+            assert (typed.status_code, typed.text.count("<tr")) == (200, whole.text.count("<tr")), path
+        listed, blank = await http.get("/queues/image-upload"), await http.get("/queues/image-upload?q=%20")
+        assert blank.text.count("/queues/image-upload/jobs/") == listed.text.count("/queues/image-upload/jobs/") > 0
+
+
 async def test_what_postgresql_cannot_keep_is_refused_by_every_page(stack: Stack, url: str) -> None:
     fields = {
         "/catalogue": ("q", "supplier", "category"), "/catalogue/A360-1": ("supplier",),
