@@ -23,11 +23,11 @@ from app.cli.run_tables import line_of, live_table
 from app.cli.telling import PLAIN_EVERY_S, Teller
 from app.cli.waits import look_for_waits
 from app.errors import DatabaseUnavailable
+from app.states import UNDER_WAY
 from app.sync.services import Services
 from app.views.runs import Run
 
 LOOK_EVERY_S = 0.5
-UNDER_WAY = frozenset({"queued", "running", "cancelling"})
 PLAIN_LINES = 6
 """Running runs that plain lines name at a time."""
 ROWS_FOR_OTHERS = 6
@@ -140,7 +140,7 @@ class PlainView:
                 self._say(f"    {line}")
 
     def _tell_progress(self, runs: Sequence[Run]) -> None:
-        running = [run for run in runs if run.status in UNDER_WAY - {"queued"}]
+        running = [run for run in runs if run.status in UNDER_WAY and run.status != "queued"]
         for run in running[:PLAIN_LINES]:
             self._tell(line_of(run))
         waiting = sum(run.status == "queued" for run in runs)

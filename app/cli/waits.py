@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.cli.telling import in_one_line, own_name
 from app.errors import QueueUnavailable
-from app.jobs.definitions import QUEUE_OF, QUEUES
+from app.jobs.definitions import QUEUES, STAGE_OF
 from app.persistence.run_waits import RunWait, paused_queues, run_waits
 from app.sync.operating.workers import workers_now
 from app.sync.services import Services
@@ -15,7 +15,6 @@ from app.views.progress import duration
 from app.views.runs import Run
 from app.wording import counted
 
-STAGE_OF: dict[str, str] = {queue: stage for stage, queue in QUEUE_OF.items()}
 WAITS_SHOWN = 6
 
 
@@ -35,12 +34,9 @@ async def look_for_waits(services: Services, runs: Sequence[Run]) -> list[str]:
         for queue in paused
     ]
     lines += await _without_workers(services)
-    lines += [mask_base(services.settings, _line(queued[wait.run_id], wait, _most(services))) for wait in waits]
+    most = services.settings.job_max_attempts
+    lines += [mask_base(services.settings, _line(queued[wait.run_id], wait, most)) for wait in waits]
     return lines[:WAITS_SHOWN]
-
-
-def _most(services: Services) -> int:
-    return services.settings.job_max_attempts
 
 
 async def _without_workers(services: Services) -> list[str]:

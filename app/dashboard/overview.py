@@ -16,6 +16,7 @@ from app.dashboard.sign_in import show_sign_in
 from app.errors import QueueUnavailable
 from app.jobs.definitions import QUEUES
 from app.persistence import job_lists, minutes, moving, supplier_records
+from app.states import UNDER_WAY
 from app.sync.operating.workers import workers_now
 from app.sync.services import Services
 from app.views.jobs import queue_stats
@@ -26,7 +27,6 @@ from app.views.workers import Worker
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-UNDER_WAY = frozenset({"queued", "running", "cancelling"})
 RECENT = 10
 MOST_SUPPLIERS = 500
 

@@ -23,6 +23,7 @@ from app.errors import NotFound
 from app.jobs.definitions import IMAGE_UPLOAD, PRODUCT_FAMILY, QUEUES, SUPPLIER_SYNC
 from app.persistence import change_feed, job_lists, run_lists
 from app.persistence.job_lists import JobFilter
+from app.states import UNDER_WAY
 from app.sync.operating import by_hand
 from app.sync.operating.start import Started, start_queued
 from app.sync.services import Services
@@ -38,7 +39,6 @@ PROBLEMS_READ = 500
 ADDRESSES_SHOWN = 5
 CHANGES_SHOWN = 30
 FAILED_SHOWN = 10
-UNDER_WAY = frozenset({"queued", "running", "cancelling"})
 
 
 @router.get("/runs")
