@@ -18,13 +18,13 @@ class StageProgress(msgspec.Struct, frozen=True):
     failed: int
     total: int
     a_second: float | None
-    """Since the run began; None before that, and when nothing is done."""
+    """Since the run began; None before that, when nothing is done, and when the run is over."""
     left_s: float | None
     """Seconds to its end at this speed; None where that cannot be said, or nothing is left."""
 
     @property
     def share(self) -> float:
-        """Of 100; a stage with nothing to do is done."""
+        """Of 100; of a stage with nothing to do 0."""
         return 100 * min(self.done, self.total) / self.total if self.total else 0.0
 
     @property
@@ -41,28 +41,24 @@ def stages(run: Run) -> list[StageProgress]:
     documents, families, images = run.documents, run.families, run.images
     wanted = max(run.manifest.new + run.manifest.changed, documents.fetched + documents.failed)
     seconds = None if run.finished_at is not None else run.duration_seconds
-    over = run.finished_at is not None
     return [
-        _stage("Documents", documents.fetched, documents.failed, wanted, seconds, over=over),
-        _stage(
-            "Families", families.completed, families.failed + families.cancelled, families.total, seconds, over=over
-        ),
+        _stage("Documents", documents.fetched, documents.failed, wanted, seconds),
+        _stage("Families", families.completed, families.failed + families.cancelled, families.total, seconds),
         _stage(
             "Pictures",
             images.uploaded + images.deduplicated,
             images.failed + images.cancelled,
             images.total,
             seconds,
-            over=over,
         ),
     ]
 
 
-def _stage(name: str, good: int, bad: int, total: int, seconds: float | None, *, over: bool) -> StageProgress:
+def _stage(name: str, good: int, bad: int, total: int, seconds: float | None) -> StageProgress:
     done = good + bad
     a_second = done / seconds if seconds and done else None
     left = max(0, total - done)
-    left_s = left / a_second if a_second and left and not over else None
+    left_s = left / a_second if a_second and left else None
     return StageProgress(name, done, bad, total, a_second, left_s)
 
 
