@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from app.api.auth import Caller, GuardedRoute, Viewer
+from app.api.auth import GuardedRoute, Viewer
 from app.api.catalogue_pages import ReadingNeeded, page_of
 from app.api.chosen_fields import OF_LISTED, OF_PRODUCT, Fields, form_of
 from app.api.cursors import LARGEST_BIGINT, AfterChange, write_cursor
@@ -23,7 +23,6 @@ from app.api.validators import NOT_MODIFIED, etag_of
 from app.persistence import change_feed, product_lists
 from app.persistence.database import Database
 from app.persistence.product_lists import ProductFilter, Sort
-from app.views.buying_prices import without_buying
 from app.views.by_sku import one_product
 from app.views.catalogue import products_json, whole_product
 from app.views.changes import HISTORY_ENTRY, HistoryEntry, history_json
@@ -146,7 +145,7 @@ async def get_product_history(
     shown, more = paging.cut(rows)
     return OrjsonResponse(
         {
-            "items": _visible(caller, [history_json(row) for row in shown]),
+            "items": [history_json(row, sees_buying=caller.sees_buying_prices) for row in shown],
             "nextCursor": write_cursor(AfterChange(shown[-1]["id"])) if more else None,
         }
     )
@@ -185,7 +184,3 @@ async def get_product(
         lambda key: etag_of("product", form.stamp, key.id, key.version, key.supplier),
         lambda db: whole_product(db, sku, supplier, form),
     )
-
-
-def _visible(caller: Caller, value: Any) -> Any:
-    return value if caller.sees_buying_prices else without_buying(value)

@@ -118,7 +118,7 @@ def show_history(sku: str, *, supplier: str | None, limit: int, as_json: bool) -
                 db, product.supplier_id, product.sku, before_id=LARGEST_BIGINT, limit=limit
             )
 
-    entries = [history_json(row) for row in with_services(with_supplier_asked(read))]
+    entries = [history_json(row, sees_buying=True) for row in with_services(with_supplier_asked(read))]
     if as_json:
         tell_json(entries)
         return

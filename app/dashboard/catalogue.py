@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 
-from app.api.auth import Caller
 from app.api.cursors import LARGEST_BIGINT, AfterChange, read_cursor, write_cursor
 from app.api.paging import cut
 from app.api.product_cursors import read_after, write_after
@@ -24,7 +23,6 @@ from app.dashboard.showing import show
 from app.dashboard.wording import best
 from app.persistence import change_feed, product_lists
 from app.persistence.product_lists import ProductFilter, Sort
-from app.views.buying_prices import without_buying
 from app.views.catalogue import products_json, whole_product
 from app.views.changes import history_json
 from app.views.explained import explain
@@ -111,7 +109,7 @@ async def get_product(
         pictures=[image["url"] for variant in shown for image in variant["images"]],
         product=product,
         variants=[{**variant, "tables": price_tables(variant["prices"])} for variant in shown],
-        changes=_visible(caller, [history_json(change) for change in changes]),
+        changes=[history_json(change, sees_buying=caller.sees_buying_prices) for change in changes],
         following=write_cursor(AfterChange(changes[-1]["id"])) if more else None,
         explained=await explain(services.settings, services.database, row.sku, row.supplier),
     )
@@ -120,7 +118,3 @@ async def get_product(
 def by_colour(variants: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Variants with what is sold before what is not, then by colour and in the feed's order of sizes."""
     return sorted(variants, key=lambda variant: (variant["status"] != "active", variant.get("color") or ""))
-
-
-def _visible(caller: Caller, value: Any) -> Any:
-    return value if caller.sees_buying_prices else without_buying(value)

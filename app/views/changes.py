@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from app.persistence.change_feed import ChangeRow
+from app.views.buying_prices import without_buying
 from app.views.shapes import Out, example
 
 CHANGE: dict[str, Any] = {
@@ -71,6 +72,7 @@ def change_json(row: ChangeRow) -> dict[str, Any]:
     return {name: row[column] for name, column in COLUMN_OF.items()}
 
 
-def history_json(row: ChangeRow) -> dict[str, Any]:
-    """A change with its old and new values."""
-    return {**change_json(row), "old": row["old"], "new": row["new"]}
+def history_json(row: ChangeRow, *, sees_buying: bool) -> dict[str, Any]:
+    """A change with its old and new values, without buying prices for who may not see them."""
+    values = {"old": row["old"], "new": row["new"]}
+    return {**change_json(row), **(values if sees_buying else without_buying(values))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.persistence.suppliers import find_supplier
 from app.settings import Settings
 from app.views.masking import mask_base, mask_optional
 from app.views.shapes import Out, example
-from app.views.suppliers import LastRun
+from app.views.suppliers import LastRun, last_run_out
 
 EXPLAINED: dict[str, Any] = {
     "sku": "A360-100804",
@@ -96,16 +96,11 @@ async def explain(settings: Settings, database: Database, sku: str, supplier: st
         supplier=code,
         status=None if product is None else product.status,
         documents=[_document(settings, document) for document in mine],
-        last_run=None if last_run is None else _last_run(settings, last_run),
+        last_run=last_run_out(settings, last_run),
         last_error=mask_optional(settings, error),
         pictures_pending=pictures.pending,
         pictures_failed=pictures.failed,
     )
-
-
-def _last_run(settings: Settings, row: Mapping[str, Any]) -> LastRun:
-    run = LastRun.model_validate(row)
-    return run.model_copy(update={"error": mask_optional(settings, run.error)})
 
 
 async def _supplier_meant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -63,11 +64,13 @@ class Supplier(Out):
     last_run: LastRun | None
 
 
+def last_run_out(settings: Settings, row: Mapping[str, Any] | None) -> LastRun | None:
+    """A supplier's newest run as a view, where it has one."""
+    return None if row is None else LastRun.model_validate({**row, "error": mask_optional(settings, row["error"])})
+
+
 def supplier_out(settings: Settings, row: SupplierRow) -> Supplier:
     """A supplier's row as a view."""
-    last = None if row.last_run is None else LastRun.model_validate(row.last_run)
-    if last is not None:
-        last = last.model_copy(update={"error": mask_optional(settings, last.error)})
     share = settings.removal_guard_share if row.removal_guard_share is None else row.removal_guard_share
     return Supplier(
         document_id=row.document_id,
@@ -80,5 +83,5 @@ def supplier_out(settings: Settings, row: SupplierRow) -> Supplier:
         schedule_paused_at=row.schedule.paused_at,
         schedule_paused_reason=row.schedule.paused_reason,
         removal_guard_share=share,
-        last_run=last,
+        last_run=last_run_out(settings, row.last_run),
     )
