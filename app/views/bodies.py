@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 from pydantic.alias_generators import to_camel
 
-from app.views.shapes import LEFT_OUT
+from app.views.shapes import LEFT_OUT, example
 from app.views.webhooks import EVENTS, WEBHOOK, Event
 
 
@@ -19,17 +19,6 @@ class In(BaseModel):
     def as_sent(self) -> dict[str, Any]:
         """What was given, without what was left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def body_example(**members: JsonValue) -> ConfigDict:
-    """A body's configuration with the example that OpenAPI shows."""
-    return ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=False,
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"examples": [members]},
-    )
 
 
 def _storable(text: str) -> str:
@@ -62,7 +51,7 @@ Events = Annotated[list[Event], Field(min_length=1, max_length=2)]
 class NewSupplier(In):
     """A supplier to be added."""
 
-    model_config = body_example(
+    model_config = example(
         code="A360", name="Premo BV", schedule="30 3 * * *", timeZone="Europe/Amsterdam", removalGuardShare=0.2
     )
     code: Code
@@ -77,7 +66,7 @@ class NewSupplier(In):
 class SupplierChanges(In):
     """What to change; a field that is left out stays."""
 
-    model_config = body_example(isActive=True, schedule="0 5 * * 1-5", timeZone="Europe/Amsterdam")
+    model_config = example(isActive=True, schedule="0 5 * * 1-5", timeZone="Europe/Amsterdam")
     name: Name = LEFT_OUT
     is_active: StrictBool = LEFT_OUT
     schedule: Name | None = LEFT_OUT
@@ -88,7 +77,7 @@ class SupplierChanges(In):
 class NewWebhook(In):
     """A receiver to be added."""
 
-    model_config = body_example(url=WEBHOOK["url"], events=["run.finished"])
+    model_config = example(url=WEBHOOK["url"], events=["run.finished"])
     url: Url
     events: Events = Field(default_factory=lambda: list(EVENTS))
     is_active: StrictBool = True
@@ -97,7 +86,7 @@ class NewWebhook(In):
 class WebhookChanges(In):
     """What to change; a field that is left out stays."""
 
-    model_config = body_example(isActive=False)
+    model_config = example(isActive=False)
     url: Url = LEFT_OUT
     events: Events = LEFT_OUT
     is_active: StrictBool = LEFT_OUT

@@ -24,10 +24,8 @@ class Out(BaseModel):
 
 
 def example(**members: JsonValue) -> ConfigDict:
-    """A model's configuration with the example that OpenAPI shows."""
-    return ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, json_schema_extra={"examples": [members]}
-    )
+    """What a model adds to the configuration that it inherits: the example that OpenAPI shows."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
 
 
 def epoch_ms(moment: datetime | None) -> int | None:
