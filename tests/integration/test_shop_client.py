@@ -237,9 +237,10 @@ async def test_the_same_in_javascript(stack: Stack, api: ApiClient, tmp_path: Pa
         const on = await follow({since}, null, (one) => {{ again[`${{one.supplier}} ${{one.sku}}`] = one; }},
                                 (supplier, sku) => sku === {json.dumps(moved)} ? {json.dumps(before)} : sku);
         const still = await follow(on.seq, on.etag, () => {{ throw new Error('nothing is new'); }});
+        const restored = await follow(on.seq + 1000, null, () => {{ throw new Error('nothing is there'); }});
         const hook = [{json.dumps(headers)}, {json.dumps(body)}];
         const told = [verified(...hook, {json.dumps(secret)}), verified(...hook, {json.dumps(new_secret())})];
-        console.log(JSON.stringify({{ copy, seq, again, on, still, told }}));
+        console.log(JSON.stringify({{ copy, seq, again, on, still, restored, told }}));
     """)
     ran = json.loads(await _ran(tmp_path, api, "node", "run.mjs"))
     everything = {" ".join(key): product for key, product in (await truth(api)).items()}
@@ -247,4 +248,5 @@ async def test_the_same_in_javascript(stack: Stack, api: ApiClient, tmp_path: Pa
     assert ran["again"] == {key: everything[key] for key in (f"A23 {SKU}", f"A23 {before}", f"A23 {after}")}
     assert ran["seq"] == ran["on"]["seq"] == (await api.get("/changes"))["head"]
     assert ran["still"] == ran["on"]
+    assert ran["restored"] is None, "a number that the service has not given yet: rebuild"
     assert ran["told"] == [True, False]
