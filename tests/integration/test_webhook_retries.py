@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from app.errors import Conflict
 from app.persistence import webhook_records, webhooks
 from app.persistence.measures import backlog
+from app.settings import Settings
 from app.sync.operating.webhooks import retry_delivery, update_webhook
+from app.sync.upkeep import webhooks as module
 from app.views.bodies import WebhookChanges
+from app.views.webhooks import message_of
 from tests.support.api_client import api_client
 from tests.support.deliveries import add_webhook, deliveries, delivering, hurry, settled, until_numbered
 from tests.support.receiver import Receiver, free_port, listening
@@ -43,6 +47,28 @@ async def test_a_retry_that_is_asked_for_during_a_try_is_made_after_it(
     assert (row["state"], row["attempts"]) == ("delivered", 1), of_the_try
     assert [attempt["status"] for attempt in row["tries"]] == [500, 204]
     assert len({message.id for message in shop.received}) == 1
+
+
+async def test_a_delivery_that_meets_a_bug_of_ours_ends_neither_the_others_nor_the_worker(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left to its lease; whoever looks for deliveries also does all that a worker does beside its jobs."""
+    shop, met = Receiver(free_port()), list[str]()
+
+    def failing(settings: Settings, event: str, *rest: Any) -> str:
+        if not met:
+            met.append(event)
+            raise RuntimeError("a bug")
+        return message_of(settings, event, *rest)
+
+    monkeypatch.setattr(module, message_of.__name__, failing)
+    async with listening(shop):
+        for _ in range(2):
+            await add_webhook(stack, shop.url, ("run.finished",))
+        await stack.sync("A23")
+        async with delivering(stack):
+            await until(lambda: shop.received)
+    assert met
 
 
 async def set_attempts(stack: Stack, attempts: int) -> None:

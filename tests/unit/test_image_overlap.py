@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.errors import PictureRefused, StoreUnavailable
+from app.sync.image import overlap as module
 from app.sync.image.overlap import MOST_BYTES, Overlap
 
 
@@ -52,6 +53,22 @@ def test_what_is_stored_beside_the_slots_is_bounded_by_its_bytes_too() -> None:
         assert freed_by(overlap, under_way, MOST_BYTES)
 
 
+def test_nothing_gives_its_slot_away_for_a_while_after_an_outage_that_comes_and_goes() -> None:
+    """Who met it tries again without a slot and is not counted: with each success between there would be more."""
+    overlap = Overlap(most=10)
+    with pytest.raises(StoreUnavailable):
+        store(overlap, StoreUnavailable("busy"))
+    store(overlap)
+    with ExitStack() as under_way:
+        assert not freed_by(overlap, under_way)
+
+
+@pytest.fixture
+def soon_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CALM_S", 0.0)
+
+
+@pytest.mark.usefixtures("soon_calm")
 def test_nothing_gives_its_slot_away_from_an_outage_until_one_was_stored() -> None:
     overlap = Overlap(most=10)
     with pytest.raises(StoreUnavailable):

@@ -5,12 +5,13 @@
                                └ no ──▶ the slot is free once the picture is stored
 
 A slot is a place at the origin, and bounds the memory that pictures take; what is stored beside the slots is bounded
-here. While the store or the database is away nothing gives its slot away, so an outage has no more in hand than that
-(docs/decisions/0048).
+here. While the store or the database is away, and some seconds longer, nothing gives its slot away, so an outage has no
+more in hand than that, also one that comes and goes (docs/decisions/0048).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -18,6 +19,9 @@ from app.errors import OutageError
 
 MOST_BYTES = 16 * 1024 * 1024
 """Of all pictures that are stored beside the slots of one process; ten usual ones are one or two."""
+
+CALM_S = 10.0
+"""Without an outage, before slots are given away again: who met one tries again without a slot, and is not counted."""
 
 
 class Overlap:
@@ -27,7 +31,7 @@ class Overlap:
         """`most` at a time."""
         self._most = most
         self._count = self._bytes = 0
-        self._goes_well = True
+        self._goes_well, self._calm_from_s = True, 0.0
 
     @contextmanager
     def storing(self, size_bytes: int, free_slot: Callable[[], None]) -> Iterator[None]:
@@ -36,12 +40,13 @@ class Overlap:
             try:
                 yield
             except OutageError:
-                self._goes_well = False
+                self._goes_well, self._calm_from_s = False, time.monotonic() + CALM_S
                 raise
             self._goes_well = True
 
     def _has_room(self, size_bytes: int) -> bool:
-        return self._goes_well and self._count < self._most and self._bytes + size_bytes <= MOST_BYTES
+        is_calm = self._goes_well and time.monotonic() >= self._calm_from_s
+        return is_calm and self._count < self._most and self._bytes + size_bytes <= MOST_BYTES
 
     @contextmanager
     def _beside(self, size_bytes: int, free_slot: Callable[[], None]) -> Iterator[None]:

@@ -61,7 +61,8 @@ class ProgressBoard:
         try:
             yield now
         finally:
-            self._slices.pop(job.id, None)
+            if self._slices.get(job.id) is now:  # an older claim's task may end after the newer one's began
+                del self._slices[job.id]
 
     def note_checkpoint(self, job: ClaimedJob) -> None:
         """The job committed a part of its work, which it will not do again."""

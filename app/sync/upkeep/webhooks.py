@@ -43,6 +43,8 @@ async def deliver_webhooks(services: Services) -> None:
                     task.add_done_callback(under_way.discard)
             except OutageError as error:
                 outages.met("webhooks", error)
+            except Exception:
+                log.exception("a bug in looking for deliveries")
             else:
                 outages.over("webhooks")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -62,6 +64,14 @@ async def _claim(services: Services, most: int) -> list[ClaimedDelivery]:
 
 
 async def _deliver(services: Services, claimed: ClaimedDelivery) -> None:
+    """Deliver one; whatever it meets, the worker's jobs and the other deliveries go on."""
+    try:
+        await _try(services, claimed)
+    except Exception:
+        log.exception("a bug in delivering; it is tried again when its lease is over", delivery=claimed.id)
+
+
+async def _try(services: Services, claimed: ClaimedDelivery) -> None:
     try:
         text = await _text_of(services, claimed)
     except OutageError as error:
