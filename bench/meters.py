@@ -105,15 +105,20 @@ def own_mb(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied, AttributeError):
         shared = (part for part in process.memory_maps(grouped=True) if part.path.startswith(SHARED_MEMORY))
         touched = sum(part.private_clean + part.private_dirty for part in shared)
-    return _mb(process, "uss") - touched / 1e6
+    return max(0.0, _mb(process, "uss") - touched / 1e6)
 
 
 def _mb(process: psutil.Process, kind: str) -> float:
-    """Of this kind, where the system tells it, and what is resident elsewhere; none of a process that has ended."""
+    """Of a process that has ended none."""
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return _bytes(process, kind) / 1e6
+    return 0.0
+
+
+def _bytes(process: psutil.Process, kind: str) -> int:
+    """Of this kind, where the system tells it, and what is resident elsewhere."""
     try:
         info = process.memory_full_info()
     except psutil.AccessDenied:
-        return float(process.memory_info().rss / 1e6)
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return 0.0
-    return float((getattr(info, kind, 0) or info.rss) / 1e6)
+        return int(process.memory_info().rss)
+    return int(getattr(info, kind, 0) or info.rss)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from app.cli.embedded.server import tail
 from app.cli.programs import Feed
 from app.cli.up_file import UpError
 from app.coordination.heartbeats import live_workers
@@ -16,7 +17,6 @@ from app.outbound.loopback import Loopback, open_loopback
 
 READY_WITHIN_S = 90.0
 LOOK_EVERY_S = 0.1
-_TAIL_BYTES = 1_500
 
 
 async def wait_until_ready(
@@ -64,7 +64,6 @@ def _explain(missing: dict[str, str], logs: Path) -> str:
     parts = []
     for name, said in missing.items():
         log = logs / f"{name}.log"
-        written = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() if log.exists() else ""
-        lines = [f"{name}: {said}" if said else name, f"its log is {log}", written]
+        lines = [f"{name}: {said}" if said else name, f"its log is {log}", tail(log) if log.exists() else ""]
         parts.append("\n".join(line for line in lines if line))
     return "\n".join(parts)

@@ -32,7 +32,7 @@ LACKING = frozenset({"42P01", "42703"})
 WRONG_OPTIONS = frozenset({"42704", "22023", "55P02"})
 """Of DATABASE_URL: no such setting, no such value, or one that only a start of the server can change."""
 SAID_BY_A_POOLER = ("prepared statement", "unsupported startup parameter")
-WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "58", "P0")
+WITHOUT_VALUES = ("23", "25", "40", "42501", "42703", "42P01", "53", "54", "55", "57", "P0")
 """States whose message names tables, columns and constraints alone. Others repeat what they choke on: a parameter
 (`invalid input syntax for type integer: "…"`) or a piece of the statement."""
 ENDINGS = frozenset({"57P01", "57P05", "25P03", "25P04"})

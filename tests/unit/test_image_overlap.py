@@ -79,6 +79,7 @@ def test_nothing_gives_its_slot_away_from_an_outage_until_one_was_stored() -> No
         assert freed_by(overlap, under_way)
 
 
+@pytest.mark.usefixtures("soon_calm")
 def test_a_picture_that_is_refused_says_nothing_of_the_store() -> None:
     overlap = Overlap(most=1)
     with pytest.raises(PictureRefused):
